@@ -1,0 +1,1 @@
+"""jaxsal: a saliency compiler for JAX."""

@@ -1,0 +1,57 @@
+"""The nouns of jaxsal: what a model, a score, a method, a combinator and a metric are."""
+
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
+
+Params = Any
+"""Any pytree of arrays."""
+
+Image = Float[Array, "*shape"]
+"""ONE image, or volume, or signal: no batch axis."""
+
+Images = Float[Array, "batch *shape"]
+Scalar = Float[Array, ""]
+Logits = Float[Array, "classes"]
+Target = Int[Array, ""]
+Map = Shaped[Array, "..."]
+Key = PRNGKeyArray
+
+ApplyFn = Callable[[Params, Images], Float[Array, "batch classes"]]
+"""`apply(params, images) -> logits`, pure; the function, not the framework."""
+
+Objective = Callable[[Logits, Target], Scalar]
+"""`objective(logits, target) -> scalar`: what about the target is to be explained."""
+
+
+@runtime_checkable
+class ScoreFn(Protocol):
+    """`score(image) -> scalar`: one image, one class; differentiable.
+
+    The explainer's scores carry `rewrite: bool`, which `rewrite.line` and `rewrite.patch` read; a plain
+    function without the flag counts as `rewrite=True`.
+    """
+
+    def __call__(self, image: Image, /) -> Scalar: ...
+
+
+@runtime_checkable
+class Method(Protocol):
+    """`method(score, image, **options) -> map`: one image, no batch axis anywhere.
+
+    Options are keyword-only; a method that draws random numbers takes `key`.
+    """
+
+    def __call__(self, score: ScoreFn, image: Image, /, **options: Any) -> Map: ...
+
+
+Combinator = Callable[..., Method]
+"""`combinator(method, **options) -> method`."""
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """`metric(score, image, map, *, key=None, **options) -> scalar or vector`: one image."""
+
+    def __call__(self, score: ScoreFn, image: Image, map: Map, /, **options: Any) -> Array: ...

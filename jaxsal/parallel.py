@@ -1,0 +1,116 @@
+"""Devices: one training step over all of them, by `jit` on a sharded batch or by `pmap`."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+AXIS = "devices"
+
+Step = Callable[[Any, Any, Any], tuple[Any, Any]]
+"""`step(state, data, selection) -> (state, metrics)`; `selection` leaves have a leading batch axis."""
+
+
+class Parallel(NamedTuple):
+    """A step compiled for several devices, and the ways in and out of its layout.
+
+    Attributes:
+        step: the compiled step; the state is donated.
+        replicate: puts a pytree of arrays (state, data) on every device.
+        fetch: brings a replicated pytree back as NumPy arrays.
+        devices: how many devices share a batch.
+    """
+
+    step: Step
+    replicate: Callable[[Any], Any]
+    fetch: Callable[[Any], Any]
+    devices: int
+
+
+def local_devices(count: int | None = None) -> Sequence[jax.Device]:
+    """The first `count` local devices; `None` is all of them.
+
+    Raises:
+        ValueError: fewer than `count` devices, or `count` below one.
+    """
+    devices = jax.local_devices()
+    if count is None:
+        return devices
+    if not 1 <= count <= len(devices):
+        raise ValueError(f"devices: asked for {count}, this process has {len(devices)}")
+    return devices[:count]
+
+
+def by_jit(make_step: Callable[[str | None], Step], devices: Sequence[jax.Device]) -> Parallel:
+    """`make_step(None)` under `jit`, the selection sharded over `devices`, everything else replicated."""
+    mesh = Mesh(np.asarray(devices), (AXIS,))
+    whole, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(AXIS))
+    step = jax.jit(
+        make_step(None),
+        in_shardings=(whole, whole, split),
+        out_shardings=(whole, whole),
+        donate_argnums=0,
+    )
+
+    def padded(state: Any, data: Any, selection: Any) -> tuple[Any, Any]:
+        return step(state, data, pad(selection, len(devices)))
+
+    return Parallel(padded, lambda tree: jax.device_put(tree, whole), jax.device_get, len(devices))
+
+
+def by_pmap(make_step: Callable[[str | None], Step], devices: Sequence[jax.Device]) -> Parallel:
+    """`make_step(AXIS)` under `pmap`: the step itself sums over the axis; the same numbers as `by_jit`."""
+    split = NamedSharding(Mesh(np.asarray(devices), (AXIS,)), PartitionSpec(AXIS))
+    step = jax.pmap(make_step(AXIS), AXIS, devices=devices, donate_argnums=0)
+
+    def replicate(tree: Any) -> Any:
+        return jax.tree.map(
+            lambda leaf: jax.device_put(
+                jnp.broadcast_to(leaf, (len(devices), *jnp.shape(leaf))), split
+            ),
+            tree,
+        )
+
+    def spread(state: Any, data: Any, selection: Any) -> tuple[Any, Any]:
+        rows = jax.tree.map(
+            lambda leaf: leaf.reshape(len(devices), -1, *leaf.shape[1:]),
+            pad(selection, len(devices)),
+        )
+        state, metrics = step(state, data, rows)
+        return state, jax.tree.map(lambda leaf: leaf[0], metrics)
+
+    def fetch(tree: Any) -> Any:
+        return jax.device_get(jax.tree.map(lambda leaf: leaf[0], tree))
+
+    return Parallel(spread, replicate, fetch, len(devices))
+
+
+MODES: dict[str, Callable[..., Parallel]] = {"jit": by_jit, "pmap": by_pmap}
+
+
+def pad(tree: Any, multiple: int) -> Any:
+    """Pads every leaf's leading axis with zeros to a multiple: a zero weight keeps the padding out."""
+
+    def one(leaf: Any) -> np.ndarray:
+        extra = -len(leaf) % multiple
+        return np.pad(leaf, [(0, extra)] + [(0, 0)] * (np.ndim(leaf) - 1))
+
+    return jax.tree.map(one, tree)
+
+
+def over_batch(
+    function: Callable[[Any, Any], Any], devices: Sequence[jax.Device]
+) -> Callable[[Any, Any], Any]:
+    """`function(params, batch)` under `jit`, the batch (any length) sharded over `devices`."""
+    mesh = Mesh(np.asarray(devices), (AXIS,))
+    whole, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(AXIS))
+    compiled = jax.jit(function, in_shardings=(whole, split), out_shardings=split)
+
+    def call(params: Any, batch: Any) -> Any:
+        outputs = jax.device_get(compiled(params, pad(batch, len(devices))))
+        return jax.tree.map(lambda leaf: leaf[: len(batch)], outputs)
+
+    return call

@@ -1,0 +1,197 @@
+"""Training: a state, a loss, one pure step, evaluation."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int
+
+from jaxsal import parallel
+from jaxsal.types import ApplyFn, Key, Params, Scalar
+
+Metrics = dict[str, Scalar]
+
+TrainApply = Callable[[Params, "Batch"], tuple[Float[Array, "batch classes"], Params]]
+"""`apply(variables, batch) -> (logits, changed variables)`: the forward pass in training mode."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained."""
+
+    epochs: int = 60
+    """Passes over the training images."""
+    batch_size: int = 64
+    """Images a step, over all devices."""
+    learning_rate: float = 4e-3
+    """Peak of the one-cycle schedule (warm-up, then cosine to zero)."""
+    warmup: float = 0.1
+    """Share of the steps spent warming up."""
+    weight_decay: float = 1e-2
+    """Decoupled (AdamW), on kernels only."""
+    label_smoothing: float = 0.1
+    """Probability mass spread over all classes."""
+    clip: float = 1.0
+    """Largest global norm of the gradient."""
+    average: float = 0.995
+    """Decay of the moving average of parameters and statistics that is evaluated; 0 = the last ones."""
+    class_weights: bool = True
+    """Weigh classes by the inverse of their frequency."""
+    patience: int = 0
+    """Stop after so many epochs without a lower validation loss; 0 = never."""
+
+
+class Batch(NamedTuple):
+    """What a step sees: B examples, some of which may be padding."""
+
+    images: Float[Array, "batch height width channels"]
+    labels: Int[Array, "batch"]
+    weights: Float[Array, "batch"]
+    keys: Key
+
+
+class TrainState(NamedTuple):
+    """Everything that a step changes; a pytree of arrays, so that a checkpoint of it is the run."""
+
+    step: Int[Array, ""]
+    variables: Params
+    optimizer: optax.OptState
+    average: Params
+
+
+def make_optimizer(recipe: Recipe, steps: int) -> optax.GradientTransformation:
+    """AdamW under global-norm clipping, warm-up and cosine decay over `steps` steps."""
+    schedule = optax.warmup_cosine_decay_schedule(
+        recipe.learning_rate / 25,
+        recipe.learning_rate,
+        warmup_steps=round(recipe.warmup * steps),
+        decay_steps=max(steps, 1),
+    )
+    return optax.chain(
+        optax.clip_by_global_norm(recipe.clip),
+        optax.adamw(
+            schedule,
+            weight_decay=recipe.weight_decay,
+            mask=lambda params: jax.tree.map(lambda leaf: jnp.ndim(leaf) > 1, params),
+        ),
+    )
+
+
+def init_state(variables: Params, optimizer: optax.GradientTransformation) -> TrainState:
+    """The state before the first step; `variables` has "params" and may have running statistics."""
+    copy = jax.tree.map(jnp.array, variables)
+    return TrainState(jnp.int32(0), variables, optimizer.init(variables["params"]), copy)
+
+
+def linen(model: Any) -> TrainApply:
+    """A Linen module's forward pass in training mode; running statistics come back changed."""
+
+    def apply(variables: Params, batch: Batch) -> tuple[Array, Params]:
+        logits, changed = model.apply(
+            variables,
+            batch.images,
+            weights=batch.weights,
+            keys=batch.keys,
+            mutable=["batch_stats"],
+        )
+        return logits, changed
+
+    return apply
+
+
+def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Inverse class frequencies [K], float32, of weighted mean one; 0 for a class without examples."""
+    counts = np.bincount(labels, minlength=classes)
+    weights = np.divide(1.0, counts, out=np.zeros(classes), where=counts > 0)
+    return (weights * len(labels) / max((counts > 0).sum(), 1)).astype(np.float32)
+
+
+def cross_entropy(
+    logits: Float[Array, "batch classes"],
+    labels: Int[Array, "batch"],
+    weights: Float[Array, "batch"],
+    *,
+    smoothing: float,
+) -> Scalar:
+    """`sum_i w_i CE(softmax(z_i), (1 - s) onehot(t_i) + s / K)`: a sum; the caller divides."""
+    targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), smoothing)
+    return jnp.sum(weights * optax.softmax_cross_entropy(logits, targets))
+
+
+def train_step(
+    state: TrainState,
+    batch: Batch,
+    *,
+    apply: TrainApply,
+    optimizer: optax.GradientTransformation,
+    recipe: Recipe,
+    class_weight: Float[Array, "classes"],
+    axis_name: str | None = None,
+) -> tuple[TrainState, Metrics]:
+    """One step of gradient descent on the weighted mean loss of a batch.
+
+    Args:
+        axis_name: under `pmap`, the axis over which gradients and metrics are summed.
+
+    Returns:
+        The next state, and the scalars loss, accuracy and gradient norm of the whole batch.
+    """
+
+    def total(tree: Any) -> Any:
+        return tree if axis_name is None else jax.lax.psum(tree, axis_name)
+
+    count = total(jnp.sum(batch.weights))
+
+    def loss_fn(params: Params) -> tuple[Scalar, tuple[Array, Params]]:
+        logits, changed = apply({**state.variables, "params": params}, batch)
+        weights = batch.weights * class_weight[batch.labels]
+        loss = cross_entropy(logits, batch.labels, weights, smoothing=recipe.label_smoothing)
+        return loss / count, (logits, changed)
+
+    (loss, (logits, changed)), grads = jax.value_and_grad(loss_fn, has_aux=True)(
+        state.variables["params"]
+    )
+    loss, grads = total((loss, grads))
+    updates, opt_state = optimizer.update(grads, state.optimizer, state.variables["params"])
+    params = optax.apply_updates(state.variables["params"], updates)
+    variables = {**state.variables, **changed, "params": params}
+    average = _moving_average(state.average, variables, recipe.average, state.step)
+    hits = total(jnp.sum(batch.weights * (jnp.argmax(logits, -1) == batch.labels)))
+    metrics = {"loss": loss, "accuracy": hits / count, "gradient_norm": optax.tree.norm(grads)}
+    return TrainState(state.step + 1, variables, opt_state, average), metrics
+
+
+def _moving_average(average: Params, new: Params, decay: float, step: Array) -> Params:
+    # A decay that grows from 1/10 forgets the random initialisation.
+    rate = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    return jax.tree.map(lambda old, now: rate * old + (1 - rate) * now, average, new)
+
+
+def make_predict(
+    apply: ApplyFn, *, batch_size: int, devices: Any = None
+) -> Callable[[Params, np.ndarray], np.ndarray]:
+    """`predict(variables, images [N, ...]) -> logits [N, K]`, NumPy, in sharded batches of fixed shape."""
+    forward = parallel.over_batch(apply, devices or parallel.local_devices())
+
+    def predict(variables: Params, images: np.ndarray) -> np.ndarray:
+        padded = parallel.pad(images, batch_size)
+        chunks = [
+            forward(variables, padded[start : start + batch_size])
+            for start in range(0, len(padded), batch_size)
+        ]
+        return np.concatenate(chunks)[: len(images)]
+
+    return predict
+
+
+def evaluate(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Mean cross-entropy and accuracy of logits [N, K] against labels [N]."""
+    losses = optax.softmax_cross_entropy_with_integer_labels(jnp.asarray(logits), labels)
+    return {
+        "loss": float(jnp.mean(losses)),
+        "accuracy": float(np.mean(np.argmax(logits, -1) == labels)),
+    }

@@ -1,0 +1,251 @@
+"""Evaluate a program (a jaxpr) under a table of rules: the one mechanism of all rewrites.
+
+A rule replaces one equation. It is called as `rule(eqn, values, frame)`: the equation, the values
+of its inputs, and the `Frame` in which its neighbours can be looked up. It returns the list of the
+equation's outputs, or `None` to decline. Where there is no rule, or it declines, the equation does
+what it did before, with its named scope and its source line.
+
+Calls are followed inward: `jit` is evaluated in place; `remat`, `scan`, `while` and `cond` are
+built anew around their evaluated bodies, if there is anything in these for a rule to see.
+`custom_jvp` and `custom_vjp` calls are not opened: they are bound again with their own derivative,
+because that of their body is another one (at 0, that of `relu` is 0 and that of `max(x, 0)` 1/2).
+
+Evaluation is ordinary JAX code, so it composes with every transformation and with itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import jax
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, Var, primitives
+
+from jaxsal.rewrite.program import (
+    CALLS,
+    Atom,
+    bind,
+    bodies,
+    equations,
+    open_jaxpr,
+    scan_parts,
+    scope,
+    trace,
+)
+
+Rule = Callable[[JaxprEqn, list[Any], "Frame"], "Sequence[Any] | None"]
+Rules = Mapping[Primitive | str, Rule]
+"""From a primitive, or its name, to its rule."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One body under evaluation: its equations, and the values known so far.
+
+    Attributes:
+      jaxpr: the body; its `eqns` and `outvars` are this frame's.
+      values: the value of every variable evaluated so far.
+      outer: the frame of the call that this is the body of; `None` for the outermost.
+      call: that call.
+    """
+
+    jaxpr: Jaxpr
+    values: dict[Var, Any] = field(repr=False)
+    outer: Frame | None = field(default=None, repr=False)
+    call: JaxprEqn | None = None
+
+    def read(self, atom: Atom) -> Any:
+        """The value of an atom whose equation has been evaluated."""
+        return atom.val if isinstance(atom, Literal) else self.values[atom]
+
+    def producer(self, atom: Atom) -> JaxprEqn | None:
+        """The equation of this body that computes `atom`; `None` for its inputs and literals."""
+        return None if isinstance(atom, Literal) else self._producers.get(atom)
+
+    def consumers(self, var: Var) -> list[JaxprEqn]:
+        """The equations of this body that read `var`, in order."""
+        return self._consumers.get(var, [])
+
+    def is_output(self, var: Var) -> bool:
+        """Whether `var` leaves this body."""
+        return any(out is var for out in self.jaxpr.outvars)
+
+    @cached_property
+    def _producers(self) -> dict[Var, JaxprEqn]:
+        return {var: eqn for eqn in self.jaxpr.eqns for var in eqn.outvars}
+
+    @cached_property
+    def _consumers(self) -> dict[Var, list[JaxprEqn]]:
+        readers: dict[Var, list[JaxprEqn]] = {}
+        for eqn in self.jaxpr.eqns:
+            for var in {v for v in eqn.invars if not isinstance(v, Literal)}:
+                readers.setdefault(var, []).append(eqn)
+        return readers
+
+
+def rewritten(fun: Callable[..., Any], rules: Rules) -> Callable[..., Any]:
+    """`fun` with every equation that has a rule in `rules` evaluated by it.
+
+    Args:
+      fun: a function of pytrees of arrays. What it closes over may be traced.
+      rules: see the module's docstring.
+    """
+
+    def rewritten_fun(*args: Any) -> Any:
+        closed, tree = trace(fun, *args)
+        return jax.tree.unflatten(tree, evaluate(closed, rules, *jax.tree.leaves(args)))
+
+    return rewritten_fun
+
+
+def inline(
+    closed: ClosedJaxpr, keep: Callable[[JaxprEqn], bool] = lambda eqn: False
+) -> ClosedJaxpr:
+    """The same program with no `jit` calls in it, so that neighbours lie in one body.
+
+    Args:
+      closed: a program.
+      keep: which calls to leave as they are.
+    """
+
+    def stay(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Any] | None:
+        del frame
+        return bind(eqn, values) if keep(eqn) else None
+
+    if not any(eqn.primitive in CALLS for eqn in equations(closed.jaxpr)):
+        return closed
+    inlined = jax.make_jaxpr(lambda *xs: evaluate(closed, {p: stay for p in CALLS}, *xs))
+    return inlined(*closed.in_avals)
+
+
+def evaluate(closed: ClosedJaxpr, rules: Rules, *args: Any) -> list[Any]:
+    """The outputs of a program under `rules`.
+
+    Args:
+      closed: a program, as `trace` or `jax.make_jaxpr` makes it.
+      rules: see the module's docstring.
+      *args: its inputs, flat.
+
+    Returns:
+      Its outputs, flat.
+    """
+    return _run(closed, _by_name(rules), args)
+
+
+_Step = Callable[[JaxprEqn, list[Any], Mapping[str, Rule], Frame], list[Any]]
+
+
+def _by_name(rules: Rules) -> dict[str, Rule]:
+    return {key if isinstance(key, str) else key.name: rule for key, rule in rules.items()}
+
+
+def _run(
+    body: Jaxpr | ClosedJaxpr,
+    rules: Mapping[str, Rule],
+    args: Sequence[Any],
+    outer: Frame | None = None,
+    call: JaxprEqn | None = None,
+) -> list[Any]:
+    jaxpr = open_jaxpr(body)
+    frame = Frame(jaxpr, {}, outer, call)
+    frame.values.update(zip(jaxpr.constvars, getattr(body, "consts", ()), strict=True))
+    frame.values.update(zip(jaxpr.invars, args, strict=True))
+    for eqn in jaxpr.eqns:
+        with scope(eqn), eqn.ctx.manager:
+            outs = _step(eqn, [frame.read(v) for v in eqn.invars], rules, frame)
+        frame.values.update(zip(eqn.outvars, outs, strict=True))
+    return [frame.read(v) for v in jaxpr.outvars]
+
+
+def _step(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Frame) -> list[Any]:
+    rule = rules.get(eqn.primitive.name)
+    outs = rule(eqn, values, frame) if rule else None
+    if outs is not None:
+        return list(outs)
+    follow = _FOLLOW.get(eqn.primitive)
+    return follow(eqn, values, rules, frame) if follow and _seen(eqn, rules) else bind(eqn, values)
+
+
+def _seen(eqn: JaxprEqn, rules: Mapping[str, Rule]) -> bool:
+    """Whether a call holds anything that is evaluated in another way than it stands."""
+    return eqn.primitive in CALLS or any(
+        inner.primitive.name in rules or inner.primitive in CALLS
+        for body in bodies(eqn)
+        for inner in equations(open_jaxpr(body))
+    )
+
+
+def _constrained(values: Sequence[Any], shardings: Sequence[Any]) -> list[Any]:
+    pairs = zip(values, shardings, strict=True)
+    return [
+        jax.lax.with_sharding_constraint(v, s) if isinstance(s, jax.sharding.Sharding) else v
+        for v, s in pairs
+    ]
+
+
+def _jit(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Frame) -> list[Any]:
+    values = _constrained(values, eqn.params["in_shardings"])
+    outs = _run(eqn.params["jaxpr"], rules, values, frame, eqn)
+    return _constrained(outs, eqn.params["out_shardings"])
+
+
+def _call(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Frame) -> list[Any]:
+    return _run(eqn.params["call_jaxpr"], rules, values, frame, eqn)
+
+
+def _remat(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Frame) -> list[Any]:
+    body = jax.checkpoint(
+        lambda *xs: _run(eqn.params["jaxpr"], rules, xs, frame, eqn),
+        prevent_cse=eqn.params["prevent_cse"],
+        policy=eqn.params["policy"],
+    )
+    # `jax.checkpoint` makes a call that is still to be differentiated; after differentiation the
+    # flag decides whether the compiler may undo the rematerialisation, so it has to stay.
+    closed, _ = trace(body, *values)
+    flag = {"differentiated": eqn.params["differentiated"]}
+    return _run(closed, {eqn.primitive.name: lambda e, xs, _: bind(e, xs, **flag)}, values)
+
+
+def _scan(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Frame) -> list[Any]:
+    constants, init, sequences = scan_parts(eqn, values)
+
+    def body(carry: list[Any], xs: list[Any]) -> tuple[list[Any], list[Any]]:
+        outs = _run(eqn.params["jaxpr"], rules, [*constants, *carry, *xs], frame, eqn)
+        return outs[: len(init)], outs[len(init) :]
+
+    options = {name: eqn.params[name] for name in ("length", "reverse", "unroll")}
+    carry, ys = jax.lax.scan(body, init, sequences, **options)
+    return [*carry, *ys]
+
+
+def _while(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Frame) -> list[Any]:
+    first = eqn.params["cond_nconsts"]
+    second = first + eqn.params["body_nconsts"]
+
+    def test(carry: list[Any]) -> Any:
+        return _run(eqn.params["cond_jaxpr"], rules, [*values[:first], *carry], frame, eqn)[0]
+
+    def body(carry: list[Any]) -> list[Any]:
+        return _run(eqn.params["body_jaxpr"], rules, [*values[first:second], *carry], frame, eqn)
+
+    return jax.lax.while_loop(test, body, values[second:])
+
+
+def _cond(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Frame) -> list[Any]:
+    branches = [
+        lambda *xs, body=body: _run(body, rules, xs, frame, eqn) for body in eqn.params["branches"]
+    ]
+    return jax.lax.switch(values[0], branches, *values[1:])
+
+
+_FOLLOW: dict[Primitive, _Step] = {
+    primitives.jit_p: _jit,
+    primitives.closed_call_p: _call,
+    primitives.call_p: _call,
+    primitives.remat_p: _remat,
+    primitives.scan_p: _scan,
+    primitives.while_p: _while,
+    primitives.cond_p: _cond,
+}

@@ -1,0 +1,80 @@
+"""Reading a program: a function's jaxpr, its equations and the bodies inside them.
+
+The differences between the versions of JAX in how a jaxpr is put together end here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+import jax
+from jax.extend import source_info_util
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Primitive, primitives
+
+Atom = Any
+"""An input of an equation: a `Var` or a `Literal`."""
+
+CALLS = (primitives.jit_p, primitives.closed_call_p, primitives.call_p)
+"""Calls without a meaning of their own: their body, in place, is the same program."""
+
+_BODIES: dict[Primitive, tuple[str, ...]] = {
+    primitives.jit_p: ("jaxpr",),
+    primitives.closed_call_p: ("call_jaxpr",),
+    primitives.call_p: ("call_jaxpr",),
+    primitives.remat_p: ("jaxpr",),
+    primitives.scan_p: ("jaxpr",),
+    primitives.while_p: ("cond_jaxpr", "body_jaxpr"),
+    primitives.cond_p: ("branches",),
+}
+
+
+def trace(fun: Callable[..., Any], *args: Any) -> tuple[ClosedJaxpr, Any]:
+    """The program of `fun` at `args`, and the tree of its result.
+
+    Values that `fun` closes over, traced ones too, are the program's constants.
+    """
+    closed, shape = jax.make_jaxpr(fun, return_shape=True)(*args)
+    return closed, jax.tree.structure(shape)
+
+
+def bind(eqn: JaxprEqn, values: Sequence[Any], **params: Any) -> list[Any]:
+    """What an equation computes from `values`, with `params` in the place of its own."""
+    out = eqn.primitive.bind(*values, **eqn.primitive.get_bind_params({**eqn.params, **params}))
+    return list(out) if eqn.primitive.multiple_results else [out]
+
+
+def equations(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:
+    """All equations that rules are asked about, bodies after the calls that hold them."""
+    for eqn in jaxpr.eqns:
+        yield eqn
+        for body in bodies(eqn):
+            yield from equations(open_jaxpr(body))
+
+
+def bodies(eqn: JaxprEqn) -> list[Jaxpr | ClosedJaxpr]:
+    """The bodies that evaluation goes into: of `jit`, `remat`, `scan`, `while` and `cond`."""
+    names = _BODIES.get(eqn.primitive, ())
+    found = [eqn.params[name] for name in names]
+    return [body for each in found for body in (each if isinstance(each, tuple) else (each,))]
+
+
+def open_jaxpr(body: Jaxpr | ClosedJaxpr) -> Jaxpr:
+    """A body's equations and variables, whichever way this version of JAX wraps them."""
+    return getattr(body, "jaxpr", body)
+
+
+def scan_parts(eqn: JaxprEqn, values: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any]]:
+    """Splits the inputs of a `scan` (or anything as long) into constants, carries and sequences."""
+    if "ft_in" in eqn.params:
+        constants, carries, sequences = eqn.params["ft_in"].update(list(values)).unpack()
+        return list(constants), list(carries), list(sequences)
+    first, second = eqn.params["num_consts"], eqn.params["num_consts"] + eqn.params["num_carry"]
+    return list(values[:first]), list(values[first:second]), list(values[second:])
+
+
+def scope(eqn: JaxprEqn) -> AbstractContextManager[Any]:
+    """A context in which an equation's named scopes and source line are the current ones."""
+    stack = source_info_util.current_name_stack() + eqn.source_info.name_stack
+    return source_info_util.user_context(eqn.source_info.traceback, name_stack=stack)

@@ -1,0 +1,70 @@
+"""Options that several methods share: how a count, a fraction and a baseline are read."""
+
+import operator
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.typing import ArrayLike
+
+from jaxsal.types import Image
+
+Baseline = ArrayLike | Callable[[Image], ArrayLike]
+"""What stands for absence: a scalar, an image, or a function from the image to either."""
+
+
+def count(name: str, value: int, *, least: int = 1) -> int:
+    """`value` as an int that is at least `least`.
+
+    Raises:
+        TypeError: not an integer (a bool and a traced value are none).
+        ValueError: less than `least`.
+    """
+    try:
+        number = operator.index(value)
+    except Exception as error:  # a tracer raises an error of its own
+        raise TypeError(f"{name}: expected a concrete integer, got {value!r}") from error
+    if isinstance(value, bool):
+        raise TypeError(f"{name}: expected an integer, got {value!r}")
+    if number < least:
+        raise ValueError(f"{name}: expected an integer >= {least}, got {number}")
+    return number
+
+
+def scale(name: str, value: ArrayLike, *, most: float = float("inf")) -> ArrayLike:
+    """`value`, a scalar that is not negative nor above `most` (a traced value is not looked at).
+
+    Raises:
+        TypeError: not a real scalar.
+        ValueError: out of range.
+    """
+    if isinstance(value, str | bool) or jnp.ndim(value) != 0:
+        raise TypeError(f"{name}: expected a number, got {value!r}")
+    if not isinstance(value, jax.core.Tracer) and not 0 <= float(jnp.real(value)) <= most:
+        raise ValueError(f"{name}: expected a number in [0, {most}], got {value!r}")
+    return value
+
+
+def baseline_image(baseline: Baseline, image: Image, *, name: str = "baseline") -> Image:
+    """The baseline as an image of the shape and dtype of `image`.
+
+    Raises:
+        TypeError: not a real scalar, array or function of the image.
+        ValueError: an array that is neither a scalar nor of the image's shape.
+    """
+    value = baseline(image) if callable(baseline) else baseline
+    try:
+        array = jnp.asarray(value)
+    except TypeError as error:
+        raise TypeError(
+            f"{name}: expected a number, an image or a function, got {value!r}"
+        ) from error
+    if jnp.issubdtype(array.dtype, jnp.complexfloating):
+        raise TypeError(f"{name}: expected real values, got {array.dtype}")
+    if array.ndim == 0:
+        return jnp.full_like(image, array)
+    if array.shape != image.shape:
+        raise ValueError(
+            f"{name}: expected a scalar or the image's shape {image.shape}, got {array.shape}"
+        )
+    return array.astype(image.dtype)

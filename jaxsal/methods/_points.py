@@ -1,0 +1,137 @@
+"""Many points of one image: evaluate a function at each, a chunk at a time, and reduce.
+
+Every path, noise and perturbation method is a reduction over points. The points run in a `lax.scan`
+over chunks of vmapped points, so that memory does not grow with their number, and the answer does
+not depend on the chunk: a remainder is padded with the last point at weight zero. Accumulators are
+float32.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import dtypes, lax
+from jaxtyping import Array, Shaped
+
+Points = Any
+"""A pytree of arrays with one leading axis: the points."""
+
+
+def accumulator(dtype: Any) -> Any:
+    """The dtype that sums over points are kept in: float32, or wider where the input is."""
+    return jnp.promote_types(dtype, jnp.float32)
+
+
+def sum_points(
+    fun: Callable[[Any], Any], points: Points, weights: Any, *, like: Array, chunk: int
+) -> Any:
+    """Σₖ wₖ f(pₖ), in float32.
+
+    Args:
+        fun: one point to a pytree of arrays.
+        points: a pytree of arrays [n, ...].
+        weights: [n].
+        like: an array whose placement (the mesh axes it varies over) the sum shares: the image.
+        chunk: points evaluated at a time.
+    """
+    fun = _traced_once(fun)
+    blocks, valid = _blocks((weights, points), chunk)
+
+    def add(total: Any, block: Any) -> tuple[Any, None]:
+        (weight, point), mask = block
+        weight = jnp.asarray(weight) * mask
+        terms = jax.tree.map(lambda x: _contract(weight, x), jax.vmap(fun)(point))
+        return jax.tree.map(jnp.add, total, terms), None
+
+    return _fold(add, _zeros(fun, points, like), (blocks, valid))
+
+
+def variance_points(fun: Callable[[Any], Any], points: Points, *, like: Array, chunk: int) -> Any:
+    """(1/n) Σₖ (f(pₖ) - mean)², never negative, each point evaluated once.
+
+    Within a chunk the variance is two-pass (first the mean, then the squared deviations); chunks
+    are merged exactly, after Chan, Golub & LeVeque, "Algorithms for computing the sample variance",
+    The American Statistician 1983. E[f²] - E[f]² would cancel, and turn negative, where the mean is
+    large.
+    """
+    fun = _traced_once(fun)
+    blocks, valid = _blocks(points, chunk)
+    zeros = _zeros(fun, points, like)
+
+    def merge(carry: Any, block: Any) -> tuple[Any, None]:
+        count, mean, squares = carry
+        point, mask = block
+        values = jax.vmap(fun)(point)
+        new = jnp.sum(mask)
+        total = count + new
+        local = jax.tree.map(lambda x: _contract(mask, x) / new, values)
+        shift = jax.tree.map(jnp.subtract, local, mean)
+        spread = jax.tree.map(lambda x, m: _contract(mask, jnp.square(x - m[None])), values, local)
+        mean = jax.tree.map(lambda m, d: m + d * (new / total), mean, shift)
+        squares = jax.tree.map(
+            lambda s, e, d: s + e + jnp.square(d) * (count * new / total), squares, spread, shift
+        )
+        return (total, mean, squares), None
+
+    count, _, squares = _fold(merge, (jnp.zeros(()), zeros, zeros), (blocks, valid))
+    return jax.tree.map(lambda s: s / count, squares)
+
+
+def map_points(fun: Callable[[Any], Any], points: Points, *, chunk: int) -> Any:
+    """f(pₖ) for each point, stacked [n, ...]."""
+    count = _count(points)
+    blocks, _ = _blocks(points, chunk)
+    if _count(blocks) == 1:
+        return jax.vmap(fun)(jax.tree.map(lambda x: x[0], blocks))
+    stacked = lax.map(jax.vmap(fun), blocks)
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], stacked)
+
+
+def _count(points: Points) -> int:
+    return jax.tree.leaves(points)[0].shape[0]
+
+
+def _blocks(points: Points, chunk: int) -> tuple[Points, np.ndarray]:
+    """The points as [blocks, width, ...], and which of them are real [blocks, width].
+
+    The width is evened out: 50 points in chunks of 32 are two blocks of 25, with no padding.
+    """
+    count = _count(points)
+    number = -(-count // chunk)
+    width = -(-count // number)
+    index = np.arange(number * width).reshape(number, width)
+    blocks = jax.tree.map(lambda x: x[np.minimum(index, count - 1)], points)
+    return blocks, (index < count).astype(np.float32)
+
+
+def _fold(step: Callable[[Any, Any], tuple[Any, None]], init: Any, blocks: Any) -> Any:
+    if _count(blocks) == 1:  # outside a loop, XLA shares passes and picks faster convolutions
+        return step(init, jax.tree.map(lambda x: x[0], blocks))[0]
+    return lax.scan(step, init, blocks)[0]
+
+
+def _traced_once(fun: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """`fun`, traced once for the shape of its result and for its use in the loop."""
+    return jax.jit(fun, inline=True)
+
+
+def _zeros(fun: Callable[[Any], Any], points: Points, like: Array) -> Any:
+    """Zeros of the shape of `fun` at a point, varying over the mesh axes `like` varies over."""
+    first = jax.tree.map(lambda x: _struct(x.shape[1:], x.dtype), points)
+    return jax.tree.map(
+        lambda s: jnp.zeros_like(like, shape=s.shape, dtype=accumulator(s.dtype)),
+        jax.eval_shape(fun, first),
+    )
+
+
+def _struct(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(shape, dtypes.canonicalize_dtype(dtype))
+
+
+def _contract(weights: Any, values: Shaped[Array, "n ..."]) -> Array:
+    """Σₖ wₖ vₖ over the leading axis; not a dot product, which may run in a lower precision."""
+    values = values.astype(accumulator(values.dtype))
+    weights = jnp.asarray(weights, values.dtype)
+    return jnp.sum(weights.reshape(-1, *(1,) * (values.ndim - 1)) * values, axis=0)

@@ -1,0 +1,200 @@
+"""Statistics of the maps of noisy copies of the image: combinators over any method."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array
+
+from jaxsal.methods._options import count, scale
+from jaxsal.methods._points import accumulator, sum_points, variance_points
+from jaxsal.types import Image, Key, Map, Method, ScoreFn
+
+Draw = tuple[Image, dict[str, Any]]
+"""One sample: the noise added to the image, and the inner method's options (a key, or none)."""
+
+Statistic = Callable[..., Map]
+"""`statistic(maps, indices, *, like, chunk) -> map`, of the maps at the given sample indices."""
+
+
+def smoothgrad(
+    method: Method, *, samples: int = 25, noise: ArrayLike = 0.15, relative: bool = True
+) -> "Noisy":
+    """The mean of a method's maps over noisy copies of the image.
+
+    .. math:: A = (1/n) Σⱼ M(x + σ εⱼ),  εⱼ ~ N(0, 1)
+
+    The result is a method: `smoothgrad(gradient)(score, image, key=key, chunk=1, **options)`, its
+    options those of the inner method. Sample j draws from `fold_in(key, j)`; over a method that
+    takes a key itself, from `k_noise, k_inner = split(key)` sample j gets `fold_in(k_noise, j)` for
+    its noise and `fold_in(k_inner, j)` for the inner method.
+
+    Args:
+        method: any method, also one that takes a key, a CAM, or another combinator's result.
+        samples: n.
+        noise: σ, or its ratio to the image's range where `relative`.
+        relative: whether σ is `noise` times (max - min) of the image. A constant image gets no
+            noise then.
+
+    Raises:
+        TypeError: `method` is not callable, `samples` is no integer, `noise` is no number.
+        ValueError: no samples, or negative noise.
+
+    References:
+        Smilkov, Thorat, Kim, Viégas & Wattenberg, "SmoothGrad: removing noise by adding noise",
+        2017, https://arxiv.org/abs/1706.03825
+    """
+    return Noisy(mean, method, samples, noise, relative)
+
+
+def smoothgrad_squared(
+    method: Method, *, samples: int = 25, noise: ArrayLike = 0.15, relative: bool = True
+) -> "Noisy":
+    """The mean of the squares of a method's maps over noisy copies of the image.
+
+    .. math:: A = (1/n) Σⱼ M(x + σ εⱼ)²
+
+    Arguments, keys and errors as for `smoothgrad`.
+
+    References:
+        Hooker, Erhan, Kindermans & Kim, "A Benchmark for Interpretability Methods in Deep Neural
+        Networks", NeurIPS 2019, https://arxiv.org/abs/1806.10758
+    """
+    return Noisy(mean_square, method, samples, noise, relative)
+
+
+def vargrad(
+    method: Method, *, samples: int = 25, noise: ArrayLike = 0.15, relative: bool = True
+) -> "Noisy":
+    """The variance of a method's maps over noisy copies of the image.
+
+    .. math:: A = (1/n) Σⱼ (M(x + σ εⱼ) - mean)²
+
+    The 1/n variance from squared deviations, hence never negative. Arguments, keys and errors as
+    for `smoothgrad`.
+
+    References:
+        Adebayo, Gilmer, Goodfellow & Kim, "Local Explanation Methods for Deep Neural Networks Lack
+        Sensitivity to Parameter Values", ICLR Workshop 2018, https://arxiv.org/abs/1810.03307
+    """
+    return Noisy(variance, method, samples, noise, relative)
+
+
+@dataclass(frozen=True)
+class Noisy:
+    """What the combinators return: a method, equal to another of the same parts."""
+
+    statistic: Statistic
+    inner: Method
+    samples: int
+    noise: ArrayLike
+    relative: bool
+
+    def __post_init__(self) -> None:
+        if not callable(self.inner):
+            raise TypeError(f"method: expected a method, got {self.inner!r}")
+        count("samples", self.samples)
+        scale("noise", self.noise)
+
+    @property
+    def __name__(self) -> str:
+        inner = getattr(self.inner, "func", self.inner)  # a partial has no name of its own
+        return f"{_NAMES[self.statistic]}({getattr(inner, '__name__', type(inner).__name__)})"
+
+    def __call__(
+        self, score: ScoreFn, image: Image, *, key: Key, chunk: int = 1, **options: Any
+    ) -> Map:
+        draw = draw_noise(
+            key, image, noise=self.noise, relative=self.relative, keyed=takes_key(self.inner)
+        )
+        return statistic_over(
+            self.statistic,
+            self.inner,
+            score,
+            image,
+            draw,
+            samples=self.samples,
+            chunk=chunk,
+            **options,
+        )
+
+
+def takes_key(method: Method) -> bool:
+    """Whether the method draws random numbers from a `key` that is not bound yet."""
+    parameter = inspect.signature(method).parameters.get("key")
+    return parameter is not None and (
+        parameter.default is None or parameter.default is parameter.empty
+    )
+
+
+def draw_noise(
+    key: Key, image: Image, *, noise: ArrayLike, relative: bool, keyed: bool
+) -> Callable[[Array], Draw]:
+    """The draw of the combinators: sample index to noise and the inner method's key, if any."""
+    k_noise, k_inner = jax.random.split(key) if keyed else (key, None)
+    spread = jnp.max(image) - jnp.min(image) if relative else jnp.ones((), image.dtype)
+    deviation = jnp.asarray(noise, image.dtype) * spread
+
+    def draw(index: Array) -> Draw:
+        normal = jax.random.normal(jax.random.fold_in(k_noise, index), image.shape, image.dtype)
+        inner = {} if k_inner is None else {"key": jax.random.fold_in(k_inner, index)}
+        return deviation * normal, inner
+
+    return draw
+
+
+def statistic_over(
+    statistic: Statistic,
+    method: Method,
+    score: ScoreFn,
+    image: Image,
+    draw: Callable[[Array], Draw],
+    *,
+    samples: int,
+    chunk: int = 1,
+    **options: Any,
+) -> Map:
+    """The deterministic core of the combinators: a statistic of M(x + eⱼ) over the draws.
+
+    Args:
+        statistic: `mean`, `mean_square` or `variance`.
+        method: M.
+        score: `score(image) -> scalar`.
+        image: one image, floating.
+        draw: j to `(eⱼ, options of M for this sample)`; `draw_noise` draws them, a lookup in an
+            array replays them.
+        samples: n.
+        chunk: samples evaluated at a time.
+        **options: options of M.
+    """
+
+    def explain(index: Array) -> Map:
+        perturbation, inner = draw(index)
+        map = method(score, image + perturbation, **inner, **options)
+        return map.astype(accumulator(map.dtype))
+
+    indices = np.arange(count("samples", samples))
+    return statistic(explain, indices, like=image, chunk=count("chunk", chunk))
+
+
+def mean(maps: Callable[[Array], Map], indices: np.ndarray, *, like: Image, chunk: int) -> Map:
+    weights = np.full(len(indices), 1 / len(indices))
+    return sum_points(maps, indices, weights, like=like, chunk=chunk)
+
+
+def mean_square(
+    maps: Callable[[Array], Map], indices: np.ndarray, *, like: Image, chunk: int
+) -> Map:
+    return mean(lambda index: jnp.square(maps(index)), indices, like=like, chunk=chunk)
+
+
+def variance(maps: Callable[[Array], Map], indices: np.ndarray, *, like: Image, chunk: int) -> Map:
+    return variance_points(maps, indices, like=like, chunk=chunk)
+
+
+_NAMES = {mean: "smoothgrad", mean_square: "smoothgrad_squared", variance: "vargrad"}

@@ -1,0 +1,94 @@
+"""Random pose and intensity of one image, on the device."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from jaxsal.types import Key
+
+
+def augment(
+    key: Key,
+    image: Float[Array, "H W C"],
+    *,
+    flip: bool = True,
+    rotation: float = 0.5,
+    scale: tuple[float, float] = (0.8, 1.3),
+    shift: float = 0.06,
+    intensity: float = 0.1,
+) -> Float[Array, "H W C"]:
+    """Draws one pose and one intensity and applies them, resampling once.
+
+    The point p of the result shows the point A (p - c - t) + c of the image, c being the centre and
+    A = rotation(-θ) mirror / s; bilinear, black beyond the border. Then x <- clip(a x^g, 0, 1).
+    With every range closed (False, 0, (1, 1), 0, 0) the image comes back unchanged.
+
+    Args:
+      key: consumed.
+      image: [H, W, C] in [0, 1], float.
+      flip: mirrors left and right, half of the time.
+      rotation: θ is uniform in ±rotation, radians.
+      scale: s is log-uniform in this range; above 1 enlarges.
+      shift: t is uniform in ±shift, a fraction of each side.
+      intensity: log a and log g are uniform in ±intensity.
+    """
+    pose_key, tone_key = jax.random.split(key)
+    matrix, offset = pose(
+        pose_key, image.shape[:2], flip=flip, rotation=rotation, scale=scale, shift=shift
+    )
+    gain, gamma = jnp.exp(jax.random.uniform(tone_key, (2,), image.dtype, -intensity, intensity))
+    moved = resample(image, matrix.astype(image.dtype), offset.astype(image.dtype))
+    # Black stays black without the infinite slope that a power below one has there.
+    toned = gain * jnp.maximum(moved, 1e-6) ** gamma
+    return jnp.where(moved > 0, jnp.clip(toned, 0, 1), 0)
+
+
+def pose(
+    key: Key,
+    shape: tuple[int, int],
+    *,
+    flip: bool,
+    rotation: float,
+    scale: tuple[float, float],
+    shift: float,
+) -> tuple[Float[Array, "2 2"], Float[Array, "2"]]:
+    """Draws the affine map from a point of the result to a point of the image: M p + o.
+
+    Points are (row, column) in pixels. Options as in `augment`; the key is consumed.
+    """
+    mirror_key, turn_key, scale_key, shift_key = jax.random.split(key, 4)
+    mirror = jnp.where(flip & jax.random.bernoulli(mirror_key), -1.0, 1.0)
+    turn = jax.random.uniform(turn_key, minval=-rotation, maxval=rotation)
+    low, high = jnp.log(scale[0]), jnp.log(scale[1])
+    factor = jnp.exp(jax.random.uniform(scale_key, minval=low, maxval=high))
+    move = jax.random.uniform(shift_key, (2,), minval=-shift, maxval=shift) * jnp.array(shape)
+    cos, sin = jnp.cos(turn) / factor, jnp.sin(turn) / factor
+    matrix = jnp.array([[cos, sin], [-sin * mirror, cos * mirror]])
+    centre = (jnp.array(shape) - 1) / 2
+    return matrix, centre - matrix @ (centre + move)
+
+
+def resample(
+    image: Float[Array, "H W C"], matrix: Float[Array, "2 2"], offset: Float[Array, "2"]
+) -> Float[Array, "H W C"]:
+    """Bilinear values of the image at the points M p + o; zero beyond its border.
+
+    The border fades to black over one pixel, as if black pixels surrounded the image.
+    """
+    height, width, channels = image.shape
+    rows, columns = jnp.arange(height)[:, None], jnp.arange(width)[None, :]
+    y = matrix[0, 0] * rows + matrix[0, 1] * columns + offset[0]
+    x = matrix[1, 0] * rows + matrix[1, 1] * columns + offset[1]
+    top, left = jnp.floor(y), jnp.floor(x)
+    down, right = (y - top)[..., None], (x - left)[..., None]
+    top, left = top.astype(int), left.astype(int)
+    flat = image.reshape(-1, channels)
+
+    def at(row: Int[Array, "H W"], column: Int[Array, "H W"]) -> Float[Array, "H W C"]:
+        inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+        index = jnp.clip(row, 0, height - 1) * width + jnp.clip(column, 0, width - 1)
+        return jnp.where(inside[..., None], flat[index], 0)
+
+    above = (1 - right) * at(top, left) + right * at(top, left + 1)
+    below = (1 - right) * at(top + 1, left) + right * at(top + 1, left + 1)
+    return (1 - down) * above + down * below

@@ -1,0 +1,42 @@
+"""Cheng's figshare set as a directory: PNG folders with a table."""
+
+import csv
+from functools import partial
+from pathlib import Path
+
+from jaxsal.data.listing import Item, Listing, read_pair
+
+TABLE = "labels.csv"
+
+
+def listing(root: Path) -> Listing:
+    """Lists `images/<class>/N.png`, `masks/<class>/N.png` and the folds of `labels.csv`.
+
+    Raises:
+      ValueError: if the table lacks a column, or holds something that is no fold.
+    """
+    rows = _rows(root / TABLE)
+    items, files = [], [root / TABLE]
+    for line, (file, label, fold) in enumerate(rows, 2):
+        image, outline = root / "images" / label / file, root / "masks" / label / file
+        present = outline if outline.exists() else None
+        read = partial(read_pair, image, present, label)
+        items.append(Item(f"{label}/{file}", _fold(fold, line), read))
+        files += [image] if present is None else [image, outline]
+    classes = tuple(sorted({label for _, label, _ in rows}))
+    return Listing(classes, tuple(items), tuple(files))
+
+
+def _rows(table: Path) -> list[tuple[str, str, str]]:
+    with table.open(newline="", encoding="utf-8-sig") as lines:
+        reader = csv.DictReader(lines)
+        missing = {"file", "class", "author_fold"} - set(reader.fieldnames or ())
+        if missing:
+            raise ValueError(f"{table} lacks the columns {sorted(missing)}: {reader.fieldnames}")
+        return [(row["file"], row["class"], row["author_fold"]) for row in reader]
+
+
+def _fold(text: str, line: int) -> int:
+    if not (text or "").isdecimal():
+        raise ValueError(f"{TABLE}, line {line}: author_fold={text!r}, expected 1, 2, ...")
+    return int(text)

@@ -1,0 +1,106 @@
+"""What a data directory holds: the slices to read, and a fingerprint of their files."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxsal.data import images
+
+
+class Slice(NamedTuple):
+    """One slice as it is stored in the cache.
+
+    Attributes:
+      image: the encoded 8-bit grey image.
+      mask: the encoded 1-bit mask, of the image's size; empty where there is none.
+      label: the class's name.
+      patient: "" where unknown.
+      size: (width, height) in pixels.
+      remarks: what was converted, such as "RGBA images converted to grey".
+    """
+
+    image: bytes
+    mask: bytes
+    label: str
+    patient: str
+    size: tuple[int, int]
+    remarks: tuple[str, ...]
+
+
+class Item(NamedTuple):
+    """A slice not read yet.
+
+    Attributes:
+      name: where it comes from, such as "glioma/1841.png".
+      fold: its cross-validation fold from 1 on, 0 where unknown.
+      read: reads it; raises one of `images.READ_ERRORS`.
+    """
+
+    name: str
+    fold: int
+    read: Callable[[], Slice]
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The slices of one data directory, before any is read.
+
+    Attributes:
+      classes: the name of label 0, 1, ...
+      items: the slices in a fixed order.
+      files: every file that the slices are read from.
+      notes: what was assumed in listing them.
+    """
+
+    classes: tuple[str, ...]
+    items: tuple[Item, ...]
+    files: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+
+
+def read_pair(image: Path, mask: Path | None, label: str) -> Slice:
+    """Reads a slice kept as an image file and perhaps a mask file."""
+    picture = images.grey(image)
+    remarks = [f"{picture.was} images converted to 8-bit grey"] if picture.was else []
+    if picture.size[0] != picture.size[1]:
+        remarks.append("images not square padded with black")
+    outline = images.empty_mask(picture.size) if mask is None else images.mask(mask, picture.size)
+    return Slice(picture.png, outline, label, "", picture.size, tuple(remarks))
+
+
+def directory(data_dir: Path | str) -> Path:
+    """Checks a data directory.
+
+    Raises:
+      ValueError: if it is missing, no directory, or not readable.
+    """
+    root = Path(data_dir).expanduser()
+    try:
+        if not root.is_dir():
+            what = "is not a directory" if root.exists() else "does not exist"
+            raise ValueError(f"data_dir={str(data_dir)!r} {what}; expected a readable directory")
+        next(root.iterdir(), None)
+    except PermissionError as error:
+        raise ValueError(f"data_dir={str(data_dir)!r} cannot be read: {error.strerror}") from error
+    return root.resolve()
+
+
+def fingerprint(root: Path, files: Iterable[Path], classes: tuple[str, ...]) -> str:
+    """Names the state of a source: a hash of each file's relative path, size and time of change.
+
+    The contents are not hashed: that would read the whole source at each start, where make and
+    rsync too trust size and time. A touched file costs one preparation; a copy that keeps its
+    times shares the cache. Files that are gone or cannot be asked count as such.
+    """
+    rows = []
+    for file in sorted(files):
+        try:
+            status = file.stat()
+            rows.append([file.relative_to(root).as_posix(), status.st_size, status.st_mtime_ns])
+        except OSError as error:
+            rows.append([file.relative_to(root).as_posix(), error.errno, 0])
+    state = json.dumps([classes, rows])
+    return hashlib.sha256(state.encode()).hexdigest()[:20]

@@ -1,0 +1,17 @@
+"""The table of methods and combinators."""
+
+from jaxsal.methods.gradient import gradient, input_x_gradient
+from jaxsal.methods.noise import smoothgrad, smoothgrad_squared, vargrad
+from jaxsal.methods.path import expected_gradients, integrated_gradients
+from jaxsal.types import Combinator, Method
+
+METHODS: dict[str, Method] = {
+    function.__name__: function
+    for function in (gradient, input_x_gradient, integrated_gradients, expected_gradients)
+}
+"""Every method by its name."""
+
+COMBINATORS: dict[str, Combinator] = {
+    function.__name__: function for function in (smoothgrad, smoothgrad_squared, vargrad)
+}
+"""Every combinator by its name."""

@@ -1,0 +1,132 @@
+"""Callables taken apart into structure, which a program is compiled for, and arrays, which it is given.
+
+Two explainers made with equal arguments share one compiled program because their structures are equal; a
+baseline image is no constant of that program because it is one of the arrays.
+"""
+
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import numpy as np
+
+
+@dataclasses.dataclass(frozen=True)
+class Slot:
+    """Where an array goes."""
+
+    index: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Static:
+    """A value of the structure, equal to another of the same type and value; by identity if not hashable."""
+
+    value: Any
+
+    def __hash__(self) -> int:
+        try:
+            return hash((type(self.value), self.value))
+        except TypeError:
+            return id(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Static) or type(self.value) is not type(other.value):
+            return False
+        return self.value is other.value or (_hashable(self.value) and self.value == other.value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """An array of integers or booleans (a segmentation): structure, compared by its contents."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    data: bytes
+
+    @property
+    def array(self) -> np.ndarray:
+        return np.frombuffer(self.data, self.dtype).reshape(self.shape)
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """A pytree, a partial or a combinator's result: what rebuilds it, and its parts."""
+
+    rebuild: Any
+    parts: tuple[Any, ...]
+
+
+Structure = Slot | Table | Static | Node
+
+
+def split(value: Any) -> tuple[Structure, list[Any]]:
+    """The structure of `value` and its arrays; `join` puts them together again.
+
+    Goes into pytrees, `functools.partial` and combinators' results (frozen dataclasses with an `inner`).
+    Floating arrays and keys are data. Arrays of integers stay in the structure: methods count their
+    segments, which must be known when the program is traced. Functions stay too.
+    """
+    arrays: list[Any] = []
+
+    def take(value: Any) -> Structure:
+        leaves, tree = jax.tree.flatten(value)
+        return Node(tree, tuple(map(leaf, leaves)))
+
+    def leaf(value: Any) -> Structure:
+        if isinstance(value, functools.partial):
+            return Node(_partial, (take((value.func, value.args, value.keywords)),))
+        if dataclasses.is_dataclass(value) and hasattr(value, "inner"):
+            fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+            return Node(type(value), (take(fields),))
+        if not isinstance(value, np.ndarray | np.generic | jax.Array):
+            return Static(value)
+        if isinstance(value, jax.core.Tracer) or not _countable(value.dtype):
+            arrays.append(value)
+            return Slot(len(arrays) - 1)
+        table = np.asarray(value)
+        return Table(table.shape, table.dtype.str, table.tobytes())
+
+    return take(value), arrays
+
+
+def join(structure: Structure, arrays: list[Any]) -> Any:
+    """The value that `split` took apart, with `arrays` in the place of its own."""
+    if isinstance(structure, Slot):
+        return arrays[structure.index]
+    if isinstance(structure, Table):
+        return structure.array
+    if isinstance(structure, Static):
+        return structure.value
+    parts = [join(part, arrays) for part in structure.parts]
+    if structure.rebuild is _partial:
+        function, args, keywords = parts[0]
+        return functools.partial(function, *args, **keywords)
+    if isinstance(structure.rebuild, type):
+        return _instance(structure.rebuild, parts[0])
+    return jax.tree.unflatten(structure.rebuild, parts)
+
+
+def _partial() -> None:
+    """Marks a Node that holds the parts of a `functools.partial`."""
+
+
+def _instance(cls: type, fields: dict[str, Any]) -> Any:
+    """A dataclass of these fields, not checked a second time: some of them are traced now."""
+    instance = object.__new__(cls)
+    for name, value in fields.items():
+        object.__setattr__(instance, name, value)
+    return instance
+
+
+def _countable(dtype: Any) -> bool:
+    return isinstance(dtype, np.dtype) and dtype.kind in "iub"
+
+
+def _hashable(value: Any) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True

@@ -1,0 +1,140 @@
+"""The program: a method at one image, made from a model and a target, then vmapped over the batch.
+
+Everything here is pure. `Spec` is what a program is compiled for; `shared` (parameters, a key, array options)
+and `rows` (images, targets, indices, keys: one entry an example) are what it is given.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxsal.callables import Structure, join
+from jaxsal.signatures import accepts
+from jaxsal.types import ScoreFn
+
+Tree = Any
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What one program is compiled for; programs of equal specifications are the same program."""
+
+    parts: Structure
+    """The structure of `(apply, function or dict of functions, objective, options)`."""
+    classes: int
+    """K: 2 for a model with one logit."""
+    targets: str
+    """`given` (in the rows), `predicted` or `all`."""
+    chunk: int
+    """Points of one image evaluated at a time, by functions that take `chunk`."""
+    images: int | None
+    """Images evaluated at a time; None: the whole batch."""
+    dtype: Any
+    """What the score computes in; None: what it is given."""
+    rewrite: bool
+    platform: str
+
+
+@functools.lru_cache(maxsize=512)
+def compiled(spec: Spec) -> Callable[[Tree, Tree], Tree]:
+    """The jitted program `(shared, rows) -> results`, one for all explainers of this specification."""
+    return jax.jit(functools.partial(batch, spec))
+
+
+def batch(spec: Spec, shared: Tree, rows: Tree) -> Tree:
+    """The results of a batch; the method sees one example."""
+    example = functools.partial(_example, spec)
+    size = rows["image"].shape[0]
+    if spec.images is None or spec.images >= size:
+        return jax.vmap(example, in_axes=(None, 0))(shared, rows)
+    return lax.map(functools.partial(example, shared), rows, batch_size=spec.images)
+
+
+def _example(spec: Spec, shared: Tree, row: Tree) -> Tree:
+    apply, function, objective, options = join(spec.parts, shared["arrays"])
+    image = row["image"]
+    working = jnp.promote_types(image.dtype, jnp.float32)
+    inputs = (image.astype(working), *([row["map"]] if "map" in row else []))
+    key = _key(shared, row)
+    params = shared["params"] if spec.dtype is None else cast(shared["params"], spec.dtype)
+
+    def logits(image: Any) -> Any:
+        values = apply(params, image.astype(spec.dtype or row["image"].dtype)[None])[0]
+        return values.astype(jnp.promote_types(values.dtype, jnp.float32))
+
+    def explain(target: Any, *inputs: Any) -> Tree:
+        score = _score(logits, target, objective, spec.rewrite)
+        call = functools.partial(_call, score=score, inputs=inputs, options=options)
+        valid = (target >= 0) & (target < spec.classes)
+        maps = jax.tree.map(
+            lambda f: call(f, key=key, chunk=spec.chunk), function, is_leaf=callable
+        )
+        return jax.tree.map(lambda x: jnp.where(valid, x.astype(jnp.float32), jnp.nan), maps)
+
+    if spec.targets == "all":
+        axes = (0, None, *([0] * (len(inputs) - 1)))
+        return jax.vmap(explain, in_axes=axes)(jnp.arange(spec.classes), *inputs)
+    target = row["target"] if spec.targets == "given" else predicted(logits(inputs[0]))
+    return explain(target, *inputs)
+
+
+def _score(logits: Callable[[Any], Any], target: Any, objective: Any, rewrite: bool) -> ScoreFn:
+    """The score of one class as a function of one image."""
+
+    def score(image: Any) -> Any:
+        return (objective or target_logit)(logits(image), target)
+
+    score.rewrite = rewrite  # type: ignore[attr-defined]
+    return score
+
+
+def _call(
+    function: Callable[..., Any], *, score: ScoreFn, inputs: Any, options: Any, key: Any, chunk: int
+) -> Any:
+    if key is not None and accepts(function, "key"):
+        options = {**options, "key": key}
+    if "chunk" not in options and accepts(function, "chunk"):
+        options = {**options, "chunk": chunk}
+    return function(score, *inputs, **options)
+
+
+def target_logit(logits: Any, target: Any) -> Any:
+    """The target's logit; of a model with one logit, +z for class 1 and -z for class 0."""
+    if logits.shape[0] == 1:
+        return jnp.where(target == 1, logits[0], -logits[0])
+    return jnp.sum(jnp.where(jnp.arange(logits.shape[0]) == target, logits, 0))
+
+
+def predicted(logits: Any) -> Any:
+    """The class of the largest logit; of a model with one logit, 1 where it is positive."""
+    if logits.shape[0] == 1:
+        return (logits[0] > 0).astype(jnp.int32)
+    return jnp.argmax(logits).astype(jnp.int32)
+
+
+def cast(tree: Tree, dtype: Any) -> Tree:
+    """The floating leaves in another dtype, the others as they are."""
+    return jax.tree.map(
+        lambda x: jnp.asarray(x).astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree
+    )
+
+
+def _key(shared: Tree, row: Tree) -> Any:
+    """The example's own key: given one an example, or folded in from one key by the example's index."""
+    if "key" in row:
+        return typed(row["key"])
+    if "key" in shared:
+        return jax.random.fold_in(typed(shared["key"]), row["index"])
+    return None
+
+
+def typed(key: Any) -> Any:
+    """A new-style key, also of an old one of uint32."""
+    if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        return key
+    return jax.random.wrap_key_data(key)

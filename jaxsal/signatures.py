@@ -1,0 +1,103 @@
+"""What a method or metric accepts: read from its signature, through partials and combinators."""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+RESERVED = ("key",)
+"""Options that only the call of the explainer gives."""
+
+
+def name_of(function: Any) -> str:
+    """A readable name, for messages."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def accepts(function: Callable[..., Any], option: str) -> bool:
+    """Whether `option` is a named parameter that no partial has bound yet."""
+    return option in _parameters(function) and option not in _bound(function)
+
+
+def needs_key(function: Callable[..., Any]) -> bool:
+    """Whether `function` draws random numbers and has no key of its own."""
+    parameter = _parameters(function).get("key")
+    return (
+        parameter is not None
+        and parameter.default is parameter.empty
+        and "key" not in _bound(function)
+    )
+
+
+def check_options(function: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    """Raises if `function` does not take `options`, or lacks one that has no default.
+
+    A combinator passes its options on to the method inside, so that they are held against the innermost
+    signature.
+
+    Raises:
+        TypeError: not callable; an unknown, a reserved or a missing option.
+    """
+    if not callable(function):
+        raise TypeError(f"method: expected a function or a dict of functions, got {function!r}")
+    for option in RESERVED:
+        if option in options:
+            raise TypeError(f"{option}: is given to the call, not to the explainer")
+    inner, given = innermost(function)
+    known = _parameters(inner)
+    outer = _parameters(function)
+    if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
+        unknown = [option for option in options if option not in known and option not in outer]
+        if unknown:
+            listed = ", ".join(sorted(_optional_names(known))) or "none"
+            raise TypeError(
+                f"{unknown[0]}: {name_of(inner)} has no such option; its options: {listed}"
+            )
+    have = {*options, *given, "key", "chunk"}
+    missing = [
+        name
+        for name, parameter in known.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+        and parameter.default is parameter.empty
+        and name not in have
+    ]
+    if missing:
+        raise TypeError(f"{missing[0]}: {name_of(inner)} needs this option, and got none")
+
+
+def innermost(function: Any) -> tuple[Any, set[str]]:
+    """The method inside partials and combinators, and the names of the options bound on the way."""
+    bound: set[str] = set()
+    while True:
+        if isinstance(function, functools.partial):
+            bound |= set(function.keywords)
+            function = function.func
+        elif callable(getattr(function, "inner", None)):
+            function = function.inner
+        else:
+            return function, bound
+
+
+def _parameters(function: Any) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):  # a builtin without a signature
+        return {}
+
+
+def _bound(function: Any) -> set[str]:
+    bound: set[str] = set()
+    while isinstance(function, functools.partial):
+        bound |= set(function.keywords)
+        function = function.func
+    return bound
+
+
+def _optional_names(parameters: Mapping[str, inspect.Parameter]) -> list[str]:
+    return [
+        name
+        for name, parameter in parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY and name not in RESERVED
+    ]

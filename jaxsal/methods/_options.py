@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 
 from jaxsal.types import Image
@@ -40,7 +41,7 @@ def scale(name: str, value: ArrayLike, *, most: float = float("inf")) -> ArrayLi
     """
     if isinstance(value, str | bool) or jnp.ndim(value) != 0:
         raise TypeError(f"{name}: expected a number, got {value!r}")
-    if not isinstance(value, jax.core.Tracer) and not 0 <= float(jnp.real(value)) <= most:
+    if not isinstance(value, jax.core.Tracer) and not 0 <= np.asarray(value) <= most:
         raise ValueError(f"{name}: expected a number in [0, {most}], got {value!r}")
     return value
 

@@ -48,35 +48,35 @@ def sum_points(
     return _fold(add, _zeros(fun, points, like), (blocks, valid))
 
 
-def variance_points(fun: Callable[[Any], Any], points: Points, *, like: Array, chunk: int) -> Any:
+def variance_points(
+    fun: Callable[[Any], Array], points: Points, *, like: Array, chunk: int
+) -> Array:
     """(1/n) Σₖ (f(pₖ) - mean)², never negative, each point evaluated once.
 
-    Within a chunk the variance is two-pass (first the mean, then the squared deviations); chunks
-    are merged exactly, after Chan, Golub & LeVeque, "Algorithms for computing the sample variance",
-    The American Statistician 1983. E[f²] - E[f]² would cancel, and turn negative, where the mean is
-    large.
+    All values are taken relative to the first, so that a large mean does not cancel (E[f²] - E[f]²
+    would, and turn negative). Within a chunk the variance is two-pass, first the mean, then the
+    squared deviations; chunks are merged exactly, after Chan, Golub & LeVeque, "Algorithms for
+    computing the sample variance", The American Statistician 1983.
     """
     fun = _traced_once(fun)
     blocks, valid = _blocks(points, chunk)
-    zeros = _zeros(fun, points, like)
 
     def merge(carry: Any, block: Any) -> tuple[Any, None]:
-        count, mean, squares = carry
+        count, first, mean, squares = carry
         point, mask = block
-        values = jax.vmap(fun)(point)
+        values = jax.vmap(fun)(point).astype(mean.dtype)
+        first = jnp.where(count == 0, values[0], first)
+        values = values - first[None]
         new = jnp.sum(mask)
-        total = count + new
-        local = jax.tree.map(lambda x: _contract(mask, x) / new, values)
-        shift = jax.tree.map(jnp.subtract, local, mean)
-        spread = jax.tree.map(lambda x, m: _contract(mask, jnp.square(x - m[None])), values, local)
-        mean = jax.tree.map(lambda m, d: m + d * (new / total), mean, shift)
-        squares = jax.tree.map(
-            lambda s, e, d: s + e + jnp.square(d) * (count * new / total), squares, spread, shift
-        )
-        return (total, mean, squares), None
+        local = _contract(mask, values) / new
+        shift, share = local - mean, new / (count + new)
+        squares += _contract(mask, jnp.square(values - local[None]))
+        squares += jnp.square(shift) * (count * share)
+        return (count + new, first, mean + shift * share, squares), None
 
-    count, _, squares = _fold(merge, (jnp.zeros(()), zeros, zeros), (blocks, valid))
-    return jax.tree.map(lambda s: s / count, squares)
+    zeros = _zeros(fun, points, like)
+    count, _, _, squares = _fold(merge, (jnp.zeros(()), zeros, zeros, zeros), (blocks, valid))
+    return squares / count
 
 
 def map_points(fun: Callable[[Any], Any], points: Points, *, chunk: int) -> Any:

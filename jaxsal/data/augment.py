@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxsal.types import Key
 
@@ -33,19 +33,42 @@ def augment(
       intensity: log a and log g are uniform in ±intensity.
     """
     pose_key, tone_key = jax.random.split(key)
-    matrix, offset = pose(
-        pose_key, image.shape[:2], flip=flip, rotation=rotation, scale=scale, shift=shift
-    )
-    gain, gamma = jnp.exp(jax.random.uniform(tone_key, (2,), image.dtype, -intensity, intensity))
-    moved = resample(image, matrix.astype(image.dtype), offset.astype(image.dtype))
-    # Black stays black without the infinite slope that a power below one has there.
-    toned = gain * jnp.maximum(moved, 1e-6) ** gamma
-    return jnp.where(moved > 0, jnp.clip(toned, 0, 1), 0)
+    drawn = pose(pose_key, *image.shape[:2], flip=flip, rotation=rotation, scale=scale, shift=shift)
+    return tone(tone_key, resample(image, *drawn), intensity=intensity)
+
+
+def augment_with_mask(
+    key: Key,
+    image: Float[Array, "H W C"],
+    mask: Bool[Array, "H W"],
+    *,
+    intensity: float = 0.1,
+    flip: bool = True,
+    rotation: float = 0.5,
+    scale: tuple[float, float] = (0.8, 1.3),
+    shift: float = 0.06,
+) -> tuple[Float[Array, "H W C"], Bool[Array, "H W"]]:
+    """`augment` with the same key, and the mask in the same pose: where it weighs half or more."""
+    pose_key, tone_key = jax.random.split(key)
+    drawn = pose(pose_key, *image.shape[:2], flip=flip, rotation=rotation, scale=scale, shift=shift)
+    both = jnp.concatenate([image, mask[..., None].astype(image.dtype)], axis=-1)
+    moved = resample(both, *drawn)
+    return tone(tone_key, moved[..., :-1], intensity=intensity), moved[..., -1] >= 0.5
+
+
+def tone(key: Key, image: Float[Array, "H W C"], *, intensity: float) -> Float[Array, "H W C"]:
+    """Draws a gain and a gamma, as in `augment`; black stays black. The key is consumed."""
+    drawn = jax.random.uniform(key, (2,), image.dtype, -intensity, intensity)
+    gain, gamma = jnp.exp(drawn)
+    # A power below one has an infinite slope at zero.
+    toned = gain * jnp.maximum(image, 1e-6) ** gamma
+    return jnp.where(image > 0, jnp.clip(toned, 0, 1), 0)
 
 
 def pose(
     key: Key,
-    shape: tuple[int, int],
+    height: int,
+    width: int,
     *,
     flip: bool,
     rotation: float,
@@ -56,15 +79,16 @@ def pose(
 
     Points are (row, column) in pixels. Options as in `augment`; the key is consumed.
     """
+    sides = jnp.array([height, width])
     mirror_key, turn_key, scale_key, shift_key = jax.random.split(key, 4)
     mirror = jnp.where(flip & jax.random.bernoulli(mirror_key), -1.0, 1.0)
     turn = jax.random.uniform(turn_key, minval=-rotation, maxval=rotation)
     low, high = jnp.log(scale[0]), jnp.log(scale[1])
     factor = jnp.exp(jax.random.uniform(scale_key, minval=low, maxval=high))
-    move = jax.random.uniform(shift_key, (2,), minval=-shift, maxval=shift) * jnp.array(shape)
+    move = jax.random.uniform(shift_key, (2,), minval=-shift, maxval=shift) * sides
     cos, sin = jnp.cos(turn) / factor, jnp.sin(turn) / factor
     matrix = jnp.array([[cos, sin], [-sin * mirror, cos * mirror]])
-    centre = (jnp.array(shape) - 1) / 2
+    centre = (sides - 1) / 2
     return matrix, centre - matrix @ (centre + move)
 
 

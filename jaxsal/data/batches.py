@@ -19,7 +19,7 @@ class Batch(NamedTuple):
 
 def on_device(examples: Examples, sharding: Any = None) -> Batch:
     """Puts a whole set on the device, once; replicated where a sharding says so."""
-    return jax.device_put(Batch(examples.images, examples.labels, examples.masks), sharding)
+    return Batch(*jax.device_put((examples.images, examples.labels, examples.masks), sharding))
 
 
 def draw(batch: Batch, indices: Int32[Array, " B"]) -> Batch:

@@ -1,42 +1,54 @@
 """TFDS builders of brain MRI sets; TensorFlow is not needed."""
 
 import contextlib
+import hashlib
 import io
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow_datasets as tfds
 
-from jaxsal.data import images
+from jaxsal.data import images, matlab
 from jaxsal.data.listing import Listing, fingerprint
 
 SPLIT = "slices"
-VERSION = "1.0.0"
 RAW = {"image": tfds.decode.SkipDecoding(), "mask": tfds.decode.SkipDecoding()}
 
+HOST = "https://ndownloader.figshare.com/files/"
+ARCHIVES = {
+    "brainTumorDataPublic_1-766.zip": ("3381290", "74b949ad33f042e6e103523091cd1428"),
+    "brainTumorDataPublic_767-1532.zip": ("3381296", "7e8a875500d2c8a346f270538e29890e"),
+    "brainTumorDataPublic_1533-2298.zip": ("3381293", "8227bf6080cb71f15a88be8d25c79ae7"),
+    "brainTumorDataPublic_2299-3064.zip": ("3381302", "b378a80d6174e5317d59eb28430c6652"),
+    "cvind.mat": ("7005344", "5ea82eb3212c9fcb84290ccf0beb486d"),
+}
+"""figshare article 1512427: its number for each file, and the MD5 it publishes."""
 
-class _Slices(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+
+class Slices(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """Writes the slices of a listing; what it met on the way goes into the set's metadata."""
 
-    VERSION = tfds.core.Version(VERSION)
+    VERSION = tfds.core.Version("1.0.0")
     ABOUT: ClassVar[dict[str, str]] = {}
     # Else TFDS looks for a checksums file beside this one, with a package it does not install.
     url_infos = None
 
-    def __init__(self, *, listing: Listing, **options: Any):
-        self._listing = listing
-        super().__init__(file_format="array_record", **options)
+    def __init__(self, *, classes: tuple[str, ...], find: Callable[[Any], Listing], data_dir: Path):
+        """Takes the classes' names, and a function from a download manager to the listing."""
+        self._classes, self._find = classes, find
+        super().__init__(file_format="array_record", data_dir=data_dir)
 
     def _info(self) -> tfds.core.DatasetInfo:
         picture = tfds.features.Image(shape=(None, None, 1), dtype=np.uint8, encoding_format="png")
         features = {
             "image": picture,
             "mask": picture,
-            "label": tfds.features.ClassLabel(names=list(self._listing.classes)),
+            "label": tfds.features.ClassLabel(names=list(self._classes)),
             "patient": tfds.features.Text(),
             "fold": tfds.features.Scalar(np.int32),
             "name": tfds.features.Text(),
@@ -44,23 +56,23 @@ class _Slices(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return tfds.core.DatasetInfo(
             builder=self,
             features=tfds.features.FeaturesDict(features),
-            metadata=tfds.core.MetadataDict(skipped=[], notes=[]),
+            metadata=tfds.core.MetadataDict(skipped=[], notes=[], sizes=[]),
             disable_shuffling=True,
             **self.ABOUT,
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
-        del dl_manager
-        return {SPLIT: self._generate_examples()}
+        return {SPLIT: self._generate_examples(self._find(dl_manager))}
 
-    def _generate_examples(self) -> Iterator[tuple[int, dict[str, Any]]]:
+    def _generate_examples(self, listing: Listing) -> Iterator[tuple[int, dict[str, Any]]]:
         remarks: Counter[str] = Counter()
         skipped, sizes = [], set()
-        for number, item in enumerate(self._listing.items):
+        for number, item in enumerate(listing.items):
             try:
                 row = item.read()
             except images.READ_ERRORS as error:
-                skipped.append(f"{item.name}: {_reason(error)}")
+                reason = " ".join(f"{type(error).__name__}: {error}".split())
+                skipped.append(f"{item.name}: {reason[:200]}")
                 continue
             remarks.update(row.remarks)
             sizes.add(row.size)
@@ -68,11 +80,11 @@ class _Slices(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             yield number, example | {"patient": row.patient, "fold": item.fold, "name": item.name}
         if not sizes:
             raise ValueError(f"none of {len(skipped)} images can be read: {skipped[:3]}")
-        notes = [*self._listing.notes, *(f"{count} {what}" for what, count in remarks.items())]
+        notes = [*listing.notes, *(f"{count} {what}" for what, count in remarks.items())]
         self.info.metadata.update(skipped=skipped, notes=notes, sizes=sorted(sizes))
 
 
-class Figshare(_Slices, skip_registration=True):
+class Figshare(Slices, skip_registration=True):  # type: ignore[call-arg]
     """Cheng's 3064 contrast-enhanced T1 slices of 233 patients, with tumour masks."""
 
     name = "brain_tumor_figshare"
@@ -84,9 +96,16 @@ class Figshare(_Slices, skip_registration=True):
     }
 
 
+class Folder(Slices, skip_registration=True):  # type: ignore[call-arg]
+    """Images in one folder a class."""
+
+    name = "class_folders"
+    ABOUT: ClassVar[dict[str, str]] = {"description": "images in one folder a class"}
+
+
 def prepare(
-    builder: type[_Slices], listing: Listing, root: Path, cache: Path | str | None
-) -> _Slices:
+    builder: type[Slices], listing: Listing, root: Path, cache: Path | str | None
+) -> Slices:
     """Prepares a listing into the cache, unless its very state is there already.
 
     TFDS writes into a directory named `incomplete.*` and renames it when all is written: what was
@@ -98,28 +117,54 @@ def prepare(
     """
     if len(listing.classes) < 2:
         raise ValueError(f"data_dir={str(root)!r} holds the classes {listing.classes}; two needed")
-    home = _cache(cache, root) / fingerprint(root, listing.files, listing.classes)
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        made = builder(listing=listing, data_dir=home)
-        with _quiet():
-            made.download_and_prepare()
-    except OSError as error:
-        raise ValueError(f"cache={str(home)!r} cannot be written: {error}") from error
-    return made
-
-
-def _cache(cache: Path | str | None, root: Path) -> Path:
-    home = cache or os.environ.get("JAXSAL_CACHE") or "~/.cache/jaxsal"
-    path = Path(home).expanduser().resolve()
-    if path.is_relative_to(root):
+    home = _home(cache)
+    if home.is_relative_to(root):
         raise ValueError(f"cache={str(home)!r} lies under data_dir={str(root)!r}; never written to")
-    return path
+    key = fingerprint(root, listing.files, listing.classes)
+    with _quiet():
+        return _made(partial(builder, classes=listing.classes, find=lambda _: listing), home, key)
+
+
+def download(cache: Path | str | None) -> Slices:
+    """Downloads Cheng's original files (880 MB) and prepares them, unless done already.
+
+    Raises:
+      ValueError: if the cache cannot be written, the network fails, or an MD5 is wrong.
+    """
+    return _made(partial(Figshare, classes=matlab.CLASSES, find=_fetch), _home(cache), "1512427")
+
+
+def _fetch(manager: Any) -> Listing:
+    paths = manager.download({name: HOST + number for name, (number, _) in ARCHIVES.items()})
+    for name, (_, published) in ARCHIVES.items():
+        with open(paths[name], "rb") as file:
+            found = hashlib.file_digest(file, "md5").hexdigest()
+        if found != published:
+            os.unlink(paths[name])
+            raise ValueError(f"{name} has MD5 {found}, figshare says {published}; removed")
+    return matlab.of_files({name: Path(path) for name, path in paths.items()})
+
+
+def _home(cache: Path | str | None) -> Path:
+    path = cache or os.environ.get("JAXSAL_CACHE") or "~/.cache/jaxsal"
+    return Path(path).expanduser().resolve()
+
+
+def _made(builder: Callable[..., Slices], home: Path, key: str) -> Slices:
+    place = home / key
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        builder(data_dir=place).download_and_prepare(download_dir=home / "downloads")
+    except OSError as error:
+        # Unless another process has prepared the same set meanwhile, and was the first to rename.
+        if not builder(data_dir=place).data_path.exists():
+            raise ValueError(f"cache={str(place)!r} cannot be filled: {error}") from error
+    return builder(data_dir=place)
 
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    shown = tfds.core.utils.tqdm_utils._active  # TFDS has no getter
+    shown = tfds.core.utils.tqdm_utils._active  # TFDS sets it, but has no getter.
     tfds.disable_progress_bar()
     try:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -127,7 +172,3 @@ def _quiet() -> Iterator[None]:
     finally:
         if shown:
             tfds.enable_progress_bar()
-
-
-def _reason(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

@@ -1,30 +1,51 @@
-"""Cheng's figshare set as a directory: PNG folders with a table."""
+"""Cheng's figshare set as a directory: the original files, or PNG folders with a table."""
 
 import csv
 from functools import partial
 from pathlib import Path
 
+from jaxsal.data import matlab
 from jaxsal.data.listing import Item, Listing, read_pair
 
 TABLE = "labels.csv"
 
 
 def listing(root: Path) -> Listing:
+    """Lists whichever of the two forms a directory holds.
+
+    Raises:
+      ValueError: if it holds neither.
+    """
+    if (root / TABLE).is_file():
+        return of_table(root)
+    try:
+        return matlab.listing(root)
+    except matlab.NoSlices as error:
+        raise ValueError(
+            f"data_dir={str(root)!r} holds neither {TABLE} with images/<class>/*.png nor the"
+            f" original N.mat files or zips"
+        ) from error
+
+
+def of_table(root: Path) -> Listing:
     """Lists `images/<class>/N.png`, `masks/<class>/N.png` and the folds of `labels.csv`.
 
     Raises:
       ValueError: if the table lacks a column, or holds something that is no fold.
     """
     rows = _rows(root / TABLE)
-    items, files = [], [root / TABLE]
+    items, files, notes = [], [root / TABLE], []
     for line, (file, label, fold) in enumerate(rows, 2):
         image, outline = root / "images" / label / file, root / "masks" / label / file
         present = outline if outline.exists() else None
         read = partial(read_pair, image, present, label)
         items.append(Item(f"{label}/{file}", _fold(fold, line), read))
         files += [image] if present is None else [image, outline]
+    bare = 1 + 2 * len(items) - len(files)
+    if bare:
+        notes.append(f"{bare} images without a mask")
     classes = tuple(sorted({label for _, label, _ in rows}))
-    return Listing(classes, tuple(items), tuple(files))
+    return Listing(classes, tuple(items), tuple(files), tuple(notes))
 
 
 def _rows(table: Path) -> list[tuple[str, str, str]]:

@@ -2,7 +2,7 @@
 
 import io
 import struct
-import warnings
+import zipfile
 import zlib
 from pathlib import Path
 from typing import NamedTuple
@@ -21,8 +21,8 @@ READ_ERRORS = (
     SyntaxError,
     struct.error,
     zlib.error,
+    zipfile.BadZipFile,
     Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
 )
 """What Pillow and h5py raise on a file that is broken, cut short or absurdly large."""
 
@@ -48,7 +48,7 @@ def stretch(values: Shaped[np.ndarray, "H W"]) -> Image.Image:
     """Scales an image of more than 8 bits from its own minimum..maximum to 0..255.
 
     Magnetic resonance has no absolute unit, and files of 16 bits rarely use them all: the range
-    is each image's own, as in the usual 8-bit copies of the figshare set. A constant image is black.
+    is each image's own. A constant image is black.
 
     Raises:
       ValueError: where a value is not finite.
@@ -118,7 +118,12 @@ def empty_mask(size: tuple[int, int]) -> bytes:
 
 
 def decode(content: bytes, size: int) -> Float32[np.ndarray, "size size 1"]:
-    """Decodes an encoded grey image, made square with black, antialiased, in [0, 1]."""
+    """Decodes an encoded grey image, made square with black, antialiased, in [0, 1].
+
+    A size of 0 decodes nothing.
+    """
+    if size == 0:
+        return np.empty((0, 0, 1), np.float32)
     image = _square(Image.open(io.BytesIO(content)))
     resized = image.resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(resized, np.float32)[..., None] / np.float32(255)
@@ -129,6 +134,8 @@ def decode_mask(content: bytes, size: int) -> Bool[np.ndarray, "size size"]:
 
     A mask too small for that keeps the pixels most covered: it does not vanish.
     """
+    if size == 0:
+        return np.empty((0, 0), bool)
     image = _square(Image.open(io.BytesIO(content)).convert("L"))
     covered = np.asarray(image.resize((size, size), Image.Resampling.BOX))
     return (covered >= min(128, covered.max())) & (covered > 0)

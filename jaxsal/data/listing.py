@@ -2,12 +2,16 @@
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from jaxsal.data import images
+
+_NUMBERS = re.compile(r"(\d+)")
 
 
 class Slice(NamedTuple):
@@ -86,6 +90,32 @@ def directory(data_dir: Path | str) -> Path:
     except PermissionError as error:
         raise ValueError(f"data_dir={str(data_dir)!r} cannot be read: {error.strerror}") from error
     return root.resolve()
+
+
+def visible(root: Path) -> list[Path]:
+    """Every file below a directory, in order; hidden ones and links to directories left out.
+
+    Raises:
+      ValueError: if a directory cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise ValueError(f"{error.filename} cannot be read: {error.strerror}") from error
+
+    found = []
+    for folder, folders, files in os.walk(root, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not _hidden(name))
+        found += [Path(folder, name) for name in sorted(files, key=_natural) if not _hidden(name)]
+    return found
+
+
+def _hidden(name: str) -> bool:
+    return name.startswith(".") or name in ("__MACOSX", "Thumbs.db")
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Orders 2.png before 10.png."""
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in _NUMBERS.split(name)]
 
 
 def fingerprint(root: Path, files: Iterable[Path], classes: tuple[str, ...]) -> str:

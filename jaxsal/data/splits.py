@@ -34,14 +34,25 @@ def split(
       ValueError: if a fold is empty or both are the same, if neither fold nor patient is known, if
         a patient would be on two sides, or if a class is tested that training never sees.
     """
+    train, validation, test = sides(
+        dataset, test_fold=test_fold, validation_fold=validation_fold, seed=seed
+    )
+    examples = dataset.examples
+    return take(examples, train), take(examples, validation), take(examples, test)
+
+
+def sides(
+    dataset: Dataset, *, test_fold: int, validation_fold: int | None = None, seed: int = 0
+) -> Bool[np.ndarray, "3 N"]:
+    """The rows that `split` puts into train, validation and test; arguments and errors as there."""
     examples = dataset.examples
     folds = examples.folds if examples.folds.any() else _dealt(examples, seed)
     _check_folds(folds, {"test_fold": test_fold, "validation_fold": validation_fold})
-    test, validation = folds == test_fold, folds == validation_fold
-    train = ~(test | validation)
-    _check_patients(examples.patients, folds, np.stack([train, validation, test]))
-    _check_classes(dataset, train, validation | test)
-    return take(examples, train), take(examples, validation), take(examples, test)
+    test, validation = folds == test_fold, np.equal(folds, validation_fold or 0)
+    found = np.stack([~(test | validation), validation, test])
+    _check_patients(examples.patients, folds, found)
+    _check_classes(dataset, found)
+    return found
 
 
 def take(examples: Examples, rows: Bool[np.ndarray, " N"] | Int32[np.ndarray, " M"]) -> Examples:
@@ -67,7 +78,7 @@ def deal(groups: Sequence[str], labels: Sequence[str], seed: int = 0) -> list[in
     first = dict(zip(reversed(groups), reversed(labels), strict=True))
     for group, label in first.items():
         members[label].add(group)
-    folds = {}
+    folds: dict[str, int] = {}
     for label in sorted(members):
         order = sorted(members[label], key=lambda group: _hash(f"{seed} {group}"))
         folds |= {group: i % FOLDS + 1 for i, group in enumerate(order)}
@@ -109,11 +120,9 @@ def _check_patients(
         raise ValueError(f"{len(torn)} patients on two sides of the split: {torn[0]!r} in {where}")
 
 
-def _check_classes(
-    dataset: Dataset, train: Bool[np.ndarray, " N"], rest: Bool[np.ndarray, " N"]
-) -> None:
+def _check_classes(dataset: Dataset, found: Bool[np.ndarray, "3 N"]) -> None:
     labels = dataset.examples.labels
-    unseen = sorted(set(labels[rest].tolist()) - set(labels[train].tolist()))
+    unseen = sorted(set(labels[~found[0]].tolist()) - set(labels[found[0]].tolist()))
     if unseen:
         names = [dataset.classes[label] for label in unseen]
         raise ValueError(f"classes that training never sees are to be tested: {names}")

@@ -1,0 +1,61 @@
+"""Gradients with another derivative for ReLU: guided backpropagation and the deconvnet."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from jaxsal.rewrite.backward import backward
+from jaxsal.types import Image, ScoreFn
+
+
+def guided_backprop(score: ScoreFn, image: Image) -> Image:
+    """The gradient that passes each ReLU only where its input and the cotangent are positive.
+
+    Every ReLU's own vjp, `g * 1[x > 0]`, becomes `g * 1[x > 0] * 1[g > 0]`. Which operations are
+    ReLUs: see `jaxsal.rewrite.backward`.
+
+    Args:
+      score: image -> scalar.
+      image: `[...]` float.
+
+    Returns:
+      `[...]`, like the image.
+
+    Raises:
+      ValueError: the score has no ReLU.
+
+    Springenberg, Dosovitskiy, Brox, Riedmiller, "Striving for Simplicity: The All Convolutional
+    Net", ICLR workshop 2015, arXiv 1412.6806.
+    """
+    return jax.grad(backward(score, _guided))(image)
+
+
+def deconvnet(score: ScoreFn, image: Image) -> Image:
+    """The gradient that passes each ReLU only where the cotangent is positive.
+
+    Every ReLU's own vjp, `g * 1[x > 0]`, becomes `max(g, 0)`, whatever its input was. Which
+    operations are ReLUs: see `jaxsal.rewrite.backward`.
+
+    Args:
+      score: image -> scalar.
+      image: `[...]` float.
+
+    Returns:
+      `[...]`, like the image.
+
+    Raises:
+      ValueError: the score has no ReLU.
+
+    Zeiler, Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014, arXiv
+    1311.2901.
+    """
+    return jax.grad(backward(score, _deconvolved))(image)
+
+
+def _guided(g: Float[Array, "..."], positive: Bool[Array, "..."]) -> Float[Array, "..."]:
+    return jnp.where(positive & (g > 0), g, jnp.zeros_like(g))
+
+
+def _deconvolved(g: Float[Array, "..."], positive: Bool[Array, "..."]) -> Float[Array, "..."]:
+    del positive
+    return jnp.where(g > 0, g, jnp.zeros_like(g))

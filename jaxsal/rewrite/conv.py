@@ -1,0 +1,227 @@
+"""Convolutions in the forms that a processor is good at.
+
+XLA's CPU compiler hands a convolution to its fast library only if inputs and output lie batch first
+and features last, the kernel as `[*window, in, out]`. At the top of a program it brings others into
+that order, not inside a loop, where they run one multiplication at a time, up to a hundred times
+slower. Derivatives are such others: with respect to the inputs the kernel's `in` and `out` change
+places, with respect to the kernel batch and features do. Here the order is changed explicitly.
+
+A convolution from one channel or three, or to so few, gets a few per cent of the processor's rate
+there: the first layer of a model, and its gradient. It is written out here as a sum over the places
+of the kernel, which the compiler fuses with what stands around it.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.extend.core import JaxprEqn
+from jaxtyping import Array, Float
+
+from jaxsal.rewrite.interpreter import Frame
+
+THIN = 3
+"""The most channels that count as few: one of a scan or a radiograph, three of a photograph."""
+LARGEST_KERNEL = 32
+"""Terms (places in the window times channels) that are written out; more make long programs."""
+
+
+class Convolution(NamedTuple):
+    """A convolution whose operands have been brought into the order batch, window, features."""
+
+    inputs: Float[Array, "batch *window features"]
+    kernel: Float[Array, "*window features outputs"]
+    stride: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    dilation: tuple[int, ...]
+    kernel_dilation: tuple[int, ...]
+    groups: int
+    precision: Any
+    dtype: Any
+
+    @property
+    def window(self) -> tuple[int, ...]:
+        """The kernel's spatial size."""
+        return self.kernel.shape[:-2]
+
+    @property
+    def places(self) -> list[tuple[int, ...]]:
+        """The places of the kernel, in row-major order."""
+        return list(itertools.product(*map(range, self.window)))
+
+
+def ordered(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
+    """Rule: the same convolution with its operands in the order that XLA's CPU library takes."""
+    del frame
+    if not _understood(eqn, values) or _is_ordered(eqn.params["dimension_numbers"]):
+        return None
+    conv = _read(eqn, values)
+    return [_restore(eqn, convolve(conv))]
+
+
+def thin_input(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
+    """Rule: a convolution from few channels as shifted multiply-adds."""
+    del frame
+    if not _understood(eqn, values):
+        return None
+    conv = _read(eqn, values)
+    features = conv.inputs.shape[-1]
+    thin = features <= THIN and features * len(conv.places) <= LARGEST_KERNEL
+    if not thin or conv.groups > 1 or any(d > 1 for d in conv.dilation):
+        return None
+    return [_restore(eqn, multiply_add(conv))]
+
+
+def thin_output(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
+    """Rule: a convolution to few channels as one matrix product and shifted adds."""
+    del frame
+    if not _understood(eqn, values):
+        return None
+    conv = _read(eqn, values)
+    outputs = conv.kernel.shape[-1]
+    thin = outputs <= THIN and 1 < len(conv.places) and outputs * len(conv.places) <= LARGEST_KERNEL
+    if not thin or conv.groups > 1 or any(d > 1 for d in (*conv.dilation, *conv.stride)):
+        return None
+    return [_restore(eqn, product_and_shifts(conv))]
+
+
+def convolve(conv: Convolution) -> Float[Array, "batch *window outputs"]:
+    """The convolution as it stands."""
+    space = "".join("DHW"[-len(conv.window) :])
+    return lax.conv_general_dilated(
+        conv.inputs,
+        conv.kernel,
+        conv.stride,
+        conv.padding,
+        lhs_dilation=conv.dilation,
+        rhs_dilation=conv.kernel_dilation,
+        dimension_numbers=(f"N{space}C", f"{space}IO", f"N{space}C"),
+        feature_group_count=conv.groups,
+        precision=conv.precision,
+        preferred_element_type=conv.dtype,
+    )
+
+
+def multiply_add(conv: Convolution) -> Float[Array, "batch *window outputs"]:
+    """`y[n] = sum_k x[n stride + k dilation - low] w[k]`, a term for each place and channel."""
+    exact = jnp.promote_types(conv.inputs.dtype, jnp.float32)
+    x = _padded(conv.inputs.astype(exact), conv.padding)
+    kernel = conv.kernel.astype(exact)
+    spans = [
+        stride * (n - 1) + 1 for n, stride in zip(_output_size(conv), conv.stride, strict=True)
+    ]
+    terms = []
+    for place in conv.places:
+        start = [k * d for k, d in zip(place, conv.kernel_dilation, strict=True)]
+        limit = [s + span for s, span in zip(start, spans, strict=True)]
+        for c in range(x.shape[-1]):
+            part = lax.slice(x, (0, *start, c), (x.shape[0], *limit, c + 1), (1, *conv.stride, 1))
+            weight = jnp.expand_dims(kernel[(*place, c)], range(part.ndim - 1))
+            terms.append(part * weight)
+    return functools.reduce(jnp.add, terms).astype(conv.dtype or conv.inputs.dtype)
+
+
+def product_and_shifts(conv: Convolution) -> Float[Array, "batch *window outputs"]:
+    """`y[n] = sum_k (x w[k])[n + k dilation - low]`: every `x w[k]` from one matrix product."""
+    rank, dtype = conv.inputs.ndim, conv.dtype or conv.inputs.dtype
+    exact = jnp.promote_types(dtype, jnp.float32)
+    terms = lax.dot_general(
+        conv.inputs,
+        conv.kernel,
+        (((rank - 1,), (rank - 2,)), ((), ())),
+        precision=conv.precision,
+        preferred_element_type=exact,
+    )
+    shifted = []
+    for place in conv.places:
+        term = terms[(slice(None),) * (rank - 1) + place]
+        edges = [
+            (low - k * d, n - size - low + k * d, 0)
+            for low, k, d, n, size in zip(
+                [low for low, _ in conv.padding],
+                place,
+                conv.kernel_dilation,
+                _output_size(conv),
+                conv.inputs.shape[1:-1],
+                strict=True,
+            )
+        ]
+        shifted.append(lax.pad(term, jnp.zeros((), exact), [(0, 0, 0), *edges, (0, 0, 0)]))
+    return functools.reduce(jnp.add, shifted).astype(dtype)
+
+
+def _padded(x: Array, padding: tuple[tuple[int, int], ...]) -> Array:
+    edges = [(0, 0, 0), *((low, high, 0) for low, high in padding), (0, 0, 0)]
+    return lax.pad(x, jnp.zeros((), x.dtype), edges) if np.any(padding) else x
+
+
+def _output_size(conv: Convolution) -> list[int]:
+    """For undilated inputs."""
+    return [
+        (n + low + high - d * (k - 1) - 1) // stride + 1
+        for n, (low, high), d, k, stride in zip(
+            conv.inputs.shape[1:-1],
+            conv.padding,
+            conv.kernel_dilation,
+            conv.window,
+            conv.stride,
+            strict=True,
+        )
+    ]
+
+
+def _understood(eqn: JaxprEqn, values: list[Any]) -> bool:
+    inputs, kernel = values
+    return (
+        inputs.dtype == kernel.dtype
+        and jnp.issubdtype(inputs.dtype, jnp.floating)
+        and eqn.params["batch_group_count"] == 1
+        and 1 <= inputs.ndim - 2 <= 3
+        and 0 not in (*inputs.shape, *kernel.shape, *_shape(eqn.outvars[0]))
+    )
+
+
+def _shape(var: Any) -> tuple[int, ...]:
+    return tuple(var.aval.shape)
+
+
+def _orders(numbers: Any) -> list[tuple[int, ...]]:
+    """The axes of inputs, kernel and output in the order that the library takes."""
+    batch, features, *space = numbers.lhs_spec
+    outputs, inputs, *window = numbers.rhs_spec
+    out_batch, out_features, *out_space = numbers.out_spec
+    return [
+        (batch, *space, features),
+        (*window, inputs, outputs),
+        (out_batch, *out_space, out_features),
+    ]
+
+
+def _is_ordered(numbers: Any) -> bool:
+    return all(order == tuple(range(len(order))) for order in _orders(numbers))
+
+
+def _read(eqn: JaxprEqn, values: list[Any]) -> Convolution:
+    params = eqn.params
+    inputs, kernel, _ = _orders(params["dimension_numbers"])
+    return Convolution(
+        lax.transpose(values[0], inputs),
+        lax.transpose(values[1], kernel),
+        tuple(params["window_strides"]),
+        tuple(params["padding"]),
+        tuple(params["lhs_dilation"]),
+        tuple(params["rhs_dilation"]),
+        params["feature_group_count"],
+        params["precision"],
+        params["preferred_element_type"],
+    )
+
+
+def _restore(eqn: JaxprEqn, out: Array) -> Array:
+    order = _orders(eqn.params["dimension_numbers"])[2]
+    return lax.transpose(out, np.argsort(order))

@@ -1,0 +1,164 @@
+"""Max-pooling over windows that do not overlap, and its two derivatives, without window reductions.
+
+A window's maximum is a running choice over the strided slices of the operand, one slice for each
+place in the window. Its gradient goes to the first place, in row-major order, that holds the
+maximum, where XLA's own `select_and_scatter_add` puts it too: the results are equal to the bit.
+That operation walks over the windows one by one; this is a few elementwise passes.
+
+The choice is made by comparison and selection, never by `max`, whose derivative at a tie is one
+half on either side: the forms given here can be differentiated again.
+"""
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.extend.core import JaxprEqn
+from jaxtyping import Array, Float, Int
+
+from jaxsal.rewrite.interpreter import Frame
+
+LARGEST_WINDOW = 32
+"""Places in a window; every one is a slice, so that larger windows make long programs."""
+
+
+class Windows(NamedTuple):
+    """Windows laid over an array, an entry for each axis."""
+
+    shape: tuple[int, ...]
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """How many windows lie along each axis."""
+        return tuple(
+            (n + low + high - size) // stride + 1
+            for n, size, stride, (low, high) in zip(*self, strict=True)
+        )
+
+    @property
+    def places(self) -> list[tuple[int, ...]]:
+        """The places in a window, in row-major order."""
+        return list(itertools.product(*map(range, self.size)))
+
+
+def pool(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
+    """Rule for `reduce_window_max`."""
+    del frame
+    windows = _windows(eqn, values[0])
+    return None if windows is None else [choose(values[0], windows)[0]]
+
+
+def pool_gradient(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
+    """Rule for `select_and_scatter_add`, the reverse-mode derivative of a max-pool."""
+    del frame
+    cotangent, operand = values
+    windows = _windows(eqn, operand)
+    return None if windows is None else [scatter(cotangent, operand, windows)]
+
+
+def pool_tangent(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
+    """Rule for `select_and_gather_add`, the forward-mode derivative of a max-pool.
+
+    With padding XLA reduces one axis after the other, and at a tie it takes the first maximum in
+    column-major order, unlike its own reverse mode: padded windows are left alone.
+    """
+    del frame
+    tangent, operand = values
+    windows = _windows(eqn, operand)
+    if windows is None or np.any(windows.padding):
+        return None
+    return [choose(operand, windows, tangent)[1]]
+
+
+def _windows(eqn: JaxprEqn, operand: Any) -> Windows | None:
+    params = eqn.params
+    dilated = (*params.get("base_dilation", ()), *params.get("window_dilation", ()))
+    windows = Windows(
+        operand.shape,
+        tuple(params["window_dimensions"]),
+        tuple(params["window_strides"]),
+        tuple(params["padding"]),
+    )
+    understood = (
+        jnp.issubdtype(operand.dtype, jnp.floating)
+        and all(d == 1 for d in dilated)
+        and params.get("select_prim", lax.ge_p) is lax.ge_p
+        and all(size <= stride for size, stride in zip(windows.size, windows.stride, strict=True))
+        and 1 < math.prod(windows.size) <= LARGEST_WINDOW
+        and all(low >= 0 and high >= 0 for low, high in windows.padding)
+        and 0 not in (*windows.counts, *windows.shape)
+    )
+    return windows if understood else None
+
+
+def choose(
+    operand: Float[Array, "..."], windows: Windows, *others: Array
+) -> list[Float[Array, "..."]]:
+    """The maximum of each window, and what `others` hold at its first occurrence."""
+    slices = [_slices(x, windows, fill) for x, fill in _filled(operand, others)]
+    best = [each[0] for each in slices]
+    for candidates in list(zip(*slices, strict=True))[1:]:
+        greater = candidates[0] > best[0]
+        best = [jnp.where(greater, new, old) for new, old in zip(candidates, best, strict=True)]
+    return best
+
+
+def first_maximum(operand: Float[Array, "..."], windows: Windows) -> Int[Array, "..."]:
+    """The place in each window, counted in row-major order, of its first maximum."""
+    slices = _slices(operand, windows, -jnp.inf)
+    best, place = slices[0], jnp.zeros_like(slices[0], jnp.int32)
+    for k, candidate in enumerate(slices[1:], start=1):
+        greater = candidate > best
+        best = jnp.where(greater, candidate, best)
+        place = jnp.where(greater, k, place)
+    return place
+
+
+def scatter(
+    cotangent: Float[Array, "..."], operand: Float[Array, "..."], windows: Windows
+) -> Float[Array, "..."]:
+    """Each window's cotangent at its first maximum, zero elsewhere; the operand's shape."""
+    counts = windows.counts
+    numbers = np.full(windows.stride, -1, np.int32)
+    numbers[tuple(map(slice, windows.size))] = np.arange(math.prod(windows.size)).reshape(
+        windows.size
+    )
+    # Between the windows' axes stand the places' axes: [n0, s0, n1, s1, ...].
+    places = numbers.reshape([n for stride in windows.stride for n in (1, stride)])
+    here = _spread(first_maximum(operand, windows), windows.stride) == places
+    blocks = jnp.where(here, _spread(cotangent, windows.stride), 0)
+    flat = blocks.reshape([n * stride for n, stride in zip(counts, windows.stride, strict=True)])
+    edges = [
+        (-low, size + low - covered, 0)
+        for size, (low, _), covered in zip(windows.shape, windows.padding, flat.shape, strict=True)
+    ]
+    return lax.pad(flat, jnp.zeros((), flat.dtype), edges) if np.any(edges) else flat
+
+
+def _filled(operand: Array, others: Sequence[Array]) -> list[tuple[Array, float]]:
+    return [(operand, -np.inf), *((other, 0.0) for other in others)]
+
+
+def _slices(x: Array, windows: Windows, fill: float) -> list[Array]:
+    if np.any(windows.padding):
+        edges = [(low, high, 0) for low, high in windows.padding]
+        x = lax.pad(x, jnp.asarray(fill, x.dtype), edges)
+    spans = [stride * (n - 1) + 1 for n, stride in zip(windows.counts, windows.stride, strict=True)]
+    return [
+        lax.slice(
+            x, place, [p + span for p, span in zip(place, spans, strict=True)], windows.stride
+        )
+        for place in windows.places
+    ]
+
+
+def _spread(x: Array, stride: tuple[int, ...]) -> Array:
+    shape = [n for pair in zip(x.shape, stride, strict=True) for n in pair]
+    return lax.broadcast_in_dim(x, shape, range(0, 2 * x.ndim, 2))

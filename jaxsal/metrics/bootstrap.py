@@ -1,0 +1,97 @@
+"""How sure is a mean? Bootstrap intervals that resample patients rather than their images."""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+
+class Interval(NamedTuple):
+    """A mean and the bounds of its interval; a JSON list `[mean, low, high]`."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def mean_interval(
+    values: Any,
+    clusters: Any = None,
+    *,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """Mean of the finite values and its percentile bootstrap interval (Efron 1979).
+
+    Clusters (patients) are drawn with replacement, as many as there are, each with all its values:
+    images of one patient are not independent. `mean* = sum of sums / sum of counts` of those drawn.
+
+    Args:
+        values: `[N]` numbers or truth values; what is not finite is left out before the draw.
+        clusters: `[N]` labels of any type, each "" a cluster of its own; None: each value is one.
+        level: probability content. resamples: number of draws. seed: of the draws.
+
+    Returns:
+        `Interval`; the mean is NaN where no value is finite, the bounds are where fewer than two
+        clusters have one (nothing to resample).
+
+    Raises:
+        ValueError: values that are no vector, clusters of another length, a level outside (0, 1).
+    """
+    values, groups = _checked(values, clusters, level)
+    finite = np.isfinite(values)
+    if not finite.any():
+        return Interval(np.nan, np.nan, np.nan)
+    values = values[finite]
+    _, groups = np.unique(groups[finite], return_inverse=True)
+    mean = float(values.mean())
+    sums, counts = np.bincount(groups, values), np.bincount(groups)
+    if len(counts) < 2:
+        return Interval(mean, np.nan, np.nan)
+    draw = np.random.default_rng(seed)
+    drawn = draw.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=resamples)
+    # einsum, not matmul: its order of summation does not depend on the machine's BLAS.
+    means = np.einsum("rg,g->r", drawn, sums) / np.einsum("rg,g->r", drawn, counts)
+    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(mean, float(low), float(high))
+
+
+def difference_interval(first: Any, second: Any, clusters: Any = None, **options: Any) -> Interval:
+    """Interval of the mean of paired differences `first - second`, options as for `mean_interval`.
+
+    Pairs of which one is not finite are left out. Two measures of the same images are compared this
+    way, never by whether their own intervals overlap.
+    """
+    first, second = np.asarray(first, float), np.asarray(second, float)
+    if first.shape != second.shape:
+        raise ValueError(f"second {second.shape}: expected {first.shape} as the first")
+    return mean_interval(first - second, clusters, **options)
+
+
+def summarise(measures: Any, clusters: Any = None, **options: Any) -> Any:
+    """`[mean, low, high]` in place of each array `[N]` of a dict (of dicts) of measures.
+
+    Args:
+        measures: any pytree of `[N]`, as `localize` gives it.
+        clusters: as for `mean_interval`, as are the options. The draws are the same for all.
+    """
+    return jax.tree.map(lambda values: list(mean_interval(values, clusters, **options)), measures)
+
+
+def _checked(values: Any, clusters: Any, level: float) -> tuple[np.ndarray, np.ndarray]:
+    values = np.asarray(values, float)
+    if values.ndim != 1:
+        raise ValueError(f"values {values.shape}: expected a vector")
+    if not 0 < level < 1:
+        raise ValueError(f"level {level}: expected a number between 0 and 1")
+    own = np.arange(len(values))
+    if clusters is None:
+        return values, own
+    labels = np.asarray(clusters)
+    if labels.shape != values.shape:
+        raise ValueError(f"clusters {labels.shape}: expected {values.shape} as the values")
+    _, groups = np.unique(labels, return_inverse=True)
+    # A patient that nobody named is nobody else's patient.
+    unnamed = labels == "" if labels.dtype.kind in "US" else np.zeros(len(labels), bool)
+    return values, np.where(unnamed, len(values) + own, groups)

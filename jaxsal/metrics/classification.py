@@ -1,0 +1,123 @@
+"""Is the classification right? Accuracy by class, ranking, and calibration, from logits.
+
+All in numpy and float64, on the host. What is not defined (a class without images) is NaN.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxsal import ranks
+
+
+def confusion_matrix(labels: Any, predictions: Any, classes: int) -> np.ndarray:
+    """Counts `[K, K]`: row = true class, column = predicted class.
+
+    Args:
+        labels: int `[N]`, in `[0, K)`. predictions: int `[N]`, in `[0, K)`. classes: K.
+
+    Raises:
+        ValueError: a label or prediction outside `[0, K)`.
+    """
+    labels, predictions = np.asarray(labels), np.asarray(predictions)
+    for name, index in (("labels", labels), ("predictions", predictions)):
+        if index.size and not (0 <= index.min() and index.max() < classes):
+            raise ValueError(f"{name} in [{index.min()}, {index.max()}]: expected [0, {classes})")
+    counts = np.bincount(labels * classes + predictions, minlength=classes**2)
+    return counts.reshape(classes, classes)
+
+
+def sensitivity(confusion: Any) -> np.ndarray:
+    """`TP / (TP + FN)` of each class `[K]`; NaN for a class without images."""
+    confusion = np.asarray(confusion)
+    return _ratio(np.diag(confusion), confusion.sum(1))
+
+
+def specificity(confusion: Any) -> np.ndarray:
+    """`TN / (TN + FP)` of each class `[K]` against the rest; NaN where there is no rest."""
+    confusion = np.asarray(confusion)
+    negatives = confusion.sum() - confusion.sum(1)
+    return _ratio(negatives - (confusion.sum(0) - np.diag(confusion)), negatives)
+
+
+def one_vs_rest_auc(scores: Any, labels: Any) -> np.ndarray:
+    """ROC AUC `[K]` of each class's score `[N, K]` against the rest, ties counted as half."""
+    scores, labels = np.asarray(scores), np.asarray(labels)
+    aucs = []
+    for k, column in enumerate(scores.T):
+        # Their order as small integers: rounding to float32 would tie probabilities close to 1.
+        _, order = np.unique(column, return_inverse=True)
+        aucs.append(float(ranks.roc_auc(jnp.float32(order), jnp.asarray(labels == k))))
+    return np.array(aucs)
+
+
+def expected_calibration_error(probabilities: Any, labels: Any, *, bins: int = 15) -> float:
+    """`sum over bins of (n_b / N) |accuracy_b - mean confidence_b|` (Guo et al. 2017).
+
+    Args:
+        probabilities: `[N, K]`; the largest is the confidence. labels: int `[N]`.
+        bins: equal widths over (0, 1], closed on the right.
+    """
+    probabilities, labels = np.asarray(probabilities, float), np.asarray(labels)
+    confidence = probabilities.max(1)
+    gap = (probabilities.argmax(1) == labels) - confidence
+    member = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    return float(np.abs(np.bincount(member, gap, minlength=bins)).sum() / len(labels))
+
+
+def brier_score(probabilities: Any, labels: Any) -> float:
+    """`mean over images of sum over classes of (p_k - [k = label])^2`, in [0, 2] (Brier 1950)."""
+    probabilities, labels = np.asarray(probabilities, float), np.asarray(labels)
+    truth = np.eye(probabilities.shape[1])[labels]
+    return float(((probabilities - truth) ** 2).sum(1).mean())
+
+
+def classification_report(logits: Any, labels: Any, classes: Sequence[str]) -> dict[str, Any]:
+    """All of the above, ready for JSON.
+
+    Args:
+        logits: `[N, K]`. labels: int `[N]`. classes: K names.
+
+    Returns:
+        `accuracy`, `classes`, `per_class` (`{name: {sensitivity, specificity, auc, count}}`),
+        `macro_auc` (mean over classes where defined), `confusion`, `calibration` (`ece`, `brier`).
+
+    Raises:
+        ValueError: shapes that do not belong together, no images, logits that are not finite.
+    """
+    logits, labels = np.asarray(logits, float), np.asarray(labels)
+    if logits.shape != (len(labels), len(classes)) or not len(labels):
+        raise ValueError(
+            f"logits {logits.shape}: expected {(len(labels), len(classes))}, not empty"
+        )
+    if not np.isfinite(logits).all():
+        raise ValueError("logits: expected finite values")
+    shifted = np.exp(logits - logits.max(1, keepdims=True))
+    probabilities = shifted / shifted.sum(1, keepdims=True)
+    confusion = confusion_matrix(labels, logits.argmax(1), len(classes))
+    columns = {
+        "sensitivity": sensitivity(confusion).tolist(),
+        "specificity": specificity(confusion).tolist(),
+        "auc": (auc := one_vs_rest_auc(probabilities, labels)).tolist(),
+        "count": confusion.sum(1).tolist(),
+    }
+    return {
+        "accuracy": float(np.trace(confusion) / len(labels)),
+        "classes": list(classes),
+        "per_class": {
+            name: {column: values[k] for column, values in columns.items()}
+            for k, name in enumerate(classes)
+        },
+        "macro_auc": float(np.nanmean(auc)) if np.isfinite(auc).any() else float("nan"),
+        "confusion": confusion.tolist(),
+        "calibration": {
+            "ece": expected_calibration_error(probabilities, labels),
+            "brier": brier_score(probabilities, labels),
+        },
+    }
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)

@@ -1,0 +1,54 @@
+"""Ranks of values, ties averaged: what ROC AUC and Spearman's correlation are made of."""
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float
+
+from jaxsal.types import Scalar
+
+
+def average_ranks(values: Float[Array, " n"]) -> Float[Array, " n"]:
+    """Ranks from 1 to n in increasing order; equal values share the mean of their ranks.
+
+    `rank_i = #{values < v_i} + (#{values == v_i} + 1) / 2`.
+    """
+    ordered, order = lax.sort((values, jnp.arange(values.size)), num_keys=1)
+    return jnp.zeros(values.shape, jnp.float32).at[order].set(_ranks_in_order(ordered))
+
+
+def roc_auc(values: Float[Array, " n"], positive: Bool[Array, " n"]) -> Scalar:
+    """Area under the ROC curve: P(v of a positive > v of a negative) + P(equal) / 2.
+
+    `(mean rank of the positives - (P + 1) / 2) / N` with P positives, N negatives (Mann and Whitney
+    1947); NaN where there are no positives or no negatives.
+    """
+    ordered, hits = lax.sort((values, positive.astype(jnp.int32)), num_keys=1)
+    positives = jnp.sum(hits).astype(jnp.float32)
+    negatives = values.size - positives
+    # Centred ranks: sums of 1e5 plain ones would lose digits in float32.
+    centred = _ranks_in_order(ordered) - (values.size + 1) / 2
+    shift = jnp.sum(centred * hits) / positives
+    return 0.5 + shift / jnp.where(negatives > 0, negatives, jnp.nan)
+
+
+def spearman(first: Float[Array, " n"], second: Float[Array, " n"]) -> Scalar:
+    """Spearman's correlation: Pearson's correlation of the average ranks, in [-1, 1].
+
+    NaN where one of the two is constant: it has no order to compare.
+    """
+    # Scaled to [-1/2, 1/2], so that the sums of squares stay well inside float32.
+    a, b = (average_ranks(values) / values.size for values in (first, second))
+    a, b = a - jnp.mean(a), b - jnp.mean(b)
+    constant = (jnp.min(first) == jnp.max(first)) | (jnp.min(second) == jnp.max(second))
+    norm = jnp.sqrt(jnp.sum(a * a) * jnp.sum(b * b))
+    return jnp.sum(a * b) / jnp.where(constant, jnp.nan, norm)
+
+
+def _ranks_in_order(ordered: Float[Array, " n"]) -> Float[Array, " n"]:
+    """Average ranks of values that are sorted already: half way through each run of equals."""
+    position = jnp.arange(ordered.size)
+    changes = ordered[1:] != ordered[:-1]
+    edge = jnp.ones(1, bool)
+    first = lax.cummax(jnp.where(jnp.concatenate([edge, changes]), position, 0))
+    last = jnp.where(jnp.concatenate([changes, edge]), position, ordered.size)
+    return (first + lax.cummin(last, reverse=True)).astype(jnp.float32) / 2 + 1

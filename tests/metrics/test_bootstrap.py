@@ -1,0 +1,103 @@
+"""Bootstrap intervals: coverage, clusters, what is left out."""
+
+import numpy as np
+import pytest
+
+from jaxsal.metrics.bootstrap import Interval, difference_interval, mean_interval, summarise
+
+draw = np.random.default_rng(0)
+
+
+def test_intervals_of_normal_values_are_the_textbooks():
+    values = draw.normal(3.0, 2.0, size=400)
+    got = mean_interval(values, resamples=20000)
+    half = 1.96 * values.std() / np.sqrt(400)
+    assert got.mean == pytest.approx(values.mean())
+    assert got.low == pytest.approx(values.mean() - half, abs=0.05 * half)
+    assert got.high == pytest.approx(values.mean() + half, abs=0.05 * half)
+
+
+def test_nineteen_of_twenty_intervals_hold_the_truth():
+    hits = 0
+    for trial in range(300):
+        effect = draw.normal(size=30)
+        patients = draw.integers(0, 30, size=150)
+        values = effect[patients] + 0.1 * draw.normal(size=150)
+        # A fresh truth each time: the patients themselves are the sample.
+        interval = mean_interval(values, patients, resamples=500, seed=trial)
+        hits += interval.low <= 0 <= interval.high
+    assert 0.88 <= hits / 300 <= 0.99
+
+
+def test_images_of_one_patient_do_not_count_as_many():
+    values = np.repeat(draw.normal(size=20), 10)
+    patients = np.repeat([f"p{i}" for i in range(20)], 10)
+    by_patient, by_image = mean_interval(values, patients), mean_interval(values)
+    ratio = (by_patient.high - by_patient.low) / (by_image.high - by_image.low)
+    assert ratio == pytest.approx(np.sqrt(10), rel=0.15)
+    one_each = mean_interval(values[::10], patients[::10])
+    assert by_patient == pytest.approx(one_each)
+
+
+def test_one_cluster_a_value_is_no_clustering_and_unnamed_patients_are_their_own():
+    values = draw.normal(size=12)
+    expected = mean_interval(values)
+    assert mean_interval(values, np.arange(12)) == pytest.approx(expected)
+    assert mean_interval(values, [""] * 12) == pytest.approx(expected)
+
+
+def test_what_is_not_finite_is_left_out():
+    values = np.array([1.0, np.nan, 2.0, np.inf, 4.0])
+    patients = np.array(["a", "a", "b", "c", "d"])
+    assert mean_interval(values, patients) == mean_interval([1.0, 2.0, 4.0], ["a", "b", "d"])
+
+
+def test_nothing_to_resample_has_no_bounds_and_nothing_at_all_no_mean():
+    assert mean_interval([1.0, 3.0], ["a", "a"])[0] == 2.0
+    assert np.isnan(mean_interval([1.0, 3.0], ["a", "a"])[1:]).all()
+    assert np.isnan(mean_interval([np.nan])).all()
+    assert np.isnan(mean_interval([])).all()
+
+
+def test_the_same_seed_gives_the_same_interval():
+    values = draw.normal(size=50)
+    assert mean_interval(values, seed=3) == mean_interval(values, seed=3)
+    assert mean_interval(values, seed=3) != mean_interval(values, seed=4)
+
+
+def test_a_wider_level_is_a_wider_interval():
+    values = draw.normal(size=50)
+    narrow, wide = mean_interval(values, level=0.5), mean_interval(values, level=0.99)
+    assert wide.low < narrow.low < narrow.mean < narrow.high < wide.high
+
+
+def test_a_paired_difference_is_surer_than_its_parts():
+    common = 10 * draw.normal(size=100)
+    first, second = common + 1 + 0.1 * draw.normal(size=100), common
+    got = difference_interval(first, second)
+    assert 0.9 < got.low < got.mean < got.high < 1.1
+    assert mean_interval(first).low < mean_interval(second).high
+    first[:50] = np.nan
+    assert difference_interval(first, second).mean == pytest.approx((first - second)[50:].mean())
+
+
+def test_summaries_keep_the_names():
+    values = draw.random(9).astype(np.float32)
+    got = summarise({"tumour": {"share": values}, "hit": values > 0.5}, resamples=100, seed=1)
+    assert got["tumour"]["share"] == list(mean_interval(values, resamples=100, seed=1))
+    assert got["hit"] == list(mean_interval(values > 0.5, resamples=100, seed=1))
+    assert Interval(*got["hit"]).mean == pytest.approx((values > 0.5).mean())
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: mean_interval(np.ones((2, 2))), r"values \(2, 2\)"),
+        (lambda: mean_interval([1.0, 2.0], ["a"]), r"clusters \(1,\)"),
+        (lambda: mean_interval([1.0, 2.0], level=1.5), "level 1.5"),
+        (lambda: difference_interval([1.0], [1.0, 2.0]), r"second \(2,\)"),
+    ],
+)
+def test_bad_input_is_named(call, words):
+    with pytest.raises(ValueError, match=words):
+        call()

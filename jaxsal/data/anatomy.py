@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxsal.data.noise import Noise
 from jaxsal.types import Key, Scalar
 
 Field = Float[Array, "..."]
@@ -19,11 +20,12 @@ FIELD_OF_VIEW = 224.0
 
 
 class Pixels(NamedTuple):
-    """Where each pixel's centre lies in the head, and how wide a pixel is there."""
+    """Where each pixel's centre lies in the head, how far apart they are, and how wide they blur."""
 
     x: Field
     y: Field
     z: Field
+    pitch: Scalar
     width: Scalar
 
 
@@ -86,7 +88,7 @@ PEOPLE = {
     "ventricle_skew": (-0.15, 0.15),
     "gland": (0.75, 1.1),
     "white": (0.37, 0.47),
-    "grey": (0.74, 0.92),
+    "grey": (0.68, 0.86),
     "fluid": (0.18, 0.36),
     "scalp": (0.65, 1.0),
     "marrow": (0.12, 0.45),
@@ -154,12 +156,13 @@ def draw_head(key: Key) -> Head:
     return Head(*(low + (high - low) * jax.random.uniform(key, low.shape)))
 
 
-def locate(key: Key, head: Head, level: Scalar, *, size: int) -> tuple[Pixels, Pixels]:
+def locate(head: Head, level: Scalar, noise: Noise) -> tuple[Pixels, Pixels]:
     """Places the pixels of a slice `level` mm above the sella in the head, posed as `head` says.
 
     Smooth random displacements of some millimetres make the two sides and two people differ;
     the skull's (first) are smoother than the brain's (second).
     """
+    size = noise.wide_x.shape[0]
     centre = (jnp.arange(size) + 0.5) / size - 0.5
     right, up = jnp.meshgrid(centre * FIELD_OF_VIEW, -centre * FIELD_OF_VIEW)
     right, up = right - head.shift_x, up - head.shift_y
@@ -167,34 +170,29 @@ def locate(key: Key, head: Head, level: Scalar, *, size: int) -> tuple[Pixels, P
     x, y = right * cos + up * sin, up * cos - right * sin
     x = x + head.skew * y * jnp.abs(y) / 100.0
     z = level + head.pitch * (y - 24.0) + head.roll * x
-    wide_x, wide_y, fine_x, fine_y, lift = smooth_noise(key, 5, 5, 14, 14, 7, size=size)
-    width = FIELD_OF_VIEW / size / head.scale
-    skull = Pixels(x + 1.3 * wide_x, y + 1.3 * wide_y, z, width)
-    x, y = x + 2.0 * wide_x + 1.1 * fine_x, y + 2.0 * wide_y + 1.1 * fine_y
-    return skull, Pixels(x, y, z + 2.0 * lift, width)
+    pitch = FIELD_OF_VIEW / size / head.scale
+    # The scanner's own blur, in mm, adds to the pixel's.
+    width = length(pitch, jnp.asarray(1.1))
+    skull = Pixels(x + 1.3 * noise.wide_x, y + 1.3 * noise.wide_y, z, pitch, width)
+    x, y = x + 2.0 * noise.wide_x + 1.1 * noise.fine_x, y + 2.0 * noise.wide_y + 1.1 * noise.fine_y
+    return skull, Pixels(x, y, z + 2.0 * noise.lift, pitch, width)
 
 
-def smooth_noise(key: Key, *cells: int, size: int) -> tuple[Field, ...]:
-    """Independent noise fields, each of `cells` unit normal nodes a side; alike at every size."""
-    # One draw for all of them: every call of the generator costs compile time.
-    grids = jax.random.normal(key, (sum(n * n for n in cells),))
-    ends = [sum(n * n for n in cells[: i + 1]) for i in range(len(cells))]
-    return tuple(
-        jax.image.resize(grids[end - n * n : end].reshape(n, n), (size, size), "cubic")
-        for n, end in zip(cells, ends, strict=True)
-    )
+def length(x: Array, y: Array) -> Array:
+    """`sqrt(x^2 + y^2)` with a gradient everywhere (and much shorter code than `jnp.hypot`)."""
+    return jnp.sqrt(x * x + y * y + 1e-6)
 
 
 def ellipsoids(
     table: tuple[tuple[float, ...], ...], x: Field, y: Field, z: Field, grow: Array | float = 1.0
 ) -> Field:
-    """In-plane signed distance to a union of ellipsoids, to first order `k (k - 1) / |grad k|`."""
+    """In-plane signed distance to a union of ellipsoids, to first order `(q - 1) / |grad q|`."""
 
     def one(row: Array) -> Array:
-        rx, ry, rz = row[3:] * grow
-        u, v, w = (x - row[0]) / rx, (y - row[1]) / ry, (z - row[2]) / rz
-        k = jnp.sqrt(u * u + v * v + w * w + 1e-6)
-        return k * (k - 1.0) / jnp.sqrt((u / rx) ** 2 + (v / ry) ** 2 + 1e-6)
+        ax, ay, az = 1.0 / (row[3:] * grow)
+        u, v, w = (x - row[0]) * ax, (y - row[1]) * ay, (z - row[2]) * az
+        slope = (u * ax) ** 2 + (v * ay) ** 2 + 1e-6
+        return 0.5 * (u * u + v * v + w * w - 1.0) * jax.lax.rsqrt(slope)
 
     return jnp.min(jax.vmap(one)(jnp.array(table)), axis=0)
 
@@ -219,9 +217,9 @@ def skull_depth(head: Head, x: Field, y: Field, z: Field) -> Field:
     dome = jnp.sqrt(jnp.clip(1.0 - (jnp.maximum(z - 15.0, 0.0) / 95.0) ** 2, 0.1))
     wide = head.half_width * dome * (1.0 - head.egg * y / 100.0)
     radius = jnp.sqrt(x * x + y * y + 1e-3)
-    k = (jnp.abs(x / wide) ** 2.3 + jnp.abs(y / (head.half_length * dome)) ** 2.3 + 1e-6) ** (
-        1 / 2.3
-    )
+    # The superellipse of exponent 4, blended with the ellipse, without any power function.
+    u, v = (x / wide) ** 2, (y / (head.half_length * dome)) ** 2
+    k = 0.7 * jnp.sqrt(u + v + 1e-6) + 0.3 * jnp.sqrt(jnp.sqrt(u * u + v * v + 1e-6))
     return radius * (1.0 / k - 1.0)
 
 

@@ -4,16 +4,32 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxsal.data import anatomy
-from jaxsal.data.anatomy import Field, Head, Pixels, cover, mix, smooth_noise
+from jaxsal.data.anatomy import Field, Head, Pixels, cover, length, mix
+from jaxsal.data.noise import Noise
 from jaxsal.data.tissue import Healthy
 from jaxsal.types import Key, Scalar
 
 
 class Lesion(NamedTuple):
-    """One tumour; lengths in mm, brightness in units of the image, angles in radians."""
+    """One tumour; lengths in mm, brightness in units of the image, angles in radians.
+
+    Attributes:
+      x, y: of the centre.
+      radius: of the disc that shape starts from; below zero where there is no tumour.
+      stretch, tilt: of the ellipse that the disc becomes.
+      ragged: irregularity of its outline, as a share of the radius.
+      rim, rim_value: thickness and brightness of the enhancing rim.
+      core: brightness of the rest, as a share of the rim's.
+      texture: of the brightness, as a share.
+      fringe: width of the transition to the brain.
+      oedema, reach: share of brightness lost around the tumour, and how far.
+      push: share of the tumour's area by which the brain makes room.
+      cleft: half the width of the film of fluid between tumour and brain.
+      inward, sunk: the centre's distance from the axis is `inward` of the dura's less `sunk` radii.
+    """
 
     x: Scalar
     y: Scalar
@@ -23,51 +39,54 @@ class Lesion(NamedTuple):
     ragged: Scalar
     rim: Scalar
     rim_value: Scalar
-    core_value: Scalar
+    core: Scalar
     texture: Scalar
     fringe: Scalar
     oedema: Scalar
     reach: Scalar
     push: Scalar
     cleft: Scalar
+    inward: Scalar
+    sunk: Scalar
 
 
-# Ranges of everything but the position, drawn uniformly.
-GLIOMA = {
-    "x": (0.0, 0.0),
-    "y": (0.0, 0.0),
+ABSENT: dict[str, tuple[float, float]] = dict.fromkeys(Lesion._fields, (0.0, 0.0)) | {
+    "radius": (-1e3, -1e3),
+    "stretch": (1.0, 1.0),
+}
+GLIOMA = ABSENT | {
     "radius": (10.0, 19.0),
     "stretch": (1.0, 1.35),
     "tilt": (0.0, 3.14),
     "ragged": (0.12, 0.24),
     "rim": (2.2, 6.0),
     "rim_value": (0.6, 0.9),
-    "core_value": (0.12, 0.3),
+    "core": (0.15, 0.45),
     "texture": (0.2, 0.4),
     "fringe": (1.0, 3.0),
     "oedema": (0.25, 0.5),
     "reach": (6.0, 15.0),
     "push": (0.1, 0.5),
-    "cleft": (0.0, 0.0),
+    "inward": (0.46, 0.68),
 }
-MENINGIOMA = {
-    "x": (0.0, 0.0),
-    "y": (0.0, 0.0),
+MENINGIOMA = ABSENT | {
     "radius": (8.5, 17.0),
     "stretch": (1.0, 1.2),
     "tilt": (0.0, 3.14),
     "ragged": (0.0, 0.06),
     "rim": (3.0, 5.0),
     "rim_value": (0.62, 0.88),
-    "core_value": (0.95, 1.0),
+    "core": (0.93, 1.0),
     "texture": (0.02, 0.07),
     "fringe": (0.0, 0.6),
     "oedema": (0.0, 0.25),
     "reach": (2.0, 8.0),
     "push": (0.3, 0.8),
     "cleft": (0.6, 1.6),
+    "inward": (1.0, 1.0),
+    "sunk": (0.55, 0.85),
 }
-PITUITARY = {
+PITUITARY = ABSENT | {
     "x": (-1.5, 1.5),
     "y": (22.0, 26.0),
     "radius": (8.0, 12.5),
@@ -76,49 +95,64 @@ PITUITARY = {
     "ragged": (0.02, 0.09),
     "rim": (2.0, 4.0),
     "rim_value": (0.55, 0.82),
-    "core_value": (0.8, 1.0),
+    "core": (0.8, 1.0),
     "texture": (0.04, 0.12),
     "fringe": (0.0, 0.6),
-    "oedema": (0.0, 0.0),
-    "reach": (1.0, 2.0),
     "push": (0.3, 0.7),
     "cleft": (0.0, 0.8),
 }
+KINDS = {"no_tumor": ABSENT, "glioma": GLIOMA, "meningioma": MENINGIOMA, "pituitary": PITUITARY}
+"""The classes in the order of their labels; each with the ranges of its tumours."""
 
 SELLAR = (-3.0, 12.0)
 """Heights above the sella in mm at which a slice shows it."""
 
+HIGHEST = 62.0
 
-def draw_level(key: Key, *, sellar: Scalar) -> Scalar:
-    """Draws the slice's height above the sella in mm, within `SELLAR` with probability `sellar`."""
+
+def draw_level(key: Key, label: Int[Array, ""]) -> Scalar:
+    """Draws the slice's height above the sella in mm: always within `SELLAR` for the pituitary."""
     which, where = jax.random.uniform(key, (2,))
     low, high = SELLAR
-    return jnp.where(which < sellar, low + (high - low) * where, high + (62.0 - high) * where)
+    sellar = jnp.where(label == list(KINDS).index("pituitary"), 1.0, 0.6)
+    return jnp.where(which < sellar, low + (high - low) * where, high + (HIGHEST - high) * where)
 
 
 def draw_lesion(key: Key, head: Head, level: Scalar, label: Int[Array, ""]) -> Lesion:
-    """Draws a tumour of class `label`: 0 has radius zero, 1 glioma, 2 meningioma, 3 pituitary."""
-    ranges = [[kind[name] for name in Lesion._fields] for kind in (GLIOMA, MENINGIOMA, PITUITARY)]
-    low, high = jnp.moveaxis(jnp.array(ranges), 2, 0)
-    share = jax.random.uniform(key, (4, *low.shape[1:]))
-    glioma, meningioma, pituitary = (Lesion(*row) for row in low + (high - low) * share[:3])
-    glioma = _in_the_white_matter(share[3, :4], head, level, _grade(share[3, 4], glioma))
-    meningioma = _on_the_dura(share[3, :4], head, level, meningioma)
-    none = jnp.zeros_like(glioma.radius)
-    absent = glioma._replace(radius=none - 1e3, oedema=none, push=none, cleft=none)
-    kinds = jnp.stack([jnp.stack(k) for k in (absent, glioma, meningioma, pituitary)])
-    return Lesion(*kinds[label])
-
-
-def _grade(share: Scalar, glioma: Lesion) -> Lesion:
-    """One glioma in six is of low grade: it does not enhance; one in four has no necrosis."""
-    core = jnp.where(share > 0.75, 0.75 * glioma.rim_value, glioma.core_value)
-    low = share < 0.16
-    return glioma._replace(
-        core_value=jnp.where(low, 1.0, core / glioma.rim_value),
-        rim_value=jnp.where(low, 0.24, glioma.rim_value),
-        radius=jnp.where(low, 1.2, 1.0) * glioma.radius,
+    """Draws a tumour of class `label` and places it in the head."""
+    looks, place = jax.random.uniform(key, (2, len(Lesion._fields)))
+    table = jnp.array([[kind[name] for name in Lesion._fields] for kind in KINDS.values()])
+    low, high = table[label].T
+    lesion = Lesion(*(low + (high - low) * looks))
+    is_glioma, is_meningioma = (label == list(KINDS).index(k) for k in ("glioma", "meningioma"))
+    lesion = _grade(place[0], is_glioma, lesion)
+    angle = _direction(place[1:4], level)
+    distance = lesion.inward * _brain_radius(head, level, angle) - lesion.sunk * lesion.radius
+    falx = is_meningioma & (place[4] < 0.25) & (level > 28.0)
+    beside = jnp.sign(angle) * 0.8 * lesion.radius
+    ahead = jnp.where(jnp.abs(angle) < 1.4, 58.0, -55.0)
+    return lesion._replace(
+        x=lesion.x + jnp.where(falx, beside, distance * jnp.sin(angle)),
+        y=lesion.y + jnp.where(falx, ahead, distance * jnp.cos(angle)),
     )
+
+
+def _grade(share: Scalar, is_glioma: Bool[Array, ""], lesion: Lesion) -> Lesion:
+    """One glioma in six is of low grade: it does not enhance; one in four has no necrosis."""
+    low, solid = is_glioma & (share < 0.16), is_glioma & (share > 0.75)
+    return lesion._replace(
+        radius=jnp.where(low, 1.2, 1.0) * lesion.radius,
+        rim_value=jnp.where(low, 0.24, lesion.rim_value),
+        core=jnp.where(low, 1.0, jnp.where(solid, 0.75, lesion.core)),
+    )
+
+
+def _direction(share: Float[Array, "3"], level: Scalar) -> Scalar:
+    """Angle from the front; at the level of the sella the temporal lobes or the cerebellum's sides."""
+    sellar, behind = level < SELLAR[1], share[2] < 0.35
+    front = jnp.where(sellar, jnp.where(behind, 2.3, 1.2), 0.35)
+    back = jnp.where(sellar & ~behind, 1.95, 2.75)
+    return jnp.sign(share[0] - 0.5) * (front + (back - front) * share[1])
 
 
 def _brain_radius(head: Head, level: Scalar, angle: Scalar) -> Scalar:
@@ -126,31 +160,6 @@ def _brain_radius(head: Head, level: Scalar, angle: Scalar) -> Scalar:
     x, y = 80.0 * jnp.sin(angle), 80.0 * jnp.cos(angle)
     z = level + head.pitch * (y - 24.0) + head.roll * x
     return 80.0 + anatomy.skull_depth(head, x, y, z) - anatomy.wall(head, x, y, z)
-
-
-def _in_the_white_matter(share: Array, head: Head, level: Scalar, lesion: Lesion) -> Lesion:
-    """Any lobe; at the level of the sella the temporal lobes and the cerebellum."""
-    sellar = level < SELLAR[1]
-    behind = sellar & (share[2] < 0.3)
-    front = jnp.where(behind, 2.35, jnp.where(sellar, 1.25, 0.45))
-    back = jnp.where(behind, 2.75, jnp.where(sellar, 1.9, 2.7))
-    turn = jnp.where(share[0] < 0.5, -1.0, 1.0) * (front + (back - front) * share[1])
-    distance = (0.48 + 0.2 * share[3]) * _brain_radius(head, level, turn)
-    return lesion._replace(x=distance * jnp.sin(turn), y=distance * jnp.cos(turn))
-
-
-def _on_the_dura(share: Array, head: Head, level: Scalar, lesion: Lesion) -> Lesion:
-    """On the convexity, or (one in four well above the sella) on the falx."""
-    front = jnp.where(level < SELLAR[1], 1.2, 0.25)
-    side = jnp.where(share[0] < 0.5, -1.0, 1.0)
-    turn = side * (front + (2.75 - front) * share[1])
-    distance = _brain_radius(head, level, turn) - (0.55 + 0.3 * share[2]) * lesion.radius
-    falx = (share[3] < 0.25) & (level > 28.0)
-    ahead = jnp.where(jnp.abs(turn) < 1.4, 58.0, -55.0)
-    return lesion._replace(
-        x=jnp.where(falx, side * 0.8 * lesion.radius, distance * jnp.sin(turn)),
-        y=jnp.where(falx, ahead, distance * jnp.cos(turn)),
-    )
 
 
 def displace(lesion: Lesion, at: Pixels) -> Pixels:
@@ -162,17 +171,15 @@ def displace(lesion: Lesion, at: Pixels) -> Pixels:
     return at._replace(x=lesion.x + x * shrink, y=lesion.y + y * shrink)
 
 
-def paint(key: Key, lesion: Lesion, at: Pixels, healthy: Healthy) -> tuple[Field, Field]:
+def paint(noise: Noise, lesion: Lesion, at: Pixels, healthy: Healthy) -> tuple[Field, Field]:
     """Paints the tumour into the slice: its image, and the signed distance to the tumour."""
-    size = at.x.shape[0]
-    coarse, fine, mottle = smooth_noise(key, 13, 26, 32, size=size)
     x, y = at.x - lesion.x, at.y - lesion.y
     cos, sin = jnp.cos(lesion.tilt), jnp.sin(lesion.tilt)
     along, across = (x * cos + y * sin) / lesion.stretch, (y * cos - x * sin) * lesion.stretch
-    rough = lesion.ragged * (coarse + 0.6 * fine)
-    distance = jnp.hypot(along, across) - lesion.radius * (1.0 + jnp.clip(rough, -0.5, 0.6))
+    rough = lesion.ragged * (noise.lump + 0.6 * noise.ragged)
+    distance = length(along, across) - lesion.radius * (1.0 + jnp.clip(rough, -0.5, 0.6))
     distance = jnp.maximum(distance, -healthy.depth)
-    reach = lesion.reach * (1.0 + 0.5 * fine)
+    reach = lesion.reach * (1.0 + 0.5 * noise.ragged)
     swollen = lesion.oedema * healthy.parenchyma * jax.nn.sigmoid((reach - distance) / 1.5)
     image = healthy.image * (1.0 - swollen)
     image = mix(
@@ -180,7 +187,7 @@ def paint(key: Key, lesion: Lesion, at: Pixels, healthy: Healthy) -> tuple[Field
         0.12,
         cover(jnp.abs(distance) - lesion.cleft, at.width) * (lesion.cleft > 0) * healthy.parenchyma,
     )
-    thickness = lesion.rim * (1.0 + 0.45 * coarse)
-    value = lesion.rim_value * (1.0 + lesion.texture * mottle)
-    value = mix(value, value * lesion.core_value, cover(distance + thickness, at.width + 1.0))
-    return mix(image, value, cover(distance, jnp.hypot(at.width, lesion.fringe))), distance
+    thickness = lesion.rim * (1.0 + 0.45 * noise.lump)
+    value = lesion.rim_value * (1.0 + lesion.texture * noise.mottle)
+    value = mix(value, value * lesion.core, cover(distance + thickness, at.width + 1.0))
+    return mix(image, value, cover(distance, length(at.width, lesion.fringe))), distance

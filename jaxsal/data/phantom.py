@@ -8,11 +8,12 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxsal.data import anatomy, lesion, tissue
-from jaxsal.data.anatomy import Field, smooth_noise
+from jaxsal.data.anatomy import Field
 from jaxsal.data.examples import Dataset, Examples
+from jaxsal.data.noise import draw_noise
 from jaxsal.types import Key
 
-CLASSES = ("no_tumor", "glioma", "meningioma", "pituitary")
+CLASSES = tuple(lesion.KINDS)
 
 SMALLEST = 32
 """Pixels a side below which the pituitary is lost between the pixels."""
@@ -44,32 +45,25 @@ def phantom(
     """
     _check_size(size)
     label = jnp.asarray(label, jnp.int32)
-    keys = jax.random.split(key, 7)
+    keys = jax.random.split(key, 5)
     head = anatomy.draw_head(keys[0])
-    sellar = jnp.where(label == CLASSES.index("pituitary"), 1.0, 0.6)
-    level = lesion.draw_level(keys[1], sellar=sellar)
+    level = lesion.draw_level(keys[1], label)
     tumour = lesion.draw_lesion(keys[2], head, level, label)
-    outer, inner = anatomy.locate(keys[6], head, level, size=size)
-    healthy = tissue.paint(keys[3], head, outer, lesion.displace(tumour, inner))
-    image, distance = lesion.paint(keys[4], tumour, outer, healthy)
-    return _scan(keys[5], image)[..., None], (distance < 0.0) & (label > 0)
+    noise = draw_noise(keys[3], size=size)
+    outer, inner = anatomy.locate(head, level, noise)
+    healthy = tissue.paint(noise, head, outer, lesion.displace(tumour, inner))
+    image, distance = lesion.paint(noise, tumour, outer, healthy)
+    return _scan(keys[4], noise.coil, image)[..., None], (distance < 0.0) & (label > 0)
 
 
-def _scan(key: Key, image: Field) -> Field:
+def _scan(key: Key, coil: Field, image: Field) -> Field:
     """Coil sensitivity, gain, contrast curve and Rician noise: `|s + n1 + i n2|`."""
-    coil, amounts, noise = jax.random.split(key, 3)
-    size = image.shape[0]
-    bias, gain, gamma, sigma = jax.random.uniform(
-        amounts,
-        (4,),
-        minval=jnp.array([0.05, 0.85, 0.8, 0.006]),
-        maxval=jnp.array([0.2, 1.1, 1.3, 0.03]),
-    )
-    (sensitivity,) = smooth_noise(coil, 4, size=size)
-    image = image * jnp.exp(bias * sensitivity)
-    image = gain * jnp.clip(image, 0.0, 1.5) ** gamma
-    real, imaginary = sigma * jax.random.normal(noise, (2, size, size))
-    return jnp.clip(jnp.hypot(image + real, imaginary), 0.0, 1.0)
+    amounts, noise = jax.random.split(key)
+    low, high = jnp.array([0.05, 0.85, 0.8, 0.006]), jnp.array([0.2, 1.1, 1.3, 0.03])
+    bias, gain, gamma, sigma = low + (high - low) * jax.random.uniform(amounts, (4,))
+    image = gain * jnp.clip(image * jnp.exp(bias * coil), 0.0, 1.5) ** gamma
+    real, imaginary = sigma * jax.random.normal(noise, (2, *image.shape))
+    return jnp.clip(jnp.sqrt((image + real) ** 2 + imaginary**2), 0.0, 1.0)
 
 
 def _check_size(size: int) -> None:

@@ -69,3 +69,16 @@ def baseline_image(baseline: Baseline, image: Image, *, name: str = "baseline") 
             f"{name}: expected a scalar or the image's shape {image.shape}, got {array.shape}"
         )
     return array.astype(image.dtype)
+
+
+def spatial_shape(image: Image) -> tuple[int, ...]:
+    """The extents of the image's spatial axes: all but the last, which is its channels.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if image.ndim < 2:
+        raise ValueError(
+            f"image: expected spatial axes and a channel axis last, got shape {image.shape}"
+        )
+    return image.shape[:-1]

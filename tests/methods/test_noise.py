@@ -15,8 +15,8 @@ from jaxsal.methods.noise import (
     smoothgrad_squared,
     statistic_over,
     takes_key,
-    variance,
     vargrad,
+    variance,
 )
 from jaxsal.methods.path import expected_gradients, integrated_gradients
 

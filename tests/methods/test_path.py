@@ -81,7 +81,8 @@ complete = jax.jit(
 
 @given(SEEDS)
 def test_symmetry_and_dummy(seed):
-    """Equal inputs in symmetric roles get equal shares; an input that the score ignores gets none."""
+    """Equal inputs in symmetric roles get equal shares; an input that the score ignores gets
+    none."""
     a, b = normal(seed, 2)
     image = jnp.array([a, a, b])
     map = integrated_gradients(lambda x: jnp.tanh(x[0] * x[1] + x[0] + x[1]), image, steps=8)

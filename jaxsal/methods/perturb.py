@@ -1,0 +1,189 @@
+"""What the score loses when a part of the image is replaced by a baseline."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
+
+from jaxsal.methods._options import Baseline, baseline_image, count, spatial_shape
+from jaxsal.methods._points import accumulator, map_points
+from jaxsal.types import Image, Scalar, ScoreFn
+
+
+def occlusion(
+    score: ScoreFn,
+    image: Image,
+    *,
+    window: int | tuple[int, ...],
+    stride: int | tuple[int, ...] | None = None,
+    baseline: Baseline = 0.0,
+    chunk: int = 1,
+) -> Image:
+    """The loss of score when a window is occluded, averaged over the windows that cover a pixel.
+
+    .. math:: A(p) = Σ_w [p ∈ w] (s(x) - s(x with w occluded)) / Σ_w [p ∈ w]
+
+    Along an axis of length L there are ⌈(L - window) / stride⌉ + 1 windows, from 0 in steps of
+    `stride`; the last one is cut off at the border. All channels are occluded together.
+
+    Args:
+        score: `score(image) -> scalar`; need not be differentiable.
+        image: [*spatial, channels], floating; one, two, three or more spatial axes.
+        window: the window's extent in pixels, one for all spatial axes or one an axis.
+        stride: the step between windows, likewise; None is the window's extent (no overlap).
+        baseline: what a window is filled with: a scalar, an image, or a function of the image.
+        chunk: windows evaluated at a time.
+
+    Returns:
+        A map of the image's shape, float32, equal over channels.
+
+    Raises:
+        TypeError: `window`, `stride` or `chunk` is no concrete integer.
+        ValueError: no spatial axes, a window larger than the image, a stride larger than the window
+            (pixels between windows would have no value), a baseline of another shape.
+
+    References:
+        Zeiler & Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014,
+        https://arxiv.org/abs/1311.2901
+    """
+    chunk, empty = count("chunk", chunk), baseline_image(baseline, image)
+    windows = _windows(spatial_shape(image), window, stride)
+    replaced = _replace(score, image)
+
+    def occluded(point: tuple[Int[Array, " axes"], Int[Array, " axes"]]) -> Scalar:
+        begin, first = point
+        corner = (*begin, 0)
+        shape = (*windows.size, image.shape[-1])
+        inside = jnp.ones(shape, bool)
+        for axis in range(len(windows.size)):
+            inside &= lax.broadcasted_iota(int, shape, axis) >= first[axis]
+        fill = lax.dynamic_slice(empty, corner, shape)
+        return replaced(jnp.where(inside, fill, lax.dynamic_slice(image, corner, shape)), corner)
+
+    scores = map_points(occluded, (windows.begin, windows.first), chunk=chunk)
+    losses = _wide(score(image)) - _wide(scores)
+    return _over_channels(_mean_over_coverage(losses, windows.cover), image)
+
+
+def feature_ablation(
+    score: ScoreFn,
+    image: Image,
+    *,
+    segments: ArrayLike,
+    baseline: Baseline = 0.0,
+    chunk: int = 1,
+) -> Image:
+    """The loss of score when a segment of the image is replaced by a baseline.
+
+    .. math:: A(p) = s(x) - s(x with the segment of p replaced)
+
+    Args:
+        score: `score(image) -> scalar`; need not be differentiable.
+        image: one image, floating, of any shape.
+        segments: concrete integers (the segments are counted when the program is traced) of the
+            image's shape, or of its spatial shape: then a segment has all channels. Any labels.
+        baseline: what a segment is replaced by: a scalar, an image, or a function of the image.
+        chunk: segments evaluated at a time.
+
+    Returns:
+        A map of the image's shape, float32, constant over each segment.
+
+    Raises:
+        TypeError: `segments` is traced or not of integers, or `chunk` is no integer.
+        ValueError: `segments` or the baseline is of another shape.
+
+    References:
+        Zeiler & Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014,
+        https://arxiv.org/abs/1311.2901, with segments for windows
+    """
+    chunk, empty = count("chunk", chunk), baseline_image(baseline, image)
+    labels, member = _members(segments, image)
+
+    def ablated(label: Int[Array, ""]) -> Scalar:
+        return score(jnp.where(member == label, empty, image))
+
+    scores = map_points(ablated, np.arange(len(labels)), chunk=chunk)
+    return (_wide(score(image)) - _wide(scores))[member]
+
+
+class _Windows(NamedTuple):
+    """Windows of one size. One that the border cuts is shifted inside and occludes its far part."""
+
+    size: tuple[int, ...]
+    begin: Int[np.ndarray, "windows axes"]  # where it starts, shifted inside
+    first: Int[np.ndarray, "windows axes"]  # from where on, relative to that, it occludes
+    cover: list[Float[np.ndarray, "windows_of_axis length"]]  # 1 where a window occludes
+
+
+def _windows(
+    lengths: tuple[int, ...], window: int | tuple[int, ...], stride: int | tuple[int, ...] | None
+) -> _Windows:
+    size = _per_axis("window", window, lengths)
+    step = size if stride is None else _per_axis("stride", stride, lengths)
+    if any(w > n for w, n in zip(size, lengths, strict=True)):
+        raise ValueError(f"window: expected at most the image's {lengths}, got {size}")
+    if any(s > w for s, w in zip(step, size, strict=True)):
+        raise ValueError(f"stride: expected at most the window {size}, got {step}")
+    axes = list(zip(lengths, size, step, strict=True))
+    starts = [s * np.arange(-(-(n - w) // s) + 1) for n, w, s in axes]
+    pixels = [np.arange(n) for n in lengths]
+    cover = [
+        ((p >= start[:, None]) & (p < start[:, None] + w)).astype(np.float32)
+        for p, start, w in zip(pixels, starts, size, strict=True)
+    ]
+    start = np.stack([grid.ravel() for grid in np.meshgrid(*starts, indexing="ij")], axis=-1)
+    begin = np.minimum(start, np.subtract(lengths, size))
+    return _Windows(size, begin.astype(np.int32), (start - begin).astype(np.int32), cover)
+
+
+def _per_axis(name: str, value: int | tuple[int, ...], lengths: tuple[int, ...]) -> tuple[int, ...]:
+    values = value if isinstance(value, tuple | list) else (value,) * len(lengths)
+    if len(values) != len(lengths):
+        raise ValueError(f"{name}: expected one extent for each of {lengths}, got {value}")
+    return tuple(count(name, extent) for extent in values)
+
+
+def _replace(score: ScoreFn, image: Image) -> Callable[[Array, tuple[Array, ...]], Scalar]:
+    """The score of the image with a patch put in at a corner."""
+    return lambda patch, corner: score(lax.dynamic_update_slice(image, patch, corner))
+
+
+def _mean_over_coverage(losses: Float[Array, " windows"], cover: list[np.ndarray]) -> Array:
+    """Each pixel's mean over its windows; the windows are a grid, so axis after axis."""
+    total = losses.reshape([len(axis) for axis in cover])
+    coverage = np.ones(())
+    for axis in cover:
+        total = jnp.tensordot(total, axis, axes=(0, 0), precision=lax.Precision.HIGHEST)
+        coverage = np.multiply.outer(coverage, axis.sum(0))
+    return total / coverage.astype(np.float32)
+
+
+def _members(segments: ArrayLike, image: Image) -> tuple[np.ndarray, np.ndarray]:
+    """The labels, and for each element of the image the position of its label among them."""
+    try:
+        array = np.asarray(segments)
+    except Exception as error:  # a tracer raises an error of its own
+        raise TypeError(f"segments: expected concrete integers, got {segments!r}") from error
+    if array.dtype.kind not in "iub":
+        raise TypeError(f"segments: expected integers, got {array.dtype}")
+    if array.shape == image.shape[:-1]:
+        array = np.broadcast_to(array[..., None], image.shape)
+    if array.shape != image.shape:
+        raise ValueError(
+            f"segments: expected the image's shape {image.shape} or {image.shape[:-1]}, "
+            f"got {array.shape}"
+        )
+    labels, member = np.unique(array, return_inverse=True)
+    return labels, member.reshape(image.shape)
+
+
+def _wide(scores: Array) -> Array:
+    return scores.astype(accumulator(scores.dtype))
+
+
+def _over_channels(map: Array, image: Image) -> Image:
+    return jnp.broadcast_to(map[..., None], image.shape)

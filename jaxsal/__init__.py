@@ -13,3 +13,6 @@ from jaxsal.methods.noise import smoothgrad_squared as smoothgrad_squared
 from jaxsal.methods.noise import vargrad as vargrad
 from jaxsal.methods.path import expected_gradients as expected_gradients
 from jaxsal.methods.path import integrated_gradients as integrated_gradients
+from jaxsal.methods.perturb import feature_ablation as feature_ablation
+from jaxsal.methods.perturb import occlusion as occlusion
+from jaxsal.methods.rise import rise as rise

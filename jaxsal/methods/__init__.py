@@ -3,11 +3,21 @@
 from jaxsal.methods.gradient import gradient, input_x_gradient
 from jaxsal.methods.noise import smoothgrad, smoothgrad_squared, vargrad
 from jaxsal.methods.path import expected_gradients, integrated_gradients
+from jaxsal.methods.perturb import feature_ablation, occlusion
+from jaxsal.methods.rise import rise
 from jaxsal.types import Combinator, Method
 
 METHODS: dict[str, Method] = {
     function.__name__: function
-    for function in (gradient, input_x_gradient, integrated_gradients, expected_gradients)
+    for function in (
+        gradient,
+        input_x_gradient,
+        integrated_gradients,
+        expected_gradients,
+        occlusion,
+        feature_ablation,
+        rise,
+    )
 }
 """Every method by its name."""
 

@@ -1,27 +1,15 @@
-"""The explainer and the evaluator: the only place where vmap, jit, chunks and shards meet a method."""
+"""The explainer and the evaluator: where vmap, jit, chunks and shards meet a method."""
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
-from jaxsal.callables import split
-from jaxsal.checks import (
-    check_images,
-    check_key,
-    check_maps,
-    check_model,
-    check_targets,
-    check_values,
-)
-from jaxsal.program import Spec, batch, compiled
-from jaxsal.signatures import check_options, name_of, needs_key
+from jaxsal.compiler.execute import Executor
+from jaxsal.compiler.lowering import Lowered
+from jaxsal.compiler.prepare import Call, Prepare
+from jaxsal.compiler.program import compiled
 from jaxsal.types import ApplyFn, Method, Metric, Objective
-
-CAP = {"cpu": 32}
 
 
 def explainer(
@@ -30,14 +18,44 @@ def explainer(
     *,
     objective: Objective | None = None,
     batch_size: int | str = "auto",
-    mesh: Any = None,
+    mesh: jax.sharding.Mesh | None = None,
     rewrite: bool = True,
     dtype: Any = None,
     check: bool = True,
     **options: Any,
 ) -> "Explainer":
-    """Compiles a model and a method."""
-    return Explainer(apply, method, options, objective, batch_size, mesh, rewrite, dtype, check)
+    """A compiled function from parameters and images to saliency maps.
+
+    .. math:: A_i = M(s_i, x_i),  s_i(x) = objective(apply(params, x), t_i)
+
+    Args:
+        apply: `apply(params, images) -> logits`, images [B, ...], logits [B, K]; pure.
+        method: `method(score, image, **options) -> map`, of ONE image; or a dict of methods, which
+            gives a
+            dict of maps from one program with shared passes.
+        objective: `objective(logits [K], target) -> scalar`; None: the target's logit. A model with
+            one
+            logit is binary: class 1 scores it, class 0 its negative.
+        batch_size: model evaluations in flight on one device; "auto": as many as pay and fit.
+        mesh: the devices; None: those that the images lie on, else all local ones.
+        rewrite: whether the program is rewritten to run faster; the maps are the same.
+        dtype: what the model computes in; sums and maps stay float32. None: what it is given.
+        check: whether values (finite images, targets that are classes) are checked too.
+        **options: the method's, an array among them traced; with a combinator, the innermost
+        method's.
+
+    Returns:
+        An `Explainer`.
+
+    Raises:
+        TypeError: an unknown or missing option, an option beside a dict, or no function where one
+            must be.
+        ValueError: a batch size below one, an empty dict.
+    """
+    prepare = Prepare(
+        apply, method, options, objective=objective, rewrite=rewrite, dtype=dtype, check=check
+    )
+    return Explainer(prepare, batch_size, mesh)
 
 
 def evaluator(
@@ -46,127 +64,109 @@ def evaluator(
     *,
     objective: Objective | None = None,
     batch_size: int | str = "auto",
-    mesh: Any = None,
+    mesh: jax.sharding.Mesh | None = None,
     rewrite: bool = True,
     dtype: Any = None,
     check: bool = True,
     **options: Any,
 ) -> "Evaluator":
-    """Compiles a model and a metric of its maps."""
-    return Evaluator(apply, metric, options, objective, batch_size, mesh, rewrite, dtype, check)
+    """A compiled function from parameters, images and maps to a metric of each map.
+
+    The arguments are those of `explainer`, with `metric(score, image, map, *, key=None, **options)
+    -> scalar or vector`, of ONE image, in the method's place. Under targets "all" the maps are [B,
+    K, ...].
+
+    Returns:
+        An `Evaluator`.
+
+    Raises:
+        TypeError: an unknown or missing option, an option beside a dict, or no function where one
+            must be.
+        ValueError: a batch size below one, an empty dict.
+    """
+    prepare = Prepare(
+        apply, metric, options, objective=objective, rewrite=rewrite, dtype=dtype, check=check
+    )
+    return Evaluator(prepare, batch_size, mesh)
 
 
-class Engine:
-    """A model and a function of one example, compiled over batches."""
+class _Engine:
+    """A prepared model and function, and what runs them."""
 
-    def __init__(
-        self,
-        apply: ApplyFn,
-        function: Any,
-        options: Mapping[str, Any],
-        objective: Objective | None,
-        batch_size: int | str,
-        mesh: Any,
-        rewrite: bool,
-        dtype: Any,
-        check: bool,
-    ) -> None:
-        if isinstance(function, Mapping):
-            if options:
-                raise TypeError(
-                    f"{next(iter(options))}: with a dict, bind options with functools.partial"
-                )
-            function = dict(function)
-        functions = list(function.values()) if isinstance(function, dict) else [function]
-        for each in functions:
-            check_options(each, options)
-        self._keyed = [name_of(each) for each in functions if needs_key(each)]
-        self._model = (apply, objective)
-        self._parts, self._arrays = split((apply, function, objective, dict(options)))
-        self._batch_size, self._mesh, self._check = batch_size, mesh, check
-        self._dtype = None if dtype is None else jnp.dtype(dtype)
-        self._rewrite = rewrite
-        self._classes: dict[Any, int] = {}
+    def __init__(self, prepare: Prepare, batch_size: int | str, mesh: Any) -> None:
+        self._prepare = prepare
+        self._execute = Executor(batch_size, mesh, points=prepare.points, chunk=prepare.chunk)
 
-    def _run(self, params: Any, rows: dict[str, Any], targets: Any, key: Any) -> Any:
-        check_images(rows["image"])
-        count = rows["image"].shape[0]
-        if "map" in rows:
-            check_maps(rows["map"], count)
-        mode = check_targets(targets, count)
-        given = check_key(key, count, self._keyed)
-        classes = self._count_classes(params, rows["image"])
-        if self._check:
-            check_values(rows["image"], targets, classes)
-        shared = {"params": params, "arrays": self._arrays}
-        if mode == "given":
-            rows["target"] = _targets(targets, count)
-        if given == "each":
-            rows["key"] = key
-        elif given == "one":
-            shared["key"] = key
-            rows["index"] = np.arange(count, dtype=np.int32)
-        traced = any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((shared, rows)))
-        make = functools.partial(
-            Spec,
-            parts=self._parts,
-            classes=classes,
-            targets=mode,
-            dtype=self._dtype,
-            rewrite=self._rewrite,
-            platform=jax.default_backend(),
-        )
-        size = CAP.get(jax.default_backend(), 512)
-        size = size if self._batch_size == "auto" else self._batch_size
-        if traced:
-            images = None if self._batch_size == "auto" else size
-            chunk = max(1, size // min(size, count))
-            return batch(make(chunk=chunk, images=images), shared, rows)
-        images = min(size, 1 << (count - 1).bit_length())
-        run = compiled(make(chunk=max(1, size // images), images=None))
-        parts = [
-            run(shared, jax.tree.map(lambda x: _rows(x, start, images), rows))
-            for start in range(0, count, images)
-        ]
-        if len(parts) == 1 and images == count:
-            return parts[0]
-        return jax.tree.map(lambda *xs: jnp.concatenate(xs)[:count], *parts)
-
-    def _count_classes(self, params: Any, images: Any) -> int:
-        leaves, tree = jax.tree.flatten(params)
-        leaves = [x if hasattr(x, "dtype") else np.asarray(x) for x in leaves]
-        signature = (tree, images.shape[1:], images.dtype, *((x.shape, x.dtype) for x in leaves))
-        if signature not in self._classes:
-            self._classes[signature] = check_model(
-                *self._model, jax.tree.unflatten(tree, leaves), images, self._dtype
-            )
-        return self._classes[signature]
+    def _lower(self, call: Call, arguments: Any) -> Lowered:
+        lowered = compiled(self._execute.whole(call)).lower(call.shared, call.rows)
+        return Lowered(lowered, arguments)
 
 
-class Explainer(Engine):
+class Explainer(_Engine):
     """What `explainer` returns: `explain(params, images, targets=None, *, key=None) -> maps`."""
 
     def __call__(self, params: Any, images: Any, targets: Any = None, *, key: Any = None) -> Any:
-        return self._run(params, {"image": images}, targets, key)
+        """The maps of a batch, float32, signed, not normalised.
+
+        Args:
+            params: any pytree of arrays; traced, never a constant.
+            images: [B, ...], floating.
+            targets: an int, integers [B], None for the predicted class, or "all": maps [B, K, ...].
+            key: for methods that draw random numbers: one key, or one an image.
+
+        Returns:
+            Maps [B, ...] of the images' shape (CAMs: of its spatial axes); of a dict, a dict.
+
+        Raises:
+            TypeError: integer images, targets that are no integers, a leaf of params that is no
+                array.
+            ValueError: shapes that do not agree, a missing key, values that are not finite or no
+                class.
+        """
+        return self._execute(self._prepare(params, {"image": images}, targets, key))
+
+    def lower(self, params: Any, images: Any, targets: Any = None, *, key: Any = None) -> Lowered:
+        """The whole batch as one lowered program; arguments may be `jax.ShapeDtypeStruct`s."""
+
+        def arguments(params: Any, images: Any, targets: Any = targets, *, key: Any = None) -> Any:
+            call = self._prepare(params, {"image": images}, targets, key)
+            return call.shared, call.rows
+
+        return self._lower(self._prepare(params, {"image": images}, targets, key), arguments)
+
+    def trace(self, params: Any, images: Any, targets: Any = None, *, key: Any = None) -> Any:
+        """The batch as a traced program of these arguments, for `jax.export.export(explain)`."""
+
+        def explain(params: Any, images: Any, targets: Any = targets, *, key: Any = None) -> Any:
+            return self(params, images, targets, key=key)
+
+        given = () if isinstance(targets, str) else (targets,)
+        return jax.jit(explain).trace(params, images, *given, key=key)
 
 
-class Evaluator(Engine):
-    """What `evaluator` returns: `evaluate(params, images, maps, targets=None, *, key=None) -> values`."""
+class Evaluator(_Engine):
+    """What `evaluator` returns: `evaluate(params, images, maps, targets, *, key) -> values`."""
 
     def __call__(
         self, params: Any, images: Any, maps: Any, targets: Any = None, *, key: Any = None
     ) -> Any:
-        return self._run(params, {"image": images, "map": maps}, targets, key)
+        """The metric of each map, float32.
 
+        Args:
+            params: any pytree of arrays; traced, never a constant.
+            images: [B, ...], floating.
+            maps: [B, ...], floating; under targets "all" [B, K, ...].
+            targets: an int, integers [B], None for the predicted class, or "all".
+            key: for metrics that draw random numbers: one key, or one an image.
 
-def _targets(targets: Any, count: int) -> Any:
-    if isinstance(targets, jax.core.Tracer | jax.Array):
-        return jnp.broadcast_to(jnp.where(targets < 0, -1, targets).astype(jnp.int32), (count,))
-    return np.broadcast_to(np.asarray(targets, np.int32), (count,))
+        Returns:
+            Values [B, ...]; of a dict of metrics, a dict.
 
-
-def _rows(values: Any, start: int, size: int) -> Any:
-    """Rows [start, start + size), the last one repeated where they end."""
-    if start == 0 and values.shape[0] == size:
-        return values
-    return values[np.minimum(np.arange(start, start + size), values.shape[0] - 1)]
+        Raises:
+            TypeError: integer images, targets that are no integers, a leaf of params that is no
+                array.
+            ValueError: shapes that do not agree, a missing key, values that are not finite or no
+                class.
+        """
+        rows = {"image": images, "map": maps}
+        return self._execute(self._prepare(params, rows, targets, key))

@@ -1,7 +1,7 @@
-"""Callables taken apart into structure, which a program is compiled for, and arrays, which it is given.
+"""Callables taken apart: structure, which a program is compiled for, and arrays, which it is given.
 
-Two explainers made with equal arguments share one compiled program because their structures are equal; a
-baseline image is no constant of that program because it is one of the arrays.
+Two explainers made with equal arguments share one compiled program because their structures are
+equal; a baseline image is no constant of that program because it is one of the arrays.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ class Slot:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Static:
-    """A value of the structure, equal to another of the same type and value; by identity if not hashable."""
+    """A value of the structure: equal to the same value of the same type; not hashable: to itself."""
 
     value: Any
 
@@ -64,9 +64,9 @@ Structure = Slot | Table | Static | Node
 def split(value: Any) -> tuple[Structure, list[Any]]:
     """The structure of `value` and its arrays; `join` puts them together again.
 
-    Goes into pytrees, `functools.partial` and combinators' results (frozen dataclasses with an `inner`).
-    Floating arrays and keys are data. Arrays of integers stay in the structure: methods count their
-    segments, which must be known when the program is traced. Functions stay too.
+    Goes into pytrees, `functools.partial` and combinators' results (frozen dataclasses with an
+    `inner`). Floating arrays and keys are data. Arrays of integers stay in the structure: methods
+    count their segments, which must be known when the program is traced. Functions stay too.
     """
     arrays: list[Any] = []
 
@@ -114,7 +114,7 @@ def _partial() -> None:
 
 def _instance(cls: type, fields: dict[str, Any]) -> Any:
     """A dataclass of these fields, not checked a second time: some of them are traced now."""
-    instance = object.__new__(cls)
+    instance: Any = object.__new__(cls)
     for name, value in fields.items():
         object.__setattr__(instance, name, value)
     return instance

@@ -1,7 +1,8 @@
 """The program: a method at one image, made from a model and a target, then vmapped over the batch.
 
-Everything here is pure. `Spec` is what a program is compiled for; `shared` (parameters, a key, array options)
-and `rows` (images, targets, indices, keys: one entry an example) are what it is given.
+Everything here is pure. `Spec` is what a program is compiled for; `shared` (parameters, a key,
+array options) and `rows` (images, targets, indices, keys: one entry an example) are what it is
+given.
 """
 
 import functools
@@ -13,8 +14,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxsal.callables import Structure, join
-from jaxsal.signatures import accepts
+from jaxsal.compiler.callables import Structure, join
+from jaxsal.compiler.signatures import accepts
+from jaxsal.rewrite.fast import fast
 from jaxsal.types import ScoreFn
 
 Tree = Any
@@ -38,21 +40,41 @@ class Spec:
     """What the score computes in; None: what it is given."""
     rewrite: bool
     platform: str
+    sharding: Any = None
+    """How images and results are spread over the devices; None: left to the caller."""
 
 
 @functools.lru_cache(maxsize=512)
-def compiled(spec: Spec) -> Callable[[Tree, Tree], Tree]:
-    """The jitted program `(shared, rows) -> results`, one for all explainers of this specification."""
-    return jax.jit(functools.partial(batch, spec))
+def compiled(spec: Spec, *, inline: bool = False) -> Any:
+    """The jitted program `(shared, rows) -> results`, one for all explainers of a specification.
+
+    Args:
+        spec: what the program is compiled for.
+        inline: whether it becomes a part of the program that calls it, rather than a call there.
+    """
+
+    def saliency(shared: Tree, rows: Tree) -> Tree:
+        return batch(spec, shared, rows)
+
+    return jax.jit(saliency, inline=inline)
 
 
 def batch(spec: Spec, shared: Tree, rows: Tree) -> Tree:
     """The results of a batch; the method sees one example."""
-    example = functools.partial(_example, spec)
+    example: Callable[..., Tree] = functools.partial(_example, spec)
+    if spec.rewrite:
+        example = fast(example, platform=spec.platform)
     size = rows["image"].shape[0]
+    if spec.sharding is not None:
+        image = lax.with_sharding_constraint(rows["image"], spec.sharding)
+        rows = {**rows, "image": image}
     if spec.images is None or spec.images >= size:
-        return jax.vmap(example, in_axes=(None, 0))(shared, rows)
-    return lax.map(functools.partial(example, shared), rows, batch_size=spec.images)
+        results = jax.vmap(example, in_axes=(None, 0))(shared, rows)
+    else:
+        results = lax.map(functools.partial(example, shared), rows, batch_size=spec.images)
+    if spec.sharding is not None:
+        results = lax.with_sharding_constraint(results, spec.sharding)
+    return results
 
 
 def _example(spec: Spec, shared: Tree, row: Tree) -> Tree:
@@ -125,7 +147,7 @@ def cast(tree: Tree, dtype: Any) -> Tree:
 
 
 def _key(shared: Tree, row: Tree) -> Any:
-    """The example's own key: given one an example, or folded in from one key by the example's index."""
+    """The example's own key: its entry of B keys, or one key folded with its index."""
     if "key" in row:
         return typed(row["key"])
     if "key" in shared:

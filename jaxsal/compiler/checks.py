@@ -1,14 +1,10 @@
-"""What comes in, held against what the explainer expects: errors name the argument, what came and what was expected."""
+"""What comes in, held against what is expected: errors name the argument and both."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-
-from jaxsal.program import cast, target_logit
-from jaxsal.rewrite.program import equations
 
 Tree = Any
 
@@ -24,7 +20,7 @@ def check_images(images: Any) -> None:
         raise TypeError(f"images: expected an array [B, ...], got {type(images).__name__}")
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise TypeError(
-            f"images: expected a floating array, got {images.dtype}; convert it (and scale it) first"
+            f"images: expected a floating array, got {images.dtype}; convert (and scale) it first"
         )
     if len(images.shape) < 2:
         raise ValueError(f"images: expected [B, ...], got the shape {tuple(images.shape)}")
@@ -32,18 +28,20 @@ def check_images(images: Any) -> None:
         raise ValueError(f"images: expected at least one, got the shape {tuple(images.shape)}")
 
 
-def check_maps(maps: Any, count: int) -> None:
-    """Raises unless `maps` is a floating array with one entry an image.
+def check_maps(maps: Any, count: int, classes: int | None) -> None:
+    """Raises unless `maps` is a floating array with one entry an image (and class, if given).
 
     Raises:
         TypeError: no array, or not floating.
-        ValueError: another number of maps than of images.
+        ValueError: another number of maps than of images, or of classes.
     """
     if not hasattr(maps, "dtype") or not jnp.issubdtype(maps.dtype, jnp.floating):
-        raise TypeError(f"maps: expected a floating array [B, ...], got {_describe(maps)}")
-    if len(maps.shape) < 1 or maps.shape[0] != count:
+        raise TypeError(f"maps: expected a floating array [B, ...], got {describe(maps)}")
+    expected = (count,) if classes is None else (count, classes)
+    if tuple(maps.shape[: len(expected)]) != expected:
+        wanted = ", ".join(map(str, expected))
         raise ValueError(
-            f"maps: expected one an image, [{count}, ...], got the shape {tuple(maps.shape)}"
+            f"maps: expected one an image, [{wanted}, ...], got the shape {tuple(maps.shape)}"
         )
 
 
@@ -63,7 +61,7 @@ def check_targets(targets: Any, count: int) -> str:
     if not isinstance(targets, jax.core.Tracer | jax.ShapeDtypeStruct | jax.Array):
         targets = np.asarray(targets)
     if not jnp.issubdtype(targets.dtype, jnp.integer):
-        raise TypeError(f'targets: expected integers, None or "all", got {_describe(targets)}')
+        raise TypeError(f'targets: expected integers, None or "all", got {describe(targets)}')
     if targets.shape not in ((), (count,)):
         raise ValueError(
             f"targets: expected one an image, shape ({count},), got the shape {targets.shape}"
@@ -81,55 +79,75 @@ def check_key(key: Any, count: int, names: list[str]) -> str:
 
     Raises:
         TypeError: no key.
-        ValueError: a function draws random numbers and there is no key, or another number of keys than of images.
+        ValueError: a function draws random numbers and there is no key, or another number of keys
+            than of images.
     """
     if key is None:
         if names:
             raise ValueError(f"key: {names[0]} draws random numbers and needs a key, got None")
         return "none"
     if not hasattr(key, "dtype"):
-        raise TypeError(f"key: expected jax.random.key(...), got {_describe(key)}")
+        raise TypeError(f"key: expected jax.random.key(...), got {describe(key)}")
     shape = tuple(key.shape)
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         width = jax.eval_shape(jax.random.PRNGKey, 0).shape
         if key.dtype != jnp.uint32 or shape[-1:] != width:
-            raise TypeError(f"key: expected jax.random.key(...), got {_describe(key)}")
+            raise TypeError(f"key: expected jax.random.key(...), got {describe(key)}")
         shape = shape[:-1]
     if shape not in ((), (count,)):
         raise ValueError(f"key: expected one, or one an image ({count}), got the shape {shape}")
     return "one" if shape == () else "each"
 
 
-def check_model(
-    apply: Callable[..., Any], objective: Any, params: Tree, images: Any, dtype: Any
-) -> int:
-    """The number of classes, from the shapes alone: nothing is computed.
+def check_callables(apply: Any, objective: Any) -> None:
+    """Raises unless the model, and the objective if there is one, are functions.
 
     Raises:
-        TypeError: logits that are not floating; no convolution or product in `dtype`.
-        ValueError: logits that are not [B, K], or an objective that is no scalar.
+        TypeError: not callable.
     """
-    one = jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype)
-    params = jax.tree.map(_abstract, params)
-    if dtype is not None:
-        params = jax.eval_shape(lambda p: cast(p, dtype), params)
-        one = jax.ShapeDtypeStruct(one.shape, dtype)
-    logits = jax.eval_shape(apply, params, one)
-    if not hasattr(logits, "shape") or len(logits.shape) != 2 or logits.shape[0] != 1:
-        came = _describe(logits)
-        raise ValueError(f"apply: expected logits [B, K], got {came} for images {one.shape}")
-    if not jnp.issubdtype(logits.dtype, jnp.floating):
-        raise TypeError(f"apply: expected floating logits, got {logits.dtype}")
-    row = jax.ShapeDtypeStruct(logits.shape[1:], jnp.promote_types(logits.dtype, jnp.float32))
-    score = jax.eval_shape(objective or target_logit, row, jax.ShapeDtypeStruct((), jnp.int32))
-    if getattr(score, "shape", None) != () or not jnp.issubdtype(score.dtype, jnp.floating):
-        raise ValueError(f"objective: expected a floating scalar, got {_describe(score)}")
-    if dtype is not None and not _computes_in(dtype, jax.make_jaxpr(apply)(params, one).jaxpr):
-        raise ValueError(
-            f"dtype: no convolution or product of the model runs in {jnp.dtype(dtype).name}: a module that "
-            f"fixes its own dtype must be built for {jnp.dtype(dtype).name} itself"
+    if not callable(apply):
+        raise TypeError(f"apply: expected a function (params, images) -> logits, got {apply!r}")
+    if objective is not None and not callable(objective):
+        raise TypeError(
+            f"objective: expected a function (logits, target) -> scalar or None, got {objective!r}"
         )
-    return max(2, logits.shape[1])
+
+
+def check_dtype(dtype: Any) -> Any:
+    """`dtype` as NumPy's, or None.
+
+    Raises:
+        TypeError: no floating dtype.
+        ValueError: a dtype that JAX holds only in 64-bit mode.
+    """
+    if dtype is None:
+        return None
+    try:
+        wanted = jnp.dtype(dtype)
+    except TypeError:
+        wanted = None
+    if wanted is None or not jnp.issubdtype(wanted, jnp.floating):
+        raise TypeError(f"dtype: expected a floating dtype or None, got {dtype!r}")
+    if jax.dtypes.canonicalize_dtype(wanted) != wanted:
+        raise ValueError(f"dtype: {wanted} needs jax_enable_x64")
+    return wanted
+
+
+def check_params(params: Any) -> Any:
+    """The parameters, Python's numbers among them as arrays.
+
+    Raises:
+        TypeError: a leaf that is no array.
+    """
+
+    def leaf(value: Any) -> Any:
+        if hasattr(value, "shape") and hasattr(value, "dtype"):
+            return value
+        if isinstance(value, bool | int | float | complex):
+            return np.asarray(value, jax.dtypes.canonicalize_dtype(np.asarray(value).dtype))
+        raise TypeError(f"params: expected a pytree of arrays, got a leaf {value!r}")
+
+    return jax.tree.map(leaf, params)
 
 
 def check_values(images: Any, targets: Any, classes: int) -> None:
@@ -162,20 +180,8 @@ def _all_finite(images: Any) -> Any:
     return jnp.isfinite(images).all()
 
 
-def _computes_in(dtype: Any, jaxpr: Any) -> bool:
-    """Whether a convolution or product in the program, or in a program inside it, takes `dtype`."""
-    for eqn in equations(jaxpr):
-        if eqn.primitive.name in ("conv_general_dilated", "dot_general"):
-            if all(v.aval.dtype == dtype for v in eqn.invars):
-                return True
-    return False
-
-
-def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(np.shape(leaf), jax.dtypes.canonicalize_dtype(leaf.dtype))
-
-
-def _describe(value: Any) -> str:
+def describe(value: Any) -> str:
+    """An array by its dtype and shape, anything else by itself."""
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"{value.dtype}{list(value.shape)}"
     return repr(value)

@@ -31,11 +31,44 @@ def needs_key(function: Callable[..., Any]) -> bool:
     )
 
 
+def functions_of(function: Any, options: Mapping[str, Any]) -> list[Callable[..., Any]]:
+    """The functions that an explainer is made of, each held against the options.
+
+    Raises:
+        TypeError: not a function or a dict of functions, options beside a dict, or see
+            `check_options`.
+        ValueError: an empty dict.
+    """
+    if not isinstance(function, Mapping):
+        check_options(function, options)
+        return [function]
+    if options:
+        raise TypeError(
+            f"{next(iter(options))}: with a dict of functions, bind options with functools.partial"
+        )
+    if not function:
+        raise ValueError("method: expected at least one function, got an empty dict")
+    for each in function.values():
+        check_options(each, {})
+    return list(function.values())
+
+
+def bound_chunk(function: Callable[..., Any], options: Mapping[str, Any]) -> int:
+    """The `chunk` that the options or a partial give, else 1."""
+    if "chunk" in options:
+        return int(options["chunk"])
+    while isinstance(function, functools.partial):
+        if "chunk" in function.keywords:
+            return int(function.keywords["chunk"])
+        function = function.func
+    return 1
+
+
 def check_options(function: Callable[..., Any], options: Mapping[str, Any]) -> None:
     """Raises if `function` does not take `options`, or lacks one that has no default.
 
-    A combinator passes its options on to the method inside, so that they are held against the innermost
-    signature.
+    A combinator passes its options on to the method inside, so that they are held against the
+    innermost signature.
 
     Raises:
         TypeError: not callable; an unknown, a reserved or a missing option.

@@ -1,0 +1,1 @@
+"""How a model and a method become programs: taken apart, checked, planned, placed and run."""

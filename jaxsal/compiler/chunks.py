@@ -1,0 +1,64 @@
+"""Pieces of the host loop: rows cut out, the last one repeated, and results put together."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def take(rows: Any, start: int, size: int) -> Any:
+    """Rows [start, start + size) of each array; where they end, the last one is repeated.
+
+    Arrays in host memory are cut there, which compiles nothing; others on their devices, by one
+    program a shape.
+    """
+    leaves, structure = jax.tree.flatten(rows)
+    if start == 0 and leaves[0].shape[0] == size:
+        return rows
+    return jax.tree.unflatten(structure, [_take(leaf, start, size) for leaf in leaves])
+
+
+def join(parts: list[Any], count: int, sharding: Any) -> Any:
+    """The first `count` rows of the parts; a single part of this size is itself the answer."""
+    if len(parts) == 1 and all(x.shape[0] == count for x in jax.tree.leaves(parts[0])):
+        return parts[0]
+    return _joined(count, sharding)(parts)
+
+
+def _take(array: Any, start: int, size: int) -> Any:
+    host = _on_host(array)
+    if host is None:
+        return gather(array, start, size)
+    stop = min(start + size, host.shape[0])
+    rows = host[start:stop]
+    if stop == start + size:
+        return rows
+    return np.concatenate([rows, np.repeat(rows[-1:], start + size - stop, axis=0)])
+
+
+def _on_host(array: Any) -> np.ndarray | None:
+    """The array as NumPy's without a copy over a bus, or None."""
+    if not isinstance(array, jax.Array):
+        return np.asarray(array)
+    if isinstance(array, jax.core.Tracer) or jnp.issubdtype(array.dtype, jax.dtypes.extended):
+        return None
+    platform: str = next(iter(array.sharding.device_set)).platform  # type: ignore[attr-defined]
+    if array.is_fully_addressable and platform == "cpu":
+        return np.asarray(array)
+    return None
+
+
+@functools.partial(jax.jit, static_argnames="size")
+def gather(array: Any, start: Any, size: int) -> Any:
+    """Rows [start, start + size) on the array's own devices, or in a trace."""
+    return array[jnp.minimum(start + jnp.arange(size), array.shape[0] - 1)]
+
+
+@functools.lru_cache(maxsize=64)
+def _joined(count: int, sharding: Any) -> Any:
+    def joined(parts: list[Any]) -> Any:
+        return jax.tree.map(lambda *xs: jnp.concatenate(xs)[:count], *parts)
+
+    return jax.jit(joined, out_shardings=sharding)

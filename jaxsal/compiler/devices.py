@@ -1,0 +1,179 @@
+"""Devices: which mesh a batch is spread over, and how arrays get there."""
+
+import contextlib
+import functools
+import math
+import weakref
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A mesh and the axes of it that the batch is spread over; the rest is replicated."""
+
+    mesh: Mesh
+    axes: tuple[str, ...]
+
+    @functools.cached_property
+    def devices(self) -> int:
+        """How many parts the batch has."""
+        return math.prod(self.mesh.shape[axis] for axis in self.axes)
+
+    @functools.cached_property
+    def rows(self) -> Sharding:
+        """The sharding of an array with one entry an example."""
+        if self.mesh.size == 1:
+            return self.replicated
+        return NamedSharding(self.mesh, PartitionSpec(self.axes))
+
+    @functools.cached_property
+    def replicated(self) -> Sharding:
+        if self.mesh.size == 1:
+            return SingleDeviceSharding(self.mesh.devices.flat[0])
+        return NamedSharding(self.mesh, PartitionSpec())
+
+    @property
+    def platform(self) -> str:
+        return str(self.mesh.devices.flat[0].platform)
+
+    def context(self) -> contextlib.AbstractContextManager[Any]:
+        """The mesh as JAX's current one, where the user has set one (perhaps of explicit axes)."""
+        if jax.sharding.get_abstract_mesh().empty:
+            return contextlib.nullcontext()
+        return jax.set_mesh(self.mesh)
+
+
+def place_batch(mesh: Mesh | None, images: Any, params: Any) -> Placement:
+    """Where a batch is computed.
+
+    `mesh`; else the mesh that the images are sharded over already; else that of the parameters;
+    else all local devices, but never more than images (then a power of two of them). The batch is
+    spread over the axes that it is spread over already, else over all that the parameters are not
+    sharded over.
+    """
+    leaves = [x for x in jax.tree.leaves(params) if isinstance(x, jax.Array)]
+    if mesh is None:
+        mesh = _first(map(_mesh_of, [images, *leaves]))
+    if mesh is None:
+        chosen = _local_devices([images, *leaves], images.shape[0])
+        return Placement(Mesh(np.array(chosen), ("batch",)), ("batch",))
+    mesh = automatic(mesh)
+    axes = _batch_axes(images, mesh)
+    if not axes:
+        taken = {axis for leaf in leaves for axis in _axes_used(leaf, mesh)}
+        axes = tuple(axis for axis in mesh.axis_names if axis not in taken)
+    return Placement(mesh, axes)
+
+
+@functools.lru_cache(maxsize=128)
+def automatic(mesh: Mesh) -> Mesh:
+    """The same devices and axes, the compiler placing what is in between.
+
+    A mesh of explicit axes asks each operation for the sharding of its result, and methods of one
+    image know nothing of a mesh.
+    """
+    return Mesh(mesh.devices, mesh.axis_names)
+
+
+class Resident:
+    """Parameters on their devices: placed once, and found there by the next call.
+
+    Only JAX's arrays are remembered, which do not change; the memory of them is weak.
+    """
+
+    def __init__(self) -> None:
+        self._placement: Placement | None = None
+        self._leaves: list[tuple[Any, Any]] = []
+
+    def __call__(self, tree: Any, placement: Placement) -> Any:
+        leaves, structure = jax.tree.flatten(tree)
+        known = self._leaves if placement == self._placement else []
+        known = known if len(known) == len(leaves) else [(lambda: None, None)] * len(leaves)
+        placed = [
+            old if ref() is leaf else put_parameter(leaf, placement)
+            for leaf, (ref, old) in zip(leaves, known, strict=True)
+        ]
+        if not any(isinstance(x, jax.core.Tracer) for x in placed):
+            self._placement = placement
+            self._leaves = [
+                (weakref.ref(leaf), new) if isinstance(leaf, jax.Array) else (lambda: None, None)
+                for leaf, new in zip(leaves, placed, strict=True)
+            ]
+        return jax.tree.unflatten(structure, placed)
+
+
+def put_parameter(leaf: Any, placement: Placement) -> Any:
+    """A parameter on the devices of the batch: sharded as it is if it lies there, else replicated."""
+    mesh = _mesh_of(leaf)
+    if mesh is not None and list(mesh.devices.flat) == list(placement.mesh.devices.flat):
+        twin = automatic(mesh)
+        return leaf if twin == mesh else put(leaf, NamedSharding(twin, leaf.sharding.spec))
+    return put(leaf, placement.replicated)
+
+
+def put(leaf: Any, sharding: Sharding) -> Any:
+    """The array with this sharding; itself where it has it already."""
+    if isinstance(leaf, jax.Array) and leaf.sharding == sharding and leaf.committed:
+        return leaf
+    return jax.device_put(leaf, sharding)
+
+
+def _local_devices(arrays: Iterable[Any], count: int) -> list[Any]:
+    """The devices of the platform that committed arrays are on, and never more than `count`."""
+    homes: list[Any] = [
+        device
+        for array in arrays
+        if isinstance(array, jax.Array) and array.committed
+        for device in array.sharding.device_set
+    ]
+    default: Any = jax.config.jax_default_device
+    if default is not None and not homes:
+        return [jax.local_devices(backend=default)[0] if isinstance(default, str) else default]
+    devices = jax.local_devices(backend=homes[0].platform) if homes else jax.local_devices()
+    if count < len(devices):
+        devices = devices[: 1 << (count.bit_length() - 1)]
+    return homes[:1] if len(devices) == 1 and homes else devices
+
+
+def _mesh_of(array: Any) -> Mesh | None:
+    """The mesh of several devices that an array lies on."""
+    if not isinstance(array, jax.Array) or len(array.sharding.device_set) == 1:
+        return None
+    if isinstance(array.sharding, NamedSharding):
+        mesh = array.sharding.mesh
+        return mesh if isinstance(mesh, Mesh) else None
+    device_set: set[Any] = array.sharding.device_set
+    devices = sorted(device_set, key=lambda device: device.id)
+    return Mesh(np.array(devices), ("batch",))
+
+
+def _batch_axes(images: Any, mesh: Mesh) -> tuple[str, ...]:
+    """The axes of the mesh that the first axis of the images is spread over already."""
+    if not _lies_on(images, mesh) or not images.sharding.spec:
+        return ()
+    first = images.sharding.spec[0]
+    return () if first is None else first if isinstance(first, tuple) else (first,)
+
+
+def _axes_used(array: jax.Array, mesh: Mesh) -> set[str]:
+    if not _lies_on(array, mesh):
+        return set()
+    sharding: Any = array.sharding
+    entries = [e for e in sharding.spec if e is not None]
+    return {axis for e in entries for axis in (e if isinstance(e, tuple) else (e,))}
+
+
+def _lies_on(array: Any, mesh: Mesh) -> bool:
+    """Whether the array is sharded by the names of this mesh."""
+    sharding = getattr(array, "sharding", None)
+    return isinstance(sharding, NamedSharding) and sharding.mesh.axis_names == mesh.axis_names
+
+
+def _first(values: Iterable[Any]) -> Any:
+    return next((value for value in values if value is not None), None)

@@ -1,0 +1,196 @@
+"""Running a call: a host loop over chunks; inside a trace, a part of the user's program."""
+
+import dataclasses
+from typing import Any
+
+import jax
+
+from jaxsal.compiler import chunks, devices, memory
+from jaxsal.compiler.devices import Placement
+from jaxsal.compiler.plan import CAPS, Plan, fit, plan
+from jaxsal.compiler.prepare import Call
+from jaxsal.compiler.program import Spec, compiled
+
+
+class Executor:
+    """Runs calls: it knows the devices, how much fits there, and what lies there already."""
+
+    def __init__(self, batch_size: int | str, mesh: Any, *, points: bool, chunk: int) -> None:
+        self._batch_size = check_batch_size(batch_size)
+        self._mesh = check_mesh(mesh)
+        self._points, self._chunk = points, chunk
+        self._params, self._arrays = devices.Resident(), devices.Resident()
+        self._fitted: dict[Any, int] = {}
+
+    def __call__(self, call: Call) -> Any:
+        return self.inside(call) if call.traced else self.outside(call)
+
+    def outside(self, call: Call) -> Any:
+        """Dispatches one program a chunk, and waits for none of them."""
+        placement = self.placement(call)
+        with placement.context():
+            shared = self._shared(call, placement)
+            if self._batch_size != "auto":
+                return self._loop(call, shared, placement, int(self._batch_size))
+            return self._automatic(call, shared, placement)
+
+    def inside(self, call: Call) -> Any:
+        """The batch as a part of the program that is being traced."""
+        spec = self.whole(call)
+        if self._mesh is None:
+            return _in_trace(spec, call.shared, call.rows)
+        placement = devices.place_batch(self._mesh, call.rows["image"], call.shared["params"])
+        size = -(-call.size // placement.devices) * placement.devices
+        spec = dataclasses.replace(spec, platform=placement.platform, sharding=placement.rows)
+        rows = jax.tree.map(lambda x: chunks.gather(x, 0, size), call.rows)
+        results = _in_trace(spec, call.shared, rows)
+        return jax.tree.map(lambda x: x[: call.size], results)
+
+    def whole(self, call: Call) -> Spec:
+        """The batch as one program: under "auto" vmapped whole, else in turns of `batch_size`."""
+        automatic = self._batch_size == "auto"
+        size = CAPS.get(jax.default_backend(), 32) if automatic else int(self._batch_size)
+        here = plan(size, call.size, 1, points=self._points, bound=self._chunk)
+        if automatic:
+            return dataclasses.replace(call.spec, chunk=here.chunk)
+        return dataclasses.replace(call.spec, chunk=here.chunk, images=here.images)
+
+    def placement(self, call: Call) -> Placement:
+        return devices.place_batch(self._mesh, call.rows["image"], call.shared["params"])
+
+    def plan(self, call: Call) -> Plan:
+        """The plan of this call: under "auto" what fits, which may compile."""
+        placement = self.placement(call)
+        with placement.context():
+            shared = self._shared(call, placement)
+            return self._plan(call, placement, self._evaluations(call, shared, placement))
+
+    def spec(self, call: Call, placement: Placement, here: Plan) -> Spec:
+        return dataclasses.replace(
+            call.spec,
+            chunk=here.chunk,
+            platform=placement.platform,
+            sharding=placement.rows if placement.devices > 1 else None,
+        )
+
+    def _plan(self, call: Call, placement: Placement, evaluations: int) -> Plan:
+        return plan(
+            evaluations, call.size, placement.devices, points=self._points, bound=self._chunk
+        )
+
+    def _shared(self, call: Call, placement: Placement) -> dict[str, Any]:
+        shared = {
+            "params": self._params(call.shared["params"], placement),
+            "arrays": self._arrays(call.shared["arrays"], placement),
+        }
+        if "key" in call.shared:
+            shared["key"] = devices.put(call.shared["key"], placement.replicated)
+        return shared
+
+    def _loop(
+        self, call: Call, shared: Any, placement: Placement, evaluations: int, *, wait: bool = False
+    ) -> Any:
+        here = self._plan(call, placement, evaluations)
+        run = compiled(self.spec(call, placement, here))
+        size = here.images * placement.devices
+        parts = []
+        for start in range(0, call.size, size):
+            rows = chunks.take(call.rows, start, size)
+            rows = jax.tree.map(lambda x: devices.put(x, placement.rows), rows)
+            parts.append(run(shared, rows))
+            if wait and start == 0:
+                jax.block_until_ready(parts)
+        even = call.size % placement.devices == 0
+        return chunks.join(parts, call.size, placement.rows if even else placement.replicated)
+
+    def _automatic(self, call: Call, shared: Any, placement: Placement) -> Any:
+        """As many evaluations as fit; where memory runs out all the same, half of them."""
+        known = self._fit_key(call, placement)
+        first = known not in self._fitted
+        evaluations = self._evaluations(call, shared, placement)
+        while True:
+            try:
+                return self._loop(call, shared, placement, evaluations, wait=first)
+            except jax.errors.JaxRuntimeError as error:
+                if "RESOURCE_EXHAUSTED" not in str(error) or evaluations == 1:
+                    raise
+            evaluations = self._fitted[known] = evaluations // 2
+
+    def _evaluations(self, call: Call, shared: Any, placement: Placement) -> int:
+        if self._batch_size != "auto":
+            return int(self._batch_size)
+        known = self._fit_key(call, placement)
+        if known not in self._fitted:
+            budget = memory.SHARE * memory.free_bytes(placement.mesh.local_devices)
+            cap = CAPS.get(placement.platform, 32)
+            self._fitted[known] = fit(
+                cap, budget, lambda size: self._need(call, shared, placement, size)
+            )
+        return self._fitted[known]
+
+    def _fit_key(self, call: Call, placement: Placement) -> Any:
+        cap = CAPS.get(placement.platform, 32)
+        return placement, self._plan(call, placement, cap), call.signature
+
+    def _need(self, call: Call, shared: Any, placement: Placement, evaluations: int) -> float:
+        """Bytes on one device: the program's own; of several chunks, all rows and results too."""
+        here = self._plan(call, placement, evaluations)
+        size = here.images * placement.devices
+        rows = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(
+                (size, *x.shape[1:]),
+                jax.dtypes.canonicalize_dtype(x.dtype),
+                sharding=placement.rows,
+            ),
+            call.rows,
+        )
+        lowered = compiled(self.spec(call, placement, here)).lower(shared, rows)
+        own = memory.program_bytes(lowered.compile())
+        if size >= call.size:
+            return own
+        results = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(lowered.out_info))
+        images = call.rows["image"]
+        given = images.nbytes if hasattr(images, "nbytes") else 0
+        return own + (2 * results * call.size / size + given) / placement.devices
+
+
+def check_batch_size(batch_size: Any) -> int | str:
+    """`batch_size`, a positive int or "auto".
+
+    Raises:
+        TypeError: neither.
+        ValueError: less than one, or another string.
+    """
+    if isinstance(batch_size, str):
+        if batch_size != "auto":
+            raise ValueError(
+                f'batch_size: expected a positive integer or "auto", got {batch_size!r}'
+            )
+        return batch_size
+    if isinstance(batch_size, bool) or not hasattr(batch_size, "__index__"):
+        raise TypeError(f'batch_size: expected a positive integer or "auto", got {batch_size!r}')
+    if int(batch_size) < 1:
+        raise ValueError(f'batch_size: expected a positive integer or "auto", got {batch_size}')
+    return int(batch_size)
+
+
+def check_mesh(mesh: Any) -> Any:
+    """`mesh`, a `jax.sharding.Mesh` or None.
+
+    Raises:
+        TypeError: neither.
+    """
+    if mesh is not None and not isinstance(mesh, jax.sharding.Mesh):
+        raise TypeError(f"mesh: expected a jax.sharding.Mesh or None, got {mesh!r}")
+    return mesh
+
+
+def _in_trace(spec: Spec, shared: Any, rows: Any) -> Any:
+    run = compiled(spec, inline=True)
+    mesh = jax.typeof(rows["image"]).sharding.mesh
+    explicit = jax.sharding.AxisType.Explicit
+    if explicit not in mesh.axis_types:
+        return run(shared, rows)
+    first = jax.typeof(rows["image"]).sharding.spec[0]
+    out = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(first))
+    return jax.sharding.auto_axes(run, out_sharding=out)(shared, rows)

@@ -1,0 +1,68 @@
+"""The model, held against what the explainer expects of it, from shapes alone."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxsal.compiler.checks import describe
+from jaxsal.compiler.program import cast, target_logit
+
+
+def check_model(
+    apply: Callable[..., Any], objective: Any, params: Any, images: Any, dtype: Any
+) -> int:
+    """The number of classes (2 for a model with one logit); nothing is computed.
+
+    Raises:
+        TypeError: logits that are not floating.
+        ValueError: logits that are not [B, K], an objective that is no floating scalar, or no
+            convolution
+            or product in `dtype`.
+    """
+    image = jax.ShapeDtypeStruct((1, *images.shape[1:]), _canonical(images.dtype))
+    params = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), _canonical(x.dtype)), params)
+    if dtype is not None:
+        params = jax.eval_shape(lambda tree: cast(tree, dtype), params)
+        image = jax.ShapeDtypeStruct(image.shape, dtype)
+    logits = jax.eval_shape(apply, params, image)
+    if getattr(logits, "ndim", None) != 2 or logits.shape[0] != 1 or logits.shape[1] == 0:
+        came = describe(logits)
+        raise ValueError(f"apply: expected logits [B, K], got {came} for images {image.shape}")
+    if not jnp.issubdtype(logits.dtype, jnp.floating):
+        raise TypeError(f"apply: expected floating logits, got {logits.dtype}")
+    row = jax.ShapeDtypeStruct(logits.shape[1:], jnp.promote_types(logits.dtype, jnp.float32))
+    score = jax.eval_shape(objective or target_logit, row, jax.ShapeDtypeStruct((), jnp.int32))
+    if getattr(score, "shape", None) != () or not jnp.issubdtype(score.dtype, jnp.floating):
+        raise ValueError(f"objective: expected a floating scalar, got {describe(score)}")
+    if dtype is not None and not computes_in(dtype, jax.make_jaxpr(apply)(params, image)):
+        name = jnp.dtype(dtype).name
+        raise ValueError(
+            f"dtype: expected a model that computes in {name}, but no convolution or product does: "
+            f"a module that fixes its own dtype must be built for {name} itself"
+        )
+    return max(2, int(logits.shape[1]))
+
+
+def computes_in(dtype: Any, program: Any) -> bool:
+    """Whether a convolution or product, anywhere in the program, takes `dtype` only."""
+    return any(
+        eqn.primitive.name in ("conv_general_dilated", "dot_general")
+        and all(v.aval.dtype == dtype for v in eqn.invars)
+        for eqn in _equations(program)
+    )
+
+
+def _equations(program: Any) -> Iterator[Any]:
+    """All equations, of every program inside any other too."""
+    for eqn in getattr(program, "jaxpr", program).eqns:
+        yield eqn
+        for value in jax.tree.leaves(eqn.params, is_leaf=lambda x: hasattr(x, "eqns")):
+            if hasattr(value, "eqns") or hasattr(getattr(value, "jaxpr", None), "eqns"):
+                yield from _equations(value)
+
+
+def _canonical(dtype: Any) -> Any:
+    return jax.dtypes.canonicalize_dtype(dtype)

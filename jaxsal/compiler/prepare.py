@@ -1,0 +1,129 @@
+"""From the arguments of a call to those of a program, checked on the way."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxsal.compiler import checks, signatures
+from jaxsal.compiler.callables import split
+from jaxsal.compiler.model import check_model
+from jaxsal.compiler.program import Spec
+from jaxsal.types import ApplyFn, Objective
+
+
+class Call(NamedTuple):
+    """A checked call: what the program is compiled for, and what it is given.
+
+    Attributes:
+        spec: for one point at a time and no mesh; the executor replaces these.
+        shared: parameters, array options, and one key if there is one.
+        rows: arrays with one entry an example.
+        size: B.
+        signature: what of the parameters and images a compilation depends on.
+    """
+
+    spec: Spec
+    shared: dict[str, Any]
+    rows: dict[str, Any]
+    size: int
+    signature: Any
+
+    @property
+    def traced(self) -> bool:
+        leaves = jax.tree.leaves((self.shared, self.rows))
+        return any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
+
+
+class Prepare:
+    """A model, a function of one example and its settings; called, it makes a `Call`."""
+
+    def __init__(
+        self,
+        apply: ApplyFn,
+        function: Any,
+        options: Mapping[str, Any],
+        *,
+        objective: Objective | None,
+        rewrite: bool,
+        dtype: Any,
+        check: bool,
+    ) -> None:
+        checks.check_callables(apply, objective)
+        functions = signatures.functions_of(function, options)
+        self.points = any(signatures.accepts(f, "chunk") for f in functions)
+        self.points = self.points and "chunk" not in options
+        self.chunk = max(signatures.bound_chunk(f, options) for f in functions)
+        self._keyed = [signatures.name_of(f) for f in functions if signatures.needs_key(f)]
+        function = dict(function) if isinstance(function, Mapping) else function
+        self._parts, arrays = split((apply, function, objective, dict(options)))
+        # A copy: what happens to the caller's array later is not the explainer's business.
+        self._arrays = [np.array(x) if isinstance(x, np.ndarray) else x for x in arrays]
+        self._model = (apply, objective)
+        self._dtype = checks.check_dtype(dtype)
+        self._rewrite, self._check = rewrite, check
+        self._classes: dict[Any, int] = {}
+
+    def __call__(self, params: Any, rows: dict[str, Any], targets: Any, key: Any) -> Call:
+        rows = dict(rows)
+        checks.check_images(rows["image"])
+        count = rows["image"].shape[0]
+        mode = checks.check_targets(targets, count)
+        given = checks.check_key(key, count, self._keyed)
+        params = checks.check_params(params)
+        signature = _signature(params, rows)
+        if signature not in self._classes:
+            found = check_model(*self._model, params, rows["image"], self._dtype)
+            self._classes[signature] = found
+        classes = self._classes[signature]
+        if "map" in rows:
+            checks.check_maps(rows["map"], count, classes if mode == "all" else None)
+        if self._check:
+            checks.check_values(rows["image"], targets, classes)
+        shared = {"params": params, "arrays": self._arrays}
+        if mode == "given":
+            rows["target"] = _targets(targets, count)
+        if given == "each":
+            rows["key"] = key
+        elif given == "one":
+            shared["key"] = key
+            rows["index"] = np.arange(count, dtype=np.int32)
+        spec = Spec(
+            parts=self._parts,
+            classes=classes,
+            targets=mode,
+            chunk=1,
+            images=None,
+            dtype=self._dtype,
+            rewrite=self._rewrite,
+            platform=jax.default_backend(),
+        )
+        return Call(spec, shared, rows, count, (signature, mode, given))
+
+
+def _signature(params: Any, rows: dict[str, Any]) -> Any:
+    leaves, tree = jax.tree.flatten(params)
+    shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+    return tree, shapes, tuple((name, x.shape[1:], x.dtype) for name, x in rows.items())
+
+
+def _targets(targets: Any, count: int) -> Any:
+    """int32, one an image; what int32 cannot hold is no class, and stays none."""
+    if isinstance(targets, jax.ShapeDtypeStruct):
+        return jax.ShapeDtypeStruct((count,), jnp.int32, sharding=targets.sharding)
+    if isinstance(targets, jax.core.Tracer | jax.Array):
+        if targets.dtype == jnp.int32 and targets.shape == (count,):
+            return targets
+        return _as_int32(targets, count)
+    values = np.asarray(targets)
+    largest = np.iinfo(np.int32).max
+    values = np.where((values < 0) | (values > largest), -1, values).astype(np.int32)
+    return np.broadcast_to(values, (count,))
+
+
+def _as_int32(targets: Any, count: int) -> Any:
+    largest = min(np.iinfo(np.int32).max, jnp.iinfo(targets.dtype).max)
+    values = jnp.where((targets < 0) | (targets > largest), -1, targets.astype(jnp.int32))
+    return jnp.broadcast_to(values, (count,))

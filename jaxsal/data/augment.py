@@ -104,7 +104,8 @@ def resample(
     y = matrix[0, 0] * rows + matrix[0, 1] * columns + offset[0]
     x = matrix[1, 0] * rows + matrix[1, 1] * columns + offset[1]
     top, left = jnp.floor(y), jnp.floor(x)
-    down, right = (y - top)[..., None], (x - left)[..., None]
+    down = (y - top)[..., None].astype(image.dtype)
+    right = (x - left)[..., None].astype(image.dtype)
     top, left = top.astype(int), left.astype(int)
     flat = image.reshape(-1, channels)
 

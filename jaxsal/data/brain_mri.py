@@ -4,6 +4,8 @@ import contextlib
 import hashlib
 import io
 import os
+import urllib.error
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -121,12 +123,14 @@ def prepare(
     if home.is_relative_to(root):
         raise ValueError(f"cache={str(home)!r} lies under data_dir={str(root)!r}; never written to")
     key = fingerprint(root, listing.files, listing.classes)
-    with _quiet():
+    with _without_bars():
         return _made(partial(builder, classes=listing.classes, find=lambda _: listing), home, key)
 
 
 def download(cache: Path | str | None) -> Slices:
     """Downloads Cheng's original files (880 MB) and prepares them, unless done already.
+
+    TFDS shows its progress on the standard error.
 
     Raises:
       ValueError: if the cache cannot be written, the network fails, or an MD5 is wrong.
@@ -135,6 +139,9 @@ def download(cache: Path | str | None) -> Slices:
 
 
 def _fetch(manager: Any) -> Listing:
+    # TFDS asks again for three minutes before it gives up: ask once, whether there is a network.
+    with contextlib.suppress(urllib.error.HTTPError):
+        urllib.request.urlopen(HOST, timeout=30).close()
     paths = manager.download({name: HOST + number for name, (number, _) in ARCHIVES.items()})
     for name, (_, published) in ARCHIVES.items():
         with open(paths[name], "rb") as file:
@@ -154,8 +161,9 @@ def _made(builder: Callable[..., Slices], home: Path, key: str) -> Slices:
     place = home / key
     try:
         place.mkdir(parents=True, exist_ok=True)
-        builder(data_dir=place).download_and_prepare(download_dir=home / "downloads")
-    except OSError as error:
+        with contextlib.redirect_stdout(io.StringIO()):
+            builder(data_dir=place).download_and_prepare(download_dir=home / "downloads")
+    except (OSError, tfds.core.download.util.DownloadError) as error:
         # Unless another process has prepared the same set meanwhile, and was the first to rename.
         if not builder(data_dir=place).data_path.exists():
             raise ValueError(f"cache={str(place)!r} cannot be filled: {error}") from error
@@ -163,12 +171,11 @@ def _made(builder: Callable[..., Slices], home: Path, key: str) -> Slices:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def _without_bars() -> Iterator[None]:
     shown = tfds.core.utils.tqdm_utils._active  # TFDS sets it, but has no getter.
     tfds.disable_progress_bar()
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
+        yield
     finally:
         if shown:
             tfds.enable_progress_bar()

@@ -60,7 +60,9 @@ def of_files(files: dict[str, Path]) -> Listing:
             found.setdefault(number, (entry, opener))
     if not found and not broken:
         raise NoSlices(f"no slice N.mat among the files {sorted(files)[:5]}")
-    fold_of = _folds(next(iter(folds.values())), found) if folds else dict.fromkeys(found, 0)
+    fold_of = dict.fromkeys(found, 0)
+    for path in folds.values():
+        fold_of = _folds(path, sorted(found))
     if not folds:
         notes.append(f"no {FOLDS}: folds unknown, patients are dealt to folds instead")
     items = [Item(f"{n}.mat", fold_of[n], partial(_read, found[n][1])) for n in sorted(found)]
@@ -115,7 +117,7 @@ def _text(field: np.ndarray) -> str:
     return f"{field.item():.0f}"
 
 
-def _folds(path: Path, numbers: Iterable[int]) -> dict[int, int]:
+def _folds(path: Path, numbers: list[int]) -> dict[int, int]:
     """The author's folds: entry N - 1 is the fold of N.mat."""
     try:
         with h5py.File(path, "r") as file:

@@ -6,6 +6,8 @@ from jaxsal.engine import evaluator as evaluator
 from jaxsal.engine import explainer as explainer
 from jaxsal.methods import COMBINATORS as COMBINATORS
 from jaxsal.methods import METHODS as METHODS
+from jaxsal.methods.backprop import deconvnet as deconvnet
+from jaxsal.methods.backprop import guided_backprop as guided_backprop
 from jaxsal.methods.gradient import gradient as gradient
 from jaxsal.methods.gradient import input_x_gradient as input_x_gradient
 from jaxsal.methods.noise import smoothgrad as smoothgrad
@@ -16,3 +18,7 @@ from jaxsal.methods.path import integrated_gradients as integrated_gradients
 from jaxsal.methods.perturb import feature_ablation as feature_ablation
 from jaxsal.methods.perturb import occlusion as occlusion
 from jaxsal.methods.rise import rise as rise
+from jaxsal.types import ApplyFn as ApplyFn
+from jaxsal.types import Method as Method
+from jaxsal.types import Metric as Metric
+from jaxsal.types import ScoreFn as ScoreFn

@@ -159,7 +159,7 @@ def check_values(images: Any, targets: Any, classes: int) -> None:
     if isinstance(images, np.ndarray | jax.Array) and not isinstance(images, jax.core.Tracer):
         if not _finite(images):
             raise ValueError("images: expected finite values, got NaN or infinity")
-    if targets is None or isinstance(targets, str | jax.core.Tracer):
+    if targets is None or isinstance(targets, str | jax.core.Tracer | jax.ShapeDtypeStruct):
         return
     values = np.asarray(targets)
     wrong = values[(values < 0) | (values >= classes)]

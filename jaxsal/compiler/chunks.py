@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxsal.compiler.devices import on_host
+
 
 def take(rows: Any, start: int, size: int) -> Any:
     """Rows [start, start + size) of each array; where they end, the last one is repeated.
@@ -28,7 +30,7 @@ def join(parts: list[Any], count: int, sharding: Any) -> Any:
 
 
 def _take(array: Any, start: int, size: int) -> Any:
-    host = _on_host(array)
+    host = on_host(array)
     if host is None:
         return gather(array, start, size)
     stop = min(start + size, host.shape[0])
@@ -36,18 +38,6 @@ def _take(array: Any, start: int, size: int) -> Any:
     if stop == start + size:
         return rows
     return np.concatenate([rows, np.repeat(rows[-1:], start + size - stop, axis=0)])
-
-
-def _on_host(array: Any) -> np.ndarray | None:
-    """The array as NumPy's without a copy over a bus, or None."""
-    if not isinstance(array, jax.Array):
-        return np.asarray(array)
-    if isinstance(array, jax.core.Tracer) or jnp.issubdtype(array.dtype, jax.dtypes.extended):
-        return None
-    platform: str = next(iter(array.sharding.device_set)).platform  # type: ignore[attr-defined]
-    if array.is_fully_addressable and platform == "cpu":
-        return np.asarray(array)
-    return None
 
 
 @functools.partial(jax.jit, static_argnames="size")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
@@ -109,7 +110,7 @@ class Resident:
 
 
 def put_parameter(leaf: Any, placement: Placement) -> Any:
-    """A parameter on the devices of the batch: sharded as it is if it lies there, else replicated."""
+    """A parameter on the devices of the batch: sharded as it is there, else replicated."""
     mesh = _mesh_of(leaf)
     if mesh is not None and list(mesh.devices.flat) == list(placement.mesh.devices.flat):
         twin = automatic(mesh)
@@ -119,9 +120,23 @@ def put_parameter(leaf: Any, placement: Placement) -> Any:
 
 def put(leaf: Any, sharding: Sharding) -> Any:
     """The array with this sharding; itself where it has it already."""
-    if isinstance(leaf, jax.Array) and leaf.sharding == sharding and leaf.committed:
-        return leaf
+    if isinstance(leaf, jax.Array):
+        if leaf.sharding == sharding and leaf.committed:
+            return leaf
+        if leaf.sharding.device_set != sharding.device_set:
+            host = on_host(leaf)  # from there it is cut up without a program compiled for it
+            leaf = leaf if host is None else host
     return jax.device_put(leaf, sharding)
+
+
+def on_host(array: Any) -> np.ndarray | None:
+    """The array as NumPy's where it lies in host memory, else None."""
+    if not isinstance(array, jax.Array):
+        return np.asarray(array)
+    if isinstance(array, jax.core.Tracer) or jnp.issubdtype(array.dtype, jax.dtypes.extended):
+        return None
+    platforms = {device.platform for device in array.sharding.device_set}  # type: ignore[attr-defined]
+    return np.asarray(array) if array.is_fully_addressable and platforms == {"cpu"} else None
 
 
 def _local_devices(arrays: Iterable[Any], count: int) -> list[Any]:

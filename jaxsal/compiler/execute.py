@@ -136,18 +136,11 @@ class Executor:
         """Bytes on one device: the program's own; of several chunks, all rows and results too."""
         here = self._plan(call, placement, evaluations)
         size = here.images * placement.devices
-        rows = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(
-                (size, *x.shape[1:]),
-                jax.dtypes.canonicalize_dtype(x.dtype),
-                sharding=placement.rows,
-            ),
-            call.rows,
-        )
+        rows = jax.tree.map(lambda x: _abstract(x, size, placement), call.rows)
         lowered = compiled(self.spec(call, placement, here)).lower(shared, rows)
         own = memory.program_bytes(lowered.compile())
         if size >= call.size:
-            return own
+            return float(own)
         results = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(lowered.out_info))
         images = call.rows["image"]
         given = images.nbytes if hasattr(images, "nbytes") else 0
@@ -183,6 +176,11 @@ def check_mesh(mesh: Any) -> Any:
     if mesh is not None and not isinstance(mesh, jax.sharding.Mesh):
         raise TypeError(f"mesh: expected a jax.sharding.Mesh or None, got {mesh!r}")
     return mesh
+
+
+def _abstract(array: Any, size: int, placement: Placement) -> jax.ShapeDtypeStruct:
+    dtype = jax.dtypes.canonicalize_dtype(array.dtype, allow_extended_dtype=True)
+    return jax.ShapeDtypeStruct((size, *array.shape[1:]), dtype, sharding=placement.rows)
 
 
 def _in_trace(spec: Spec, shared: Any, rows: Any) -> Any:

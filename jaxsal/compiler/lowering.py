@@ -5,7 +5,7 @@ from typing import Any
 
 
 class Lowered:
-    """A lowered program, as `jax.stages.Lowered`; array options are arguments of it, never constants.
+    """A lowered program, as `jax.stages.Lowered`; array options are arguments, never constants.
 
     Whatever else `jax.stages.Lowered` has (`as_text`, `cost_analysis`, ...) it has too.
     """

@@ -73,7 +73,7 @@ def _control_group(root: Path = Path("/sys/fs/cgroup"), own: Path | None = None)
             ),
         ):
             try:
-                left = min(left, int(limit.read_text()) - int(used.read_text()))
+                left = min(left, float(int(limit.read_text()) - int(used.read_text())))
             except (OSError, ValueError):  # no such file, or "max"
                 continue
     return left

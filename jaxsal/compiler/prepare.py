@@ -113,13 +113,12 @@ def _targets(targets: Any, count: int) -> Any:
     """int32, one an image; what int32 cannot hold is no class, and stays none."""
     if isinstance(targets, jax.ShapeDtypeStruct):
         return jax.ShapeDtypeStruct((count,), jnp.int32, sharding=targets.sharding)
-    if isinstance(targets, jax.core.Tracer | jax.Array):
-        if targets.dtype == jnp.int32 and targets.shape == (count,):
-            return targets
+    if isinstance(targets, jax.core.Tracer):
         return _as_int32(targets, count)
-    values = np.asarray(targets)
-    largest = np.iinfo(np.int32).max
-    values = np.where((values < 0) | (values > largest), -1, values).astype(np.int32)
+    if isinstance(targets, jax.Array) and targets.dtype == jnp.int32 and targets.shape == (count,):
+        return targets
+    values = np.asarray(targets).astype(np.int64)  # unsigned ones that do not fit turn negative
+    values = np.where(values > np.iinfo(np.int32).max, -1, values).astype(np.int32)
     return np.broadcast_to(values, (count,))
 
 

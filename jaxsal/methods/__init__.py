@@ -1,5 +1,6 @@
 """The table of methods and combinators."""
 
+from jaxsal.methods.backprop import deconvnet, guided_backprop
 from jaxsal.methods.gradient import gradient, input_x_gradient
 from jaxsal.methods.noise import smoothgrad, smoothgrad_squared, vargrad
 from jaxsal.methods.path import expected_gradients, integrated_gradients
@@ -14,6 +15,8 @@ METHODS: dict[str, Method] = {
         input_x_gradient,
         integrated_gradients,
         expected_gradients,
+        guided_backprop,
+        deconvnet,
         occlusion,
         feature_ablation,
         rise,

@@ -120,7 +120,7 @@ def inline(
     return inlined(*closed.in_avals)
 
 
-def evaluate(closed: ClosedJaxpr, rules: Rules, *args: Any) -> list[Any]:
+def evaluate(closed: Jaxpr | ClosedJaxpr, rules: Rules, *args: Any) -> list[Any]:
     """The outputs of a program under `rules`.
 
     Args:

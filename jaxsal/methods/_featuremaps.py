@@ -1,0 +1,64 @@
+"""From a layer's value to a map over the image: its axes in order, its positive part, its size."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxsal.rewrite.cut import Section
+from jaxsal.types import Image, Map
+
+Resize = bool | str
+"""`True` = `"bilinear"`, `"nearest"`, or `False`: no resizing."""
+
+Spatial = Callable[[Array], Array]
+"""From a layer's value, without its batch axis, to `[*s, C]`."""
+
+_RESIZES = {True: "bilinear", "bilinear": "bilinear", "nearest": "nearest"}
+
+
+def channels_last(
+    value: Float[Array, "..."], parts: Section, spatial: Spatial | None
+) -> Float[Array, "*s C"]:
+    """A layer's value, or its gradient, as float32 `[*s, C]`.
+
+    Raises:
+      ValueError: the layer has no spatial axes and `spatial` is not given, or gives none.
+    """
+    rank = len(parts.spatial)
+    if spatial is not None:
+        value = spatial(value[0] if value.shape[:1] == (1,) else value)
+        if value.ndim != rank + 1:
+            raise ValueError(
+                f"spatial: expected it to return {rank} spatial axes and one of channels, "
+                f"got shape {value.shape}"
+            )
+    elif parts.axes is None:
+        raise ValueError(
+            f"layer: its value of shape {value.shape} has no spatial axes; give "
+            f"spatial=, a function that turns it into {rank} spatial axes and one of channels"
+        )
+    else:
+        value = jnp.moveaxis(value, parts.axes, range(rank))
+    return value.reshape(*value.shape[:rank], -1).astype(jnp.float32)
+
+
+def finished(
+    raw: Float[Array, "*s"], image: Image, parts: Section, relu: bool, resize: Resize
+) -> Map:
+    """The positive part of a raw map if `relu`, brought to the image's spatial shape.
+
+    Raises:
+      ValueError: `resize` is unknown.
+    """
+    raw = jax.nn.relu(raw) if relu else raw
+    return raw if resize is False else upsampled(raw, image, parts, resize)
+
+
+def upsampled(raw: Float[Array, "*s"], image: Image, parts: Section, resize: Resize) -> Map:
+    """A raw map, resized to the image's spatial shape."""
+    if resize not in _RESIZES:
+        raise ValueError(f"resize: expected True, 'bilinear', 'nearest' or False, got {resize!r}")
+    shape = tuple(image.shape[axis] for axis in parts.spatial)
+    return jax.image.resize(raw, shape, _RESIZES[resize])

@@ -1,0 +1,260 @@
+"""Class activation maps: what a layer's channels say, weighted by what the score makes of them.
+
+A `[*s, C]` is the layer's value with its spatial axes first, and G = dscore/dA its gradient. Every
+method makes a map `[*s]` of the two, keeps its positive part and brings it to the image's size.
+Called as `method(score, image, *, layer=None, relu=True, resize=True, spatial=None)`:
+
+  score: image -> scalar.
+  image: `[...]` float.
+  layer: which layer, see `jaxsal.rewrite.cut.cut`; `None` = the last convolution.
+  relu: whether to keep the positive part only.
+  resize: `True` = `"bilinear"`, `"nearest"`, or `False`: the map keeps the layer's spatial shape.
+  spatial: for a layer without spatial axes (the tokens of a ViT): a function that brings its value,
+    without its batch axis, to `[*s, C]` by reshaping and selecting; the gradient goes the same way.
+
+Returns a float32 map of the image's spatial shape: the axes that its first convolution slides along
+(without any: all but the last).
+
+Raises ValueError: the layer is unknown, ambiguous, or without spatial axes and without `spatial`.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+
+import jax
+import jax.ad_checkpoint
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxsal.methods._featuremaps import Resize, Spatial, channels_last, finished, upsampled
+from jaxsal.methods._principal import principal_projection
+from jaxsal.methods.backprop import guided_backprop
+from jaxsal.rewrite.cut import Section, section
+from jaxsal.rewrite.layers import LayerName
+from jaxsal.types import Image, Map, ScoreFn
+
+_Rule = Callable[[Float[Array, "*s C"], Float[Array, "*s C"]], Float[Array, "*s"]]
+_CUT = "jaxsal.grad_cam_from"
+
+
+def _method(rule: _Rule) -> Callable[..., Map]:
+    """The method whose raw map is `rule(A, G)`, with the rule's name and docstring."""
+
+    def method(
+        score: ScoreFn,
+        image: Image,
+        *,
+        layer: LayerName = None,
+        relu: bool = True,
+        resize: Resize = True,
+        spatial: Spatial | None = None,
+    ) -> Map:
+        parts = section(score, image, layer)
+        return finished(_raw(rule, parts, spatial), image, parts, relu, resize)
+
+    signature = inspect.signature(method)
+    functools.update_wrapper(method, rule)
+    del method.__wrapped__  # type: ignore[attr-defined]
+    method.__signature__ = signature  # type: ignore[attr-defined]
+    return method
+
+
+def _raw(rule: _Rule, parts: Section, spatial: Spatial | None) -> Float[Array, "*s"]:
+    gradient = jax.grad(parts.head)(parts.value)
+    value, gradient = (channels_last(x, parts, spatial) for x in (parts.value, gradient))
+    return rule(value, gradient)
+
+
+def _space(values: Float[Array, "*s C"]) -> tuple[int, ...]:
+    return tuple(range(values.ndim - 1))
+
+
+def _over_space(values: Float[Array, "*s C"]) -> Float[Array, " C"]:
+    return values.sum(axis=_space(values))
+
+
+def _by_mean_gradient(
+    values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]
+) -> Float[Array, "*s"]:
+    return values @ gradients.mean(axis=_space(values))
+
+
+@_method
+def grad_cam(values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]) -> Float[Array, "*s"]:
+    """Channels weighted by their mean gradient: `Σ_c mean_s(G)_c A_c`.
+
+    Arguments, options, result and errors: `jaxsal.methods.cam`.
+
+    Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra, "Grad-CAM: Visual Explanations from Deep
+    Networks via Gradient-based Localization", ICCV 2017, arXiv 1610.02391.
+    """
+    return _by_mean_gradient(values, gradients)
+
+
+@_method
+def grad_cam_plus_plus(
+    values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]
+) -> Float[Array, "*s"]:
+    """Channels weighted by their positive gradients, a small pattern's as much as a large one's.
+
+    `Σ_c w_c A_c` with `w = Σ_s relu(G) a` and `a = G² / (2 G² + Σ_s(A) G³ + 1e-6)`, 0 where G = 0.
+
+    Arguments, options, result and errors: `jaxsal.methods.cam`.
+
+    Chattopadhay, Sarkar, Howlader, Balasubramanian, "Grad-CAM++: Generalized Gradient-Based Visual
+    Explanations for Deep Convolutional Networks", WACV 2018, arXiv 1710.11063.
+    """
+    square = gradients**2
+    below = 2 * square + _over_space(values) * square * gradients + 1e-6
+    defined = (gradients != 0) & (below != 0)
+    alphas = jnp.where(defined, square / jnp.where(defined, below, 1), 0)
+    return values @ _over_space(jax.nn.relu(gradients) * alphas)
+
+
+@_method
+def hires_cam(values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]) -> Float[Array, "*s"]:
+    """Activation times gradient, summed over channels: `Σ_c G_c A_c`.
+
+    Arguments, options, result and errors: `jaxsal.methods.cam`.
+
+    Draelos, Carin, "Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional
+    neural networks", 2020, arXiv 2011.08891.
+    """
+    return (values * gradients).sum(axis=-1)
+
+
+@_method
+def layer_cam(values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]) -> Float[Array, "*s"]:
+    """Activation times positive gradient, summed over channels: `Σ_c relu(G_c) A_c`.
+
+    Arguments, options, result and errors: `jaxsal.methods.cam`.
+
+    Jiang, Zhang, Hou, Cheng, Wei, "LayerCAM: Exploring Hierarchical Class Activation Maps for
+    Localization", IEEE TIP 30, 2021, doi 10.1109/TIP.2021.3089943.
+    """
+    return (values * jax.nn.relu(gradients)).sum(axis=-1)
+
+
+@_method
+def x_grad_cam(values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]) -> Float[Array, "*s"]:
+    """Channels weighted by activation-weighted gradients: `w = Σ_s(G A) / (Σ_s(A) + 1e-7)`.
+
+    Arguments, options, result and errors: `jaxsal.methods.cam`.
+
+    Fu, Hu, Dong, Guo, Gao, Li, "Axiom-based Grad-CAM: Towards Accurate Visualization and
+    Explanation of CNNs", BMVC 2020, arXiv 2008.02312.
+    """
+    return values @ (_over_space(gradients * values) / (_over_space(values) + 1e-7))
+
+
+@_method
+def eigen_cam(values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]) -> Float[Array, "*s"]:
+    """The first principal component of the activations, whatever the class.
+
+    `Ā v`: Ā is A less its mean over positions, v its first right-singular vector, with the sign
+    that correlates positively with the mean activation.
+
+    Arguments, options, result and errors: `jaxsal.methods.cam`.
+
+    Muhammad, Yeasin, "Eigen-CAM: Class Activation Map using Principal Components", IJCNN 2020,
+    arXiv 2008.00299.
+    """
+    del gradients
+    return principal_projection(values)
+
+
+def score_cam(
+    score: ScoreFn,
+    image: Image,
+    *,
+    layer: LayerName = None,
+    relu: bool = True,
+    resize: Resize = True,
+    spatial: Spatial | None = None,
+    chunk: int = 1,
+) -> Map:
+    """Channels weighted by the score of the image seen through them, without gradients.
+
+    `Σ_c w_c A_c` with `w = softmax_c(score(x · M_c))`, M_c the channel resized bilinearly to the
+    image and scaled to [0, 1]; `chunk` channels are evaluated at a time.
+
+    Arguments, options, result and errors: `jaxsal.methods.cam`.
+
+    Wang, Wang, Du, Yang, Zhang, Ding, Mardziel, Hu, "Score-CAM: Score-Weighted Visual Explanations
+    for Convolutional Neural Networks", CVPR workshops 2020, arXiv 1910.01279.
+    """
+    parts = section(score, image, layer)
+    values = channels_last(parts.value, parts, spatial)
+
+    def masked_score(channel: Float[Array, "*s"]) -> Float[Array, ""]:
+        mask = upsampled(channel, image, parts, "bilinear")
+        mask = (mask - mask.min()) / (mask.max() - mask.min() + 1e-8)
+        mask = _over_image(mask, image, parts).astype(image.dtype)
+        return score(image * mask).astype(jnp.float32)
+
+    scores = jax.lax.map(masked_score, jnp.moveaxis(values, -1, 0), batch_size=chunk)
+    return finished(values @ (jax.nn.softmax(scores)), image, parts, relu, resize)
+
+
+def guided_grad_cam(
+    score: ScoreFn, image: Image, *, layer: LayerName = None, resize: Resize = "nearest"
+) -> Map:
+    """Guided backpropagation times Grad-CAM: fine detail where the class is.
+
+    `guided_backprop(x) · up(relu(grad_cam(x)))`, float32, of the image's own shape.
+
+    Arguments, options and errors: `jaxsal.methods.cam`; `resize` cannot be `False`.
+
+    Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra, "Grad-CAM: Visual Explanations from Deep
+    Networks via Gradient-based Localization", ICCV 2017, arXiv 1610.02391.
+    """
+    if not resize:
+        raise ValueError(f"resize: expected True, 'bilinear' or 'nearest', got {resize!r}")
+    parts = section(score, image, layer)
+    cam = finished(_raw(_by_mean_gradient, parts, None), image, parts, True, resize)
+    return guided_backprop(score, image).astype(jnp.float32) * _over_image(cam, image, parts)
+
+
+def grad_cam_from(
+    features: Callable[[Image], Array] | Array,
+    head: Callable[[Array], Float[Array, ""]],
+    image: Image,
+    *,
+    relu: bool = True,
+    resize: Resize = True,
+    spatial: Spatial | None = None,
+) -> Map:
+    """Grad-CAM for those who hold the two halves of a score: `score(x) = head(features(x))`.
+
+    Args:
+      features: image -> the layer's value; or that value itself, channels last, with a batch axis
+        of one or without.
+      head: the layer's value -> scalar.
+      image: `[...]` float; channels last where `features` is a value.
+      relu, resize, spatial: see `jaxsal.methods.cam`.
+
+    Returns:
+      As `grad_cam`.
+
+    Raises:
+      ValueError: the value has no spatial axes and `spatial` is not given.
+    """
+    if callable(features):
+
+        def score(image: Image) -> Float[Array, ""]:
+            return head(jax.ad_checkpoint.checkpoint_name(features(image), _CUT))
+
+        return grad_cam(score, image, layer=_CUT, relu=relu, resize=resize, spatial=spatial)
+    rank = max(image.ndim - 1, 1)
+    first = features.ndim - rank - 1
+    held = first == 0 or (first == 1 and features.shape[0] == 1)
+    axes = tuple(range(first, first + rank)) if held else None
+    parts = Section(features, head, axes, tuple(range(rank)))
+    return finished(_raw(_by_mean_gradient, parts, spatial), image, parts, relu, resize)
+
+
+def _over_image(mask: Map, image: Image, parts: Section) -> Float[Array, "..."]:
+    """A map over the spatial axes, to be multiplied with an image."""
+    others = [axis for axis in range(image.ndim) if axis not in parts.spatial]
+    return jnp.expand_dims(mask, others)

@@ -1,0 +1,117 @@
+"""Split a score at a layer: what the layer computes, and what the score makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Var
+from jaxtyping import Array
+
+from jaxsal.rewrite.axes import layout
+from jaxsal.rewrite.flatten import flatten
+from jaxsal.rewrite.flow import Flow
+from jaxsal.rewrite.layers import LayerName, find, mentions
+from jaxsal.rewrite.program import bind, scope, trace
+from jaxsal.types import Image, Scalar, ScoreFn
+
+
+def cut(
+    score: ScoreFn, image: Image, layer: LayerName = None
+) -> tuple[Array, Callable[[Array], Scalar]]:
+    """Splits `score` at a layer, so that `head(value) = score(image)`.
+
+    Args:
+      score: image -> scalar.
+      image: `[...]` float.
+      layer: `None` = the last convolution; an int = that convolution in execution order, negative
+        from the end; a string = a value tagged with `jax.ad_checkpoint.checkpoint_name`, else the
+        last image-dependent floating value computed inside the named scope with that name or path
+        suffix. For a convolution the value is the last one of its shape through which every path
+        from it to the score passes, before the next convolution, product or pool. A `scan` that
+        holds the layer is unrolled; its turn i is a scope `[i]`.
+
+    Returns:
+      `(value, head)`: the layer's value as the program has it, with its batch axis if there is one,
+      and the rest of the score as a function of it. `head` closes over everything else that the
+      score computes from the image, skip connections too.
+
+    Raises:
+      ValueError: the layer is unknown or ambiguous, or inside a `while` or `cond`.
+      TypeError: `layer` is no int, string or `None`.
+    """
+    parts = section(score, image, layer)
+    return parts.value, parts.head
+
+
+class Section(NamedTuple):
+    """A score that was split at a layer.
+
+    Attributes:
+      value: the layer's value.
+      head: from the value to the score.
+      axes: the axes of `value` that run along the image's spatial axes, in their order; `None`
+        where the value has lost one of them.
+      spatial: the image's spatial axes.
+    """
+
+    value: Array
+    head: Callable[[Array], Scalar]
+    axes: tuple[int, ...] | None
+    spatial: tuple[int, ...]
+
+
+def section(score: ScoreFn, image: Image, layer: LayerName = None) -> Section:
+    """`cut`, with how the value lies over the image."""
+    if isinstance(layer, bool) or not isinstance(layer, int | str | None):
+        raise TypeError(f"layer: expected None, an int or a string, got {layer!r}")
+    closed, _ = trace(score, image)
+    flat = flatten(closed, unroll=lambda eqn: mentions(eqn, layer))
+    lay = layout(flat)
+    var = find(flat, layer, lay)
+    before, after = _halves(flat, var)
+    known = dict(zip(flat.jaxpr.constvars, flat.consts, strict=True))
+    known[flat.jaxpr.invars[0]] = image
+    _play(before, known)
+    head = partial(_head, flat, after, known, var)
+    return Section(known[var], head, lay.axes(var), lay.spatial)
+
+
+def _halves(flat: ClosedJaxpr, var: Var) -> tuple[list[JaxprEqn], list[JaxprEqn]]:
+    """The equations that count: those that do not depend on `var`, and those that do."""
+    live = Flow(flat).live
+    after: list[JaxprEqn] = []
+    before: list[JaxprEqn] = []
+    depending = {var}
+    for eqn in flat.jaxpr.eqns:
+        if any(isinstance(v, Var) and v in depending for v in eqn.invars):
+            depending.update(eqn.outvars)
+            after.append(eqn)
+        elif any(v in live for v in eqn.outvars):
+            before.append(eqn)
+    return before, [eqn for eqn in after if any(v in live for v in eqn.outvars)]
+
+
+def _play(eqns: Iterable[JaxprEqn], known: dict[Var, Any]) -> None:
+    """Evaluates equations in order, adding their results to what is known."""
+    for eqn in eqns:
+        with scope(eqn), eqn.ctx.manager:
+            outs = bind(eqn, [_read(v, known) for v in eqn.invars])
+        known.update(zip(eqn.outvars, outs, strict=True))
+
+
+def _head(
+    flat: ClosedJaxpr, after: list[JaxprEqn], known: dict[Var, Any], var: Var, value: Array
+) -> Scalar:
+    aval: Any = var.aval
+    if jnp.shape(value) != aval.shape:
+        raise ValueError(f"value: expected the layer's {aval.shape}, got {jnp.shape(value)}")
+    values = known | {var: value}
+    _play(after, values)
+    return _read(flat.jaxpr.outvars[0], values)
+
+
+def _read(atom: Var | Literal, known: dict[Var, Any]) -> Any:
+    return atom.val if isinstance(atom, Literal) else known[atom]

@@ -34,7 +34,7 @@ def distance(mask: Bool[Array, "*space"]) -> Float[Array, "*space"]:
     return jnp.sqrt(squared)
 
 
-def ring(mask: Bool[Array, "*space"], *, width: float = 0.5) -> Bool[Array, "*space"]:
+def ring(mask: Bool[Array, "*space"], *, width: float | int = 0.5) -> Bool[Array, "*space"]:
     """The pixels around an object: those at most `width` equivalent diameters away from it.
 
     The equivalent diameter is that of the disc (ball) of the object's area. A ring is at least one
@@ -70,7 +70,7 @@ def head(image: Float[Array, "*space channels"]) -> Bool[Array, "*space"]:
 
 
 def regions(
-    image: Float[Array, "*space channels"], mask: Bool[Array, "*space"], *, width: float = 0.5
+    image: Float[Array, "*space channels"], mask: Bool[Array, "*space"], *, width: float | int = 0.5
 ) -> dict[str, Bool[Array, "*space"]]:
     """Part an image: tumour (the mask), surround (`ring` in the head), rest of head, background.
 

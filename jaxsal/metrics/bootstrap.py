@@ -1,8 +1,8 @@
 """How sure is a mean? Bootstrap intervals that resample patients rather than their images."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 
@@ -73,10 +73,12 @@ def summarise(measures: Any, clusters: Any = None, **options: Any) -> Any:
     """`[mean, low, high]` in place of each array `[N]` of a dict (of dicts) of measures.
 
     Args:
-        measures: any pytree of `[N]`, as `localize` gives it.
+        measures: a dict, nested to any depth, of `[N]`, as `localize` gives it.
         clusters: as for `mean_interval`, as are the options. The draws are the same for all.
     """
-    return jax.tree.map(lambda values: list(mean_interval(values, clusters, **options)), measures)
+    if isinstance(measures, Mapping):
+        return {name: summarise(part, clusters, **options) for name, part in measures.items()}
+    return list(mean_interval(measures, clusters, **options))
 
 
 def _checked(values: Any, clusters: Any, level: float) -> tuple[np.ndarray, np.ndarray]:

@@ -20,6 +20,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from jaxsal import ranks
+from jaxsal.regions import REGIONS
 from jaxsal.regions import regions as part
 from jaxsal.types import Image, Key, Map, Scalar, ScoreFn
 
@@ -101,7 +102,7 @@ def region_measures(
     return {name: measure(region) for name, region in regions.items()}
 
 
-def localize(maps: Any, masks: Any, images: Any, *, width: float = 0.5) -> dict[str, Any]:
+def localize(maps: Any, masks: Any, images: Any, *, width: float | int = 0.5) -> dict[str, Any]:
     """All localization measures of N images at once, on the device.
 
     Args:
@@ -119,6 +120,7 @@ def localize(maps: Any, masks: Any, images: Any, *, width: float = 0.5) -> dict[
     Raises:
         ValueError: shapes that do not belong together. TypeError: masks that are not bool.
     """
+    names = list(maps) if isinstance(maps, dict) else []
     maps, masks, images = jax.tree.map(jnp.asarray, (maps, masks, images))
     for map in jax.tree.leaves(maps):
         _check(map, masks)
@@ -126,7 +128,8 @@ def localize(maps: Any, masks: Any, images: Any, *, width: float = 0.5) -> dict[
         raise ValueError(
             f"images {images.shape}: expected {masks.shape} as the masks, and channels"
         )
-    return jax.tree.map(np.asarray, _localize(maps, masks, images, width=width))
+    measures = jax.tree.map(np.asarray, _localize(maps, masks, images, width=width))
+    return {name: _ordered(measures[name]) for name in names} if names else _ordered(measures)
 
 
 def exclusions(maps: Any, masks: Any) -> dict[str, int]:
@@ -190,6 +193,11 @@ def _relevance(map: Map, mask: Mask) -> tuple[Float[Array, "*space"], Bool[Array
 
 def _share(relevance: Float[Array, "*space"], region: Mask) -> Scalar:
     return jnp.sum(relevance, where=region) / jnp.sum(relevance)
+
+
+def _ordered(measures: dict[str, Any]) -> dict[str, Any]:
+    """From the inside out, then the measures of agreement: a jitted function sorts its dicts."""
+    return {name: measures[name] for name in (*REGIONS, *MEASURES)}
 
 
 @functools.partial(jax.jit, static_argnames="width")

@@ -1,0 +1,252 @@
+"""One self-contained HTML page from a study's metrics and figures: it opens without network.
+
+Reads what `metrics.json` holds; a part that is missing is left out, a number that is not defined
+is a dash. Numbers are formatted and compared here, never computed.
+"""
+
+import base64
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.tables import (
+    bounds,
+    defined,
+    facts,
+    measured,
+    number,
+    percent,
+    table,
+    text,
+    times,
+)
+from jaxsal.metrics.localization import CONTROLS, MEASURES
+from jaxsal.regions import REGIONS
+
+Metrics = Mapping[str, Any]
+Figure = tuple[str, str, bytes]
+CSS = Path(__file__).with_suffix(".css")
+
+
+def write_report(path: str | Path, metrics: Metrics, figures: Sequence[Figure]) -> None:
+    """Write the page whole or not at all: to a temporary file beside it, then renamed.
+
+    Args:
+        path: of the HTML file, in a folder that exists.
+        metrics: what `metrics.json` holds.
+        figures: `(title, caption, PNG bytes)`, in order.
+    """
+    path = Path(path)
+    page = render_report(metrics, figures)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(page)
+        # mkstemp's own mode hides the file from everybody else.
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def render_report(metrics: Metrics, figures: Sequence[Figure] = ()) -> str:
+    """The page as a string; arguments as for `write_report`."""
+    sections = (
+        _summary(metrics),
+        _relevance(metrics.get("relevance", {})),
+        _figures(figures),
+        _classification(metrics),
+        _checks(metrics),
+        _data(metrics.get("data", {})),
+        _provenance(metrics),
+    )
+    body = "\n".join(section for section in sections if section)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Where does the network look?</title>\n<style>\n{CSS.read_text()}</style></head>\n"
+        f"<body><main>\n{body}\n</main></body></html>\n"
+    )
+
+
+def _summary(metrics: Metrics) -> str:
+    source = metrics.get("data", {}).get("source")
+    lead = " · ".join(str(part) for part in (source, metrics.get("date")) if part)
+    interval = bounds(metrics.get("accuracy_interval"), percent)
+    error = metrics.get("calibration", {}).get("ece")
+    cards = [
+        ("test accuracy", percent(metrics.get("accuracy")), interval),
+        ("macro AUC", number(metrics.get("macro_auc")), "each class against the rest"),
+        ("calibration error", number(error), "0 is perfect; 15 bins"),
+    ]
+    methods = metrics.get("relevance", {}).get("methods", {})
+    names = [name for name in methods if name not in CONTROLS]
+    # The paper's question in one number, for the method that adds up to the score if there is one.
+    for name in sorted(names, key=lambda name: "integrated" not in name)[:1]:
+        density = methods[name]["tumour"]["density"]
+        note = f"{bounds(density, times)} {name}; chance is 1"
+        cards.append(("relevance density in tumours", times(density[0]), note))
+    boxes = "".join(
+        f'<div class="card"><span>{text(name)}</span><b>{text(value)}</b>'
+        f"<span>{text(note)}</span></div>"
+        for name, value, note in cards
+    )
+    return (
+        f'<h1>Where does the network look?</h1><p class="lead">{text(lead)}</p>'
+        f'<div class="cards">{boxes}</div>'
+    )
+
+
+def _relevance(relevance: Metrics) -> str:
+    methods = relevance.get("methods", {})
+    if not methods:
+        return ""
+    reasons = relevance.get("excluded", {}).items()
+    excluded = ", ".join(f"{count} for {reason}" for reason, count in reasons if count) or "none"
+    intro = (
+        f"Over {relevance['cases']} correctly classified test tumours (excluded: "
+        f"{excluded}). The surround is a ring around the tumour inside the head, "
+        f"{relevance['surround_width']} of the tumour's equivalent diameter wide. Density is a "
+        "region's share of |map| over its share of the area: 1 is chance, bold an interval above. "
+        "In brackets: 95 % bootstrap intervals, resampled by "
+        f"{relevance['bootstrap']}. In italics: controls that know nothing of the network."
+    )
+    head = ["method", *REGIONS]
+    densities = [(m, *(_density(v[r]["density"]) for r in REGIONS)) for m, v in methods.items()]
+    shares = [(m, *(measured(v[r]["share"], percent) for r in REGIONS)) for m, v in methods.items()]
+    first = next(iter(methods.values()))
+    shares.append(("share of the area", *(measured(first[r]["area"], percent) for r in REGIONS)))
+    agreement = [(m, *(measured(v[name]) for name in MEASURES)) for m, v in methods.items()]
+    measures = [_words(name) for name in MEASURES]
+    quiet = {*CONTROLS, "share of the area"}
+    return "".join(
+        [
+            "<h2>Where does the relevance lie?</h2>",
+            f"<p>{text(intro)}</p>{_reading(methods)}",
+            table(head, densities, caption="Relevance density by region", quiet=quiet),
+            table(head, shares, caption="Share of the relevance by region", quiet=quiet),
+            table(["method", *measures], agreement, caption="Agreement with the mask", quiet=quiet),
+        ]
+    )
+
+
+def _reading(methods: Metrics) -> str:
+    """For which methods the intervals support what; no claim where they overlap."""
+
+    def above(lower: Any, higher: Any) -> bool:
+        return defined(lower[1]) and defined(higher[2]) and lower[1] > higher[2]
+
+    chance = [1.0, 1.0, 1.0]
+    control = methods.get("centre prior", {}).get("tumour", {}).get("density", [None] * 3)
+    claims: dict[str, list[str]] = {}
+    for name, method in methods.items():
+        tumour, surround, rest = (method[region]["density"] for region in REGIONS[:3])
+        findings = {
+            "Tumours hold more relevance, for their area, than chance": above(tumour, chance),
+            "Tumours hold more of it than their surround": above(tumour, surround),
+            "The surround holds more of it than the rest of the head": above(surround, rest),
+            "Tumours hold more of it than under the centre prior": above(tumour, control),
+        }
+        for claim, holds in findings.items():
+            claims.setdefault(claim, []).extend([name] if holds and name not in CONTROLS else [])
+    items = "".join(
+        f"<li>{text(claim)}: <b>{text(', '.join(names) or 'no method')}</b></li>"
+        for claim, names in claims.items()
+    )
+    return f"<p>What holds with intervals that do not overlap, and for whom:</p><ul>{items}</ul>"
+
+
+def _density(interval: Sequence[float]) -> str:
+    """A density; bold where its interval lies above chance."""
+    cell = measured(interval, times)
+    clear = all(defined(bound) and bound > 1 for bound in interval)
+    return f"<b>{cell}</b>" if clear else cell
+
+
+def _figures(figures: Sequence[Figure]) -> str:
+    body = "".join(
+        f'<figure><img alt="{text(title)}" src="data:image/png;base64,'
+        f'{base64.b64encode(png).decode()}"><figcaption><b>{text(title)}.</b> {text(caption)}'
+        "</figcaption></figure>\n"
+        for title, caption, png in figures
+    )
+    return f"<h2>Figures</h2>\n{body}" if figures else ""
+
+
+def _classification(metrics: Metrics) -> str:
+    per_class = metrics.get("per_class", {})
+    measures = ("count", "sensitivity", "specificity", "auc")
+    columns = [c for c in measures if all(c in row for row in per_class.values())]
+    rows = [(name, *(_plain(row[c]) for c in columns)) for name, row in per_class.items()]
+    head = ["class", *(_words(column) for column in columns)]
+    classes = metrics.get("classes", list(per_class))
+    counts = [
+        (name, *(f"<b>{n}</b>" if i == j else str(n) for j, n in enumerate(row)))
+        for i, (name, row) in enumerate(zip(classes, metrics.get("confusion", ()), strict=False))
+    ]
+    by_class = table(head, rows, caption="By class, on the test images") if rows else ""
+    confusion = table(["true, predicted", *classes], counts, caption="Confusion matrix")
+    calibration = facts("Calibration", metrics.get("calibration"))
+    parts = "".join(filter(None, [by_class, confusion if counts else "", calibration]))
+    return f'<h2>Classification</h2><div class="columns">{parts}</div>' if parts else ""
+
+
+def _checks(metrics: Metrics) -> str:
+    sanity = metrics.get("sanity", {})
+    rows = [(name, measured(row["spearman"])) for name, row in sanity.items()]
+    caption = "Spearman's correlation of |map| before and after; 0: the map shows what was learned"
+    randomised = table(["method", "similarity"], rows, caption=caption) if rows else ""
+    completeness = facts("Completeness of integrated gradients", metrics.get("completeness"))
+    if not randomised + completeness:
+        return ""
+    title = "<h3>Model-parameter randomisation</h3>" if randomised else ""
+    return (
+        f'<h2>Do the maps pass?</h2><div class="columns"><div>{title}{randomised}</div>'
+        f"{completeness}</div>"
+    )
+
+
+def _data(data: Metrics) -> str:
+    if not data:
+        return ""
+    counts = data.get("counts", {})
+    classes = list(dict.fromkeys(name for split in counts.values() for name in split))
+    rows = [
+        (split, *(str(row.get(name, 0)) for name in classes), str(sum(row.values())))
+        for split, row in counts.items()
+    ]
+    body = table(["split", *classes, "all"], rows, caption="Images") if rows else ""
+    for title, key in (("Notes", "notes"), ("Skipped files", "skipped")):
+        if lines := data.get(key):
+            items = "".join(f"<li>{text(line)}</li>" for line in lines)
+            body += f"<h3>{title}</h3><ul>{items}</ul>"
+    return f"<h2>Data</h2><p>{text(data.get('source', ''))}</p>{body}"
+
+
+def _provenance(metrics: Metrics) -> str:
+    command = metrics.get("command")
+    shown = f"<pre>{text(command)}</pre>" if command else ""
+    commit = {key: metrics[key] for key in ("commit", "date") if metrics.get(key)}
+    names = ("device", "versions", "timings", "throughput", "settings")
+    titles = {"timings": "Timings, seconds"}
+    blocks = "".join(facts(titles.get(n, n.capitalize()), metrics.get(n)) for n in names)
+    return (
+        f'<h2>What was run, and on what</h2>{shown}<div class="columns">'
+        f"{facts('Code', commit)}{blocks}</div>"
+    )
+
+
+def _plain(value: Any) -> str:
+    return str(value) if isinstance(value, int) else number(value)
+
+
+def _words(name: str) -> str:
+    return (
+        name.replace("_", " ")
+        .replace("auc", "AUC")
+        .replace("roc", "ROC")
+        .replace("count", "images")
+    )

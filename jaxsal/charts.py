@@ -1,0 +1,89 @@
+"""Measures to pictures: learning curves, a confusion matrix, relevance densities with intervals.
+
+Drawn on canvases of `jaxsal.render`, the one place that knows matplotlib.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxsal.render import INK, canvas, styled
+
+REGION_COLOURS = ("#D55E00", "#E69F00", "#0072B2", "#7F7F7F")
+"""Okabe and Ito's colours, one a region from the inside out."""
+LINES = {"train": "#0072B2", "validation": "#D55E00", "": "#555555"}
+
+
+@styled
+def learning_curves(history: Mapping[str, Sequence[float]]) -> Any:
+    """Loss, accuracy and learning rate by epoch, training beside validation.
+
+    Args:
+        history: `{"train_loss", "validation_loss", "train_accuracy", "validation_accuracy",
+            "learning_rate": a value an epoch}`; what is missing is left out.
+    """
+    figure, panels = canvas(9.5, 2.9, ncols=3, width_ratios=(3, 3, 2))
+    for axis, quantity in zip(panels, ("loss", "accuracy", "learning_rate"), strict=True):
+        for part, colour in LINES.items():
+            values = np.asarray(history.get(f"{part}_{quantity}".lstrip("_"), ()), float)
+            marker = "o" if len(values) == 1 else ""
+            if len(values):
+                epochs = np.arange(1, len(values) + 1)
+                axis.plot(epochs, values, marker=marker, color=colour, label=part)
+        axis.set(title=quantity.replace("_", " "), xlabel="epoch")
+        axis.grid(axis="y", alpha=0.25)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        if len(axis.get_legend_handles_labels()[0]) > 1:
+            axis.legend()
+    return figure
+
+
+@styled
+def confusion(matrix: Any, classes: Sequence[str]) -> Any:
+    """A confusion matrix `[K, K]`, rows true: counts, and colour by the share of the row."""
+    matrix = np.asarray(matrix)
+    share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    side = 1.6 + 0.95 * len(classes)
+    figure, axis = canvas(side + 0.3, side)
+    axis.imshow(share, cmap="Blues", vmin=0, vmax=1.15)
+    for (i, j), count in np.ndenumerate(matrix):
+        text = f"{count}\n{share[i, j]:.1%}"
+        axis.text(j, i, text, ha="center", va="center", color="white" if share[i, j] > 0.6 else INK)
+    ticks = range(len(classes))
+    axis.set_xticks(ticks, classes, rotation=30, ha="right", rotation_mode="anchor")
+    axis.set_yticks(ticks, classes)
+    axis.set(xlabel="predicted", ylabel="true")
+    axis.spines[:].set_visible(False)
+    axis.tick_params(length=0)
+    return figure
+
+
+@styled
+def region_densities(methods: Mapping[str, Mapping[str, Any]], regions: Sequence[str]) -> Any:
+    """Relevance density of each region with its interval, a row a method; chance is the line at 1.
+
+    Args:
+        methods: `{method: {region: {"density": [mean, low, high]}}}`; None and NaN are not drawn.
+        regions: which, in order; at most four.
+    """
+    figure, axis = canvas(7.5, 1.1 + 0.46 * len(methods))
+    axis.axvline(1, color=INK, lw=0.8, ls="--", zorder=0)
+    for k, (region, colour) in enumerate(zip(regions, REGION_COLOURS, strict=False)):
+        rows = np.arange(len(methods)) + 0.17 * (k - (len(regions) - 1) / 2)
+        cells = [
+            [np.nan if v is None else v for v in m[region]["density"]] for m in methods.values()
+        ]
+        mean, low, high = np.array(cells, float).T
+        axis.hlines(rows, np.maximum(low, 1e-3), high, color=colour, lw=2.2, alpha=0.55)
+        axis.plot(mean, rows, "o", color=colour, ms=4.5, label=region)
+    axis.set_xscale("log")
+    axis.set_ylim(len(methods) - 0.5, -0.5)
+    axis.set_yticks(range(len(methods)), list(methods))
+    axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
+    axis.set_xlabel("relevance density (share of |map| / share of area), 95 % interval; chance = 1")
+    axis.grid(axis="x", alpha=0.25)
+    axis.tick_params(axis="y", length=0)
+    figure.legend(loc="outside upper center", ncols=len(regions))
+    return figure

@@ -1,0 +1,208 @@
+"""Maps to pictures: matplotlib figures without pyplot, and PNG bytes.
+
+Signed maps are drawn on a diverging scale, blue below zero, white at zero, red above (to be told
+apart with any colour vision), clipped at a percentile of |map|.
+"""
+
+import io
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib import patheffects
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+DIVERGING = "RdBu_r"
+OUTLINE, INK, FAINT = "#FFD92F", "#222222", "#999999"
+LABEL: Any = {"boxstyle": "round", "facecolor": "white", "edgecolor": FAINT, "alpha": 0.85}
+STYLE: Any = {
+    "font.size": 9.0,
+    "axes.titlesize": 9.5,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+}
+styled = matplotlib.rc_context(STYLE)
+
+
+def signed(map: Any) -> np.ndarray:
+    """A map `[H, W]` or `[H, W, C]` as the float array that is drawn: `[H, W]`, channels summed."""
+    map = np.asarray(map, float)
+    return map.sum(-1) if map.ndim == 3 else map
+
+
+def limit(maps: Any, *, percentile: float | int = 99.5) -> float:
+    """The value at which a scale is clipped: that percentile of |map| over all finite pixels.
+
+    The largest value where the percentile is zero (few pixels); 1 where there is nothing to show.
+    """
+    magnitude = np.abs(np.concatenate([signed(map).ravel() for map in maps]))
+    magnitude = magnitude[np.isfinite(magnitude)]
+    if not magnitude.any():
+        return 1.0
+    return float(np.percentile(magnitude, percentile) or magnitude.max())
+
+
+def grey(image: Any) -> np.ndarray:
+    """An image `[H, W]` or `[H, W, C]` as it is drawn: `[H, W, 3]` in [0, 1].
+
+    Three channels are colours, another number is averaged. Values outside [0, 1] (standardised
+    images) are stretched to it from their own range.
+    """
+    image = np.nan_to_num(np.asarray(image, float))
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.min() < 0 or image.max() > 1:
+        image = (image - image.min()) / max(np.ptp(image), 1e-12)
+    return image if image.shape[-1] == 3 else np.repeat(image.mean(-1, keepdims=True), 3, -1)
+
+
+def note(map: Any) -> str:
+    """Why a map shows nothing: "not finite", "all zero" or "constant"; else ""."""
+    map = signed(map)
+    if not np.isfinite(map).all():
+        return "not finite"
+    if np.ptp(map) > 0:
+        return ""
+    return "constant" if map.any() else "all zero"
+
+
+@styled
+def relevance_grid(
+    images: Any,
+    masks: Any,
+    maps: Mapping[str, Any],
+    *,
+    rows: Sequence[str] = (),
+    percentile: float | int = 99.5,
+    common: bool = False,
+    overlay: bool = False,
+) -> Figure:
+    """A row an image: the image, its mask's outline, and a signed map for each method.
+
+    Args:
+        images: `[N, H, W, C]`. masks: bool `[N, H, W]`; an empty one has no outline.
+        maps: `{method: [N, H, W] or [N, H, W, C]}`.
+        rows: N labels. percentile: where the scale is clipped.
+        common: one scale for all methods; else one a method, the same for all of its images.
+        overlay: maps over the image, as opaque as they are strong.
+    """
+    titles = ["image", "tumour outline", *maps]
+    figure, axes = _panels(len(images), len(titles), top=0.65, bottom=0.75)
+    bounds = {name: limit(batch, percentile=percentile) for name, batch in maps.items()}
+    if common:
+        bounds = dict.fromkeys(maps, max(bounds.values()))
+    for i, row in enumerate(axes):
+        for axis in row:
+            axis.imshow(grey(images[i]), interpolation="nearest")
+        for axis in row[1:]:
+            _outline(axis, masks[i], OUTLINE if axis is row[1] or overlay else INK)
+        for axis, (name, batch) in zip(row[2:], maps.items(), strict=True):
+            _draw(axis, batch[i], bounds[name], overlay=overlay)
+        if len(rows):
+            row[0].set_ylabel(rows[i])
+    for axis, title in zip(axes[0], titles, strict=True):
+        name = textwrap.fill(title, 20)
+        axis.set_title(f"{name}\n±{bounds[title]:.2g}" if title in bounds else name)
+    _scale(figure, percentile, len(titles))
+    return figure
+
+
+@styled
+def contact_sheet(
+    images: Any, *, titles: Sequence[str] = (), masks: Any = None, columns: int = 8
+) -> Figure:
+    """Images `[N, H, W, C]` side by side, with titles and mask outlines where given."""
+    count = len(images)
+    columns = min(columns, max(count, 1))
+    rows = max(-(-count // columns), 1)
+    figure, axes = _panels(rows, columns, gap=0.22 if len(titles) else 0.04)
+    for i, axis in enumerate(axes.ravel()):
+        if i >= count:
+            axis.set_visible(False)
+            continue
+        axis.imshow(grey(images[i]), interpolation="nearest")
+        if masks is not None:
+            _outline(axis, masks[i], OUTLINE)
+        if len(titles):
+            axis.set_title(titles[i], fontsize=8, pad=2)
+    return figure
+
+
+@styled
+def canvas(width: float | int, height: float | int, **panels: Any) -> tuple[Figure, Any]:
+    """A figure of that size in inches and its axes, laid out so that no label is cut off.
+
+    `panels` are what `Figure.subplots` takes; one `Axes` without.
+    """
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(**panels)
+
+
+@styled
+def png(figure: Figure, *, dpi: int = 120) -> bytes:
+    """The figure as the bytes of a PNG file; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _panels(
+    rows: int, columns: int, *, gap: float = 0.04, top: float = 0.25, bottom: float = 0.1
+) -> tuple[Figure, Any]:
+    """Square panels without ticks, `gap` panels between rows; room for labels on three sides."""
+    cell, left = 1.35, 0.42
+    height = top + bottom + cell * (rows + gap * (rows - 1))
+    width = 2 * left + cell * (columns + 0.04 * (columns - 1))
+    figure = Figure(figsize=(width, height))
+    axes = figure.subplots(rows, columns, squeeze=False)
+    figure.subplots_adjust(
+        left / width, bottom / height, 1 - left / width, 1 - top / height, wspace=0.04, hspace=gap
+    )
+    for axis in axes.ravel():
+        axis.set(xticks=[], yticks=[])
+        axis.spines[:].set_visible(False)
+    return figure, axes
+
+
+def _outline(axis: Axes, mask: Any, colour: str) -> None:
+    mask = np.asarray(mask, bool)
+    if mask.any() and not mask.all():
+        line = axis.contour(mask, [0.5], colors=colour, linewidths=1.0)
+        halo = "white" if colour == INK else "black"
+        line.set_path_effects([patheffects.withStroke(linewidth=2.0, foreground=halo, alpha=0.6)])
+
+
+def _draw(axis: Axes, map: Any, bound: float, *, overlay: bool) -> None:
+    shown = np.nan_to_num(signed(map) / bound, posinf=1, neginf=-1)
+    opacity = np.clip(np.abs(shown), 0, 1) if overlay else None
+    height, width = shown.shape
+    axis.imshow(shown, cmap=DIVERGING, vmin=-1, vmax=1, alpha=opacity, interpolation="nearest")
+    if remark := note(map):
+        axis.text(width / 2, height / 2, remark, ha="center", va="center", bbox=LABEL)
+
+
+def _scale(figure: Figure, percentile: float | int, columns: int) -> None:
+    """The one colour bar under all maps: each is a fraction of the value in its column's title."""
+    width, height = figure.get_size_inches()
+    bar = figure.add_axes((0.5 - 1.4 / width, 0.42 / height, 2.8 / width, 0.12 / height))
+    figure.colorbar(
+        ScalarMappable(Normalize(-1, 1), DIVERGING),
+        cax=bar,
+        orientation="horizontal",
+        ticks=[-1, 0, 1],
+    )
+    bar.set_xticklabels(["against the class", "0", "for the class"])
+    bar.set_xlabel(
+        f"clipped at ± the {percentile:g}th percentile of |map|, given above", fontsize=8
+    )
+    bar.tick_params(length=0)

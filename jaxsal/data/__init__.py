@@ -1,0 +1,1 @@
+"""Phantoms, brain MRI sets, and their way to the device."""

@@ -79,17 +79,17 @@ def pose(
 
     Points are (row, column) in pixels. Options as in `augment`; the key is consumed.
     """
-    sides = jnp.array([height, width])
-    mirror_key, turn_key, scale_key, shift_key = jax.random.split(key, 4)
-    mirror = jnp.where(flip & jax.random.bernoulli(mirror_key), -1.0, 1.0)
-    turn = jax.random.uniform(turn_key, minval=-rotation, maxval=rotation)
+    # One draw for all: each call of the generator costs a second of compilation on a CPU.
+    draws = jax.random.uniform(key, (5,), minval=-1.0)
+    mirror, turn, grow = jnp.where(flip & (draws[0] < 0), -1.0, 1.0), draws[1], draws[2]
     low, high = jnp.log(scale[0]), jnp.log(scale[1])
-    factor = jnp.exp(jax.random.uniform(scale_key, minval=low, maxval=high))
-    move = jax.random.uniform(shift_key, (2,), minval=-shift, maxval=shift) * sides
+    factor, turn = jnp.exp(low + (high - low) * (grow + 1) / 2), rotation * turn
+    sides = jnp.array([height, width])
+    centre, move = (sides - 1) / 2, shift * sides * draws[3:]
     cos, sin = jnp.cos(turn) / factor, jnp.sin(turn) / factor
     matrix = jnp.array([[cos, sin], [-sin * mirror, cos * mirror]])
-    centre = (sides - 1) / 2
-    return matrix, centre - matrix @ (centre + move)
+    # Positions are too fine for the default precision of a product on an accelerator.
+    return matrix, centre - jnp.matmul(matrix, centre + move, precision="highest")
 
 
 def resample(

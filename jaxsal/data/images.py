@@ -9,14 +9,16 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Shaped
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 READ_ERRORS = (
     OSError,
     ValueError,
     TypeError,
-    KeyError,
-    IndexError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    RuntimeError,
     EOFError,
     SyntaxError,
     struct.error,
@@ -27,7 +29,9 @@ READ_ERRORS = (
 """What Pillow and h5py raise on a file that is broken, cut short or absurdly large."""
 
 LOSSY = ("JPEG", "MPO")
-DEEP = ("I", "F")
+DEEP = {"I": "16-bit", "F": "float"}
+KINDS = {"P": "palette", "1": "1-bit", "L": "grey"}
+LARGEST = 2**26
 
 
 class Grey(NamedTuple):
@@ -78,38 +82,54 @@ def grey(path: Path) -> Grey:
       one of READ_ERRORS: for a broken file.
     """
     content = path.read_bytes()
-    with Image.open(io.BytesIO(content)) as opened:
-        _refuse_bomb(opened)
-        opened.load()
-        mode, kind, image = opened.mode, opened.format, ImageOps.exif_transpose(opened)
-    clear = "transparency" in image.info or mode in ("RGBA", "LA", "PA", "La", "RGBa")
-    if mode == "L" and kind == "PNG" and not clear:
-        return Grey(content, image.size, "")
-    if mode.split(";")[0] in DEEP:
-        plain, was = stretch(np.asarray(image)), "16-bit" if mode != "F" else "float"
-    elif clear:
-        rgba = image.convert("RGBA")
-        plain = Image.alpha_composite(Image.new("RGBA", rgba.size, (0, 0, 0, 255)), rgba)
-        was = mode if mode in ("RGBA", "LA", "PA") else f"{mode} with transparency"
-    else:
-        plain, was = image, {"L": "", "P": "palette", "1": "1-bit"}.get(mode, mode)
-    return Grey(png(plain.convert("L")), plain.size, was)
+    image, kind, turned = _upright(content)
+    if _is_deep(image):
+        return Grey(png(stretch(np.asarray(image))), image.size, DEEP[image.mode[0]])
+    flat, was = _flat(image)
+    kept = kind == "PNG" and image.mode == "L" and flat is image and not turned
+    return Grey(content if kept else png(flat), flat.size, was)
 
 
 def mask(path: Path, size: tuple[int, int]) -> bytes:
     """Reads a mask file as a 1-bit PNG of the given (width, height).
 
     A pixel belongs to the mask where it is not black; in a lossy file, where it is above half.
+
+    Raises:
+      one of READ_ERRORS: for a broken file.
     """
-    with Image.open(path) as opened:
-        _refuse_bomb(opened)
-        threshold = 127 if opened.format in LOSSY else 0
-        deep = opened.mode.split(";")[0] in DEEP
-        alpha = opened.mode in ("RGBA", "LA")
-        image = opened.convert("RGB") if alpha else opened
-        values = np.asarray(image if deep else image.convert("L"))
-    binary = Image.fromarray(values > threshold)
+    image, kind, _ = _upright(path.read_bytes())
+    values = np.asarray(image if _is_deep(image) else _flat(image)[0])
+    binary = Image.fromarray(values > (127 if kind in LOSSY else 0))
     return png(binary.resize(size, Image.Resampling.NEAREST) if binary.size != size else binary)
+
+
+def _upright(content: bytes) -> tuple[Image.Image, str, bool]:
+    """The image as EXIF says it is to be seen, its file format, and whether it had to be turned."""
+    with Image.open(io.BytesIO(content)) as image:
+        if image.width * image.height > LARGEST:
+            raise ValueError(f"{image.width}x{image.height} pixels are too many for a slice")
+        image.load()
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return ImageOps.exif_transpose(image) if turned else image.copy(), image.format, turned
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode[0] in DEEP
+
+
+def _flat(image: Image.Image) -> tuple[Image.Image, str]:
+    """The image in 8-bit grey on black, and what it was: "" if grey already."""
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
+        was = (
+            image.mode if "A" in image.mode else f"transparent {KINDS.get(image.mode, image.mode)}"
+        )
+        return Image.alpha_composite(black, rgba).convert("L"), was
+    if image.mode == "L":
+        return image, ""
+    return image.convert("L"), KINDS.get(image.mode, image.mode)
 
 
 def empty_mask(size: tuple[int, int]) -> bytes:
@@ -148,8 +168,3 @@ def _square(image: Image.Image) -> Image.Image:
     square = Image.new(image.mode, (side, side))
     square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
     return square
-
-
-def _refuse_bomb(image: Image.Image) -> None:
-    if image.width * image.height > 2**27:
-        raise ValueError(f"{image.width}x{image.height} pixels are too many for a slice")

@@ -1,11 +1,13 @@
 """Images of every kind become 8-bit grey of one size; masks keep their place."""
 
+import io
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
-from PIL import Image
+from PIL import ExifTags, Image
 
 from jaxsal.data import images, pipeline
 from tests.data import files
@@ -57,13 +59,42 @@ def test_cmyk_jpegs_become_grey(tmp_path):
 
 def test_transparent_palettes_lie_on_black(tmp_path):
     path = files.save(tmp_path / "a.png", _palette(), transparency=5)
-    found = images.decode(images.grey(path).png, 12)[..., 0] * 255
+    read = images.grey(path)
+    assert read.was == "transparent palette"
+    found = images.decode(read.png, 12)[..., 0] * 255
     np.testing.assert_allclose(found, np.where(RAMP == 5, 0, 255 - RAMP), 1e-6)
 
 
 def test_an_8_bit_grey_png_passes_byte_for_byte(tmp_path):
     path = files.save(tmp_path / "a.png", RAMP)
     assert images.grey(path) == images.Grey(path.read_bytes(), (12, 12), "")
+
+
+def test_a_turned_picture_is_seen_upright(tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    path = files.save(tmp_path / "a.png", RAMP, exif=exif)
+    np.testing.assert_array_equal(Image.open(io.BytesIO(images.grey(path).png)), RAMP[::-1].T)
+
+
+def test_a_picture_of_absurd_size_is_refused_unread(tmp_path):
+    path = files.save(tmp_path / "a.png", Image.new("1", (2**13, 2**13 + 1)))
+    with pytest.raises(ValueError, match="8192x8193 pixels are too many"):
+        images.grey(path)
+
+
+@pytest.mark.parametrize("kind", ["1", "L", "P", "I;16", "RGBA"])
+def test_masks_of_every_kind_are_what_is_not_black(tmp_path, kind):
+    drawn = files.outline()
+    image = Image.fromarray(drawn.astype(np.uint8) * (1 if kind == "L" else 255))
+    if kind == "I;16":
+        image = Image.fromarray(drawn.astype(np.uint16) * 900)
+    if kind == "RGBA":
+        image = Image.merge("RGBA", [Image.new("L", (12, 12), 255)] * 3 + [image])
+    path = files.save(
+        tmp_path / "a.png", image if kind in ("I;16", "RGBA") else image.convert(kind)
+    )
+    np.testing.assert_array_equal(images.decode_mask(images.mask(path, (12, 12)), 12), drawn)
 
 
 @given(arrays.arrays(np.int16, (3, 4)))

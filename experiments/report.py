@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.relevance import relevance_section
 from experiments.tables import (
     bounds,
-    defined,
     facts,
     measured,
     number,
@@ -21,9 +21,9 @@ from experiments.tables import (
     table,
     text,
     times,
+    words,
 )
-from jaxsal.metrics.localization import CONTROLS, MEASURES
-from jaxsal.regions import REGIONS
+from jaxsal.metrics.localization import CONTROLS
 
 Metrics = Mapping[str, Any]
 Figure = tuple[str, str, bytes]
@@ -56,7 +56,7 @@ def render_report(metrics: Metrics, figures: Sequence[Figure] = ()) -> str:
     """The page as a string; arguments as for `write_report`."""
     sections = (
         _summary(metrics),
-        _relevance(metrics.get("relevance", {})),
+        relevance_section(metrics.get("relevance", {})),
         _figures(figures),
         _classification(metrics),
         _checks(metrics),
@@ -100,72 +100,6 @@ def _summary(metrics: Metrics) -> str:
     )
 
 
-def _relevance(relevance: Metrics) -> str:
-    methods = relevance.get("methods", {})
-    if not methods:
-        return ""
-    reasons = relevance.get("excluded", {}).items()
-    excluded = ", ".join(f"{count} for {reason}" for reason, count in reasons if count) or "none"
-    intro = (
-        f"Over {relevance['cases']} correctly classified test tumours (excluded: "
-        f"{excluded}). The surround is a ring around the tumour inside the head, "
-        f"{relevance['surround_width']} of the tumour's equivalent diameter wide. Density is a "
-        "region's share of |map| over its share of the area: 1 is chance, bold an interval above. "
-        "In brackets: 95 % bootstrap intervals, resampled by "
-        f"{relevance['bootstrap']}. In italics: controls that know nothing of the network."
-    )
-    head = ["method", *REGIONS]
-    densities = [(m, *(_density(v[r]["density"]) for r in REGIONS)) for m, v in methods.items()]
-    shares = [(m, *(measured(v[r]["share"], percent) for r in REGIONS)) for m, v in methods.items()]
-    first = next(iter(methods.values()))
-    shares.append(("share of the area", *(measured(first[r]["area"], percent) for r in REGIONS)))
-    agreement = [(m, *(measured(v[name]) for name in MEASURES)) for m, v in methods.items()]
-    measures = [_words(name) for name in MEASURES]
-    quiet = {*CONTROLS, "share of the area"}
-    return "".join(
-        [
-            "<h2>Where does the relevance lie?</h2>",
-            f"<p>{text(intro)}</p>{_reading(methods)}",
-            table(head, densities, caption="Relevance density by region", quiet=quiet),
-            table(head, shares, caption="Share of the relevance by region", quiet=quiet),
-            table(["method", *measures], agreement, caption="Agreement with the mask", quiet=quiet),
-        ]
-    )
-
-
-def _reading(methods: Metrics) -> str:
-    """For which methods the intervals support what; no claim where they overlap."""
-
-    def above(lower: Any, higher: Any) -> bool:
-        return defined(lower[1]) and defined(higher[2]) and lower[1] > higher[2]
-
-    chance = [1.0, 1.0, 1.0]
-    control = methods.get("centre prior", {}).get("tumour", {}).get("density", [None] * 3)
-    claims: dict[str, list[str]] = {}
-    for name, method in methods.items():
-        tumour, surround, rest = (method[region]["density"] for region in REGIONS[:3])
-        findings = {
-            "Tumours hold more relevance, for their area, than chance": above(tumour, chance),
-            "Tumours hold more of it than their surround": above(tumour, surround),
-            "The surround holds more of it than the rest of the head": above(surround, rest),
-            "Tumours hold more of it than under the centre prior": above(tumour, control),
-        }
-        for claim, holds in findings.items():
-            claims.setdefault(claim, []).extend([name] if holds and name not in CONTROLS else [])
-    items = "".join(
-        f"<li>{text(claim)}: <b>{text(', '.join(names) or 'no method')}</b></li>"
-        for claim, names in claims.items()
-    )
-    return f"<p>What holds with intervals that do not overlap, and for whom:</p><ul>{items}</ul>"
-
-
-def _density(interval: Sequence[float]) -> str:
-    """A density; bold where its interval lies above chance."""
-    cell = measured(interval, times)
-    clear = all(defined(bound) and bound > 1 for bound in interval)
-    return f"<b>{cell}</b>" if clear else cell
-
-
 def _figures(figures: Sequence[Figure]) -> str:
     body = "".join(
         f'<figure><img alt="{text(title)}" src="data:image/png;base64,'
@@ -181,7 +115,7 @@ def _classification(metrics: Metrics) -> str:
     measures = ("count", "sensitivity", "specificity", "auc")
     columns = [c for c in measures if all(c in row for row in per_class.values())]
     rows = [(name, *(_plain(row[c]) for c in columns)) for name, row in per_class.items()]
-    head = ["class", *(_words(column) for column in columns)]
+    head = ["class", *(words(column) for column in columns)]
     classes = metrics.get("classes", list(per_class))
     counts = [
         (name, *(f"<b>{n}</b>" if i == j else str(n) for j, n in enumerate(row)))
@@ -189,7 +123,9 @@ def _classification(metrics: Metrics) -> str:
     ]
     by_class = table(head, rows, caption="By class, on the test images") if rows else ""
     confusion = table(["true, predicted", *classes], counts, caption="Confusion matrix")
-    calibration = facts("Calibration", metrics.get("calibration"))
+    names = {"ece": "ECE (15 bins)", "brier": "Brier score (0 to 2)"}
+    values = {names.get(key, key): v for key, v in metrics.get("calibration", {}).items()}
+    calibration = facts("Calibration", values)
     parts = "".join(filter(None, [by_class, confusion if counts else "", calibration]))
     return f'<h2>Classification</h2><div class="columns">{parts}</div>' if parts else ""
 
@@ -197,12 +133,13 @@ def _classification(metrics: Metrics) -> str:
 def _checks(metrics: Metrics) -> str:
     sanity = metrics.get("sanity", {})
     rows = [(name, measured(row["spearman"])) for name, row in sanity.items()]
-    caption = "Spearman's correlation of |map| before and after; 0: the map shows what was learned"
-    randomised = table(["method", "similarity"], rows, caption=caption) if rows else ""
+    randomised = table(["method", "Spearman's correlation of |map|"], rows) if rows else ""
     completeness = facts("Completeness of integrated gradients", metrics.get("completeness"))
     if not randomised + completeness:
         return ""
-    title = "<h3>Model-parameter randomisation</h3>" if randomised else ""
+    title = (
+        "<h3>Trained against fresh parameters; 0: it shows what was learned</h3>" if rows else ""
+    )
     return (
         f'<h2>Do the maps pass?</h2><div class="columns"><div>{title}{randomised}</div>'
         f"{completeness}</div>"
@@ -241,12 +178,3 @@ def _provenance(metrics: Metrics) -> str:
 
 def _plain(value: Any) -> str:
     return str(value) if isinstance(value, int) else number(value)
-
-
-def _words(name: str) -> str:
-    return (
-        name.replace("_", " ")
-        .replace("auc", "AUC")
-        .replace("roc", "ROC")
-        .replace("count", "images")
-    )

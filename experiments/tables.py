@@ -92,3 +92,13 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, st
             yield label, ", ".join(str(part) for part in value)
         else:
             yield label, DASH if value is None else str(value)
+
+
+def words(name: str) -> str:
+    """A key of `metrics.json` as a reader would say it."""
+    return (
+        name.replace("_", " ")
+        .replace("auc", "AUC")
+        .replace("roc", "ROC")
+        .replace("count", "images")
+    )

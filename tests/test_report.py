@@ -113,6 +113,9 @@ def test_the_reading_claims_what_intervals_support_and_no_more():
     for claim in claims[:4]:
         assert "integrated gradients" in claim
         assert "<b>gradient" not in claim and "centre prior</b>" not in claim
+    only = {"integrated gradients": METRICS["relevance"]["methods"]["integrated gradients"]}
+    page = report.render_report({"relevance": METRICS["relevance"] | {"methods": only}})
+    assert page.count("<b>every method</b>") == 3 and page.count("<b>no method</b>") == 1
 
 
 def test_what_is_undefined_is_a_dash_and_what_is_missing_is_left_out():

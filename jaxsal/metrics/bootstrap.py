@@ -1,5 +1,6 @@
 """How sure is a mean? Bootstrap intervals that resample patients rather than their images."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -49,8 +50,7 @@ def mean_interval(
     sums, counts = np.bincount(groups, values), np.bincount(groups)
     if len(counts) < 2:
         return Interval(mean, np.nan, np.nan)
-    draw = np.random.default_rng(seed)
-    drawn = draw.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=resamples)
+    drawn = _draws(len(counts), resamples, seed)
     # einsum, not matmul: its order of summation does not depend on the machine's BLAS.
     means = np.einsum("rg,g->r", drawn, sums) / np.einsum("rg,g->r", drawn, counts)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
@@ -79,6 +79,16 @@ def summarise(measures: Any, clusters: Any = None, **options: Any) -> Any:
     if isinstance(measures, Mapping):
         return {name: summarise(part, clusters, **options) for name, part in measures.items()}
     return list(mean_interval(measures, clusters, **options))
+
+
+@functools.lru_cache(maxsize=4)
+def _draws(clusters: int, resamples: int, seed: int) -> np.ndarray:
+    """How often each cluster is drawn `[resamples, clusters]`; kept, as many measures share it."""
+    even = np.full(clusters, 1 / clusters)
+    drawn = np.random.default_rng(seed).multinomial(clusters, even, size=resamples)
+    drawn = drawn.astype(np.float32)
+    drawn.flags.writeable = False
+    return drawn
 
 
 def _checked(values: Any, clusters: Any, level: float) -> tuple[np.ndarray, np.ndarray]:

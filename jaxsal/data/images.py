@@ -2,6 +2,7 @@
 
 import io
 import struct
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -106,12 +107,14 @@ def mask(path: Path, size: tuple[int, int]) -> bytes:
 
 def _upright(content: bytes) -> tuple[Image.Image, str, bool]:
     """The image as EXIF says it is to be seen, its file format, and whether it had to be turned."""
-    with Image.open(io.BytesIO(content)) as image:
+    # Pillow warns of oddities: what it can read is read, what it cannot is an error anyway.
+    with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as image:
         if image.width * image.height > LARGEST:
             raise ValueError(f"{image.width}x{image.height} pixels are too many for a slice")
         image.load()
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-        return ImageOps.exif_transpose(image) if turned else image.copy(), image.format, turned
+        seen = ImageOps.exif_transpose(image) if turned else image.copy()
+        return seen, str(image.format), turned
 
 
 def _is_deep(image: Image.Image) -> bool:
@@ -123,9 +126,8 @@ def _flat(image: Image.Image) -> tuple[Image.Image, str]:
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
-        was = (
-            image.mode if "A" in image.mode else f"transparent {KINDS.get(image.mode, image.mode)}"
-        )
+        kind = KINDS.get(image.mode, image.mode)
+        was = kind if "A" in kind else f"transparent {kind}"
         return Image.alpha_composite(black, rgba).convert("L"), was
     if image.mode == "L":
         return image, ""

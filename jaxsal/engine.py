@@ -134,14 +134,17 @@ class Explainer(_Engine):
 
         return self._lower(self._prepare(params, {"image": images}, targets, key), arguments)
 
-    def trace(self, params: Any, images: Any, targets: Any = None, *, key: Any = None) -> Any:
+    def trace(self, *args: Any, **keywords: Any) -> Any:
         """The batch as a traced program of these arguments, for `jax.export.export(explain)`."""
+        if len(args) > 2 and isinstance(args[2], str):
+            args, keywords = args[:2], {**keywords, "targets": args[2]}
+        words = {name: value for name, value in keywords.items() if isinstance(value, str)}
+        arrays = {name: value for name, value in keywords.items() if name not in words}
 
-        def explain(params: Any, images: Any, targets: Any = targets, *, key: Any = None) -> Any:
-            return self(params, images, targets, key=key)
+        def explain(*args: Any, **keywords: Any) -> Any:
+            return self(*args, **keywords, **words)
 
-        given = () if isinstance(targets, str) else (targets,)
-        return jax.jit(explain).trace(params, images, *given, key=key)
+        return jax.jit(explain).trace(*args, **arrays)
 
 
 class Evaluator(_Engine):

@@ -1,0 +1,167 @@
+"""No answer depends on chunks, batches or devices, and few programs are compiled."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as Spec
+
+import jaxsal
+from jaxsal.compiler import execute, memory
+from tests import toy
+
+P = toy.params()
+PATH = functools.partial(jaxsal.integrated_gradients, steps=3)
+BOTH = {"gradient": jaxsal.gradient, "path": PATH}
+
+
+@functools.cache
+def reference(count: int) -> dict:
+    """Maps on one device, in one piece, with the points of a path one by one."""
+    explain = jax.jit(jaxsal.explainer(toy.apply, BOTH, rewrite=False))
+    return jax.device_get(explain(P, toy.images(count), toy.targets(count)))
+
+
+@pytest.mark.parametrize("count", [1, 5, 8, 13])
+def test_the_same_maps_on_eight_devices_as_on_one(count: int) -> None:
+    assert jax.local_device_count() == 8
+    explain = jaxsal.explainer(toy.apply, BOTH)
+    maps = explain(P, toy.images(count), toy.targets(count))
+    assert len(maps["gradient"].sharding.device_set) == {1: 1, 5: 4, 8: 8, 13: 8}[count]
+    toy.close(maps, reference(count))
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 64])
+def test_the_same_maps_in_any_chunks(batch_size: int) -> None:
+    mesh = Mesh(np.array(jax.devices()[:2]), ("batch",))
+    explain = jaxsal.explainer(toy.apply, BOTH, batch_size=batch_size, mesh=mesh)
+    toy.close(explain(P, toy.images(5), toy.targets(5)), reference(5))
+
+
+def test_a_bound_chunk_counts_towards_the_batch_size() -> None:
+    explain = jaxsal.explainer(toy.apply, PATH, chunk=4, batch_size=8)
+    call = explain._prepare(P, {"image": toy.images(64)}, 0, None)
+    assert explain._execute.plan(call).images == 2
+
+
+MESHES = {
+    "plain": lambda: Mesh(np.array(jax.devices()[:4]), ("data",)),
+    "explicit": lambda: jax.make_mesh((4,), ("data",), axis_types=(AxisType.Explicit,)),
+    "auto": lambda: jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,)),
+    "two axes": lambda: jax.make_mesh((2, 2), ("data", "model")),
+}
+
+
+@pytest.mark.parametrize("kind", MESHES)
+@pytest.mark.parametrize("placed", [False, True])
+def test_meshes_of_both_kinds(kind: str, placed: bool) -> None:
+    mesh = MESHES[kind]()
+    images, params = jnp.asarray(toy.images(4)), P
+    if placed:
+        images = jax.device_put(images, NamedSharding(mesh, Spec("data")))
+        params = jax.device_put(params, NamedSharding(mesh, Spec()))
+    explain = jaxsal.explainer(toy.apply, jaxsal.gradient, mesh=None if placed else mesh)
+    maps = explain(params, images, toy.targets(4))
+    assert maps.sharding.device_set == set(mesh.devices.flat)
+    toy.close(maps, reference(4)["gradient"])
+
+
+def test_parameters_keep_their_sharding() -> None:
+    mesh = jax.make_mesh((2, 2), ("data", "model"))
+    sharded = NamedSharding(mesh, Spec(None, "model"))
+    params = P | {"dense": jax.device_put(toy.params(classes=4)["dense"], sharded)}
+    explain = jaxsal.explainer(toy.apply, jaxsal.gradient, mesh=mesh)
+    maps = explain(params, toy.images(6), 3)
+    assert maps.sharding.spec[0] in ("data", ("data",))
+    single = jaxsal.explainer(toy.apply, jaxsal.gradient, mesh=MESHES["plain"]())
+    toy.close(maps, single(jax.device_get(params), toy.images(6), 3))
+
+
+def test_under_a_mesh_of_explicit_axes_that_the_user_has_set() -> None:
+    explain = jaxsal.explainer(toy.apply, jaxsal.gradient)
+    with jax.set_mesh(jax.make_mesh((8,), ("data",))):
+        maps = explain(P, toy.images(8), toy.targets(8))
+    toy.close(maps, reference(8)["gradient"])
+
+
+def test_arrays_committed_to_other_devices() -> None:
+    images = jax.device_put(toy.images(1), jax.devices()[3])
+    params = jax.device_put(P, jax.devices()[5])
+    explain = jaxsal.explainer(toy.apply, jaxsal.gradient)
+    maps = explain(params, images, 0)
+    assert maps.devices() == {jax.devices()[3]}
+    toy.close(maps, reference(1)["gradient"])
+    many = explain(params, jax.device_put(toy.images(8), jax.devices()[3]), toy.targets(8))
+    toy.close(many, reference(8)["gradient"])
+
+
+def test_nothing_is_compiled_twice() -> None:
+    mesh = MESHES["plain"]()
+    explain = jaxsal.explainer(toy.apply, jaxsal.gradient, mesh=mesh)
+    explain(P, toy.images(16), toy.targets(16))
+    other, images = toy.params(5), toy.images(16, seed=9)
+    on_device = (jnp.asarray(images), jnp.asarray(toy.targets(16)))
+    with toy.compilations() as again:
+        explain(other, images, toy.targets(16))
+        explain(jax.device_get(other), *on_device)
+        explain(jax.device_put(other, jax.devices()[0]), images, 1)
+        jaxsal.explainer(toy.apply, jaxsal.gradient, mesh=mesh)(P, images, toy.targets(16))
+    assert again.count == 0
+    with toy.compilations() as smaller:
+        explain(P, toy.images(13), toy.targets(13))  # padded to 16, of which 13 are cut out
+    assert smaller.count <= 1
+    with toy.compilations() as again:
+        explain(P, toy.images(13, seed=3), toy.targets(13))
+    assert again.count == 0
+
+
+def test_parameters_are_placed_once() -> None:
+    explain = jaxsal.explainer(toy.apply, jaxsal.gradient)
+    call = explain._prepare(P, {"image": toy.images(8)}, 0, None)
+    placement = explain._execute.placement(call)
+    first = explain._execute._params(P, placement)
+    assert first["conv"].sharding.is_fully_replicated
+    assert explain._execute._params(P, placement)["conv"] is first["conv"]
+    assert explain._execute._params(toy.params(1), placement)["conv"] is not first["conv"]
+
+
+def test_automatic_size_scales_down_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    mesh = Mesh(np.array(jax.devices()[:1]), ("batch",))
+    explain = jaxsal.explainer(toy.apply, jaxsal.gradient, mesh=mesh)
+    images, targets = toy.images(33), toy.targets(33)
+    call = explain._prepare(P, {"image": images}, targets, None)
+    monkeypatch.setattr(memory, "free_bytes", lambda devices: 1e9)
+    assert explain._execute.plan(call).images == execute.CAPS["cpu"]
+    explain = jaxsal.explainer(toy.apply, jaxsal.gradient, mesh=mesh)
+    monkeypatch.setattr(memory, "free_bytes", lambda devices: 1e5)
+    assert 1 <= explain._execute.plan(call).images < execute.CAPS["cpu"]
+    toy.close(explain(P, images, targets), reference(33)["gradient"])
+
+
+def test_where_memory_runs_out_half_as_many_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    real = execute.compiled
+
+    def compiled(spec: object, **options: object) -> object:
+        run = real(spec, **options)
+
+        def limited(shared: object, rows: dict) -> object:
+            sizes.append(rows["image"].shape[0])
+            if sizes[-1] > 4:
+                raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+            return run(shared, rows)
+
+        limited.lower = run.lower
+        return limited
+
+    monkeypatch.setattr(execute, "compiled", compiled)
+    mesh = Mesh(np.array(jax.devices()[:1]), ("batch",))
+    explain = jaxsal.explainer(toy.apply, jaxsal.gradient, mesh=mesh)
+    toy.close(explain(P, toy.images(13), toy.targets(13)), reference(13)["gradient"])
+    assert sizes == [16, 16, 8, 4, 4, 4, 4]  # 32 and 16 evaluations both hold 13 images
+    sizes.clear()
+    explain(P, toy.images(13), toy.targets(13))
+    assert sizes == [4, 4, 4, 4]

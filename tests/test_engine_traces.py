@@ -1,0 +1,168 @@
+"""The explainer as a part of the user's own programs: jit, vmap, grad, shard_map, export."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as Spec
+
+import jaxsal
+from tests import toy
+
+P = toy.params()
+KEY = jax.random.key(0)
+NOISY = functools.partial(jaxsal.integrated_gradients, steps=2)
+METHODS = {"gradient": jaxsal.gradient, "path": NOISY}
+
+
+@functools.cache
+def reference(count: int) -> dict:
+    explain = jaxsal.explainer(toy.apply, METHODS, rewrite=False)
+    return jax.device_get(explain(P, toy.images(count), toy.targets(count)))
+
+
+@pytest.mark.parametrize("batch_size", ["auto", 1, 3, 4])
+def test_inside_jit(batch_size: object) -> None:
+    explain = jaxsal.explainer(toy.apply, METHODS, batch_size=batch_size)
+    toy.close(jax.jit(explain)(P, toy.images(4), toy.targets(4)), reference(4))
+
+
+def test_inside_jit_nothing_else_is_compiled() -> None:
+    explain = jax.jit(jaxsal.explainer(toy.apply, METHODS))
+    given = (jax.device_put(P), jax.device_put(toy.images(4)), jax.device_put(toy.targets(4)))
+    with toy.compilations() as counter:
+        explain(*given)
+    assert counter.count == 1
+
+
+def test_inside_vmap() -> None:
+    images = toy.images(6).reshape(2, 3, *toy.SHAPE)
+    explain = jaxsal.explainer(toy.apply, jaxsal.gradient)
+    maps = jax.vmap(explain, in_axes=(None, 0, 0))(P, images, toy.targets(6).reshape(2, 3))
+    toy.close(maps.reshape(6, *toy.SHAPE), reference(6)["gradient"])
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_the_gradient_of_a_function_of_the_maps(compiled: bool) -> None:
+    """Of a quadratic model s = xᵀQx/2: the map is Qx, and half its square has the gradient Q²x."""
+    root = toy.images(1, shape=(6, 6))[0]
+    quadratic = jnp.asarray(root + root.T)
+
+    def apply(params: jax.Array, images: jax.Array) -> jax.Array:
+        return jnp.sum(images @ params * images, axis=-1, keepdims=True) / 2
+
+    explain = jaxsal.explainer(apply, jaxsal.gradient)
+
+    def energy(params: jax.Array, images: jax.Array) -> jax.Array:
+        return jnp.sum(explain(params, images, 1) ** 2) / 2
+
+    images = toy.images(3, shape=(6,))
+    derivative = jax.grad(energy, argnums=(0, 1))
+    by_params, by_images = (jax.jit(derivative) if compiled else derivative)(quadratic, images)
+    toy.close(by_images, images @ quadratic @ quadratic)
+    maps = images @ quadratic
+    toy.close((by_params + by_params.T) / 2, (maps.T @ images + images.T @ maps) / 2)
+    _, tangent = jax.jvp(lambda x: energy(quadratic, x), (images,), (images,))
+    toy.close(tangent, jnp.sum(maps**2))  # energy is homogeneous of degree two
+
+
+def test_a_penalty_on_relevance_outside_a_mask_falls() -> None:
+    images, targets = toy.images(8), toy.targets(8)
+    outside = np.ones((8, *toy.SHAPE), np.float32)
+    outside[:, 2:6, 2:6] = 0
+    explain = jaxsal.explainer(toy.apply, jaxsal.gradient)
+
+    def penalty(params: dict) -> jax.Array:
+        return jnp.mean((explain(params, images, targets) * outside) ** 2)
+
+    def loss(params: dict) -> jax.Array:
+        logits = jax.nn.log_softmax(toy.apply(params, images))
+        return -jnp.mean(logits[jnp.arange(8), targets]) + penalty(params)
+
+    @jax.jit
+    def step(params: dict) -> dict:
+        return jax.tree.map(lambda p, g: p - 0.1 * g, params, jax.grad(loss)(params))
+
+    before, params = penalty(P), P
+    for _ in range(20):
+        params = step(params)
+    assert float(penalty(params)) < 0.5 * float(before)
+    assert float(loss(params)) < float(loss(P))
+
+
+def test_inside_shard_map() -> None:
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
+    explain = jaxsal.explainer(toy.apply, METHODS, batch_size=1)
+    mapped = jax.shard_map(
+        explain,
+        mesh=mesh,
+        in_specs=(Spec(), Spec("data"), Spec("data")),
+        out_specs=Spec("data"),
+        check_vma=True,
+    )
+    toy.close(jax.jit(mapped)(P, toy.images(8), toy.targets(8)), reference(8))
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_meshes_inside_jit(given: bool) -> None:
+    plain = Mesh(np.array(jax.devices()[:4]), ("data",))
+    mesh = plain if given else jax.make_mesh((4,), ("data",), axis_types=(AxisType.Explicit,))
+    images = toy.images(6 if given else 8)
+    if not given:
+        images = jax.device_put(images, NamedSharding(mesh, Spec("data")))
+    explain = jaxsal.explainer(toy.apply, METHODS, mesh=mesh if given else None)
+    params = jax.device_put(P, NamedSharding(mesh, Spec()))
+    maps = jax.jit(explain)(params, images, toy.targets(len(images)))
+    toy.close(maps, reference(len(images)))
+
+
+def test_targets_that_are_traced_and_out_of_range_give_no_map() -> None:
+    explain = jaxsal.explainer(toy.apply, METHODS)
+    for wrong in (-1, 3, 2**31 - 1):
+        maps = jax.jit(explain)(P, toy.images(4), np.array([0, wrong, 2, 0], np.int32))
+        nan = jax.tree.map(lambda x: np.isnan(x).all(axis=(1, 2, 3)), jax.device_get(maps))
+        np.testing.assert_array_equal(nan["gradient"], [False, True, False, False])
+        np.testing.assert_array_equal(nan["path"], [False, True, False, False])
+    maps = jax.jit(explain)(P, toy.images(1), np.array([2**32 - 1], np.uint32))
+    assert np.isnan(maps["gradient"]).all()
+
+
+def test_keys_that_are_traced() -> None:
+    explain = jaxsal.explainer(toy.apply, jaxsal.smoothgrad(jaxsal.gradient, samples=1))
+    expected = explain(P, toy.images(2), 0, key=KEY)
+    for key in (KEY, jax.random.key_data(KEY)):
+        toy.close(jax.jit(explain)(P, toy.images(2), 0, key=key), expected)
+
+
+ABSTRACT = (
+    jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), P),
+    jax.ShapeDtypeStruct((4, *toy.SHAPE), jnp.float32),
+    jax.ShapeDtypeStruct((4,), jnp.int32),
+)
+
+
+def test_lowered_from_shapes_and_compiled() -> None:
+    explain = jaxsal.explainer(toy.apply, METHODS)
+    compiled = explain.lower(*ABSTRACT).compile()
+    toy.close(compiled(P, toy.images(4), toy.targets(4)), reference(4))
+    assert compiled.memory_analysis().argument_size_in_bytes > 0
+    every = explain.lower(*ABSTRACT[:2], "all").compile()(P, toy.images(4))
+    assert every["path"].shape == (4, toy.CLASSES, *toy.SHAPE)
+
+
+def test_exported_and_called() -> None:
+    explain = jaxsal.explainer(toy.apply, METHODS)
+    exported = jax.export.export(explain)(*ABSTRACT)
+    toy.close(exported.call(P, toy.images(4), toy.targets(4)), reference(4))
+    every = jax.export.export(explain)(*ABSTRACT[:2], "all").call(P, toy.images(4))
+    assert every["path"].shape == (4, toy.CLASSES, *toy.SHAPE)
+
+
+def test_an_explainer_of_baselines_exports_too() -> None:
+    baseline = np.full(toy.SHAPE, 0.5, np.float32)
+    explain = jaxsal.explainer(toy.apply, jaxsal.integrated_gradients, steps=2, baseline=baseline)
+    exported = jax.export.export(explain)(*ABSTRACT[:2], 1)
+    toy.close(exported.call(P, toy.images(4), 1), explain(P, toy.images(4), 1))

@@ -5,18 +5,16 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
-
-from jaxsal.types import Key
+from jaxtyping import Array, Float, Shaped
 
 
 class BatchNorm(nn.Module):
-    """Batch normalisation whose statistics weigh the examples of a batch (Ioffe and Szegedy, ICML 2015).
+    """Batch normalisation whose statistics weigh the examples (Ioffe and Szegedy, ICML 2015).
 
-    `y = (x - mean) / sqrt(var + epsilon) * scale + bias`, with mean and variance over batch and space in
-    training (`sum w x / sum w`, over all devices of `axis_name`) and the running ones in inference.
-    Flax's own layer averages the devices' masked means without their weights, so that a padded batch
-    would give other numbers on other device counts.
+    `y = (x - mean) / sqrt(var + epsilon) * scale + bias`, with mean and variance over batch and
+    space in training (`sum w x / sum w`, over all devices of `axis_name`), and the running ones in
+    inference. Flax's own layer averages the devices' masked means without their weights: a padded
+    batch would give other numbers on other device counts.
     """
 
     momentum: float = 0.9
@@ -26,7 +24,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(
-        self, x: Float[Array, "batch *space c"], weights: Float[Array, "batch"] | None = None
+        self, x: Float[Array, "batch *space c"], weights: Float[Array, " batch"] | None = None
     ) -> Float[Array, "batch *space c"]:
         channels = x.shape[-1:]
         scale = self.param("scale", nn.initializers.ones, channels)
@@ -65,12 +63,13 @@ class CNN(nn.Module):
 
     `model.apply(variables, images [B, H, W, C]) -> logits [B, classes]` is pure: with batch
     normalisation the inference statistics are part of `variables`. Training passes `weights [B]`
-    (0 for padding) and `keys [B]` (one an example, for dropout: the same draws on any device count).
+    (0 for padding) and `keys [B]` (one an example, for dropout: the same draws on any devices).
 
     Attributes:
         classes: number of logits, K.
         widths: channels of each stage; its length is the depth.
         convs: convolutions in each stage.
+        stride: of the first convolution; 2 makes an image of twice the side cost about the same.
         norm: batch normalisation between convolution and ReLU (layer and group normalisation make
             integrated gradients from a black baseline meaningless, and are not offered).
         dropout: rate before the dense layer.
@@ -81,6 +80,7 @@ class CNN(nn.Module):
     classes: int
     widths: tuple[int, ...] = (32, 64, 128, 256)
     convs: int = 1
+    stride: int = 1
     norm: bool = True
     dropout: float = 0.0
     dtype: Any = jnp.float32
@@ -91,13 +91,14 @@ class CNN(nn.Module):
         self,
         images: Float[Array, "batch height width channels"],
         *,
-        weights: Float[Array, "batch"] | None = None,
-        keys: Key | None = None,
+        weights: Float[Array, " batch"] | None = None,
+        keys: Shaped[Array, "batch ..."] | None = None,
     ) -> Float[Array, "batch classes"]:
-        x = images.astype(self.dtype)
+        x, stride = images.astype(self.dtype), self.stride
         for width in self.widths:
             for _ in range(self.convs):
-                x = nn.Conv(width, (3, 3), use_bias=not self.norm, dtype=self.dtype)(x)
+                x = nn.Conv(width, (3, 3), stride, use_bias=not self.norm, dtype=self.dtype)(x)
+                stride = 1
                 if self.norm:
                     x = BatchNorm(axis_name=self.axis_name, dtype=self.dtype)(x, weights)
                 x = nn.relu(x)
@@ -108,6 +109,8 @@ class CNN(nn.Module):
         return nn.Dense(self.classes, dtype=jnp.float32)(x.astype(jnp.float32))
 
 
-def _dropout_mask(keys: Key, width: int, rate: float) -> Float[Array, "batch {width}"]:
+def _dropout_mask(
+    keys: Shaped[Array, "batch ..."], width: int, rate: float
+) -> Float[Array, "batch {width}"]:
     keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, (width,)))(keys)
     return keep / (1 - rate)

@@ -11,7 +11,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 AXIS = "devices"
 
 Step = Callable[[Any, Any, Any], tuple[Any, Any]]
-"""`step(state, data, selection) -> (state, metrics)`; `selection` leaves have a leading batch axis."""
+"""`step(state, data, selection) -> (state, metrics)`; `selection` has a leading batch axis."""
 
 
 class Parallel(NamedTuple):
@@ -45,7 +45,7 @@ def local_devices(count: int | None = None) -> Sequence[jax.Device]:
 
 
 def by_jit(make_step: Callable[[str | None], Step], devices: Sequence[jax.Device]) -> Parallel:
-    """`make_step(None)` under `jit`, the selection sharded over `devices`, everything else replicated."""
+    """`make_step(None)` under `jit`: the selection sharded over `devices`, the rest replicated."""
     mesh = Mesh(np.asarray(devices), (AXIS,))
     whole, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(AXIS))
     step = jax.jit(
@@ -62,7 +62,7 @@ def by_jit(make_step: Callable[[str | None], Step], devices: Sequence[jax.Device
 
 
 def by_pmap(make_step: Callable[[str | None], Step], devices: Sequence[jax.Device]) -> Parallel:
-    """`make_step(AXIS)` under `pmap`: the step itself sums over the axis; the same numbers as `by_jit`."""
+    """`make_step(AXIS)` under `pmap`: the step itself sums over the axis; `by_jit`'s numbers."""
     split = NamedSharding(Mesh(np.asarray(devices), (AXIS,)), PartitionSpec(AXIS))
     step = jax.pmap(make_step(AXIS), AXIS, devices=devices, donate_argnums=0)
 
@@ -92,7 +92,7 @@ MODES: dict[str, Callable[..., Parallel]] = {"jit": by_jit, "pmap": by_pmap}
 
 
 def pad(tree: Any, multiple: int) -> Any:
-    """Pads every leaf's leading axis with zeros to a multiple: a zero weight keeps the padding out."""
+    """Pads every leaf's leading axis to a multiple with zeros: of no weight, it does not count."""
 
     def one(leaf: Any) -> np.ndarray:
         extra = -len(leaf) % multiple

@@ -8,10 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Shaped
 
 from jaxsal import parallel
-from jaxsal.types import ApplyFn, Key, Params, Scalar
+from jaxsal.rewrite.fast import fast
+from jaxsal.types import ApplyFn, Params, Scalar
 
 Metrics = dict[str, Scalar]
 
@@ -38,7 +39,7 @@ class Recipe:
     clip: float = 1.0
     """Largest global norm of the gradient."""
     average: float = 0.995
-    """Decay of the moving average of parameters and statistics that is evaluated; 0 = the last ones."""
+    """Decay of the moving average of parameters and statistics that is evaluated; 0 = none."""
     class_weights: bool = True
     """Weigh classes by the inverse of their frequency."""
     patience: int = 0
@@ -49,9 +50,9 @@ class Batch(NamedTuple):
     """What a step sees: B examples, some of which may be padding."""
 
     images: Float[Array, "batch height width channels"]
-    labels: Int[Array, "batch"]
-    weights: Float[Array, "batch"]
-    keys: Key
+    labels: Int[Array, " batch"]
+    weights: Float[Array, " batch"]
+    keys: Shaped[Array, "batch ..."]
 
 
 class TrainState(NamedTuple):
@@ -104,7 +105,7 @@ def linen(model: Any) -> TrainApply:
 
 
 def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Inverse class frequencies [K], float32, of weighted mean one; 0 for a class without examples."""
+    """Inverse class frequencies [K], float32, of weighted mean one; 0 for an absent class."""
     counts = np.bincount(labels, minlength=classes)
     weights = np.divide(1.0, counts, out=np.zeros(classes), where=counts > 0)
     return (weights * len(labels) / max((counts > 0).sum(), 1)).astype(np.float32)
@@ -112,8 +113,8 @@ def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
 
 def cross_entropy(
     logits: Float[Array, "batch classes"],
-    labels: Int[Array, "batch"],
-    weights: Float[Array, "batch"],
+    labels: Int[Array, " batch"],
+    weights: Float[Array, " batch"],
     *,
     smoothing: float,
 ) -> Scalar:
@@ -129,7 +130,7 @@ def train_step(
     apply: TrainApply,
     optimizer: optax.GradientTransformation,
     recipe: Recipe,
-    class_weight: Float[Array, "classes"],
+    class_weight: Float[Array, " classes"],
     axis_name: str | None = None,
 ) -> tuple[TrainState, Metrics]:
     """One step of gradient descent on the weighted mean loss of a batch.
@@ -152,9 +153,8 @@ def train_step(
         loss = cross_entropy(logits, batch.labels, weights, smoothing=recipe.label_smoothing)
         return loss / count, (logits, changed)
 
-    (loss, (logits, changed)), grads = jax.value_and_grad(loss_fn, has_aux=True)(
-        state.variables["params"]
-    )
+    differentiated = fast(jax.value_and_grad(loss_fn, has_aux=True))
+    (loss, (logits, changed)), grads = differentiated(state.variables["params"])
     loss, grads = total((loss, grads))
     updates, opt_state = optimizer.update(grads, state.optimizer, state.variables["params"])
     params = optax.apply_updates(state.variables["params"], updates)
@@ -174,7 +174,7 @@ def _moving_average(average: Params, new: Params, decay: float, step: Array) -> 
 def make_predict(
     apply: ApplyFn, *, batch_size: int, devices: Any = None
 ) -> Callable[[Params, np.ndarray], np.ndarray]:
-    """`predict(variables, images [N, ...]) -> logits [N, K]`, NumPy, in sharded batches of fixed shape."""
+    """`predict(variables, images [N, ...]) -> logits [N, K]`, NumPy, in batches of one shape."""
     forward = parallel.over_batch(apply, devices or parallel.local_devices())
 
     def predict(variables: Params, images: np.ndarray) -> np.ndarray:

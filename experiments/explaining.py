@@ -1,0 +1,156 @@
+"""The study's maps, and what is measured on them."""
+
+import functools
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+import jaxsal
+from jaxsal.data.examples import Examples
+from jaxsal.metrics import bootstrap, localization, sanity
+
+STEPS = 64
+SURROUND = 0.5  # equivalent diameters of the tumour
+RANDOMISED = 64  # images for the sanity check: two networks explain each of them
+
+METHODS: dict[str, Any] = {
+    "gradient": jaxsal.gradient,
+    "input x gradient": jaxsal.input_x_gradient,
+    "integrated gradients": functools.partial(jaxsal.integrated_gradients, steps=STEPS),
+    "smoothgrad": jaxsal.smoothgrad(jaxsal.gradient),
+    "smoothgrad squared": jaxsal.smoothgrad_squared(jaxsal.gradient),
+    "vargrad": jaxsal.vargrad(jaxsal.gradient),
+}
+
+
+class Explained(NamedTuple):
+    """Maps of N images by each method, and how long they took."""
+
+    maps: dict[str, np.ndarray]
+    targets: np.ndarray
+    seconds: dict[str, float]
+    compile_seconds: dict[str, float]
+
+
+def explain(
+    apply: Any,
+    variables: Any,
+    images: np.ndarray,
+    targets: np.ndarray,
+    *,
+    key: jax.Array,
+    mesh: Any = None,
+    on_method: Callable[[str], None] = lambda name: None,
+) -> Explained:
+    """Maps of every method; the first call, on 32 images, is timed apart: it compiles."""
+    maps, seconds, first = {}, {}, {}
+    for name, method in METHODS.items():
+        on_method(name)
+        explainer = jaxsal.explainer(apply, method, mesh=mesh)
+        times = []
+        for count in (min(len(images), 32), len(images)):
+            start = time.perf_counter()
+            maps[name] = jax.device_get(
+                explainer(variables, images[:count], targets[:count], key=key)
+            )
+            times.append(time.perf_counter() - start)
+        first[name], seconds[name] = times
+    return Explained(maps, targets, seconds, first)
+
+
+def relevance(explained: Explained, examples: Examples, correct: np.ndarray) -> dict[str, Any]:
+    """Where the relevance lies, over correctly classified tumours, with controls and intervals."""
+    tumours = examples.masks.any((1, 2))
+    chosen = correct & tumours
+    images, masks = examples.images[chosen], examples.masks[chosen]
+    maps = {name: values[chosen] for name, values in explained.maps.items()}
+    maps |= _controls(images)
+    patients = examples.patients[chosen]
+    known = bool(len(patients)) and all(patients)
+    measures = localization.localize(maps, masks, images, width=SURROUND)
+    summary = bootstrap.summarise(measures, patients if known else None)
+    for methods in summary.values():
+        for region in methods.values():
+            if isinstance(region, dict):
+                region["area"] = region["area"][0]
+    excluded = {
+        "no tumour mask": int((~tumours).sum()),
+        "misclassified": int((tumours & ~correct).sum()),
+    }
+    for name, values in maps.items():
+        undefined = localization.exclusions(values, masks)
+        excluded |= {f"{reason} ({name})": n for reason, n in undefined.items() if n}
+    return {
+        "cases": int(chosen.sum()),
+        "excluded": excluded,
+        "bootstrap": "patient" if known else "image",
+        "surround_width": SURROUND,
+        "methods": summary,
+    }
+
+
+def _controls(images: np.ndarray) -> dict[str, np.ndarray]:
+    keys = jax.random.split(jax.random.key(0), len(images))
+    centre = jax.vmap(functools.partial(localization.centre_prior, None))(images)
+    uniform = jax.vmap(lambda image, key: localization.uniform_random(None, image, key=key))
+    return {"centre prior": np.asarray(centre), "uniform random": np.asarray(uniform(images, keys))}
+
+
+def completeness(
+    maps: np.ndarray, targets: np.ndarray, logits: np.ndarray, baseline: np.ndarray
+) -> dict[str, Any]:
+    """Does integrated gradients sum to the score's difference?
+
+    Args:
+        maps: of integrated gradients from a black baseline, [N, H, W, C].
+        targets: [N]. logits: of the images, [N, K]. baseline: logits of the black image, [K].
+
+    Returns:
+        The share of images whose error `|sum of map - difference| / |difference|` is at most 1 %,
+        its median and largest value, and of the rest the count, the largest error and the median
+        |difference|: a small difference makes a small error a large share of it.
+    """
+    difference = np.take_along_axis(logits, targets[:, None], 1)[:, 0] - baseline[targets]
+    gap = np.abs(maps.reshape(len(maps), -1).sum(1, dtype=np.float64) - difference)
+    error = gap / np.abs(difference)
+    rest = error > 0.01
+    return {
+        "steps": STEPS,
+        "images": len(error),
+        "within_1_percent": float(np.mean(~rest)),
+        "median_error": float(np.median(error)),
+        "largest_error": float(error.max()),
+        "median_difference": float(np.median(np.abs(difference))),
+        "rest_images": int(rest.sum()),
+        "rest_median_difference": float(np.median(np.abs(difference[rest])))
+        if rest.any()
+        else None,
+        "rest_largest_gap": float(gap[rest].max()) if rest.any() else None,
+    }
+
+
+def _rest(difference: np.ndarray, gap: np.ndarray) -> dict[str, float]:
+    if not len(gap):
+        return {}
+    return {
+        "rest_median_difference": float(np.median(np.abs(difference))),
+        "rest_largest_gap": float(gap.max()),
+    }
+
+
+def randomisation(
+    apply: Any, variables: Any, fresh: Any, images: np.ndarray, targets: np.ndarray, key: jax.Array
+) -> dict[str, Any]:
+    """Similarity of each method's maps before and after the network's parameters are drawn anew."""
+    images, targets = images[:RANDOMISED], targets[:RANDOMISED]
+    result = {}
+    for name, method in METHODS.items():
+        explainer = jaxsal.explainer(apply, method)
+        values = sanity.parameter_randomisation(
+            explainer, variables, fresh, images, targets, key=key
+        )
+        result[name] = {"spearman": list(bootstrap.mean_interval(values))}
+    return result

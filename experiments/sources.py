@@ -1,0 +1,48 @@
+"""Where the study's images come from, and what suits each source unless told otherwise."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jaxsal.data import phantom, pipeline
+from jaxsal.data.examples import Dataset
+
+
+@dataclass(frozen=True)
+class Source:
+    """A way to images, and the settings that are used with it by default."""
+
+    load: Callable[..., Dataset]
+    """`load(data_dir, count=, image_size=, seed=, strict=) -> Dataset`."""
+    image_size: int
+    epochs: int
+    widths: tuple[int, ...]
+    validation_fold: int | None
+    explain: int | None
+    """Test images that are explained; `None` is all."""
+
+
+def _phantom(data_dir: Path | None, *, count: int, image_size: int, seed: int, **_: Any) -> Dataset:
+    if data_dir is not None:
+        raise ValueError(f"data_dir: phantoms are generated, got {data_dir}; expected none")
+    return phantom.dataset(seed, count, size=image_size)
+
+
+def _figshare(data_dir: Path | None, *, image_size: int, strict: bool, **_: Any) -> Dataset:
+    return pipeline.figshare(data_dir, image_size=image_size, strict=strict)
+
+
+def _folder(data_dir: Path | None, *, image_size: int, strict: bool, **_: Any) -> Dataset:
+    if data_dir is None:
+        raise ValueError("data_dir: a folder of <class>/*.png|jpg is needed with --data folder")
+    return pipeline.folder(data_dir, image_size=image_size, strict=strict)
+
+
+SOURCES = {
+    # Four stages and twelve epochs are enough for phantoms: there are as many as one likes.
+    "phantom": Source(_phantom, 64, 12, (16, 32, 64, 128), 4, 300),
+    # Real slices are few: all folds but the tested one train, none is held out to stop early.
+    "figshare": Source(_figshare, 64, 40, (32, 64, 128, 256, 256), None, None),
+    "folder": Source(_folder, 64, 40, (32, 64, 128, 256, 256), None, None),
+}

@@ -1,0 +1,146 @@
+"""The study's training: the CNN on examples that fit on the device, over all its devices."""
+
+import functools
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from jaxsal import fit, parallel, train
+from jaxsal.data import pipeline
+from jaxsal.data.examples import Examples
+from jaxsal.models import CNN
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How training images are varied; each range in both directions."""
+
+    rotation: float = 0.5
+    """Radians."""
+    scale: tuple[float, float] = (0.8, 1.3)
+    """Smallest and largest magnification."""
+    shift: float = 0.06
+    """Fraction of the image's side."""
+    intensity: float = 0.1
+    """Of the logarithms of gain and gamma."""
+
+
+class Selection(NamedTuple):
+    """Which examples make a batch: rows of the set on the device.
+
+    Attributes:
+        index: the example's row.
+        weight: 0 for padding.
+        position: in the batch; it decides the example's random numbers, whatever its device.
+    """
+
+    index: Int[Array, " batch"]
+    weight: Float[Array, " batch"]
+    position: Int[Array, " batch"]
+
+
+def select(count: int, batch_size: int, seed: int, epoch: int) -> Iterable[Selection]:
+    """The selections of one epoch: a function of its arguments alone."""
+    position = np.arange(batch_size, dtype=np.int32)
+    weight = np.ones(batch_size, np.float32)
+    for index in pipeline.batches(count, batch_size, seed=seed, epoch=epoch):
+        yield Selection(index, weight, position)
+
+
+def make_step(
+    model: CNN,
+    *,
+    recipe: train.Recipe,
+    augmentation: Augmentation,
+    steps: int,
+    class_weight: np.ndarray,
+    seed: int,
+) -> Callable[[str | None], parallel.Step]:
+    """`make_step(...)(axis_name)` is the step: draw a batch on the device, vary it, descend."""
+    vary = jax.vmap(functools.partial(pipeline.augment, **vars(augmentation)))
+
+    def on_axis(axis_name: str | None) -> parallel.Step:
+        step = functools.partial(
+            train.train_step,
+            apply=train.linen(model.clone(axis_name=axis_name)),
+            optimizer=train.make_optimizer(recipe, steps),
+            recipe=recipe,
+            class_weight=jnp.asarray(class_weight),
+            axis_name=axis_name,
+        )
+
+        def drawn(state: train.TrainState, data: Any, selection: Selection) -> Any:
+            images, labels = (column[selection.index] for column in data)
+            key = jax.random.fold_in(jax.random.key(seed), state.step)
+            keys = jax.vmap(functools.partial(jax.random.fold_in, key))(selection.position)
+            pose, drop = jnp.unstack(jax.vmap(jax.random.split)(keys), axis=1)
+            return step(state, train.Batch(vary(pose, images), labels, selection.weight, drop))
+
+        return drawn
+
+    return on_axis
+
+
+class Trained(NamedTuple):
+    """A trained network and how it got there."""
+
+    fitted: fit.Fitted
+    predict: Callable[[Any, np.ndarray], np.ndarray]
+    init: Callable[[jax.Array], Any]
+
+
+def run(
+    model: CNN,
+    examples: Examples,
+    validation: Examples,
+    *,
+    recipe: train.Recipe,
+    augmentation: Augmentation,
+    seed: int,
+    mode: str,
+    devices: int | None,
+    checkpoints: Path | None,
+    identity: dict[str, Any],
+    on_step: Callable[[int, Any], None] = lambda epoch, metrics: None,
+) -> Trained:
+    """Trains `model` on `examples`, validating where there are validation examples."""
+    count = len(examples.labels)
+    steps = recipe.epochs * -(-count // recipe.batch_size)
+    weights = np.ones(model.classes, np.float32)
+    if recipe.class_weights:
+        weights = train.class_weights(examples.labels, model.classes)
+    step = make_step(
+        model,
+        recipe=recipe,
+        augmentation=augmentation,
+        steps=steps,
+        class_weight=weights,
+        seed=seed,
+    )
+    chosen = parallel.local_devices(devices)
+    predict = train.make_predict(model.apply, batch_size=256, devices=chosen)
+    sample = examples.images[:1]
+    init = jax.jit(lambda key: model.init(key, sample))
+    variables = init(jax.random.key(seed))
+
+    def validate(average: Any) -> dict[str, float]:
+        return train.evaluate(predict(average, validation.images), validation.labels)
+
+    fitted = fit.fit(
+        train.init_state(variables, train.make_optimizer(recipe, steps)),
+        (examples.images, examples.labels),
+        run=parallel.MODES[mode](step, chosen),
+        batches=functools.partial(select, count, recipe.batch_size, seed),
+        recipe=recipe,
+        validate=validate if len(validation.labels) else None,
+        checkpoints=checkpoints,
+        identity=identity,
+        on_step=on_step,
+    )
+    return Trained(fitted, predict, init)

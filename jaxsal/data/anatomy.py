@@ -20,7 +20,7 @@ FIELD_OF_VIEW = 224.0
 
 
 class Pixels(NamedTuple):
-    """Where each pixel's centre lies in the head, how far apart they are, and how wide they blur."""
+    """Where the pixels lie in the head, how far apart they are, and how wide they blur."""
 
     x: Field
     y: Field
@@ -86,7 +86,7 @@ PEOPLE = {
     "cortex": (2.6, 3.8),
     "ventricle": (0.7, 1.45),
     "ventricle_skew": (-0.15, 0.15),
-    "gland": (0.75, 1.1),
+    "gland": (0.7, 1.0),
     "white": (0.37, 0.47),
     "grey": (0.68, 0.86),
     "fluid": (0.18, 0.36),
@@ -113,8 +113,8 @@ VENTRICLES = (
 CISTERNS = (
     (0.0, 19.0, 6.0, 12.0, 9.0, 8.0),
     (11.0, 15.0, 5.0, 9.0, 5.0, 8.0),
-    (27.0, 21.0, 7.0, 15.0, 2.6, 8.0),
-    (41.0, 9.0, 17.0, 1.8, 15.0, 13.0),
+    (27.0, 21.0, 7.0, 13.0, 1.8, 7.0),
+    (41.0, 9.0, 17.0, 1.2, 13.0, 13.0),
     (48.0, 4.0, 16.0, 6.0, 1.8, 13.0),
     (57.0, 1.0, 17.0, 10.0, 1.6, 13.0),
     (0.0, -22.0, 14.0, 9.0, 4.0, 7.0),
@@ -188,13 +188,14 @@ def ellipsoids(
 ) -> Field:
     """In-plane signed distance to a union of ellipsoids, to first order `(q - 1) / |grad q|`."""
 
-    def one(row: Array) -> Array:
-        ax, ay, az = 1.0 / (row[3:] * grow)
-        u, v, w = (x - row[0]) * ax, (y - row[1]) * ay, (z - row[2]) * az
+    nearest = jnp.full_like(x, jnp.inf)
+    for cx, cy, cz, rx, ry, rz in table:
+        ax, ay, az = 1.0 / (rx * grow), 1.0 / (ry * grow), 1.0 / (rz * grow)
+        u, v, w = (x - cx) * ax, (y - cy) * ay, (z - cz) * az
         slope = (u * ax) ** 2 + (v * ay) ** 2 + 1e-6
-        return 0.5 * (u * u + v * v + w * w - 1.0) * jax.lax.rsqrt(slope)
-
-    return jnp.min(jax.vmap(one)(jnp.array(table)), axis=0)
+        distance = 0.5 * (u * u + v * v + w * w - 1.0) * jax.lax.rsqrt(slope)
+        nearest = jnp.minimum(nearest, distance)
+    return nearest
 
 
 def cover(distance: Field, width: Scalar) -> Field:

@@ -55,7 +55,7 @@ ABSENT: dict[str, tuple[float, float]] = dict.fromkeys(Lesion._fields, (0.0, 0.0
     "stretch": (1.0, 1.0),
 }
 GLIOMA = ABSENT | {
-    "radius": (10.0, 19.0),
+    "radius": (11.0, 19.0),
     "stretch": (1.0, 1.35),
     "tilt": (0.0, 3.14),
     "ragged": (0.12, 0.24),
@@ -89,8 +89,8 @@ MENINGIOMA = ABSENT | {
 PITUITARY = ABSENT | {
     "x": (-1.5, 1.5),
     "y": (22.0, 26.0),
-    "radius": (8.0, 12.5),
-    "stretch": (1.0, 1.25),
+    "radius": (9.0, 13.5),
+    "stretch": (1.0, 1.2),
     "tilt": (-0.1, 0.1),
     "ragged": (0.02, 0.09),
     "rim": (2.0, 4.0),
@@ -138,17 +138,17 @@ def draw_lesion(key: Key, head: Head, level: Scalar, label: Int[Array, ""]) -> L
 
 
 def _grade(share: Scalar, is_glioma: Bool[Array, ""], lesion: Lesion) -> Lesion:
-    """One glioma in six is of low grade: it does not enhance; one in four has no necrosis."""
-    low, solid = is_glioma & (share < 0.16), is_glioma & (share > 0.75)
+    """One glioma in twelve is of low grade: it does not enhance; one in four has no necrosis."""
+    low, solid = is_glioma & (share < 0.08), is_glioma & (share > 0.75)
     return lesion._replace(
-        radius=jnp.where(low, 1.2, 1.0) * lesion.radius,
-        rim_value=jnp.where(low, 0.24, lesion.rim_value),
+        radius=jnp.where(low, 1.3, 1.0) * lesion.radius,
+        rim_value=jnp.where(low, 0.2, lesion.rim_value),
         core=jnp.where(low, 1.0, jnp.where(solid, 0.75, lesion.core)),
     )
 
 
 def _direction(share: Float[Array, "3"], level: Scalar) -> Scalar:
-    """Angle from the front; at the level of the sella the temporal lobes or the cerebellum's sides."""
+    """Angle from the front; at the sella's level that of a temporal lobe or of the cerebellum."""
     sellar, behind = level < SELLAR[1], share[2] < 0.35
     front = jnp.where(sellar, jnp.where(behind, 2.3, 1.2), 0.35)
     back = jnp.where(sellar & ~behind, 1.95, 2.75)
@@ -157,9 +157,12 @@ def _direction(share: Float[Array, "3"], level: Scalar) -> Scalar:
 
 def _brain_radius(head: Head, level: Scalar, angle: Scalar) -> Scalar:
     """Distance from the axis to the dura in mm, in the direction `angle` from the front."""
-    x, y = 80.0 * jnp.sin(angle), 80.0 * jnp.cos(angle)
-    z = level + head.pitch * (y - 24.0) + head.roll * x
-    return 80.0 + anatomy.skull_depth(head, x, y, z) - anatomy.wall(head, x, y, z)
+    radius = jnp.full_like(angle, 70.0)
+    for _ in range(3):  # The depth is nearly linear along a ray: three steps of Newton suffice.
+        x, y = radius * jnp.sin(angle), radius * jnp.cos(angle)
+        z = level + head.pitch * (y - 24.0) + head.roll * x
+        radius = radius + anatomy.skull_depth(head, x, y, z) - anatomy.wall(head, x, y, z)
+    return radius
 
 
 def displace(lesion: Lesion, at: Pixels) -> Pixels:

@@ -44,7 +44,8 @@ def draw_noise(key: Key, *, size: int) -> Noise:
     """Draws normal values at the nodes and interpolates them to [size, size]."""
     # One draw for all: every call of the generator costs seconds of compilation.
     values = jax.random.normal(key, (sum(n * n * len(names) for n, names in NODES.items()),))
-    fields, start = {}, 0
+    fields: dict[str, Array] = {}
+    start = 0
     for nodes, names in NODES.items():
         end = start + nodes * nodes * len(names)
         grids = values[start:end].reshape(len(names), nodes, nodes)

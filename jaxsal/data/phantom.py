@@ -59,11 +59,14 @@ def phantom(
 def _scan(key: Key, coil: Field, image: Field) -> Field:
     """Coil sensitivity, gain, contrast curve and Rician noise: `|s + n1 + i n2|`."""
     amounts, noise = jax.random.split(key)
-    low, high = jnp.array([0.05, 0.85, 0.8, 0.006]), jnp.array([0.2, 1.1, 1.3, 0.03])
+    low, high = jnp.array([0.05, 0.85, 0.8, 0.006]), jnp.array([0.22, 1.1, 1.3, 0.025])
     bias, gain, gamma, sigma = low + (high - low) * jax.random.uniform(amounts, (4,))
     image = gain * jnp.clip(image * jnp.exp(bias * coil), 0.0, 1.5) ** gamma
-    real, imaginary = sigma * jax.random.normal(noise, (2, *image.shape))
-    return jnp.clip(jnp.sqrt((image + real) ** 2 + imaginary**2), 0.0, 1.0)
+    # The two channels' noise in polar form: a Rayleigh amplitude and a uniform phase.
+    chance, turn = jax.random.uniform(noise, (2, *image.shape))
+    amplitude = sigma * jnp.sqrt(-2.0 * jnp.log1p(-chance))
+    squared = image**2 + 2.0 * image * amplitude * jnp.cos(2.0 * jnp.pi * turn) + amplitude**2
+    return jnp.clip(jnp.sqrt(jnp.maximum(squared, 0.0)), 0.0, 1.0)
 
 
 def _check_size(size: int) -> None:

@@ -65,7 +65,7 @@ def _brain(head: Head, at: Pixels, depth: Field, noise: Noise) -> tuple[Field, F
         ellipsoids(anatomy.CISTERNS, side, at.y, at.z),
     )
     brain = brain * (1.0 + 0.03 * noise.grain)
-    wet = jnp.maximum(band(sulcus, half, width), cover(ventricles, width))
+    wet = jnp.maximum(band(sulcus, half, width), cover(ventricles, width + 0.8))
     wet = jnp.maximum(wet, cover(near - half, width) * (depth < head.subarachnoid))
     brain = mix(brain, fluid, wet)
     bright = band(sulcus, 0.8, width) * jnp.clip(noise.vessel - 1.6 + head.vessels, 0.0, 1.0)
@@ -101,12 +101,15 @@ def _hindbrain(head: Head, at: Pixels, brain: Field, noise: Noise) -> tuple[Fiel
     fluid, grey = head.fluid * head.white, head.grey * head.white
     stem = ellipsoids(anatomy.BRAINSTEM, side, at.y, at.z)
     cerebellum = ellipsoids(anatomy.CEREBELLUM, side, at.y, at.z)
-    brain = mix(brain, fluid, cover(stem - 3.5, width))
-    brain = mix(brain, 0.6 * head.blood, band(cerebellum - 1.5, 0.7, width))
+    brain = mix(brain, fluid, 0.9 * cover(stem - 2.2 - 1.2 * noise.lump, width + 1.2))
+    tentorium = band(cerebellum - 1.5, 0.6, width) * jnp.clip(0.4 + 0.5 * noise.patch, 0.0, 1.0)
+    brain = mix(brain, 0.6 * head.blood, tentorium)
     stripes = jnp.cos(1.25 * length(0.6 * side, at.y + 8.0) + 2.5 * noise.vessel)
     # Folia finer than two pixels would alias.
     folia = 1.0 + 0.07 * jnp.exp(-((0.45 * width) ** 2)) * stripes + 0.04 * noise.grain
-    brain = mix(brain, fluid, band(cerebellum, 0.9, width))
+    brain = mix(
+        brain, fluid, band(cerebellum, 0.7, width) * jnp.clip(0.6 + 0.5 * noise.deep, 0.2, 1.0)
+    )
     brain = mix(brain, 1.04 * grey * folia, cover(cerebellum, width))
     core = ellipsoids(((17.0, -40.0, -13.0, 15.0, 11.0, 18.0),), side, at.y, at.z)
     brain = mix(brain, head.white, 0.8 * cover(core + 3.0 * noise.deep, width + 2.0))
@@ -152,7 +155,7 @@ def _skull_base(
     face = mix(face, 0.45, cover(globe - 0.8, width))
     face = mix(face, 0.14, cover(globe + 0.8, width))
     image = mix(image, face, cover(front, width) * within)
-    image = mix(image, 0.05, band(front, 1.6, width) * within)
+    image = mix(image, 0.06, band(front, 1.1, width) * within)
     along, across = (
         0.85 * (side - 36.0) - 0.53 * (at.y + 6.0),
         0.53 * (side - 36.0) + 0.85 * (at.y + 6.0),
@@ -168,7 +171,7 @@ def _skull_base(
 def _sella(head: Head, at: Pixels, noise: Noise, image: Field) -> Field:
     width, side = at.width, jnp.abs(at.x)
     image = mix(
-        image, 0.85 * head.blood, cover(ellipsoids(anatomy.CAVERNOUS, side, at.y, at.z), width)
+        image, 0.7 * head.blood, cover(ellipsoids(anatomy.CAVERNOUS, side, at.y, at.z), width)
     )
     gland = ellipsoids(((0.0, 24.0, -1.0, 6.0, 5.0, 4.5),), side, at.y, at.z, head.gland)
     stalk = ellipsoids(((0.0, 20.5, 5.0, 1.3, 1.3, 8.0),), side, at.y, at.z)

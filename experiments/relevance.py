@@ -20,7 +20,7 @@ def relevance_section(relevance: Metrics) -> str:
     if not methods:
         return ""
     reasons = relevance.get("excluded", {}).items()
-    excluded = ", ".join(f"{count} for {reason}" for reason, count in reasons if count) or "none"
+    excluded = ", ".join(f"{reason} {count}" for reason, count in reasons if count) or "none"
     intro = (
         f"Over {relevance['cases']} correctly classified test tumours (excluded: "
         f"{excluded}). The surround is a ring around the tumour inside the head, "

@@ -170,6 +170,8 @@ def _provenance(metrics: Metrics) -> str:
     names = ("device", "versions", "timings", "throughput", "settings")
     titles = {"timings": "Timings, seconds"}
     blocks = "".join(facts(titles.get(n, n.capitalize()), metrics.get(n)) for n in names)
+    if not (shown or commit or blocks):
+        return ""
     return (
         f'<h2>What was run, and on what</h2>{shown}<div class="columns">'
         f"{facts('Code', commit)}{blocks}</div>"

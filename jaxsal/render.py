@@ -45,7 +45,7 @@ def limit(maps: Any, *, percentile: float | int = 99.5) -> float:
 
     The largest value where the percentile is zero (few pixels); 1 where there is nothing to show.
     """
-    magnitude = np.abs(np.concatenate([signed(map).ravel() for map in maps]))
+    magnitude = np.abs(np.concatenate([signed(map).ravel() for map in maps] or [np.zeros(0)]))
     magnitude = magnitude[np.isfinite(magnitude)]
     if not magnitude.any():
         return 1.0
@@ -101,7 +101,7 @@ def relevance_grid(
     bounds = {name: limit(batch, percentile=percentile) for name, batch in maps.items()}
     if common:
         bounds = dict.fromkeys(maps, max(bounds.values()))
-    for i, row in enumerate(axes):
+    for i, row in enumerate(axes[: len(images)]):
         for axis in row:
             axis.imshow(grey(images[i]), interpolation="nearest")
         for axis in row[1:]:
@@ -124,8 +124,7 @@ def contact_sheet(
     """Images `[N, H, W, C]` side by side, with titles and mask outlines where given."""
     count = len(images)
     columns = min(columns, max(count, 1))
-    rows = max(-(-count // columns), 1)
-    figure, axes = _panels(rows, columns, gap=0.22 if len(titles) else 0.04)
+    figure, axes = _panels(-(-count // columns), columns, gap=0.22 if len(titles) else 0.04)
     for i, axis in enumerate(axes.ravel()):
         if i >= count:
             axis.set_visible(False)
@@ -160,6 +159,7 @@ def _panels(
     rows: int, columns: int, *, gap: float = 0.04, top: float = 0.25, bottom: float = 0.1
 ) -> tuple[Figure, Any]:
     """Square panels without ticks, `gap` panels between rows; room for labels on three sides."""
+    rows = max(rows, 1)
     cell, left = 1.35, 0.42
     height = top + bottom + cell * (rows + gap * (rows - 1))
     width = 2 * left + cell * (columns + 0.04 * (columns - 1))

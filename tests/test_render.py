@@ -107,6 +107,11 @@ def test_an_overlay_is_as_opaque_as_the_map_is_strong():
     assert opacity[0, 0] == 1 and opacity.sum() == 1
 
 
+def test_a_grid_of_no_images_has_its_titles():
+    figure = render.relevance_grid(IMAGES[:0], MASKS[:0], {"m": IMAGES[:0]})
+    assert "tumour outline" in words(figure) and pixels(figure).std() > 0
+
+
 @pytest.mark.parametrize("count", [0, 1, 5])
 def test_a_contact_sheet_shows_every_image_once(count):
     images = draw.random((count, 8, 8, 3))

@@ -97,7 +97,7 @@ def test_the_page_is_well_formed_and_needs_no_network():
     "words",
     (
         *("96.7 %", "[95.1 %, 98.1 %]", "0.999", "0.912", "0.0213", "8.00", "[7.90, 8.10]"),
-        *("2 for empty mask", "61 correctly classified", "resampled by patient", "8e932ec"),
+        *("empty mask 2", "61 correctly classified", "resampled by patient", "8e932ec"),
         *("glioma/broken.png", "3 resized", "nested · rate", "0.123", "0.987"),
         *("phantom &lt;b&gt;", "&#x27;a &amp; b&#x27;", "six &amp; more"),
     ),

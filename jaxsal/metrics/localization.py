@@ -140,8 +140,8 @@ def exclusions(maps: Any, masks: Any) -> dict[str, int]:
     """
     maps, masks = np.asarray(maps), np.asarray(masks)
     _check(maps, masks)
-    empty = ~masks.reshape(len(masks), -1).any(1)
-    top = np.abs(maps.reshape(len(maps), -1)).max(1)
+    empty = ~masks.any(tuple(range(1, masks.ndim)))
+    top = np.abs(maps).max(tuple(range(1, maps.ndim)))
     return {
         "empty mask": int(empty.sum()),
         "map not finite": int((~empty & ~np.isfinite(top)).sum()),

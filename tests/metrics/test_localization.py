@@ -125,7 +125,8 @@ def test_an_empty_region_has_no_share_and_no_density():
 def test_batches_equal_singles_and_a_dict_its_members():
     maps, signed = random_map(0, (3, 8, 8)), random_map(1, (3, 8, 8, 2))
     masks, images = np.stack([MASK, MASK.T, ~MASK]), np.tile(IMAGE, (3, 1, 1, 1))
-    both = loc.localize({"one": maps, "two": signed}, masks, images)
+    both = loc.localize({"two": signed, "one": maps}, masks, images)
+    assert list(both) == ["two", "one"] and list(both["one"]) == [*REGIONS, *NAMES]
     for name in NAMES:
         singles = [measure(name, signed[i], masks[i]) for i in range(3)]
         np.testing.assert_allclose(both["two"][name], singles, rtol=1e-6)
@@ -144,6 +145,13 @@ def test_excluded_examples_are_counted_once_and_are_the_nans():
     for name in NAMES:
         np.testing.assert_array_equal(np.isnan(got[name]), [True, True, True, False, False])
     assert np.isnan(got["tumour"]["share"][0])
+
+
+def test_no_examples_are_no_error():
+    empty = np.zeros((0, 8, 8), np.float32)
+    got = loc.localize({"m": empty}, empty.astype(bool), empty[..., None])
+    assert got["m"]["tumour"]["density"].shape == got["m"]["roc_auc"].shape == (0,)
+    assert set(loc.exclusions(empty, empty.astype(bool)).values()) == {0}
 
 
 def test_controls():

@@ -8,6 +8,15 @@ from jaxsal.methods import COMBINATORS as COMBINATORS
 from jaxsal.methods import METHODS as METHODS
 from jaxsal.methods.backprop import deconvnet as deconvnet
 from jaxsal.methods.backprop import guided_backprop as guided_backprop
+from jaxsal.methods.cam import eigen_cam as eigen_cam
+from jaxsal.methods.cam import grad_cam as grad_cam
+from jaxsal.methods.cam import grad_cam_from as grad_cam_from
+from jaxsal.methods.cam import grad_cam_plus_plus as grad_cam_plus_plus
+from jaxsal.methods.cam import guided_grad_cam as guided_grad_cam
+from jaxsal.methods.cam import hires_cam as hires_cam
+from jaxsal.methods.cam import layer_cam as layer_cam
+from jaxsal.methods.cam import score_cam as score_cam
+from jaxsal.methods.cam import x_grad_cam as x_grad_cam
 from jaxsal.methods.gradient import gradient as gradient
 from jaxsal.methods.gradient import input_x_gradient as input_x_gradient
 from jaxsal.methods.noise import smoothgrad as smoothgrad
@@ -18,6 +27,7 @@ from jaxsal.methods.path import integrated_gradients as integrated_gradients
 from jaxsal.methods.perturb import feature_ablation as feature_ablation
 from jaxsal.methods.perturb import occlusion as occlusion
 from jaxsal.methods.rise import rise as rise
+from jaxsal.rewrite.cut import cut as cut
 from jaxsal.types import ApplyFn as ApplyFn
 from jaxsal.types import Method as Method
 from jaxsal.types import Metric as Metric

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 
+from jaxsal.compiler.description import describe
 from jaxsal.compiler.execute import Executor
 from jaxsal.compiler.lowering import Lowered
 from jaxsal.compiler.prepare import Call, Prepare
@@ -134,12 +135,23 @@ class Explainer(_Engine):
 
         return self._lower(self._prepare(params, {"image": images}, targets, key), arguments)
 
+    def describe(
+        self, params: Any, images: Any, targets: Any = None, *, key: Any = None
+    ) -> dict[str, Any]:
+        """What becomes of a call: plan, compile seconds, FLOPs, bytes, rewrites.
+
+        Compiles the program once more; a method that draws random numbers gets a key if none is
+        given.
+        """
+        key = jax.random.key(0) if key is None and self._prepare.keyed else key
+        return describe(self._prepare(params, {"image": images}, targets, key), self._execute)
+
     def trace(self, *args: Any, **keywords: Any) -> Any:
         """The batch as a traced program of these arguments, for `jax.export.export(explain)`."""
         if len(args) > 2 and isinstance(args[2], str):
             args, keywords = args[:2], {**keywords, "targets": args[2]}
-        words = {name: value for name, value in keywords.items() if isinstance(value, str)}
-        arrays = {name: value for name, value in keywords.items() if name not in words}
+        words: dict[str, Any] = {k: v for k, v in keywords.items() if isinstance(v, str)}
+        arrays = {k: v for k, v in keywords.items() if k not in words}
 
         def explain(*args: Any, **keywords: Any) -> Any:
             return self(*args, **keywords, **words)

@@ -21,7 +21,7 @@ class Slot:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Static:
-    """A value of the structure, equal to one of the same type and value; not hashable: to itself."""
+    """A value of the structure, equal to one of the same type and value; else to itself."""
 
     value: Any
 

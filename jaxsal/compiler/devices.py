@@ -120,6 +120,8 @@ def put_parameter(leaf: Any, placement: Placement) -> Any:
 
 def put(leaf: Any, sharding: Sharding) -> Any:
     """The array with this sharding; itself where it has it already."""
+    if isinstance(leaf, jax.ShapeDtypeStruct):
+        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
     if isinstance(leaf, jax.Array):
         if leaf.sharding == sharding and leaf.committed:
             return leaf
@@ -135,7 +137,8 @@ def on_host(array: Any) -> np.ndarray | None:
         return np.asarray(array)
     if isinstance(array, jax.core.Tracer) or jnp.issubdtype(array.dtype, jax.dtypes.extended):
         return None
-    platforms = {device.platform for device in array.sharding.device_set}  # type: ignore[attr-defined]
+    device_set: set[Any] = array.sharding.device_set
+    platforms = {device.platform for device in device_set}
     return np.asarray(array) if array.is_fully_addressable and platforms == {"cpu"} else None
 
 

@@ -136,14 +136,14 @@ class Executor:
         """Bytes on one device: the program's own; of several chunks, all rows and results too."""
         here = self._plan(call, placement, evaluations)
         size = here.images * placement.devices
-        rows = jax.tree.map(lambda x: _abstract(x, size, placement), call.rows)
+        rows = jax.tree.map(lambda x: abstract(x, (size, *x.shape[1:]), placement.rows), call.rows)
         lowered = compiled(self.spec(call, placement, here)).lower(shared, rows)
         own = memory.program_bytes(lowered.compile())
         if size >= call.size:
             return float(own)
         results = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(lowered.out_info))
-        images = call.rows["image"]
-        given = images.nbytes if hasattr(images, "nbytes") else 0
+        image = rows["image"]
+        given = image.size * image.dtype.itemsize * call.size / size
         return own + (2 * results * call.size / size + given) / placement.devices
 
 
@@ -178,9 +178,10 @@ def check_mesh(mesh: Any) -> Any:
     return mesh
 
 
-def _abstract(array: Any, size: int, placement: Placement) -> jax.ShapeDtypeStruct:
+def abstract(array: Any, shape: tuple[int, ...], sharding: Any) -> jax.ShapeDtypeStruct:
+    """An array of another shape and sharding, of which only these and the dtype are known."""
     dtype = jax.dtypes.canonicalize_dtype(array.dtype, allow_extended_dtype=True)
-    return jax.ShapeDtypeStruct((size, *array.shape[1:]), dtype, sharding=placement.rows)
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
 
 
 def _in_trace(spec: Spec, shared: Any, rows: Any) -> Any:

@@ -1,6 +1,6 @@
 """The model, held against what the explainer expects of it, from shapes alone."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsal.compiler.checks import describe
+from jaxsal.compiler.cost import products
 from jaxsal.compiler.program import cast, target_logit
 
 
@@ -37,7 +38,7 @@ def check_model(
     score = jax.eval_shape(objective or target_logit, row, jax.ShapeDtypeStruct((), jnp.int32))
     if getattr(score, "shape", None) != () or not jnp.issubdtype(score.dtype, jnp.floating):
         raise ValueError(f"objective: expected a floating scalar, got {describe(score)}")
-    if dtype is not None and not computes_in(dtype, jax.make_jaxpr(apply)(params, image)):
+    if dtype is not None and not _computes_in(dtype, jax.make_jaxpr(apply)(params, image).jaxpr):
         name = jnp.dtype(dtype).name
         raise ValueError(
             f"dtype: expected a model that computes in {name}, but no convolution or product does: "
@@ -46,23 +47,10 @@ def check_model(
     return max(2, int(logits.shape[1]))
 
 
-def computes_in(dtype: Any, program: Any) -> bool:
-    """Whether a convolution or product, anywhere in the program, takes `dtype` only."""
-    return any(
-        eqn.primitive.name in ("conv_general_dilated", "dot_general")
-        and all(v.aval.dtype == dtype for v in eqn.invars)
-        for eqn in _equations(program)
-    )
-
-
-def _equations(program: Any) -> Iterator[Any]:
-    """All equations, of every program inside any other too."""
-    for eqn in getattr(program, "jaxpr", program).eqns:
-        yield eqn
-        for value in jax.tree.leaves(eqn.params, is_leaf=lambda x: hasattr(x, "eqns")):
-            if hasattr(value, "eqns") or hasattr(getattr(value, "jaxpr", None), "eqns"):
-                yield from _equations(value)
-
-
 def _canonical(dtype: Any) -> Any:
     return jax.dtypes.canonicalize_dtype(dtype)
+
+
+def _computes_in(dtype: Any, program: Any) -> bool:
+    operands: list[list[Any]] = [[v.aval for v in eqn.invars] for eqn in products(program)]
+    return any(all(aval.dtype == dtype for aval in avals) for avals in operands)

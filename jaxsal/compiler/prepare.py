@@ -56,7 +56,7 @@ class Prepare:
         self.points = any(signatures.accepts(f, "chunk") for f in functions)
         self.points = self.points and "chunk" not in options
         self.chunk = max(signatures.bound_chunk(f, options) for f in functions)
-        self._keyed = [signatures.name_of(f) for f in functions if signatures.needs_key(f)]
+        self.keyed = [signatures.name_of(f) for f in functions if signatures.needs_key(f)]
         function = dict(function) if isinstance(function, Mapping) else function
         self._parts, arrays = split((apply, function, objective, dict(options)))
         # A copy: what happens to the caller's array later is not the explainer's business.
@@ -71,7 +71,7 @@ class Prepare:
         checks.check_images(rows["image"])
         count = rows["image"].shape[0]
         mode = checks.check_targets(targets, count)
-        given = checks.check_key(key, count, self._keyed)
+        given = checks.check_key(key, count, self.keyed)
         params = checks.check_params(params)
         signature = _signature(params, rows)
         if signature not in self._classes:

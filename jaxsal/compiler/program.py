@@ -61,23 +61,24 @@ def compiled(spec: Spec, *, inline: bool = False) -> Any:
 
 def batch(spec: Spec, shared: Tree, rows: Tree) -> Tree:
     """The results of a batch; the method sees one example."""
-    example: Callable[..., Tree] = functools.partial(_example, spec)
+    one: Callable[..., Tree] = functools.partial(example, spec)
     if spec.rewrite:
-        example = fast(example, platform=spec.platform)
+        one = fast(one, platform=spec.platform)
     size = rows["image"].shape[0]
     if spec.sharding is not None:
         image = lax.with_sharding_constraint(rows["image"], spec.sharding)
         rows = {**rows, "image": image}
     if spec.images is None or spec.images >= size:
-        results = jax.vmap(example, in_axes=(None, 0))(shared, rows)
+        results = jax.vmap(one, in_axes=(None, 0))(shared, rows)
     else:
-        results = lax.map(functools.partial(example, shared), rows, batch_size=spec.images)
+        results = lax.map(functools.partial(one, shared), rows, batch_size=spec.images)
     if spec.sharding is not None:
         results = lax.with_sharding_constraint(results, spec.sharding)
     return results
 
 
-def _example(spec: Spec, shared: Tree, row: Tree) -> Tree:
+def example(spec: Spec, shared: Tree, row: Tree) -> Tree:
+    """The result of one example: the function, or the dict of functions, at its score and image."""
     apply, function, objective, options = join(spec.parts, shared["arrays"])
     image = row["image"]
     working = jnp.promote_types(image.dtype, jnp.float32)

@@ -1,6 +1,16 @@
 """The table of methods and combinators."""
 
 from jaxsal.methods.backprop import deconvnet, guided_backprop
+from jaxsal.methods.cam import (
+    eigen_cam,
+    grad_cam,
+    grad_cam_plus_plus,
+    guided_grad_cam,
+    hires_cam,
+    layer_cam,
+    score_cam,
+    x_grad_cam,
+)
 from jaxsal.methods.gradient import gradient, input_x_gradient
 from jaxsal.methods.noise import smoothgrad, smoothgrad_squared, vargrad
 from jaxsal.methods.path import expected_gradients, integrated_gradients
@@ -17,6 +27,14 @@ METHODS: dict[str, Method] = {
         expected_gradients,
         guided_backprop,
         deconvnet,
+        grad_cam,
+        grad_cam_plus_plus,
+        hires_cam,
+        layer_cam,
+        x_grad_cam,
+        eigen_cam,
+        score_cam,
+        guided_grad_cam,
         occlusion,
         feature_ablation,
         rise,

@@ -1,0 +1,55 @@
+"""The arithmetic of a program: the convolutions and products that its mathematics asks for."""
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from jax.extend.core import Jaxpr, JaxprEqn, jaxprs_in_params
+
+
+def flops(jaxpr: Jaxpr) -> float:
+    """Floating point operations of all convolutions and products, loops counted turn by turn.
+
+    A multiplication and an addition are two. Of a `cond` the dearest branch counts; a `while`
+    counts once, its turns being unknown; the zeros that dilate a convolution's input do not count.
+    """
+    return sum((_flops(eqn) for eqn in jaxpr.eqns), 0.0)
+
+
+def products(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:
+    """Every convolution and product of a program and of the programs inside it."""
+    for eqn in jaxpr.eqns:
+        if eqn.primitive.name in _COUNTED:
+            yield eqn
+        for inner in jaxprs_in_params(eqn.params):
+            yield from products(inner)
+
+
+def _flops(eqn: JaxprEqn) -> float:
+    name = eqn.primitive.name
+    if name in _COUNTED:
+        return _COUNTED[name](eqn)
+    inner = [flops(each) for each in jaxprs_in_params(eqn.params)]
+    if name == "cond":
+        return max(inner, default=0.0)
+    return sum(inner) * (eqn.params["length"] if name == "scan" else 1)
+
+
+def _convolution(eqn: JaxprEqn) -> float:
+    kernel, out = _shape(eqn.invars[1]), _shape(eqn.outvars[0])
+    features = kernel[eqn.params["dimension_numbers"].rhs_spec[0]]
+    zeros = math.prod(eqn.params["lhs_dilation"])
+    return 2.0 * math.prod(out) * math.prod(kernel) / features / zeros
+
+
+def _product(eqn: JaxprEqn) -> float:
+    (contracted, _), _ = eqn.params["dimension_numbers"]
+    left = _shape(eqn.invars[0])
+    return 2.0 * math.prod(_shape(eqn.outvars[0])) * math.prod(left[axis] for axis in contracted)
+
+
+def _shape(variable: Any) -> tuple[int, ...]:
+    return tuple(variable.aval.shape)
+
+
+_COUNTED = {"conv_general_dilated": _convolution, "dot_general": _product}

@@ -78,8 +78,10 @@ class Slices(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: 
                 continue
             remarks.update(row.remarks)
             sizes.add(row.size)
+            # A file's name may be no Unicode.
+            name = item.name.encode(errors="backslashreplace").decode()
             example = {"image": row.image, "mask": row.mask, "label": row.label}
-            yield number, example | {"patient": row.patient, "fold": item.fold, "name": item.name}
+            yield number, example | {"patient": row.patient, "fold": item.fold, "name": name}
         if not sizes:
             raise ValueError(f"none of {len(skipped)} images can be read: {skipped[:3]}")
         notes = [*listing.notes, *(f"{count} {what}" for what, count in remarks.items())]
@@ -140,8 +142,14 @@ def download(cache: Path | str | None) -> Slices:
 
 def _fetch(manager: Any) -> Listing:
     # TFDS asks again for three minutes before it gives up: ask once, whether there is a network.
-    with contextlib.suppress(urllib.error.HTTPError):
+    try:
         urllib.request.urlopen(HOST, timeout=30).close()
+    except urllib.error.HTTPError:
+        pass  # It answers.
+    except urllib.error.URLError as error:
+        raise ValueError(
+            f"data_dir=None: {HOST} cannot be reached to download the set ({error.reason})"
+        ) from error
     paths = manager.download({name: HOST + number for name, (number, _) in ARCHIVES.items()})
     for name, (_, published) in ARCHIVES.items():
         with open(paths[name], "rb") as file:

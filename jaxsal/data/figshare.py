@@ -49,15 +49,18 @@ def of_table(root: Path) -> Listing:
 
 
 def _rows(table: Path) -> list[tuple[str, str, str]]:
-    with table.open(newline="", encoding="utf-8-sig") as lines:
-        reader = csv.DictReader(lines)
-        missing = {"file", "class", "author_fold"} - set(reader.fieldnames or ())
-        if missing:
-            raise ValueError(f"{table} lacks the columns {sorted(missing)}: {reader.fieldnames}")
-        return [(row["file"], row["class"], row["author_fold"]) for row in reader]
+    try:
+        reader = csv.DictReader(table.read_text("utf-8-sig").splitlines())
+        rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{table} cannot be read: {error}") from error
+    missing = {"file", "class", "author_fold"} - set(reader.fieldnames or ())
+    if missing:
+        raise ValueError(f"{table} lacks the columns {sorted(missing)}: {reader.fieldnames}")
+    return [(row["file"], row["class"] or "", row["author_fold"] or "") for row in rows]
 
 
 def _fold(text: str, line: int) -> int:
-    if not (text or "").isdecimal():
+    if not text.isdecimal():
         raise ValueError(f"{TABLE}, line {line}: author_fold={text!r}, expected 1, 2, ...")
     return int(text)

@@ -12,6 +12,8 @@ IMAGES = (".png", ".jpg", ".jpeg")
 SLICE = re.compile(r"(.*\d.*?)[\s_.\-]+[a-z]*\d+", re.IGNORECASE)
 """`patient12_slice3`: what precedes the last separator holds a digit, what follows is a number."""
 
+SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
+
 
 def listing(root: Path) -> Listing:
     """Lists `<class>/**/*.png|jpg|jpeg`, with masks if there are any.
@@ -27,7 +29,7 @@ def listing(root: Path) -> Listing:
     Hidden files and folders are ignored, and a folder that holds the class folders once more.
 
     Raises:
-      ValueError: if there are fewer than two classes.
+      ValueError: if there are fewer than two classes, or sets in place of classes.
     """
     home = root / "images" if (root / "images").is_dir() else root
     paths = [path.relative_to(home) for path in visible(home) if path.suffix.lower() in IMAGES]
@@ -36,6 +38,8 @@ def listing(root: Path) -> Listing:
     paths = [path for path in paths if path.parts[0] not in again]
     labels = [path.parts[0] for path in paths]
     classes = tuple(sorted(set(labels)))
+    if classes and {name.lower() for name in classes} <= SPLITS:
+        raise ValueError(f"data_dir={str(root)!r} holds {list(classes)}, each a set: name one")
     if len(classes) < 2:
         raise ValueError(
             f"data_dir={str(root)!r}: images in the class folders {list(classes)}, expected two or"

@@ -93,7 +93,7 @@ def directory(data_dir: Path | str) -> Path:
 
 
 def visible(root: Path) -> list[Path]:
-    """Every file below a directory, in order; hidden ones and links to directories left out.
+    """Every file below a directory, in order; hidden ones left out, no directory taken twice.
 
     Raises:
       ValueError: if a directory cannot be read.
@@ -102,9 +102,12 @@ def visible(root: Path) -> list[Path]:
     def refuse(error: OSError) -> None:
         raise ValueError(f"{error.filename} cannot be read: {error.strerror}") from error
 
-    found = []
-    for folder, folders, files in os.walk(root, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not _hidden(name))
+    found, seen = [], {os.path.realpath(root)}
+    for folder, folders, files in os.walk(root, onerror=refuse, followlinks=True):
+        # A link may lead back to where it lies.
+        real = {name: os.path.realpath(os.path.join(folder, name)) for name in sorted(folders)}
+        folders[:] = [name for name in real if not _hidden(name) and real[name] not in seen]
+        seen.update(real.values())
         found += [Path(folder, name) for name in sorted(files, key=_natural) if not _hidden(name)]
     return found
 

@@ -86,7 +86,7 @@ def deal(groups: Sequence[str], labels: Sequence[str], seed: int = 0) -> list[in
 
 
 def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode(errors="backslashreplace")).hexdigest()
 
 
 def _dealt(examples: Examples, seed: int) -> Int32[np.ndarray, " N"]:

@@ -153,7 +153,9 @@ def test_a_download_with_the_wrong_digest_is_refused_and_removed(_figshare, monk
 
 def test_without_a_network_the_download_says_so(_figshare, monkeypatch):
     monkeypatch.setattr(brain_mri, "HOST", "http://127.0.0.1:1/")
-    with pytest.raises(ValueError, match=r"cannot be filled: .*refused"):
+    with pytest.raises(
+        ValueError, match=r"data_dir=None: http://127.* cannot be reached .*refused"
+    ):
         pipeline.figshare(image_size=8)
 
 

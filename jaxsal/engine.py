@@ -1,6 +1,9 @@
-"""The explainer and the evaluator: where vmap, jit, chunks and shards meet a method."""
+"""The explainer and the evaluator: where vmap, jit, chunks and shards meet a method.
 
-from collections.abc import Mapping
+Arguments that are `Any` here are checked by hand, with errors that name them: users have no other
+check.
+"""
+
 from typing import Any
 
 import jax
@@ -10,16 +13,15 @@ from jaxsal.compiler.execute import Executor
 from jaxsal.compiler.lowering import Lowered
 from jaxsal.compiler.prepare import Call, Prepare
 from jaxsal.compiler.program import compiled
-from jaxsal.types import ApplyFn, Method, Metric, Objective
 
 
 def explainer(
-    apply: ApplyFn,
-    method: Method | Mapping[str, Method],
+    apply: Any,
+    method: Any,
     *,
-    objective: Objective | None = None,
-    batch_size: int | str = "auto",
-    mesh: jax.sharding.Mesh | None = None,
+    objective: Any = None,
+    batch_size: Any = "auto",
+    mesh: Any = None,
     rewrite: bool = True,
     dtype: Any = None,
     check: bool = True,
@@ -60,12 +62,12 @@ def explainer(
 
 
 def evaluator(
-    apply: ApplyFn,
-    metric: Metric | Mapping[str, Metric],
+    apply: Any,
+    metric: Any,
     *,
-    objective: Objective | None = None,
-    batch_size: int | str = "auto",
-    mesh: jax.sharding.Mesh | None = None,
+    objective: Any = None,
+    batch_size: Any = "auto",
+    mesh: Any = None,
     rewrite: bool = True,
     dtype: Any = None,
     check: bool = True,
@@ -94,7 +96,7 @@ def evaluator(
 class _Engine:
     """A prepared model and function, and what runs them."""
 
-    def __init__(self, prepare: Prepare, batch_size: int | str, mesh: Any) -> None:
+    def __init__(self, prepare: Prepare, batch_size: Any, mesh: Any) -> None:
         self._prepare = prepare
         self._execute = Executor(batch_size, mesh, points=prepare.points, chunk=prepare.chunk)
 
@@ -153,8 +155,8 @@ class Explainer(_Engine):
         words: dict[str, Any] = {k: v for k, v in keywords.items() if isinstance(v, str)}
         arrays = {k: v for k, v in keywords.items() if k not in words}
 
-        def explain(*args: Any, **keywords: Any) -> Any:
-            return self(*args, **keywords, **words)
+        def explain(*args: Any, **arrays: Any) -> Any:
+            return self(*args, **{**arrays, **words})
 
         return jax.jit(explain).trace(*args, **arrays)
 

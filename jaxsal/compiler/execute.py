@@ -15,7 +15,7 @@ from jaxsal.compiler.program import Spec, compiled
 class Executor:
     """Runs calls: it knows the devices, how much fits there, and what lies there already."""
 
-    def __init__(self, batch_size: int | str, mesh: Any, *, points: bool, chunk: int) -> None:
+    def __init__(self, batch_size: Any, mesh: Any, *, points: bool, chunk: int) -> None:
         self._batch_size = check_batch_size(batch_size)
         self._mesh = check_mesh(mesh)
         self._points, self._chunk = points, chunk

@@ -11,7 +11,6 @@ from jaxsal.compiler import checks, signatures
 from jaxsal.compiler.callables import split
 from jaxsal.compiler.model import check_model
 from jaxsal.compiler.program import Spec
-from jaxsal.types import ApplyFn, Objective
 
 
 class Call(NamedTuple):
@@ -42,11 +41,11 @@ class Prepare:
 
     def __init__(
         self,
-        apply: ApplyFn,
+        apply: Any,
         function: Any,
         options: Mapping[str, Any],
         *,
-        objective: Objective | None,
+        objective: Any,
         rewrite: bool,
         dtype: Any,
         check: bool,

@@ -64,7 +64,7 @@ def bound_chunk(function: Callable[..., Any], options: Mapping[str, Any]) -> int
     return 1
 
 
-def check_options(function: Callable[..., Any], options: Mapping[str, Any]) -> None:
+def check_options(function: Any, options: Mapping[str, Any]) -> None:
     """Raises if `function` does not take `options`, or lacks one that has no default.
 
     A combinator passes its options on to the method inside, so that they are held against the

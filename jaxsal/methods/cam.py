@@ -106,7 +106,8 @@ def grad_cam_plus_plus(
     Explanations for Deep Convolutional Networks", WACV 2018, arXiv 1710.11063.
     """
     square = gradients**2
-    below = 2 * square + _over_space(values) * square * gradients + 1e-6
+    total = jnp.expand_dims(_over_space(values), _space(values))
+    below = 2 * square + total * square * gradients + 1e-6
     defined = (gradients != 0) & (below != 0)
     alphas = jnp.where(defined, square / jnp.where(defined, below, 1), 0)
     return values @ _over_space(jax.nn.relu(gradients) * alphas)

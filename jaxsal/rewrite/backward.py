@@ -98,6 +98,8 @@ def find(closed: ClosedJaxpr) -> Iterator[Finding]:
 
 def _matters(eqn: JaxprEqn, flow: Flow) -> bool:
     """Whether an equation takes part in carrying a gradient from the score to the image."""
+    if not eqn.outvars:
+        return False
     out = eqn.outvars[0]
     floating = jnp.issubdtype(out.aval.dtype, jnp.floating)  # type: ignore[attr-defined]
     return floating and out in flow.live and out in flow.dependent

@@ -94,9 +94,11 @@ def test_a_pituitary_tumour_lies_on_the_midline_at_the_sella(scenes, examples):
 
 def test_a_meningioma_touches_the_dura_or_the_falx_and_a_glioma_does_not(scenes, examples):
     head, level, tumour = scenes
-    z = level + head.pitch * (tumour.y - 24) + head.roll * tumour.x
-    inside = anatomy.skull_depth(head, tumour.x, tumour.y, z)
-    gap = inside - anatomy.wall(head, tumour.x, tumour.y, z) - tumour.radius
+    # The tumour's farthest point from the axis.
+    stretch = 1 + tumour.radius / np.maximum(np.hypot(tumour.x, tumour.y), 1)
+    x, y = tumour.x * stretch, tumour.y * stretch
+    z = level + head.pitch * (y - 24) + head.roll * x
+    gap = np.asarray(anatomy.skull_depth(head, x, y, z) - anatomy.wall(head, x, y, z))
     beside = np.abs(tumour.x) - tumour.radius
     meningioma = examples.labels == MENINGIOMA
     assert (np.minimum(gap, beside)[meningioma] < 0).all()

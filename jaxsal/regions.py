@@ -51,14 +51,15 @@ def head(image: Float[Array, "*space channels"]) -> Bool[Array, "*space"]:
     """The head: all that lies between bright pixels along every axis.
 
     Bright is above `min + 0.1 (99th percentile - min)` of the channels' mean, with a third of the
-    neighbourhood (3x3) bright too, which specks of noise have not. A line sweep then fills: a pixel
+    neighbourhood (3x3) bright too, which specks of noise lack. A line sweep then fills: a pixel
     is inside when there are bright pixels on both sides of it in its row AND in its column, which
     closes ventricles, sinuses and dark skull. A constant image has no head.
     """
     grey = jnp.mean(image, axis=-1)
     axes = grey.ndim
     low = jnp.min(grey)
-    bright = (grey > low + 0.1 * (jnp.quantile(grey, 0.99) - low)).astype(jnp.int32)
+    high = lax.top_k(grey.ravel(), -(-grey.size // 100))[0][-1]
+    bright = (grey > low + 0.1 * (high - low)).astype(jnp.int32)
     crowd = lax.reduce_window(bright, 0, lax.add, (3,) * axes, (1,) * axes, "SAME")
     bright *= crowd >= 3 ** (axes - 1)
     inside = jnp.ones_like(bright)

@@ -33,6 +33,15 @@ def test_spearman_is_scipys(first, second):
     np.testing.assert_allclose(got, stats.spearmanr(first, second)[0], atol=1e-6)
 
 
+@given(VALUES, st.lists(st.booleans(), min_size=12, max_size=12))
+def test_marks_travel_with_their_values(values, marked):
+    values = np.abs(np.array(values, np.float32)) * np.float32(1e-3)
+    ordered, hits = ranks.sort_marked(jnp.array(values), jnp.array(marked))
+    expected = sorted(zip(values, marked, strict=True))
+    np.testing.assert_array_equal(ordered, [value for value, _ in expected])
+    np.testing.assert_array_equal(hits, [mark for _, mark in expected])
+
+
 def test_many_values_keep_their_digits():
     draw = np.random.default_rng(0)
     values = draw.normal(size=256 * 256).astype(np.float32)

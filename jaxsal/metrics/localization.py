@@ -11,6 +11,7 @@ What is not defined is NaN, and `exclusions` counts it; it is never a hit:
 """
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -43,7 +44,7 @@ def rank_accuracy(score: ScoreFn | None, image: Image | None, map: Map, *, mask:
     relevance, defined = _relevance(map, mask)
     k = jnp.sum(mask)
     # The same sort as in the ROC AUC, so that XLA sorts once for both.
-    ordered, _ = lax.sort((relevance.ravel(), mask.ravel().astype(jnp.int32)), num_keys=1)
+    ordered, _ = ranks.sort_marked(relevance.ravel(), mask.ravel())
     last = ordered[relevance.size - jnp.maximum(k, 1)]
     above, tied = relevance > last, relevance == last
     places = (k - jnp.sum(above)) / jnp.sum(tied)
@@ -66,7 +67,8 @@ def roc_auc(score: ScoreFn | None, image: Image | None, map: Map, *, mask: Mask)
     """ROC AUC of |map| as a classifier of the mask's pixels; NaN too for a mask of all pixels."""
     del score, image
     relevance, defined = _relevance(map, mask)
-    return jnp.where(defined, ranks.roc_auc(relevance.ravel(), mask.ravel()), jnp.nan)
+    ordered, hits = ranks.sort_marked(relevance.ravel(), mask.ravel())
+    return jnp.where(defined, ranks.roc_auc_in_order(ordered, hits), jnp.nan)
 
 
 MEASURES = {
@@ -120,16 +122,18 @@ def localize(maps: Any, masks: Any, images: Any, *, width: float | int = 0.5) ->
     Raises:
         ValueError: shapes that do not belong together. TypeError: masks that are not bool.
     """
-    names = list(maps) if isinstance(maps, dict) else []
-    maps, masks, images = jax.tree.map(jnp.asarray, (maps, masks, images))
-    for map in jax.tree.leaves(maps):
-        _check(map, masks)
+    several = isinstance(maps, Mapping)
+    maps = {name: jnp.asarray(batch) for name, batch in (maps if several else {"": maps}).items()}
+    masks, images = jnp.asarray(masks), jnp.asarray(images)
+    for batch in maps.values():
+        _check(batch, masks)
     if images.shape[:-1] != masks.shape:
         raise ValueError(
             f"images {images.shape}: expected {masks.shape} as the masks, and channels"
         )
-    measures = jax.tree.map(np.asarray, _localize(maps, masks, images, width=width))
-    return {name: _ordered(measures[name]) for name in names} if names else _ordered(measures)
+    measures = jax.tree.map(np.asarray, _localize(list(maps.values()), masks, images, width=width))
+    table = {name: _ordered(measures, column) for column, name in enumerate(maps)}
+    return table if several else table[""]
 
 
 def exclusions(maps: Any, masks: Any) -> dict[str, int]:
@@ -195,13 +199,16 @@ def _share(relevance: Float[Array, "*space"], region: Mask) -> Scalar:
     return jnp.sum(relevance, where=region) / jnp.sum(relevance)
 
 
-def _ordered(measures: dict[str, Any]) -> dict[str, Any]:
-    """From the inside out, then the measures of agreement: a jitted function sorts its dicts."""
-    return {name: measures[name] for name in (*REGIONS, *MEASURES)}
+def _ordered(measures: dict[str, Any], column: int) -> dict[str, Any]:
+    """One method's, regions from the inside out first: a jitted function sorts its dicts."""
+    column_of = functools.partial(jax.tree.map, lambda values: values[:, column])
+    return {name: column_of(measures[name]) for name in (*REGIONS, *MEASURES)}
 
 
 @functools.partial(jax.jit, static_argnames="width")
-def _localize(maps: Any, masks: Array, images: Array, *, width: float) -> dict[str, Any]:
+def _localize(maps: list[Array], masks: Array, images: Array, *, width: float | int) -> Any:
+    """Every measure `[N, methods]`."""
+
     def one(example: Any) -> Any:
         maps, mask, image = example
         regions = part(image, mask, width=width)
@@ -210,7 +217,8 @@ def _localize(maps: Any, masks: Array, images: Array, *, width: float) -> dict[s
             lies = region_measures(None, image, map, mask=mask, regions=regions)
             return lies | {name: f(None, image, map, mask=mask) for name, f in MEASURES.items()}
 
-        return jax.tree.map(measure, maps)
+        # Of one shape without channels, so that one program serves all methods.
+        return jax.vmap(measure)(jnp.stack([_relevance(map, mask)[0] for map in maps]))
 
     # In batches: thousands of large images, their sorts and distances need not be held at once.
     return lax.map(one, (maps, masks, images), batch_size=64)

@@ -1,0 +1,116 @@
+"""What holds of every method and combinator, whichever it is."""
+
+import functools
+import inspect
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxsal
+from tests import toy
+
+P = toy.params()
+IMAGES = toy.images(8)
+TARGETS = toy.targets(8)
+KEYS = jax.random.split(jax.random.key(3), 8)
+SEGMENTS = np.arange(64).reshape(8, 8, 1) // 16
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "integrated_gradients": {"steps": 3},
+    "expected_gradients": {"baselines": toy.images(3, seed=5), "samples": 3},
+    "occlusion": {"window": 4, "stride": 3},
+    "feature_ablation": {"segments": SEGMENTS},
+    "rise": {"samples": 3, "grid": 2},
+}
+METHODS = {
+    name: functools.partial(method, **OPTIONS.get(name, {}))
+    for name, method in jaxsal.METHODS.items()
+} | {
+    name: combinator(jaxsal.gradient, samples=3) for name, combinator in jaxsal.COMBINATORS.items()
+}
+POINTS = [
+    name for name, method in METHODS.items() if "chunk" in inspect.signature(method).parameters
+]
+PERTURB = {"occlusion", "feature_ablation", "rise", "score_cam"}
+DIFFERENTIABLE = [
+    name for name in METHODS if name not in PERTURB and name not in jaxsal.COMBINATORS
+]
+
+every = pytest.mark.parametrize("name", METHODS)
+
+
+@functools.cache
+def explainer(name: str, rewrite: bool = True) -> jaxsal.Explainer:
+    return jaxsal.explainer(toy.apply, METHODS[name], rewrite=rewrite)
+
+
+@functools.cache
+def maps(name: str) -> np.ndarray:
+    """The maps of eight images on eight devices."""
+    return jax.device_get(explainer(name)(P, IMAGES, TARGETS, key=KEYS))
+
+
+@every
+def test_shape_dtype_and_finite_values(name: str) -> None:
+    spatial = name.endswith("_cam") or name == "grad_cam_plus_plus"
+    spatial = spatial and name != "guided_grad_cam"
+    assert maps(name).shape == ((8, 8, 8) if spatial else IMAGES.shape)
+    assert maps(name).dtype == np.float32
+    assert np.isfinite(maps(name)).all() and np.abs(maps(name)).max() > 0
+
+
+@every
+def test_a_batch_on_eight_devices_equals_single_images_on_one(name: str) -> None:
+    singles = [
+        explainer(name)(P, IMAGES[i : i + 1], TARGETS[i : i + 1], key=KEYS[i : i + 1])
+        for i in range(3)
+    ]
+    assert all(len(single.devices()) == 1 for single in singles)
+    toy.close(jnp.concatenate(singles), maps(name)[:3])
+
+
+@every
+def test_permuting_the_batch_permutes_the_maps_and_compiles_nothing(name: str) -> None:
+    expected, order = maps(name), np.random.default_rng(0).permutation(8)
+    keys = jax.random.wrap_key_data(np.asarray(jax.random.key_data(KEYS))[order])
+    with toy.compilations() as counter:
+        permuted = explainer(name)(P, IMAGES[order], TARGETS[order], key=keys)
+    assert counter.count == 0
+    toy.close(permuted, expected[order])
+
+
+@every
+def test_a_rewritten_program_equals_the_plain_one(name: str) -> None:
+    plain = explainer(name, rewrite=False)(P, IMAGES, TARGETS, key=KEYS)
+    toy.close(maps(name), plain)
+
+
+@pytest.mark.parametrize("name", POINTS)
+def test_no_map_depends_on_the_chunk(name: str) -> None:
+    """One point at a time, two (which leaves a remainder), and all at once, as the explainer does."""
+    chunks = {str(size): functools.partial(METHODS[name], chunk=size) for size in (1, 2)}
+    explain = jaxsal.explainer(toy.apply, chunks)
+    got = explain(P, IMAGES[:1], TARGETS[:1], key=KEYS[:1])
+    toy.close(got, dict.fromkeys(chunks, maps(name)[:1]))
+
+
+@pytest.mark.parametrize("name", DIFFERENTIABLE)
+def test_derivatives_of_the_maps_survive_the_rewrite(name: str) -> None:
+    weights = toy.images(2, seed=8, shape=maps(name).shape[1:])
+    given = (P, jnp.asarray(IMAGES[:2]))
+
+    def derivatives(explain: jaxsal.Explainer, given: Any) -> Any:
+        def total(given: Any) -> jax.Array:
+            return jnp.vdot(explain(*given, TARGETS[:2], key=KEYS[:2]), weights)
+
+        _, tangent = jax.jvp(total, (given,), (given,))
+        return jax.grad(total)(given), tangent
+
+    rewritten = jax.jit(functools.partial(derivatives, explainer(name)))(given)
+    plain = jax.jit(functools.partial(derivatives, explainer(name, False)))(given)
+    toy.close(rewritten, plain)
+    along = sum(map(jnp.vdot, *map(jax.tree.leaves, (plain[0], given))))
+    toy.close(plain[1], along, 1e-4)  # forwards and backwards agree

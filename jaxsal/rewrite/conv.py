@@ -7,8 +7,8 @@ slower. Derivatives are such others: with respect to the inputs the kernel's `in
 places, with respect to the kernel batch and features do. Here the order is changed explicitly.
 
 A convolution from one channel or three, or to so few, gets a few per cent of the processor's rate
-there: the first layer of a model, and its gradient. It is written out here as a sum over the places
-of the kernel, which the compiler fuses with what stands around it.
+there: the first layer of a model, and its gradient. Here it is one matrix product, after the shifts
+that the kernel's places stand for, or before them.
 """
 
 from __future__ import annotations
@@ -27,8 +27,11 @@ from jaxsal.rewrite.interpreter import Frame
 
 THIN = 3
 """The most channels that count as few: one of a scan or a radiograph, three of a photograph."""
-LARGEST_KERNEL = 32
-"""Terms (places in the window times channels) that are written out; more make long programs."""
+MOST_INPUTS = 9
+"""Places in the kernel times channels that a patch may hold: 3 x 3 of one channel. Larger patches
+take more memory traffic than the library's convolution does."""
+MOST_OUTPUTS = 32
+"""Places in the kernel times channels that a product may give."""
 
 
 class Convolution(NamedTuple):
@@ -65,16 +68,16 @@ def ordered(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | Non
 
 
 def thin_input(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
-    """Rule: a convolution from few channels as shifted multiply-adds."""
+    """Rule: a convolution from few channels as one matrix product of its patches."""
     del frame
     if not _understood(eqn, values):
         return None
     conv = _read(eqn, values)
     features = conv.inputs.shape[-1]
-    thin = features <= THIN and features * len(conv.places) <= LARGEST_KERNEL
+    thin = features <= THIN and features * len(conv.places) <= MOST_INPUTS
     if not thin or conv.groups > 1 or any(d > 1 for d in conv.dilation):
         return None
-    return [_restore(eqn, multiply_add(conv))]
+    return [_restore(eqn, patches_and_product(conv))]
 
 
 def thin_output(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
@@ -84,7 +87,7 @@ def thin_output(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] |
         return None
     conv = _read(eqn, values)
     outputs = conv.kernel.shape[-1]
-    thin = outputs <= THIN and 1 < len(conv.places) and outputs * len(conv.places) <= LARGEST_KERNEL
+    thin = outputs <= THIN and 1 < len(conv.places) and outputs * len(conv.places) <= MOST_OUTPUTS
     if not thin or conv.groups > 1 or any(d > 1 for d in (*conv.dilation, *conv.stride)):
         return None
     return [_restore(eqn, product_and_shifts(conv))]
@@ -107,23 +110,30 @@ def convolve(conv: Convolution) -> Float[Array, "batch *window outputs"]:
     )
 
 
-def multiply_add(conv: Convolution) -> Float[Array, "batch *window outputs"]:
-    """`y[n] = sum_k x[n stride + k dilation - low] w[k]`, a term for each place and channel."""
-    exact = jnp.promote_types(conv.inputs.dtype, jnp.float32)
-    x = _padded(conv.inputs.astype(exact), conv.padding)
-    kernel = conv.kernel.astype(exact)
+def patches_and_product(conv: Convolution) -> Float[Array, "batch *window outputs"]:
+    """`y[n] = sum_k x[n stride + k dilation - low] w[k]`, for all places and channels at once.
+
+    Written as a sum of products it would be fused into whatever reads it, and computed again for
+    each reader and each window of a pool; a matrix product is computed once.
+    """
+    x = _padded(conv.inputs, conv.padding)
     spans = [
         stride * (n - 1) + 1 for n, stride in zip(_output_size(conv), conv.stride, strict=True)
     ]
-    terms = []
+    parts = []
     for place in conv.places:
         start = [k * d for k, d in zip(place, conv.kernel_dilation, strict=True)]
         limit = [s + span for s, span in zip(start, spans, strict=True)]
-        for c in range(x.shape[-1]):
-            part = lax.slice(x, (0, *start, c), (x.shape[0], *limit, c + 1), (1, *conv.stride, 1))
-            weight = jnp.expand_dims(kernel[(*place, c)], range(part.ndim - 1))
-            terms.append(part * weight)
-    return functools.reduce(jnp.add, terms).astype(conv.dtype or conv.inputs.dtype)
+        parts.append(
+            lax.slice(x, (0, *start, 0), (x.shape[0], *limit, x.shape[-1]), (1, *conv.stride, 1))
+        )
+    return lax.dot_general(
+        lax.concatenate(parts, x.ndim - 1),
+        conv.kernel.reshape(-1, conv.kernel.shape[-1]),
+        (((x.ndim - 1,), (0,)), ((), ())),
+        precision=conv.precision,
+        preferred_element_type=conv.dtype,
+    )
 
 
 def product_and_shifts(conv: Convolution) -> Float[Array, "batch *window outputs"]:

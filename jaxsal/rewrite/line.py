@@ -1,0 +1,174 @@
+"""The affine prefix of a score: what is affine in the image is affine along a straight path.
+
+Everything before the first nonlinearity (a normalisation of the intensities, the first convolution,
+its bias) takes, at b + α (x - b), the value that lies at α between its values at the two ends. A
+path method can therefore evaluate it at the ends alone, average the gradient behind it, and pull
+that average back to the image once.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Jaxpr, JaxprEqn, Literal, Var
+from jaxtyping import Array, Float
+
+from jaxsal.rewrite.interpreter import inline
+from jaxsal.rewrite.program import bind, scope, trace
+from jaxsal.types import Image, Scalar, ScoreFn
+
+Values = list[Array]
+"""What the affine prefix computes: its outcome at one point of the path."""
+
+_PRODUCTS = frozenset({"conv_general_dilated", "dot_general"})
+"""What makes a prefix worth taking out."""
+
+_LINEAR_IN_ALL = frozenset(
+    {"add", "add_any", "concatenate", "copy", "copy_p", "cumsum", "expand_dims", "neg", "pad"}
+    | {"broadcast_in_dim", "reduce_sum", "reduce_window_sum", "reshape", "rev", "slice", "split"}
+    | {"squeeze", "sub", "tile", "transpose", "convert_element_type"}
+)
+_LINEAR_IN_ONE = _PRODUCTS | {"mul"}
+_LINEAR_IN_FIRST = frozenset({"div", "dynamic_slice", "gather"})
+
+
+def line(
+    score: ScoreFn, start: Image, end: Image
+) -> tuple[Callable[[Scalar], Values], Callable[[Sequence[Array]], Image]]:
+    """The gradient of a score along a straight path, in two parts.
+
+    .. math:: Σₖ wₖ ∇s(b + αₖ (x - b)) = pull\\_back(Σₖ wₖ gradient\\_at(αₖ)),  Σₖ wₖ arbitrary
+
+    With s = g ∘ P and P affine, `gradient_at(α)` is ∇g at P(b) + α (P(x) - P(b)), and `pull_back`
+    is the transpose of P's derivative. Where `score.rewrite` is False, or where no convolution or
+    product stands before the first nonlinearity, P is the identity.
+
+    Args:
+        score: `score(image) -> scalar`, differentiable; what it closes over may be traced.
+        start: b, one image, floating.
+        end: x, of the same shape and dtype.
+
+    Returns:
+        `gradient_at(position) -> values`, a list of arrays, and `pull_back(values) -> image`, which
+        is linear: sums over positions are taken of `gradient_at`'s lists. Values wider than the
+        score's own (float32 sums of bfloat16 gradients) are rounded once, when they are pulled
+        back.
+    """
+    prefix = _prefix(score, end)
+    first, second = prefix.run(start), prefix.run(end)
+
+    def gradient_at(position: Scalar) -> Values:
+        return jax.grad(prefix.rest)(
+            [_between(a, b, position) for a, b in zip(first, second, strict=True)]
+        )
+
+    def pull_back(values: Sequence[Array]) -> Image:
+        cotangents = [v.astype(a.dtype) for v, a in zip(values, first, strict=True)]
+        return jax.vjp(prefix.run, start)[1](cotangents)[0]
+
+    return gradient_at, pull_back
+
+
+class _Prefix(NamedTuple):
+    """A score in two parts: `score(image) = rest(run(image))`, and `run` is affine."""
+
+    run: Callable[[Image], Values]
+    rest: Callable[[Values], Scalar]
+
+
+def _prefix(score: ScoreFn, image: Image) -> _Prefix:
+    whole = _Prefix(lambda image: [image], lambda values: score(values[0]))
+    if not getattr(score, "rewrite", True):
+        return whole
+    closed = inline(trace(score, image)[0])
+    parts = _split(closed.jaxpr)
+    if not any(eqn.primitive.name in _PRODUCTS for eqn in parts.affine):
+        return whole
+    known = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
+    _evaluate(parts.constant, known)
+
+    def run(image: Image) -> Values:
+        values = _evaluate(parts.affine, known | {closed.jaxpr.invars[0]: image})
+        return [values[var] for var in parts.border]
+
+    def rest(values: Values) -> Scalar:
+        found = _evaluate(parts.rest, known | dict(zip(parts.border, values, strict=True)))
+        return _read(closed.jaxpr.outvars[0], found)
+
+    return _Prefix(run, rest)
+
+
+class _Parts(NamedTuple):
+    """The equations of a score, sorted, and the affine variables that the others read."""
+
+    constant: list[JaxprEqn]
+    affine: list[JaxprEqn]
+    rest: list[JaxprEqn]
+    border: list[Var]
+
+
+def _split(jaxpr: Jaxpr) -> _Parts:
+    parts = _Parts([], [], [], [])
+    affine, dependent = set(jaxpr.invars), set(jaxpr.invars)
+    for eqn in _live(jaxpr):
+        moving = [var for var in _variables(eqn.invars) if var in dependent]
+        dependent.update(eqn.outvars if moving else ())
+        if not moving:
+            parts.constant.append(eqn)
+        elif affine.issuperset(moving) and _linear(eqn, dependent):
+            parts.affine.append(eqn)
+            affine.update(eqn.outvars)
+        else:
+            parts.rest.append(eqn)
+    read = [var for eqn in parts.rest for var in _variables(eqn.invars)]
+    read += _variables(jaxpr.outvars)
+    parts.border.extend(dict.fromkeys(var for var in read if var in affine))
+    return parts
+
+
+def _live(jaxpr: Jaxpr) -> list[JaxprEqn]:
+    """The equations that the outputs depend on, in order."""
+    needed, kept = set(_variables(jaxpr.outvars)), []
+    for eqn in reversed(jaxpr.eqns):
+        if eqn.effects or not needed.isdisjoint(eqn.outvars):
+            needed.update(_variables(eqn.invars))
+            kept.append(eqn)
+    return kept[::-1]
+
+
+def _linear(eqn: JaxprEqn, dependent: set[Var]) -> bool:
+    """Whether an equation is affine in those of its operands that depend on the image."""
+    moving = [not isinstance(v, Literal) and v in dependent for v in eqn.invars]
+    name = eqn.primitive.name
+    floating = all(_is_floating(v) for v in eqn.outvars)
+    return floating and (
+        name in _LINEAR_IN_ALL
+        or (name in _LINEAR_IN_ONE and sum(moving) == 1)
+        or (name in _LINEAR_IN_FIRST and moving[0] and sum(moving) == 1)
+        or (name == "select_n" and not moving[0])
+    )
+
+
+def _is_floating(var: Any) -> bool:
+    return jnp.issubdtype(var.aval.dtype, jnp.floating)
+
+
+def _between(first: Array, second: Array, position: Scalar) -> Float[Array, "..."]:
+    return (first + position * (second - first)).astype(first.dtype)
+
+
+def _evaluate(eqns: Iterable[JaxprEqn], values: dict[Var, Any]) -> dict[Var, Any]:
+    for eqn in eqns:
+        with scope(eqn), eqn.ctx.manager:
+            outs = bind(eqn, [_read(atom, values) for atom in eqn.invars])
+        values.update(zip(eqn.outvars, outs, strict=True))
+    return values
+
+
+def _read(atom: Any, values: dict[Var, Any]) -> Any:
+    return atom.val if isinstance(atom, Literal) else values[atom]
+
+
+def _variables(atoms: Iterable[Any]) -> list[Var]:
+    return [atom for atom in atoms if not isinstance(atom, Literal)]

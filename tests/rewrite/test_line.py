@@ -1,0 +1,172 @@
+"""The affine prefix: the gradient along a line from the two ends alone."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from jaxsal.rewrite.line import line
+
+POSITIONS = np.array([0.0, 0.3, 0.8, 1.0], np.float32)
+WEIGHTS = np.array([0.1, 0.4, 0.2, 0.5], np.float32)
+
+
+def convolve(x, w):
+    return lax.conv_general_dilated(
+        x, w, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def network(params, image):
+    """Standardised intensities, a convolution with a bias, then everything that is not affine."""
+    x = convolve((image[None] - 0.4) / 0.2, params["kernel"]) + params["bias"].reshape(1, 1, 1, -1)
+    x = jnp.concatenate([x, x[..., ::-1]], -1)
+    return (jnp.tanh(x).mean((1, 2)) @ params["head"])[0, 0]
+
+
+def skipping(params, image):
+    """The image itself goes past the convolution into the nonlinearity."""
+    return network(params, image) * jnp.sum(jnp.sin(image))
+
+
+def selecting(params, image):
+    """Masked by a constant and padded; a product of two moving values is not affine."""
+    kept = jnp.where(jnp.arange(6)[:, None, None] < 4, image, -1.0)
+    x = convolve(jnp.pad(kept, ((1, 0), (0, 0), (0, 0)))[None], params["kernel"])
+    return jnp.sum(x[0, 1:, ::2] ** 2 * image[:, ::2])
+
+
+def linear(params, image):
+    return jnp.sum(convolve(image[None], params["kernel"])) + 3.0
+
+
+def nonlinear(params, image):
+    return jnp.sum(convolve(jnp.abs(image[None]), params["kernel"]) ** 2)
+
+
+SCORES = [network, skipping, selecting, linear, nonlinear]
+
+
+@pytest.fixture(scope="module")
+def params():
+    rng = np.random.default_rng(0)
+    shapes = {"kernel": (3, 3, 1, 3), "bias": (3,), "head": (6, 2)}
+    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(1).uniform(size=(8, 6, 5, 1)).astype(np.float32)
+
+
+def on_line(score, start, end):
+    """Σₖ wₖ ∇s(b + αₖ (x - b)), by way of `line`."""
+    gradient_at, pull_back = line(score, start, end)
+    values = jax.vmap(gradient_at)(POSITIONS)
+    return pull_back([jnp.tensordot(WEIGHTS, v, 1) for v in values])
+
+
+def plain(score, start, end):
+    gradients = [jax.grad(score)(start + a * (end - start)) for a in POSITIONS]
+    return sum(w * g for w, g in zip(WEIGHTS, gradients, strict=True))
+
+
+def averaged(how, score, params, image):
+    return how(functools.partial(score, params), jnp.full_like(image, 0.25), image)
+
+
+def assert_close(actual, expected, tolerance=1e-5):
+    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * float(jnp.abs(b).max()))
+
+
+@pytest.mark.parametrize("score", SCORES)
+def test_equals_the_sum_of_gradients(score, params, images):
+    assert_close(
+        jax.jit(functools.partial(averaged, on_line, score))(params, images[0]),
+        jax.jit(functools.partial(averaged, plain, score))(params, images[0]),
+    )
+
+
+@pytest.mark.parametrize("score", [skipping])
+def test_derivatives_with_respect_to_parameters_and_image(score, params, images):
+    def penalty(how, params, image):
+        return jnp.sum(averaged(how, score, params, image) ** 2)
+
+    written, expected = (
+        jax.jit(jax.grad(functools.partial(penalty, how), argnums=(0, 1)))(params, images[0])
+        for how in (on_line, plain)
+    )
+    assert_close(written, expected)
+
+
+def test_under_vmap_and_shard_map(params, images):
+    expected = jax.jit(jax.vmap(functools.partial(averaged, plain, network), (None, 0)))(
+        params, images
+    )
+    batched = jax.vmap(functools.partial(averaged, on_line, network), (None, 0))
+    assert_close(jax.jit(batched)(params, images), expected)
+    mesh = Mesh(np.array(jax.devices()[:4]), ("data",))
+    spread = jax.shard_map(
+        batched, mesh=mesh, in_specs=(P(), P("data")), out_specs=P("data"), check_vma=True
+    )
+    assert_close(jax.jit(spread)(params, images), expected)
+
+
+def repeated_convolutions(score, image):
+    """Convolutions in the program of `gradient_at`, which a loop over positions repeats."""
+    gradient_at, _ = line(score, jnp.zeros_like(image), image)
+    return str(jax.make_jaxpr(gradient_at)(jnp.float32(0.5))).count("conv_general_dilated[")
+
+
+def test_the_prefix_is_not_evaluated_along_the_path(params, images):
+    score = functools.partial(network, params)
+    assert repeated_convolutions(score, jnp.asarray(images[0])) == 0
+
+    def plain_score(image):
+        return score(image)
+
+    plain_score.rewrite = False
+    assert repeated_convolutions(plain_score, jnp.asarray(images[0])) == 2
+
+
+def test_without_a_prefix_the_values_are_the_image(params, images):
+    image, score = jnp.asarray(images[0]), functools.partial(nonlinear, params)
+    gradient_at, pull_back = line(score, image, image)
+    (value,) = gradient_at(jnp.float32(0.5))
+    np.testing.assert_array_equal(pull_back([value]), value)
+    np.testing.assert_array_equal(value, jax.grad(score)(image))
+
+
+def test_a_linear_score_needs_one_gradient(params, images):
+    image = jnp.asarray(images[0])
+    gradient_at, pull_back = line(functools.partial(linear, params), jnp.zeros_like(image), image)
+    (value,) = gradient_at(jnp.float32(0.3))
+    assert value.shape == () and float(value) == 1.0
+    assert_close(pull_back([value]), jax.grad(functools.partial(linear, params))(image))
+
+
+def test_half_precision_sums_are_pulled_back(params, images):
+    def half(image):
+        return network(jax.tree.map(lambda p: p.astype(jnp.bfloat16), params), image)
+
+    cast = jnp.asarray(images[0], jnp.bfloat16)
+    gradient_at, pull_back = line(half, jnp.zeros_like(cast), cast)
+    average = pull_back([v.astype(jnp.float32) for v in gradient_at(jnp.float32(0.5))])
+    exact = jax.grad(functools.partial(network, params))(0.5 * jnp.asarray(images[0]))
+    assert average.dtype == jnp.bfloat16
+    assert_close(average.astype(jnp.float32), exact, tolerance=0.05)
+
+
+def test_rewritten_calls_inside_keep_their_own_derivative(params, images):
+    def score(image):
+        x = convolve(image[None], params["kernel"])
+        return jnp.sum(jax.nn.relu(x - x))  # exactly zero: the derivative of relu there is 0
+
+    image = jnp.asarray(images[0])
+    np.testing.assert_array_equal(on_line(score, jnp.zeros_like(image), image), 0.0 * image)

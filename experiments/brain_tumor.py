@@ -10,24 +10,24 @@ the same command after a kill goes on where it stopped. After Keles et al., IMVI
 """
 
 import hashlib
-import json
-import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import tqdm
 import tyro
 
-from experiments import explaining, figures, machine, training
-from experiments.report import write_report
+from experiments import explaining, machine, outputs, training
+from experiments.explaining import Explained
+from experiments.progress import Progress
+from experiments.settings import Settings, resolve
 from experiments.sources import SOURCES
 from jaxsal import parallel, train
 from jaxsal.data import pipeline
@@ -35,69 +35,32 @@ from jaxsal.data.examples import Dataset, Examples
 from jaxsal.metrics import bootstrap, classification
 from jaxsal.models import CNN
 
-
-@dataclass(frozen=True)
-class Settings:
-    """Settings of the study. What is None depends on the data; see experiments/sources.py."""
-
-    data: Literal["phantom", "figshare", "folder"] = "phantom"
-    """Generated phantoms, Cheng's figshare set, or any folder of <class>/*.png|jpg."""
-    data_dir: Path | None = None
-    """Where the images lie (figshare: the folder layout or the original files; none = download)."""
-    out: Path = Path("runs/brain_tumor")
-    """Where everything is written."""
-    image_size: int | None = None
-    """Side of the images in pixels."""
-    epochs: int | None = None
-    """Passes over the training images."""
-    batch_size: int = 64
-    """Images a step, over all devices."""
-    learning_rate: float = 4e-3
-    """Peak of the one-cycle schedule."""
-    test_fold: int = 5
-    """The fold that is tested on, and on nothing else looked at."""
-    validation_fold: int | None = None
-    """The fold that is validated on after each epoch; 0 = none."""
-    patience: int = 0
-    """Stop after so many epochs without a lower validation loss; 0 = never."""
-    widths: tuple[int, ...] | None = None
-    """Channels of the network's stages."""
-    dropout: float = 0.5
-    """Rate before the dense layer."""
-    bfloat16: bool = False
-    """Compute in bfloat16; parameters stay float32."""
-    count: int = 3600
-    """How many phantoms are generated."""
-    explain: int | None = None
-    """How many test images are explained, at most; 0 = all."""
-    parallel: Literal["jit", "pmap"] = "jit"
-    """How a batch is spread over the devices; the numbers are the same."""
-    devices: int | None = None
-    """How many local devices to use; none = all."""
-    seed: int = 0
-    """Of phantoms, initial parameters, batches, augmentation and noise."""
-    strict: bool = False
-    """Stop at a broken file, instead of leaving it out and saying so."""
+Splits = dict[str, Examples]
 
 
 def main(settings: Settings) -> dict[str, Any]:
     """Runs the study; returns what metrics.json holds."""
-    _check(settings)
-    folder = _writable(settings.out)
+    settings = resolve(settings)
+    folder = outputs.writable(settings.out)
     timings: dict[str, float] = {}
-    dataset, splits = _load(settings, timings)
-    trained, model = _train(settings, dataset, splits, folder, timings)
+    with _timed(timings, "load"):
+        dataset, splits = _load(settings)
+    _announce(dataset, splits)
+    model = _network(settings, len(dataset.classes))
+    with _timed(timings, "train"):
+        trained = _train(settings, model, splits, folder)
     variables, test = trained.fitted.variables, splits["test"]
     with _timed(timings, "evaluate"):
         logits = trained.predict(variables, test.images)
         black = trained.predict(variables, np.zeros_like(test.images[:1]))[0]
     metrics = _classify(logits, test, dataset.classes)
 
-    chosen = _chosen(settings, len(test.labels))
-    shown, logits = pipeline.take(test, chosen), logits[chosen]
+    rows = _chosen(settings, len(test.labels))
+    shown, logits = pipeline.take(test, rows), logits[rows]
     targets = logits.argmax(-1).astype(np.int32)
     key = jax.random.key(settings.seed)
-    explained = _explain(settings, model, variables, shown, targets, key, timings)
+    with _timed(timings, "explain"):
+        explained = _explain(settings, model, variables, shown, targets, key)
     with _timed(timings, "measure"):
         fresh = trained.init(jax.random.key(settings.seed + 1))
         metrics |= {
@@ -111,100 +74,63 @@ def main(settings: Settings) -> dict[str, Any]:
         }
     metrics |= {
         "history": trained.fitted.history,
-        "settings": _plain(asdict(settings) | _resolved(settings)),
-        "data": _data(dataset, splits),
+        "settings": _plain(settings),
+        "data": _describe(dataset, splits),
         "timings": timings,
-        "throughput": _throughput(explained, trained, splits, timings),
+        "throughput": _throughput(explained, trained, len(splits["train"].labels), timings),
         **machine.describe(),
     }
-    _write(folder, metrics, explained, shown, splits["train"], dataset.classes)
+    outputs.write(folder, metrics, explained, shown, splits["train"], dataset.classes)
     return metrics
 
 
-def _resolved(settings: Settings) -> dict[str, Any]:
-    """The settings that depend on the source, with what is used."""
-    source = SOURCES[settings.data]
-    names = ("image_size", "epochs", "widths", "validation_fold", "explain")
-    given = {name: getattr(settings, name) for name in names}
-    return {name: getattr(source, name) if v is None else v or None for name, v in given.items()}
+def _load(settings: Settings) -> tuple[Dataset, Splits]:
+    dataset = SOURCES[settings.data].load(
+        settings.data_dir,
+        count=settings.count,
+        image_size=settings.image_size,
+        seed=settings.seed,
+        strict=settings.strict,
+    )
+    parts = pipeline.split(
+        dataset,
+        test_fold=settings.test_fold,
+        validation_fold=settings.validation_fold or None,
+        seed=settings.seed,
+    )
+    return dataset, dict(zip(("train", "validation", "test"), parts, strict=True))
 
 
-def _check(settings: Settings) -> None:
-    for name in ("batch_size", "test_fold", "count"):
-        if getattr(settings, name) < 1:
-            raise ValueError(f"{name}: expected at least 1, got {getattr(settings, name)}")
-    resolved = _resolved(settings)
-    for name, least in (("image_size", 16), ("epochs", 1)):
-        if resolved[name] is None or resolved[name] < least:
-            raise ValueError(f"{name}: expected at least {least}, got {getattr(settings, name)}")
-    if resolved["image_size"] < 2 ** len(resolved["widths"] or ()):
-        raise ValueError(
-            f"widths: {resolved['widths']} pool an image of {resolved['image_size']} away"
-        )
-    parallel.local_devices(settings.devices)
-
-
-def _writable(out: Path) -> Path:
-    """Makes the folder, and tries it before hours are spent on what would fill it."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            return out
-    except OSError as error:
-        raise ValueError(f"out: {out} cannot be written to ({error.strerror})") from error
-
-
-def _load(settings: Settings, timings: dict[str, float]) -> tuple[Dataset, dict[str, Examples]]:
-    resolved = _resolved(settings)
-    with _timed(timings, "load"):
-        dataset = SOURCES[settings.data].load(
-            settings.data_dir,
-            count=settings.count,
-            image_size=resolved["image_size"],
-            seed=settings.seed,
-            strict=settings.strict,
-        )
-        parts = pipeline.split(
-            dataset,
-            test_fold=settings.test_fold,
-            validation_fold=resolved["validation_fold"],
-            seed=settings.seed,
-        )
-    splits = dict(zip(("train", "validation", "test"), parts, strict=True))
+def _announce(dataset: Dataset, splits: Splits) -> None:
     sizes = ", ".join(f"{len(part.labels)} {name}" for name, part in splits.items())
     print(f"{dataset.source}\n{sizes}; classes {', '.join(dataset.classes)}")
     for line in (*dataset.notes, *(f"skipped: {line}" for line in dataset.skipped[:5])):
         print(f"  {line}")
     if len(dataset.skipped) > 5:
         print(f"  {len(dataset.skipped)} files skipped in all")
-    return dataset, splits
 
 
-def _train(
-    settings: Settings,
-    dataset: Dataset,
-    splits: dict[str, Examples],
-    folder: Path,
-    timings: dict[str, float],
-) -> tuple[training.Trained, CNN]:
-    resolved = _resolved(settings)
-    model = CNN(
-        classes=len(dataset.classes),
-        widths=resolved["widths"],
+def _network(settings: Settings, classes: int) -> CNN:
+    return CNN(
+        classes=classes,
+        widths=tuple(settings.widths or ()),
         # A first convolution of stride two makes 128 pixels cost about what 64 do.
-        stride=2 if resolved["image_size"] >= 128 else 1,
+        stride=2 if (settings.image_size or 0) >= 128 else 1,
         dropout=settings.dropout,
-        dtype=jax.numpy.bfloat16 if settings.bfloat16 else jax.numpy.float32,
+        dtype=jnp.bfloat16 if settings.bfloat16 else jnp.float32,
     )
+
+
+def _train(settings: Settings, model: CNN, splits: Splits, folder: Path) -> training.Trained:
     recipe = train.Recipe(
-        epochs=resolved["epochs"],
+        epochs=settings.epochs or 1,
         batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
         patience=settings.patience,
     )
-    steps = recipe.epochs * -(-len(splits["train"].labels) // recipe.batch_size)
-    with _timed(timings, "train"), _Progress(steps, recipe) as progress:
-        trained = training.run(
+    steps = -(-len(splits["train"].labels) // recipe.batch_size)
+    with Progress(steps, recipe) as progress:
+        return training.run(
             model,
             splits["train"],
             splits["validation"],
@@ -217,45 +143,17 @@ def _train(
             identity=_identity(settings, splits),
             on_step=progress,
         )
-    return trained, model
 
 
-def _identity(settings: Settings, splits: dict[str, Examples]) -> dict[str, Any]:
+def _identity(settings: Settings, splits: Splits) -> dict[str, Any]:
     """What decides the trained parameters: a checkpoint of anything else is refused."""
-    apart = ("data_dir", "out", "explain", "parallel", "devices", "strict", "count")
-    kept = asdict(settings) | _resolved(settings)
+    apart = {"data_dir", "out", "explain", "parallel", "devices", "strict", "count"}
+    kept = {name: value for name, value in _plain(settings).items() if name not in apart}
     content = hashlib.sha256()
     for part in (splits["train"], splits["validation"]):
         for column in (part.images, part.labels):
             content.update(np.ascontiguousarray(column))
-    settled = _plain({name: value for name, value in kept.items() if name not in apart})
-    return settled | {"training images": content.hexdigest()[:16]}
-
-
-class _Progress:
-    """A bar with loss, accuracy and images a second; reads the device twice a second at most."""
-
-    def __init__(self, steps: int, recipe: train.Recipe):
-        self.bar = tqdm.tqdm(total=steps * recipe.batch_size, unit="image", desc="train")
-        self.steps, self.recipe = steps, recipe
-        self.read = 0.0
-        self.epoch = None
-
-    def __enter__(self) -> "_Progress":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.bar.close()
-
-    def __call__(self, epoch: int, metrics: Any) -> None:
-        if self.epoch is None and epoch:  # resumed: the epochs before are done
-            self.bar.initial = self.bar.n = epoch * self.bar.total // self.recipe.epochs
-        self.epoch = epoch
-        self.bar.update(self.recipe.batch_size)
-        if time.monotonic() - self.read > 0.5:
-            shown = {name: f"{float(metrics[name]):.3f}" for name in ("loss", "accuracy")}
-            self.bar.set_postfix(epoch=f"{epoch + 1}/{self.recipe.epochs}", **shown)
-            self.read = time.monotonic()
+    return kept | {"training images": content.hexdigest()[:16]}
 
 
 def _classify(logits: np.ndarray, test: Examples, classes: tuple[str, ...]) -> dict[str, Any]:
@@ -268,8 +166,9 @@ def _classify(logits: np.ndarray, test: Examples, classes: tuple[str, ...]) -> d
 
 
 def _chosen(settings: Settings, count: int) -> np.ndarray:
-    most = _resolved(settings)["explain"] or count
-    return np.sort(np.random.default_rng(settings.seed).permutation(count)[:most]).astype(np.int32)
+    """Which test images are explained: all, or a random choice."""
+    order = np.random.default_rng(settings.seed).permutation(count)
+    return np.sort(order[: settings.explain or count]).astype(np.int32)
 
 
 def _explain(
@@ -279,94 +178,45 @@ def _explain(
     shown: Examples,
     targets: np.ndarray,
     key: jax.Array,
-    timings: dict[str, float],
-) -> explaining.Explained:
+) -> Explained:
     devices = parallel.local_devices(settings.devices)
-    mesh = jax.sharding.Mesh(np.asarray(devices), ("devices",)) if settings.devices else None
-    bar = tqdm.tqdm(explaining.METHODS, desc="explain", unit="method")
-    steps = iter(bar)
-    with _timed(timings, "explain"):
-        explained = explaining.explain(
+    with tqdm.tqdm(total=len(explaining.METHODS), desc="explain", unit="method") as bar:
+        return explaining.explain(
             model.apply,
             variables,
             shown.images,
             targets,
             key=key,
-            mesh=mesh,
-            on_method=lambda name: bar.set_postfix_str(next(steps)),
+            mesh=jax.sharding.Mesh(np.asarray(devices), ("devices",)),
+            on_method=lambda name: bar.update() and None,
         )
-    next(steps, None)
-    return explained
 
 
 def _throughput(
-    explained: explaining.Explained,
-    trained: training.Trained,
-    splits: dict[str, Examples],
-    timings: dict[str, float],
+    explained: Explained, trained: training.Trained, count: int, timings: dict[str, float]
 ) -> dict[str, float]:
-    """Images a second; training's includes its compilation, that of the maps does not."""
+    """Images a second; that of training includes its compilation, those of the maps do not."""
     epochs = len(trained.fitted.history["train_loss"]) - trained.fitted.resumed
-    rates = {"training": epochs * len(splits["train"].labels) / timings["train"]}
-    count = len(explained.targets)
-    return rates | {name: count / seconds for name, seconds in explained.seconds.items()}
+    rates = {"training": epochs * count / timings["train"]}
+    shown = len(explained.targets)
+    return rates | {name: shown / seconds for name, seconds in explained.seconds.items()}
 
 
-def _data(dataset: Dataset, splits: dict[str, Examples]) -> dict[str, Any]:
-    counts = {
-        name: dict(
-            zip(
-                dataset.classes,
-                np.bincount(part.labels, minlength=len(dataset.classes)).tolist(),
-                strict=True,
-            )
-        )
-        for name, part in splits.items()
-    }
+def _describe(dataset: Dataset, splits: Splits) -> dict[str, Any]:
+    def count(part: Examples) -> dict[str, int]:
+        counts = np.bincount(part.labels, minlength=len(dataset.classes))
+        return dict(zip(dataset.classes, counts.tolist(), strict=True))
+
     return {
         "source": dataset.source,
-        "counts": counts,
+        "counts": {name: count(part) for name, part in splits.items()},
         "skipped": list(dataset.skipped),
         "notes": list(dataset.notes),
     }
 
 
-def _write(
-    folder: Path,
-    metrics: dict[str, Any],
-    explained: explaining.Explained,
-    shown: Examples,
-    training_set: Examples,
-    classes: tuple[str, ...],
-) -> None:
-    """Maps and figures first, the report next, metrics.json last: where it is, all is."""
-    for name in ("maps", "figures"):
-        (folder / name).mkdir(exist_ok=True)
-    for name, values in explained.maps.items():
-        np.save(folder / "maps" / f"{name.replace(' ', '_')}.npy", values)
-    facts = {"names": shown.names, "labels": shown.labels, "targets": explained.targets}
-    np.savez(folder / "maps" / "index.npz", **facts)
-    drawn = figures.draw(metrics, explained, shown, training_set, classes)
-    for title, _, png in drawn:
-        (folder / "figures" / f"{title.lower().replace(' ', '_')}.png").write_bytes(png)
-    write_report(folder / "report.html", metrics, drawn)
-    partial = folder / ".metrics.json"
-    partial.write_text(json.dumps(_finite(metrics), indent=1, allow_nan=False) + "\n")
-    os.replace(partial, folder / "metrics.json")
-
-
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: str(v) if isinstance(v, Path) else v for name, v in values.items()}
-
-
-def _finite(tree: Any) -> Any:
-    """JSON has no NaN: what is not defined becomes null."""
-    if isinstance(tree, dict):
-        return {str(name): _finite(value) for name, value in tree.items()}
-    if isinstance(tree, list | tuple):
-        return [_finite(value) for value in tree]
-    value = tree.item() if isinstance(tree, np.generic) else tree
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+def _plain(settings: Settings) -> dict[str, Any]:
+    return {n: str(v) if isinstance(v, Path) else v for n, v in asdict(settings).items()}
 
 
 @contextmanager
@@ -376,24 +226,9 @@ def _timed(timings: dict[str, float], name: str) -> Iterator[None]:
     timings[name] = round(time.perf_counter() - start, 3)
 
 
-def _summary(metrics: dict[str, Any], out: Path) -> str:
-    low, high = metrics["accuracy_interval"]
-    lines = [f"test accuracy {metrics['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f})"]
-    for name, method in metrics["relevance"]["methods"].items():
-        densities = "  ".join(
-            f"{region} {method[region]['density'][0]:.2f}"
-            for region in ("tumour", "surround", "rest of head")
-        )
-        lines.append(f"  relevance density, {name:<21} {densities}")
-    within = metrics["completeness"]["within_1_percent"]
-    lines.append(f"integrated gradients complete to 1 % on {within:.1%} of the images")
-    lines.append(f"report: {out / 'report.html'}")
-    return "\n".join(lines)
-
-
 if __name__ == "__main__":
-    chosen_settings = tyro.cli(Settings, description=__doc__)
+    given = tyro.cli(Settings, description=__doc__)
     try:
-        print(_summary(main(chosen_settings), chosen_settings.out))
+        print(outputs.summary(main(given), given.out))
     except (ValueError, TypeError, OSError, FloatingPointError) as error:
         sys.exit(f"error: {error}")

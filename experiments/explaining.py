@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 import jaxsal
@@ -145,12 +146,10 @@ def randomisation(
     apply: Any, variables: Any, fresh: Any, images: np.ndarray, targets: np.ndarray, key: jax.Array
 ) -> dict[str, Any]:
     """Similarity of each method's maps before and after the network's parameters are drawn anew."""
-    images, targets = images[:RANDOMISED], targets[:RANDOMISED]
+    few, targets = jnp.asarray(images[:RANDOMISED]), targets[:RANDOMISED]
     result = {}
     for name, method in METHODS.items():
         explainer = jaxsal.explainer(apply, method)
-        values = sanity.parameter_randomisation(
-            explainer, variables, fresh, images, targets, key=key
-        )
+        values = sanity.parameter_randomisation(explainer, variables, fresh, few, targets, key=key)
         result[name] = {"spearman": list(bootstrap.mean_interval(values))}
     return result

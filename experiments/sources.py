@@ -18,9 +18,10 @@ class Source:
     image_size: int
     epochs: int
     widths: tuple[int, ...]
-    validation_fold: int | None
-    explain: int | None
-    """Test images that are explained; `None` is all."""
+    validation_fold: int
+    """0 = none."""
+    explain: int
+    """Test images that are explained; 0 = all."""
 
 
 def _phantom(data_dir: Path | None, *, count: int, image_size: int, seed: int, **_: Any) -> Dataset:
@@ -43,6 +44,6 @@ SOURCES = {
     # Four stages and twelve epochs are enough for phantoms: there are as many as one likes.
     "phantom": Source(_phantom, 64, 12, (16, 32, 64, 128), 4, 300),
     # Real slices are few: all folds but the tested one train, none is held out to stop early.
-    "figshare": Source(_figshare, 64, 40, (32, 64, 128, 256, 256), None, None),
-    "folder": Source(_folder, 64, 40, (32, 64, 128, 256, 256), None, None),
+    "figshare": Source(_figshare, 64, 40, (32, 64, 128, 256, 256), 0, 0),
+    "folder": Source(_folder, 64, 40, (32, 64, 128, 256, 256), 0, 0),
 }

@@ -125,7 +125,7 @@ def run(
     )
     chosen = parallel.local_devices(devices)
     predict = train.make_predict(model.apply, batch_size=256, devices=chosen)
-    sample = examples.images[:1]
+    sample = jnp.asarray(examples.images[:1])
     init = jax.jit(lambda key: model.init(key, sample))
     variables = init(jax.random.key(seed))
 

@@ -1,0 +1,77 @@
+"""The settings of the brain-tumour study, with what depends on the data filled in."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from experiments.sources import SOURCES
+from jaxsal import parallel
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of the study. None: what suits the data, as experiments/sources.py has it."""
+
+    data: Literal["phantom", "figshare", "folder"] = "phantom"
+    """Generated phantoms, Cheng's figshare set, or any folder of <class>/*.png|jpg."""
+    data_dir: Path | None = None
+    """Where the images lie (figshare: the folder layout or the original files; none = download)."""
+    out: Path = Path("runs/brain_tumor")
+    """Where everything is written."""
+    image_size: int | None = None
+    """Side of the images in pixels."""
+    epochs: int | None = None
+    """Passes over the training images."""
+    batch_size: int = 64
+    """Images a step, over all devices."""
+    learning_rate: float = 4e-3
+    """Peak of the one-cycle schedule."""
+    test_fold: int = 5
+    """The fold that is tested on, and on nothing else looked at."""
+    validation_fold: int | None = None
+    """The fold that is validated on after each epoch; 0 = none, all others train."""
+    patience: int = 0
+    """Stop after so many epochs without a lower validation loss; 0 = never."""
+    widths: tuple[int, ...] | None = None
+    """Channels of the network's stages."""
+    dropout: float = 0.5
+    """Rate before the dense layer."""
+    bfloat16: bool = False
+    """Compute in bfloat16; parameters stay float32."""
+    count: int = 3600
+    """How many phantoms are generated."""
+    explain: int | None = None
+    """How many test images are explained, at most; 0 = all."""
+    parallel: Literal["jit", "pmap"] = "jit"
+    """How a batch is spread over the devices; the numbers are the same."""
+    devices: int | None = None
+    """How many local devices to use; none = all."""
+    seed: int = 0
+    """Of phantoms, initial parameters, batches, augmentation and noise."""
+    strict: bool = False
+    """Stop at a broken file, instead of leaving it out and saying so."""
+
+
+def resolve(settings: Settings) -> Settings:
+    """The settings with what suits their source in place of every None, checked.
+
+    Raises:
+        ValueError: a number that makes no sense, or more devices than there are.
+    """
+    source = SOURCES[settings.data]
+    names = ("image_size", "epochs", "widths", "validation_fold", "explain")
+    missing = {name: getattr(source, name) for name in names if getattr(settings, name) is None}
+    settings = replace(settings, **missing)
+    least = {"image_size": 16, "epochs": 1, "batch_size": 1, "test_fold": 1, "count": 1}
+    for name, bound in {**least, "validation_fold": 0, "explain": 0, "patience": 0}.items():
+        if getattr(settings, name) < bound:
+            raise ValueError(f"{name}: expected at least {bound}, got {getattr(settings, name)}")
+    if not settings.learning_rate > 0:
+        raise ValueError(f"learning_rate: expected more than 0, got {settings.learning_rate}")
+    stages = len(settings.widths or ())
+    if not stages or settings.image_size < 2**stages:
+        raise ValueError(
+            f"widths: {stages} stages cannot be had from images of {settings.image_size} pixels"
+        )
+    parallel.local_devices(settings.devices)
+    return settings

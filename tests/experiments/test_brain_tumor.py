@@ -1,0 +1,110 @@
+"""The study from end to end at toy size, and what it says to bad input."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from experiments import brain_tumor, explaining
+from experiments.settings import Settings, resolve
+
+TOY = Settings(count=40, image_size=32, epochs=2, widths=(4, 8), explain=6, batch_size=12)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("study") / "out"
+    brain_tumor.main(replace(TOY, out=out))
+    return out
+
+
+def test_writes_everything_that_it_promises(finished: Path) -> None:
+    metrics = json.loads((finished / "metrics.json").read_text())
+    assert next(iter(metrics)) == "accuracy"
+    assert 0 <= metrics["accuracy"] <= 1
+    assert np.sum(metrics["confusion"]) == 8
+    assert metrics["settings"]["validation_fold"] == 4
+    assert len(list((finished / "figures").glob("*.png"))) >= 3
+    assert any((finished / "checkpoints").iterdir())
+    for name in explaining.METHODS:
+        maps = np.load(finished / "maps" / f"{name.replace(' ', '_')}.npy")
+        assert maps.shape == (6, 32, 32, 1)
+        assert np.isfinite(maps).all()
+    page = (finished / "report.html").read_text()
+    assert "http" not in page.replace("http-equiv", "")
+    assert page.count("data:image/png;base64") >= 3
+
+
+def test_a_finished_run_runs_again_to_the_same_metrics(finished: Path) -> None:
+    before = json.loads((finished / "metrics.json").read_text())
+    after = brain_tumor.main(replace(TOY, out=finished))
+    assert after["accuracy"] == before["accuracy"]
+    assert after["history"] == before["history"]
+    assert after["sanity"] == before["sanity"]
+
+
+def test_checkpoints_of_another_network_are_refused(finished: Path) -> None:
+    with pytest.raises(ValueError, match=r"checkpoints: .* holds a run with widths=\[4, 8\]"):
+        brain_tumor.main(replace(TOY, out=finished, widths=(8, 8)))
+
+
+def test_a_read_only_place_is_refused_before_anything_runs(tmp_path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"out: .* cannot be written to"):
+        brain_tumor.main(replace(TOY, out=tmp_path / "file" / "out"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"devices": 99}, "devices: asked for 99, this process has 8"),
+        ({"epochs": 0}, "epochs: expected at least 1, got 0"),
+        ({"image_size": 8}, "image_size: expected at least 16, got 8"),
+        ({"widths": ()}, "widths: 0 stages"),
+        ({"widths": (4,) * 6}, "widths: 6 stages cannot be had from images of 32 pixels"),
+        ({"batch_size": 0}, "batch_size: expected at least 1"),
+        ({"learning_rate": float("nan")}, "learning_rate: expected more than 0, got nan"),
+    ],
+)
+def test_settings_that_make_no_sense(change: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        resolve(replace(TOY, **change))
+
+
+@pytest.mark.parametrize("data", ["figshare", "folder"])
+def test_a_missing_data_dir(data: str, tmp_path) -> None:
+    settings = replace(TOY, data=data, data_dir=tmp_path / "nowhere", out=tmp_path / "out")
+    with pytest.raises(ValueError, match="data_dir"):
+        brain_tumor.main(settings)
+
+
+def test_phantoms_take_no_data_dir(tmp_path) -> None:
+    with pytest.raises(ValueError, match="data_dir: phantoms are generated"):
+        brain_tumor.main(replace(TOY, data_dir=tmp_path, out=tmp_path / "out"))
+
+
+def test_completeness_of_exact_maps() -> None:
+    logits, black = np.array([[2.0, 0.0], [0.0, 5.0]]), np.array([1.0, 1.0])
+    maps = np.zeros((2, 2, 2, 1))
+    maps[0, 0, 0, 0], maps[1, 1, 1, 0] = 1.0, 3.0  # the second should be 4
+    found = explaining.completeness(maps, np.array([0, 1]), logits, black)
+    assert found["within_1_percent"] == 0.5
+    assert found["rest_images"] == 1
+    assert found["largest_error"] == 0.25
+
+
+def test_a_tree_of_pictures_is_a_dataset(tmp_path) -> None:
+    random = np.random.default_rng(0)
+    for kind, mean in (("no", 60), ("yes", 190)):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+        for i in range(20):
+            pixels = np.clip(random.normal(mean, 20, (20, 24)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / kind / f"{kind}{i}.png")
+    settings = replace(TOY, data="folder", data_dir=tmp_path / "data", out=tmp_path / "out")
+    metrics = brain_tumor.main(settings)
+    assert metrics["classes"] == ["no", "yes"]
+    assert metrics["relevance"]["cases"] == 0
+    assert (tmp_path / "out" / "report.html").exists()

@@ -96,7 +96,7 @@ def test_a_meningioma_touches_the_dura_or_the_falx_and_a_glioma_does_not(scenes,
     head, level, tumour = scenes
     # The tumour's farthest point from the axis.
     stretch = 1 + tumour.radius / np.maximum(np.hypot(tumour.x, tumour.y), 1)
-    x, y = tumour.x * stretch, tumour.y * stretch
+    x, y = jnp.asarray(tumour.x * stretch), jnp.asarray(tumour.y * stretch)
     z = level + head.pitch * (y - 24) + head.roll * x
     gap = np.asarray(anatomy.skull_depth(head, x, y, z) - anatomy.wall(head, x, y, z))
     beside = np.abs(tumour.x) - tumour.radius

@@ -2,9 +2,9 @@
 
     python -m tests.memory_limit [--images 512] [--steps 2] [--gibibytes 4]
 
-`batch_size="auto"` asks the compiler how much memory a program takes before it runs, and the system how
-much there is; it prints the chunk that it took. Memory does not grow with the steps. About a minute on two
-cores.
+`batch_size="auto"` asks the compiler how much memory a program takes before it runs, and the system
+how much there is; it prints the chunk that it took. Memory does not grow with the steps. About a
+minute on two cores.
 """
 
 import argparse
@@ -51,8 +51,8 @@ def main() -> None:
     plan = explain.describe(params, images, 0)
     assert np.isfinite(total).all() and np.abs(total).max() > 0
     print(
-        f"explained {settings.images} images in {settings.gibibytes:g} GiB: {plan['images']} images "
-        f"of {plan['chunk']} points at a time, {plan['bytes'] / 2**20:.0f} MiB a program"
+        f"explained {settings.images} images in {settings.gibibytes:g} GiB: {plan['images']} "
+        f"images of {plan['chunk']} points at a time, {plan['bytes'] / 2**20:.0f} MiB a program"
     )
 
 

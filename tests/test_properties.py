@@ -90,7 +90,7 @@ def test_a_rewritten_program_equals_the_plain_one(name: str) -> None:
 
 @pytest.mark.parametrize("name", POINTS)
 def test_no_map_depends_on_the_chunk(name: str) -> None:
-    """One point at a time, two (which leaves a remainder), and all at once, as the explainer does."""
+    """One point at a time, two (which leaves a remainder), and all, as the explainer does."""
     chunks = {str(size): functools.partial(METHODS[name], chunk=size) for size in (1, 2)}
     explain = jaxsal.explainer(toy.apply, chunks)
     got = explain(P, IMAGES[:1], TARGETS[:1], key=KEYS[:1])

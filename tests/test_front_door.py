@@ -1,0 +1,61 @@
+"""What `import jaxsal` gives, and what it asks for."""
+
+import subprocess
+import sys
+
+import jaxsal
+from jaxsal import methods
+
+NAMES = {
+    "ApplyFn",
+    "COMBINATORS",
+    "Evaluator",
+    "Explainer",
+    "METHODS",
+    "Method",
+    "Metric",
+    "ScoreFn",
+    "cut",
+    "evaluator",
+    "explainer",
+    "grad_cam_from",
+    *methods.METHODS,
+    *methods.COMBINATORS,
+}
+
+
+def test_the_front_door_holds_these_names_and_no_others() -> None:
+    modules = {name for name, value in vars(jaxsal).items() if isinstance(value, type(sys))}
+    public = {name for name in vars(jaxsal) if not name.startswith("_")} - modules
+    assert public == NAMES
+
+
+def test_the_table_is_complete() -> None:
+    """The methods of the contract, each under its own name and at the front door."""
+    expected = """
+        gradient input_x_gradient integrated_gradients expected_gradients guided_backprop deconvnet
+        grad_cam grad_cam_plus_plus hires_cam layer_cam x_grad_cam eigen_cam score_cam
+        guided_grad_cam occlusion feature_ablation rise
+    """.split()
+    assert set(jaxsal.METHODS) == set(expected)
+    assert set(jaxsal.COMBINATORS) == {"smoothgrad", "smoothgrad_squared", "vargrad"}
+    for name, function in (jaxsal.METHODS | jaxsal.COMBINATORS).items():
+        assert function.__name__ == name
+        assert getattr(jaxsal, name) is function
+        assert function.__doc__
+
+
+def test_importing_needs_the_core_dependencies_only() -> None:
+    """JAX, NumPy, chex and jaxtyping, and nothing that they do not bring."""
+    program = """
+import sys
+import chex, jax, jax.export, jaxtyping, numpy
+before = set(sys.modules)
+import jaxsal
+new = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(sorted(new - set(sys.stdlib_module_names) - {"jaxsal", "jax", "numpy", "chex", "jaxtyping"}))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

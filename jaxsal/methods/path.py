@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from jaxsal.methods._options import Baseline, baseline_image, count, scale
 from jaxsal.methods._points import accumulator, sum_points
 from jaxsal.methods.quadrature import quadrature
+from jaxsal.rewrite.line import line
 from jaxsal.types import Image, Key, Scalar, ScoreFn
 
 
@@ -52,14 +53,10 @@ def integrated_gradients(
     """
     start = baseline_image(baseline, image)
     positions, weights = quadrature(rule, count("steps", steps))
-    chunk = count("chunk", chunk)
-    difference = image - start
-
-    def at(position: Scalar) -> Image:
-        return jax.grad(score)(jnp.asarray(start + position * difference, image.dtype))
-
+    gradient_at, pull_back = line(score, start, image)
     positions = positions.astype(accumulator(image.dtype))
-    return difference * sum_points(at, positions, weights, like=image, chunk=chunk)
+    total = sum_points(gradient_at, positions, weights, like=image, chunk=count("chunk", chunk))
+    return (image - start) * pull_back(total).astype(accumulator(image.dtype))
 
 
 def expected_gradients(

@@ -95,7 +95,7 @@ def relevance(explained: Explained, examples: Examples, correct: np.ndarray) -> 
 
 def _controls(images: np.ndarray) -> dict[str, np.ndarray]:
     keys = jax.random.split(jax.random.key(0), len(images))
-    centre = jax.vmap(functools.partial(localization.centre_prior, None))(images)
+    centre = jax.vmap(lambda image: localization.centre_prior(None, image))(images)
     uniform = jax.vmap(lambda image, key: localization.uniform_random(None, image, key=key))
     return {"centre prior": np.asarray(centre), "uniform random": np.asarray(uniform(images, keys))}
 

@@ -37,8 +37,12 @@ def write(
         (folder / name).mkdir(exist_ok=True)
     for name, values in explained.maps.items():
         np.save(folder / "maps" / f"{name.replace(' ', '_')}.npy", values)
-    facts = {"names": shown.names, "labels": shown.labels, "targets": explained.targets}
-    np.savez(folder / "maps" / "index.npz", **facts)
+    np.savez(
+        folder / "maps" / "index.npz",
+        names=shown.names,
+        labels=shown.labels,
+        targets=explained.targets,
+    )
     drawn = figures.draw(metrics, explained, shown, training_set, classes)
     for title, _, png in drawn:
         (folder / "figures" / f"{title.lower().replace(' ', '_')}.png").write_bytes(png)

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
 
 from jaxsal import fit, parallel, train
 from jaxsal.data import pipeline
@@ -35,22 +34,22 @@ class Selection(NamedTuple):
     """Which examples make a batch: rows of the set on the device.
 
     Attributes:
-        index: the example's row.
-        weight: 0 for padding.
-        position: in the batch; it decides the example's random numbers, whatever its device.
+        rows: int [B], of the examples.
+        weights: float [B], 0 for padding.
+        positions: int [B], in the batch; they decide the examples' random numbers, on any device.
     """
 
-    index: Int[Array, " batch"]
-    weight: Float[Array, " batch"]
-    position: Int[Array, " batch"]
+    rows: Any
+    weights: Any
+    positions: Any
 
 
 def select(count: int, batch_size: int, seed: int, epoch: int) -> Iterable[Selection]:
     """The selections of one epoch: a function of its arguments alone."""
-    position = np.arange(batch_size, dtype=np.int32)
-    weight = np.ones(batch_size, np.float32)
-    for index in pipeline.batches(count, batch_size, seed=seed, epoch=epoch):
-        yield Selection(index, weight, position)
+    positions = np.arange(batch_size, dtype=np.int32)
+    weights = np.ones(batch_size, np.float32)
+    for rows in pipeline.batches(count, batch_size, seed=seed, epoch=epoch):
+        yield Selection(rows, weights, positions)
 
 
 def make_step(
@@ -63,7 +62,7 @@ def make_step(
     seed: int,
 ) -> Callable[[str | None], parallel.Step]:
     """`make_step(...)(axis_name)` is the step: draw a batch on the device, vary it, descend."""
-    vary = jax.vmap(functools.partial(pipeline.augment, **vars(augmentation)))
+    vary = jax.vmap(lambda key, image: pipeline.augment(key, image, **vars(augmentation)))
 
     def on_axis(axis_name: str | None) -> parallel.Step:
         step = functools.partial(
@@ -76,11 +75,11 @@ def make_step(
         )
 
         def drawn(state: train.TrainState, data: Any, selection: Selection) -> Any:
-            images, labels = (column[selection.index] for column in data)
+            images, labels = (column[selection.rows] for column in data)
             key = jax.random.fold_in(jax.random.key(seed), state.step)
-            keys = jax.vmap(functools.partial(jax.random.fold_in, key))(selection.position)
+            keys = jax.vmap(functools.partial(jax.random.fold_in, key))(selection.positions)
             pose, drop = jnp.unstack(jax.vmap(jax.random.split)(keys), axis=1)
-            return step(state, train.Batch(vary(pose, images), labels, selection.weight, drop))
+            return step(state, train.Batch(vary(pose, images), labels, selection.weights, drop))
 
         return drawn
 
@@ -124,7 +123,8 @@ def run(
         seed=seed,
     )
     chosen = parallel.local_devices(devices)
-    predict = train.make_predict(model.apply, batch_size=256, devices=chosen)
+    apply: Any = model.apply
+    predict = train.make_predict(apply, batch_size=256, devices=chosen)
     sample = jnp.asarray(examples.images[:1])
     init = jax.jit(lambda key: model.init(key, sample))
     variables = init(jax.random.key(seed))

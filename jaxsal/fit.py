@@ -83,7 +83,7 @@ def fit(
         DivergedError: a loss is not finite; the checkpoint of the epoch before is kept.
         ValueError: `checkpoints` holds a run of another identity.
     """
-    empty = {name: [] for name in ("train_loss", "train_accuracy")}
+    empty: History = {name: [] for name in ("train_loss", "train_accuracy")}
     progress = _Progress(jax.device_get(state), jax.device_get(state.average), empty)
     with _Checkpoints(checkpoints, identity or {}) as store:
         progress = store.restore(progress)

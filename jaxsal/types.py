@@ -29,29 +29,24 @@ Objective = Callable[[Logits, Target], Scalar]
 class ScoreFn(Protocol):
     """`score(image) -> scalar`: one image, one class; differentiable.
 
-    The explainer's scores carry `rewrite: bool`, which `rewrite.line` and `rewrite.patch` read; a plain
-    function without the flag counts as `rewrite=True`.
+    The explainer's scores carry `rewrite: bool`, which `rewrite.line` and `rewrite.patch` read; a
+    plain function without the flag counts as `rewrite=True`.
     """
 
     def __call__(self, image: Image, /) -> Scalar: ...
 
 
-@runtime_checkable
-class Method(Protocol):
-    """`method(score, image, **options) -> map`: one image, no batch axis anywhere.
+# A protocol cannot say "and keyword options of its own", so these two are callables.
+Method = Callable[..., Map]
+"""`method(score, image, **options) -> map`: one image, no batch axis anywhere.
 
-    Options are keyword-only; a method that draws random numbers takes `key`.
-    """
-
-    def __call__(self, score: ScoreFn, image: Image, /, **options: Any) -> Map: ...
+Options are keyword-only; a method that draws random numbers takes `key`.
+"""
 
 
 Combinator = Callable[..., Method]
 """`combinator(method, **options) -> method`."""
 
 
-@runtime_checkable
-class Metric(Protocol):
-    """`metric(score, image, map, *, key=None, **options) -> scalar or vector`: one image."""
-
-    def __call__(self, score: ScoreFn, image: Image, map: Map, /, **options: Any) -> Array: ...
+Metric = Callable[..., Array]
+"""`metric(score, image, map, *, key=None, **options) -> scalar or vector`: one image."""

@@ -1,0 +1,64 @@
+"""README's table of results, from the runs under experiments/results.
+
+python -m experiments.summary          prints it
+python -m experiments.summary --write  puts it between README's marks
+"""
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+README = Path(__file__).parent.parent / "README.md"
+BEGIN, END = "<!-- results: python -m experiments.summary --write -->", "<!-- end of results -->"
+REGIONS = ("tumour", "surround", "rest of head")
+METHOD = "integrated gradients"
+
+
+def table() -> str:
+    """A row a run: what, accuracy, relevance density by region, where and how long, the command."""
+    head = (
+        "| images | test accuracy | relevance density: "
+        + " | ".join(REGIONS)
+        + " | minutes | machine |\n|---|---|---|---|---|---|---|\n"
+    )
+    runs = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    rows = "\n".join(_row(metrics) for metrics in runs)
+    commands = "\n".join(f"{i}. `{metrics['command']}`" for i, metrics in enumerate(runs, 1))
+    return f"{head}{rows}\n\nCommands, in the order of the rows:\n\n{commands}"
+
+
+def _row(metrics: dict[str, Any]) -> str:
+    settings, device, versions = metrics["settings"], metrics["device"], metrics["versions"]
+    densities = [metrics["relevance"]["methods"][METHOD][region]["density"] for region in REGIONS]
+    tested = sum(metrics["data"]["counts"]["test"].values())
+    cells = [
+        f"{settings['data']} {settings['image_size']}x{settings['image_size']}, "
+        f"{tested} tested (fold {settings['test_fold']})",
+        _interval([metrics["accuracy"], *metrics["accuracy_interval"]], 3),
+        *(_interval(density, 2) for density in densities),
+        f"{metrics['timings']['train'] / 60:.1f} training, "
+        f"{sum(metrics['timings'].values()) / 60:.1f} in all",
+        f"{device['platform']}, {device['cores']} cores, jax {versions['jax']}, {metrics['date']}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _interval(values: list[float], digits: int) -> str:
+    mean, low, high = (f"{value:.{digits}f}" for value in values)
+    return f"{mean} [{low}, {high}]"
+
+
+def place(text: str) -> str:
+    """README's text with the table as it is now between the marks."""
+    pattern = re.compile(f"({re.escape(BEGIN)}\n).*?(\n{re.escape(END)})", re.DOTALL)
+    return pattern.sub(lambda match: match[1] + table() + match[2], text)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--write"]:
+        README.write_text(place(README.read_text()))
+    else:
+        print(table())

@@ -29,10 +29,10 @@ def _flops(eqn: JaxprEqn) -> float:
     name = eqn.primitive.name
     if name in _COUNTED:
         return _COUNTED[name](eqn)
-    inner = [flops(each) for each in jaxprs_in_params(eqn.params)]
+    inside = [flops(each) for each in jaxprs_in_params(eqn.params)]
     if name == "cond":
-        return max(inner, default=0.0)
-    return sum(inner) * (eqn.params["length"] if name == "scan" else 1)
+        return max(inside, default=0.0)
+    return sum(inside, 0.0) * (eqn.params["length"] if name == "scan" else 1)
 
 
 def _convolution(eqn: JaxprEqn) -> float:

@@ -1,0 +1,59 @@
+"""How much is evaluated at a time: the plan, and the memory that it is held against."""
+
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jaxsal.compiler import memory
+from jaxsal.compiler.plan import COMPILATIONS, fit, plan
+
+SIZES = st.integers(1, 600)
+
+
+@given(evaluations=SIZES, count=SIZES, devices=st.integers(1, 9), points=st.booleans())
+def test_a_plan_fills_the_batch_size_and_never_passes_it(
+    evaluations: int, count: int, devices: int, points: bool
+) -> None:
+    here = plan(evaluations, count, devices, points=points)
+    assert here.images * here.chunk <= evaluations
+    if points:
+        assert here.images * (here.chunk + 1) > evaluations
+    share = -(-count // devices)
+    assert here.images < 2 * share  # padding is less than the images
+    assert here.images in (evaluations, 1 << (share - 1).bit_length())
+
+
+@given(evaluations=SIZES, budget=st.floats(1, 10**4), fixed=st.integers(0, 100))
+def test_what_is_taken_fits_or_was_scaled_down_three_times(
+    evaluations: int, budget: float, fixed: int
+) -> None:
+    asked = []
+
+    def need(size: int) -> float:
+        asked.append(size)
+        return fixed + 10.0 * size
+
+    taken = fit(evaluations, budget, need)
+    assert len(asked) <= COMPILATIONS
+    assert asked == sorted(set(asked), reverse=True)
+    assert taken == 1 or need(taken) <= budget or len(asked) >= COMPILATIONS
+    if fixed + 10 * evaluations <= budget:
+        assert taken == evaluations
+
+
+def test_a_control_group_s_limit_counts_wherever_it_is_set(tmp_path: Path) -> None:
+    inner = tmp_path / "outer" / "inner"
+    inner.mkdir(parents=True)
+    group = Path("outer/inner")
+    assert memory._control_group(tmp_path, group) == float("inf")
+    (inner / "memory.max").write_text("max\n")
+    (inner / "memory.current").write_text("100\n")
+    assert memory._control_group(tmp_path, group) == float("inf")
+    (tmp_path / "outer" / "memory.max").write_text("1000\n")
+    (tmp_path / "outer" / "memory.current").write_text("300\n")
+    assert memory._control_group(tmp_path, group) == 700
+
+
+def test_this_machine_has_some_memory() -> None:
+    assert 2**20 < memory.host_free_bytes() < 2**50

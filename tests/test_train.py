@@ -122,7 +122,7 @@ def test_training_lowers_the_loss_and_statistics_are_not_trained_by_gradient() -
 def test_prediction_ignores_padding() -> None:
     variables = fresh().variables
     predict = train.make_predict(MODEL.apply, batch_size=6)
-    expected = MODEL.apply(variables, IMAGES)
+    expected = MODEL.apply(variables, jnp.asarray(IMAGES))
     np.testing.assert_allclose(predict(variables, IMAGES), expected, rtol=1e-4, atol=1e-5)
 
 

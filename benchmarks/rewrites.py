@@ -1,0 +1,126 @@
+"""Each rewrite on and off: the time of a program with all of them, and with all but one.
+
+A row is a workload (a gradient, integrated gradients, a training step, an epoch as one `scan`) and
+a rewrite that replaces something in it, with the largest difference of the two results.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+import jaxsal
+from benchmarks.timing import compiled, difference, interleaved, ratio, spread
+from jaxsal.models import CNN
+from jaxsal.rewrite.fast import REWRITES, fast, rewrites
+
+
+class Settings(NamedTuple):
+    """What is measured."""
+
+    image_size: int = 128
+    batch: int = 32
+    steps: int = 8
+    widths: tuple[int, ...] = (32, 64, 128, 128)
+    rounds: int = 7
+    workloads: tuple[str, ...] = ("gradient", "integrated gradients", "training step", "epoch")
+
+
+class Workload(NamedTuple):
+    """A program, its arguments, and whether `line` is on in it."""
+
+    fun: Callable[..., Any]
+    args: tuple[Any, ...]
+    line: bool = False
+
+
+def run(settings: Settings) -> list[dict[str, Any]]:
+    """The rows."""
+    every = _workloads(settings)
+    return [row for name in settings.workloads for row in _rows(name, every[name], settings)]
+
+
+def _rows(name: str, workload: Workload, settings: Settings) -> Iterator[dict[str, Any]]:
+    fun, args, with_line = workload
+    platform = jax.default_backend()
+    every = [each for each, count in rewrites(fun, *args, only=REWRITES).items() if count]
+    used = rewrites(fun, *args, platform=platform)
+    programs = {"all": fast(fun, only=every)}
+    programs |= {f"without {r}": fast(fun, only=[e for e in every if e != r]) for r in every}
+    if with_line:
+        programs["without line"] = fast(functools.partial(fun, rewrite=False), only=every)
+    calls = {which: compiled(program, *args) for which, program in programs.items()}
+    times = interleaved({which: call for which, (call, _) in calls.items()}, settings.rounds)
+    best = calls["all"][0]()
+    for which in list(programs)[1:]:
+        rewrite = which.removeprefix("without ")
+        yield {
+            "workload": name,
+            "rewrite": rewrite,
+            "on_by_default": rewrite == "line" or bool(used.get(rewrite)),
+            "difference": difference(best, calls[which][0]()),
+            "off_over_on": round(ratio(times[which], times["all"]), 3),
+            "on": spread(times["all"]) | {"compile_s": round(calls["all"][1], 2)},
+            "off": spread(times[which]) | {"compile_s": round(calls[which][1], 2)},
+        }
+
+
+def _workloads(settings: Settings) -> dict[str, Workload]:
+    model = CNN(classes=4, widths=settings.widths, norm=False)
+    apply: Callable[..., Any] = model.apply
+    shape = (settings.batch, settings.image_size, settings.image_size, 1)
+    images = jnp.maximum(jax.random.normal(jax.random.key(0), shape), 0.0)
+    labels = jnp.arange(settings.batch) % 4
+    params = model.init(jax.random.key(1), images[:1])
+    few = images[: max(1, settings.batch // 4)]
+
+    def explain(method: Any, params: Any, images: Any, *, rewrite: bool = True) -> Any:
+        def one(image: Any) -> Any:
+            def score(image: Any) -> Any:
+                return apply(params, image[None])[0, 1]
+
+            score.rewrite = rewrite  # type: ignore[attr-defined]
+            return method(score, image)
+
+        return jax.vmap(one)(images)
+
+    def loss(params: Any, images: Any, labels: Any) -> Any:
+        chances = jax.nn.log_softmax(apply(params, images))
+        return -jnp.take_along_axis(chances, labels[:, None], 1).mean()
+
+    def step(params: Any, images: Any, labels: Any) -> Any:
+        slope = jax.grad(loss)(params, images, labels)
+        return jax.tree.map(lambda p, g: p - 0.01 * g, params, slope)
+
+    def epoch(params: Any, batches: Any, labels: Any) -> Any:
+        return jax.lax.scan(lambda p, b: (step(p, *b), None), params, (batches, labels))[0]
+
+    path = functools.partial(jaxsal.integrated_gradients, steps=settings.steps)
+    halves = few.reshape(2, -1, *shape[1:]) if len(few) > 1 else images[:2, None]
+    return {
+        "gradient": Workload(functools.partial(explain, jaxsal.gradient), (params, images)),
+        "integrated gradients": Workload(
+            functools.partial(explain, path), (params, few), line=True
+        ),
+        "training step": Workload(step, (params, images, labels)),
+        "epoch": Workload(
+            epoch,
+            (params, halves, jnp.arange(halves.shape[0] * halves.shape[1]).reshape(2, -1) % 4),
+        ),
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The rows for people."""
+    lines = [
+        "workload                      rewrite              off/on   on ms    off ms   difference"
+    ]
+    for row in rows:
+        lines.append(
+            f"{row['workload']:<30}{row['rewrite']:<20}{row['off_over_on']:>7.2f}"
+            f"{row['on']['median_ms']:>9.1f}{row['off']['median_ms']:>10.1f}"
+            f"{row['difference']:>13.1e}"
+        )
+    return "\n".join(lines)

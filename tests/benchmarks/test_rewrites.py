@@ -1,0 +1,30 @@
+"""The benchmark of the rewrites runs, at toy size, and its two sides agree."""
+
+import json
+
+from benchmarks import __main__, rewrites
+from benchmarks.timing import interleaved, ratio, spread
+from jaxsal.rewrite.fast import REWRITES
+
+
+def test_a_row_for_every_rewrite_of_a_gradient(tmp_path, monkeypatch, capsys):
+    toy = rewrites.Settings(image_size=8, batch=2, widths=(2, 2), rounds=1, workloads=("gradient",))
+    monkeypatch.setattr(__main__, "TOY", toy)
+    __main__.main(["rewrites", "--toy", "--out", str(tmp_path / "rows.json")])
+    record = json.loads((tmp_path / "rows.json").read_text())
+    assert {row["rewrite"] for row in record["rows"]} == set(REWRITES) - {"max_pool_tangent"}
+    assert all(row["difference"] < 1e-5 for row in record["rows"])
+    assert record["machine"]["platform"] == "cpu"
+    assert len(capsys.readouterr().out.splitlines()) == 1 + len(record["rows"])
+
+
+def test_contenders_take_turns():
+    calls = []
+    seconds = interleaved({name: lambda n=name: calls.append(n) for name in "ab"}, rounds=3)
+    assert calls == list("ab" * 4)
+    assert [len(each) for each in seconds.values()] == [3, 3]
+
+
+def test_ratios_are_taken_within_a_round():
+    assert ratio([2.0, 20.0, 3.0], [1.0, 10.0, 1.0]) == 2.0
+    assert spread([1e-3, 2e-3, 3e-3])["median_ms"] == 2.0

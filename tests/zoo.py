@@ -1,5 +1,6 @@
 """Models nobody prepared for jaxsal, each as `apply(params, images) -> logits` with its input."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -237,14 +238,14 @@ def _drawn(shapes: dict[str, tuple[int, ...]]) -> dict[str, dict[str, Array]]:
 
 
 ZOO: dict[str, Callable[[], Animal]] = {
-    "linen": linen,
-    "nnx": nnx_split_merge,
-    "equinox": equinox,
-    "haiku-style": haiku_style,
-    "plain jax": plain_jax,
-    "resnet": resnet,
-    "vit": vit,
-    "unet": unet,
-    "volume": volume,
-    "signal": signal,
+    "linen": functools.cache(linen),
+    "nnx": functools.cache(nnx_split_merge),
+    "equinox": functools.cache(equinox),
+    "haiku-style": functools.cache(haiku_style),
+    "plain jax": functools.cache(plain_jax),
+    "resnet": functools.cache(resnet),
+    "vit": functools.cache(vit),
+    "unet": functools.cache(unet),
+    "volume": functools.cache(volume),
+    "signal": functools.cache(signal),
 }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, SupportsIndex
 
 import numpy as np
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Var
@@ -116,16 +116,16 @@ def _broadcast(eqn: JaxprEqn, operands: Sequence[Labels]) -> Labels:
 
 
 def _reshape(eqn: JaxprEqn, operands: Sequence[Labels]) -> Labels:
-    """Axes survive a reshape that only adds or drops axes of length one."""
-    before, after = _shape(eqn.invars[0]), eqn.params["new_sizes"]
-    long = [axis for axis, n in zip(operands[0], before, strict=False) if n != 1]
-    if [n for n in before if n != 1] != [n for n in after if n != 1]:
-        return _unmerged(before, after, operands[0])
-    rest = iter(long)
+    """Axes survive a reshape that adds or drops axes of length one, or merges or splits others."""
+    pairs = zip(_shape(eqn.invars[0]), operands[0], strict=False)
+    long = [(n, axis) for n, axis in pairs if n != 1]
+    after = eqn.params["new_sizes"]
+    labels = _unmerged([n for n, _ in long], [n for n in after if n != 1], [a for _, a in long])
+    rest = iter(labels)
     return tuple(next(rest) if n != 1 else None for n in after)
 
 
-def _unmerged(before: Sequence[int], after: Sequence[int], labels: Labels) -> Labels:
+def _unmerged(before: Sequence[int], after: Sequence[int], labels: Sequence[int | None]) -> Labels:
     """Axes outside the stretch that a reshape merges or splits are the same ones."""
     lead = _agreeing(before, after)
     tail = _agreeing(before[lead:][::-1], after[lead:][::-1])
@@ -146,8 +146,8 @@ def _transpose(eqn: JaxprEqn, operands: Sequence[Labels]) -> Labels:
     return tuple(operands[0][i] for i in eqn.params["permutation"])
 
 
-def _without(labels: Labels, axes: Sequence[int]) -> Labels:
-    return tuple(axis for i, axis in enumerate(labels) if i not in axes)
+def _without(labels: Labels, axes: Iterable[SupportsIndex]) -> Labels:
+    return tuple(axis for i, axis in enumerate(labels) if i not in tuple(axes))
 
 
 def _shape(var: Var | Literal) -> tuple[int, ...]:

@@ -1,0 +1,178 @@
+"""Class activation maps: closed forms, shapes in one to three dimensions, and what is refused."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.ad_checkpoint import checkpoint_name
+
+from jaxsal.methods.cam import (
+    eigen_cam,
+    grad_cam,
+    grad_cam_from,
+    grad_cam_plus_plus,
+    guided_grad_cam,
+    hires_cam,
+    layer_cam,
+    score_cam,
+    x_grad_cam,
+)
+from tests.zoo import ZOO
+
+METHODS = (grad_cam, grad_cam_plus_plus, hires_cam, layer_cam, x_grad_cam, eigen_cam, score_cam)
+RNG = np.random.default_rng(0)
+IMAGE = jnp.asarray(RNG.normal(size=(6, 4, 3)).astype(np.float32))
+G = RNG.normal(size=(6, 4, 3)).astype(np.float32)
+RAW = {"relu": False, "resize": False, "layer": "features"}
+
+
+def _linear(image):
+    """A score whose layer is the image and whose gradient is G everywhere."""
+    return (checkpoint_name(image[None], "features") * G[None]).sum()
+
+
+def _by_hand():
+    a, g = np.asarray(IMAGE), G
+    alpha = g**2 / (2 * g**2 + a.sum((0, 1)) * g**3 + 1e-6)
+    return {
+        "grad_cam": a @ g.mean((0, 1)),
+        "grad_cam_plus_plus": a @ (np.maximum(g, 0) * alpha).sum((0, 1)),
+        "hires_cam": (a * g).sum(-1),
+        "layer_cam": (a * np.maximum(g, 0)).sum(-1),
+        "x_grad_cam": a @ ((g * a).sum((0, 1)) / (a.sum((0, 1)) + 1e-7)),
+    }
+
+
+@pytest.mark.parametrize("method", METHODS[:5], ids=lambda method: method.__name__)
+def test_closed_forms_and_options(method):
+    expected = _by_hand()[method.__name__]
+
+    def compute(image):
+        raw = method(_linear, image, **RAW)
+        return raw, method(_linear, image, layer="features", resize=False), image
+
+    raw, positive, _ = jax.jit(compute)(IMAGE)
+    np.testing.assert_allclose(raw, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(positive, np.maximum(raw, 0))
+
+
+def test_hires_cam_completes_a_linear_head():
+    raw = hires_cam(_linear, IMAGE, **RAW)
+    assert float(raw.sum()) == pytest.approx(float(_linear(IMAGE)), rel=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(6, 4, 3), (2, 2, 9)])
+def test_eigen_cam_is_the_first_component_whichever_side_is_the_longer(shape):
+    image = RNG.normal(size=shape).astype(np.float32)
+    rows = image.reshape(-1, shape[-1])
+    centred = rows - rows.mean(0)
+    expected = centred @ np.linalg.svd(centred)[2][0]
+    expected *= np.sign(expected @ centred.mean(1))
+    score = lambda image: checkpoint_name(image, "features").sum()  # noqa: E731
+    found = eigen_cam(score, jnp.asarray(image)[None], **RAW)
+    np.testing.assert_allclose(found.reshape(-1), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_score_cam_weighs_channels_by_the_score_seen_through_them():
+    image = np.asarray(IMAGE)
+    masks = (image - image.min((0, 1))) / (np.ptp(image, axis=(0, 1)) + 1e-8)
+    scores = np.stack([(image * masks[..., c : c + 1] * G).sum() for c in range(3)])
+    weights = np.exp(scores - scores.max()) / np.exp(scores - scores.max()).sum()
+    for chunk in (1, 2, 3):
+        found = jax.jit(lambda x, chunk=chunk: score_cam(_linear, x, chunk=chunk, **RAW))(IMAGE)
+        np.testing.assert_allclose(found, image @ weights, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: method.__name__)
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_constant_images_and_dead_layers_give_no_nan(method, value):
+    """Neither in the map nor in its derivative."""
+    score = lambda image: jax.nn.relu(_linear(image) - 1e6)  # noqa: E731
+    total = lambda image: method(score, image, layer="features").sum()  # noqa: E731
+    found = jax.jit(jax.value_and_grad(total))(jnp.full_like(IMAGE, value))
+    assert all(np.all(np.isfinite(each)) for each in found)
+
+
+@pytest.mark.parametrize("name", ["linen", "equinox", "vit", "volume", "signal", "unet"])
+def test_maps_have_the_images_spatial_shape_or_the_layers(name):
+    animal = ZOO[name]()
+    known = {"layer": animal.layer, "spatial": animal.spatial}
+    for method in (grad_cam, eigen_cam, score_cam):
+        shapes = jax.eval_shape(
+            lambda image, method=method: [
+                method(animal.score(), image, resize=resize, **known)
+                for resize in ("nearest", False)
+            ],
+            animal.images(1)[0],
+        )
+        whole = animal.shape[1:] if name == "equinox" else animal.shape[:-1]
+        assert [each.shape for each in shapes] == [whole, animal.grid]
+        assert all(each.dtype == jnp.float32 for each in shapes)
+
+
+def test_guided_grad_cam_is_the_product_over_the_image():
+    animal = ZOO["equinox"]()
+    found = jax.eval_shape(lambda x: guided_grad_cam(animal.score(), x), animal.images(1)[0])
+    assert found.shape == animal.shape
+    with pytest.raises(ValueError, match="resize: expected True, 'bilinear' or 'nearest'"):
+        guided_grad_cam(animal.score(), animal.images(1)[0], resize=False)
+
+
+def test_tokens_need_to_be_told_where_they_lie():
+    animal = ZOO["vit"]()
+    for method in METHODS:
+        with pytest.raises(
+            ValueError, match=r"shape \(1, 7, 8\) has no spatial axes; give spatial="
+        ):
+            jax.eval_shape(
+                lambda x, method=method: method(animal.score(), x, layer=animal.layer),
+                animal.images(1)[0],
+            )
+    flat = lambda tokens: tokens[1:]  # noqa: E731
+    with pytest.raises(
+        ValueError, match=r"spatial: expected it to return 2 spatial axes.*\(6, 8\)"
+    ):
+        grad_cam(animal.score(), animal.images(1)[0], layer=animal.layer, spatial=flat)
+
+
+def test_unknown_resize():
+    with pytest.raises(ValueError, match=r"resize: expected True, .* got 'bicubic'"):
+        grad_cam(_linear, IMAGE, layer="features", resize="bicubic")
+
+
+@pytest.mark.parametrize("batch", [True, False])
+def test_from_two_halves(batch):
+    def features(image):
+        return jnp.sin(image[None] if batch else image)
+
+    def head(value):
+        return (value * G.reshape(value.shape)).sum()
+
+    def compute(image):
+        whole = grad_cam(lambda x: head(checkpoint_name(features(x), "f")), image, layer="f")
+        return (
+            whole,
+            grad_cam_from(features, head, image),
+            grad_cam_from(features(image), head, image),
+        )
+
+    whole, from_function, from_value = jax.jit(compute)(IMAGE)
+    np.testing.assert_allclose(from_function, whole, rtol=1e-6)
+    np.testing.assert_allclose(from_value, whole, rtol=1e-6)
+    assert whole.shape == (6, 4) and whole.max() > 0
+
+
+def test_bfloat16_scores_give_float32_maps():
+    half = lambda image: _linear(image.astype(jnp.bfloat16)).astype(jnp.float32)  # noqa: E731
+    found = jax.jit(lambda x: grad_cam(half, x, **RAW))(IMAGE)
+    assert found.dtype == jnp.float32
+    np.testing.assert_allclose(found, _by_hand()["grad_cam"], atol=0.05)
+
+
+def test_options_are_readable_from_outside():
+    for method in METHODS:
+        options = list(inspect.signature(method).parameters)[:6]
+        assert options == ["score", "image", "layer", "relu", "resize", "spatial"]
+        assert method.__doc__ and method.__module__ == "jaxsal.methods.cam"

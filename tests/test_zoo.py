@@ -1,0 +1,41 @@
+"""Every kind of model, unmodified, through the front door: one row each."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+import jaxsal
+from tests.zoo import ZOO
+
+
+@pytest.mark.parametrize("name", ZOO)
+def test_models_nobody_prepared(name):
+    """Gradients and CAMs from one program equal those of one image at a time, by hand."""
+    animal = ZOO[name]()
+    images, target = animal.images(2), 2
+    cam = functools.partial(
+        jaxsal.hires_cam, layer=animal.layer, spatial=animal.spatial, relu=False, resize=False
+    )
+    methods = {"gradient": jaxsal.gradient, "cam": cam}
+    if animal.has_relu:
+        methods["guided"] = jaxsal.guided_backprop
+    maps = jaxsal.explainer(animal.apply, methods)(animal.params, images, target)
+    assert maps["gradient"].shape == images.shape and maps["cam"].shape == (2, *animal.grid)
+
+    score = animal.score(target)
+    alone = jax.jit(lambda x: {"gradient": jax.grad(score)(x), "cam": cam(score, x)})(images[1])
+    for kind, expected in alone.items():
+        scale = np.abs(expected).max()
+        assert scale > 0
+        np.testing.assert_allclose(maps[kind][1], expected, atol=1e-4 * scale)
+    if animal.has_relu:
+        assert np.abs(maps["guided"]).max() > 0
+        assert not np.allclose(maps["guided"], maps["gradient"])
+
+
+def test_attention_alone_has_no_relu_to_guide():
+    animal = ZOO["vit"]()
+    with pytest.raises(ValueError, match="ReLU"):
+        jaxsal.explainer(animal.apply, jaxsal.guided_backprop)(animal.params, animal.images(1), 0)

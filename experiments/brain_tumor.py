@@ -227,7 +227,7 @@ def _timed(timings: dict[str, float], name: str) -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    given = tyro.cli(Settings, description=__doc__)
+    given = tyro.cli(Settings, prog="python -m experiments.brain_tumor", description=__doc__)
     try:
         print(outputs.summary(main(given), given.out))
     except (ValueError, TypeError, OSError, FloatingPointError) as error:

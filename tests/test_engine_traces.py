@@ -155,7 +155,8 @@ def test_lowered_from_shapes_and_compiled() -> None:
 
 def test_exported_and_called() -> None:
     explain = jaxsal.explainer(toy.apply, METHODS)
-    exported = jax.export.export(explain)(*ABSTRACT)
+    written = jax.export.export(explain)(*ABSTRACT).serialize()
+    exported = jax.export.deserialize(written)
     toy.close(exported.call(P, toy.images(4), toy.targets(4)), reference(4))
     every = jax.export.export(explain)(*ABSTRACT[:2], "all").call(P, toy.images(4))
     assert every["path"].shape == (4, toy.CLASSES, *toy.SHAPE)

@@ -1,0 +1,173 @@
+"""Arrays that differ from a known one in a small block, and where that block lies.
+
+The block's position follows from the corner of the window that was changed in the image. Along an
+axis it is a table with an entry for every possible corner, computed when the program is traced: so
+sizes are static and exact, also at borders, and unions and containment are a matter of arithmetic.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array
+
+Corner = tuple[Any, ...]
+"""The window's corner in the image: traced integers, one an axis."""
+
+
+class Span(NamedTuple):
+    """Where a block lies along one axis.
+
+    Attributes:
+      starts: its first index, for each corner along the image's axis `source`.
+      size: its length.
+      source: that axis.
+    """
+
+    starts: np.ndarray
+    size: int
+    source: int
+
+    def at(self, corner: Corner) -> Array:
+        """The first index at a corner."""
+        return jnp.asarray(self.starts, jnp.int32)[corner[self.source]]
+
+
+Spans = tuple[Span | None, ...]
+"""A span for each axis; `None` where the block has the whole axis."""
+
+
+class Local(NamedTuple):
+    """An array that equals `base` outside a block, where it is `block`."""
+
+    base: Array
+    block: Array
+    spans: Spans
+
+
+def fitted(first: np.ndarray, last: np.ndarray, source: int, length: int) -> Span | None:
+    """The span over `[first, last]` (per corner, any integers) within an axis of some length."""
+    first, last = np.clip(first, 0, length - 1), np.clip(last, 0, length - 1)
+    size = int((last - first).max()) + 1
+    return None if size >= length else Span(np.minimum(first, length - size), max(size, 1), source)
+
+
+def union(a: Span | None, b: Span | None, length: int) -> Span | None:
+    """The smallest span that holds both; they have to come from the same axis of the image."""
+    if a is None or b is None or a.source != b.source:
+        return None
+    last = np.maximum(a.starts + a.size, b.starts + b.size) - 1
+    return fitted(np.minimum(a.starts, b.starts), last, a.source, length)
+
+
+def cut(array: Array, spans: Spans, corner: Corner) -> Array:
+    """The block of an array that lies at some spans."""
+    sizes = [n if s is None else s.size for n, s in zip(array.shape, spans, strict=True)]
+    return lax.dynamic_slice(array, _starts(spans, corner), sizes)
+
+
+def put(array: Array, block: Array, spans: Spans, corner: Corner) -> Array:
+    """An array with a block put in at some spans."""
+    return lax.dynamic_update_slice(array, block, _starts(spans, corner))
+
+
+def dense(value: Local, corner: Corner) -> Array:
+    """The whole array."""
+    return put(value.base, value.block, value.spans, corner)
+
+
+def widened(value: Local, spans: Spans, corner: Corner) -> Array:
+    """The block at larger spans, which hold the value's own."""
+    if all(_same(a, b) for a, b in zip(value.spans, spans, strict=True)):
+        return value.block
+    inside = tuple(map(_relative, value.spans, spans))
+    return put(cut(value.base, spans, corner), value.block, inside, corner)
+
+
+class Windows(NamedTuple):
+    """The windows of a convolution or a pool along one axis."""
+
+    size: int = 1
+    dilation: int = 1
+    stride: int = 1
+    padding: tuple[int, int] = (0, 0)
+
+    @property
+    def reach(self) -> int:
+        """From a window's first element to its last."""
+        return (self.size - 1) * self.dilation
+
+
+def windowed(
+    value: Local,
+    counts: Sequence[int],
+    windows: Sequence[Windows],
+    fill: float,
+    apply: Callable[[Array], Array],
+    corner: Corner,
+) -> tuple[Array, Spans] | None:
+    """The part of a convolution, or of a pool, that a local operand changes.
+
+    Args:
+      value: the operand.
+      counts: how many windows lie along each of its axes.
+      windows: what they are like.
+      fill: what the operand is padded with.
+      apply: the operation, without padding.
+      corner: the corner of the window in the image.
+
+    Returns:
+      The block of the result and its spans, in the order of the operand's axes; `None` if padding
+      is negative, or if the whole of an axis changes of which the operand had only a part.
+    """
+    made = tuple(map(_reached, value.spans, counts, windows))
+    pads = [w.padding for w in windows]
+    lost = any((a is None) != (b is None) for a, b in zip(made, value.spans, strict=True))
+    if lost or np.any(np.array(pads) < 0):
+        return None
+    some = next(span for span in value.spans if span is not None)
+    own = tuple(
+        Span(np.full_like(some.starts, low), n, some.source)
+        if span is None
+        else span._replace(starts=span.starts + low)
+        for span, n, (low, _) in zip(value.spans, value.base.shape, pads, strict=True)
+    )
+    read = tuple(
+        m and Span(m.starts * w.stride, (m.size - 1) * w.stride + w.reach + 1, m.source)
+        for m, w in zip(made, windows, strict=True)
+    )
+    edges = [(low, high, 0) for low, high in pads]
+    padded = lax.pad(value.base, jnp.asarray(fill, value.base.dtype), edges)
+    frame = tuple(r and union(o, r, n) for o, r, n in zip(own, read, padded.shape, strict=True))
+    block = put(cut(padded, frame, corner), value.block, tuple(map(_relative, own, frame)), corner)
+    return apply(cut(block, tuple(map(_relative, read, frame)), corner)), made
+
+
+def _reached(span: Span | None, count: int, windows: Windows) -> Span | None:
+    """The windows that see anything of a span (given before padding)."""
+    if span is None:
+        return None
+    first = span.starts + windows.padding[0]
+    last = first + span.size - 1
+    return fitted(
+        -(-(first - windows.reach) // windows.stride), last // windows.stride, span.source, count
+    )
+
+
+def _relative(span: Span | None, frame: Span | None) -> Span | None:
+    """A span's place within another that holds it."""
+    if span is None or frame is None:
+        return span
+    return span._replace(starts=span.starts - frame.starts)
+
+
+def _same(a: Span | None, b: Span | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return a.source == b.source and a.size == b.size and bool(np.array_equal(a.starts, b.starts))
+
+
+def _starts(spans: Spans, corner: Corner) -> list[Any]:
+    return [jnp.zeros((), jnp.int32) if span is None else span.at(corner) for span in spans]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import jaxsal
+from jaxsal.rewrite.log import noted
 from tests.zoo import ZOO
 
 
@@ -16,10 +17,10 @@ def test_models_nobody_prepared(name):
     animal = ZOO[name]()
     images, target = animal.images(2), 2
     cam = functools.partial(
-        jaxsal.hires_cam, layer=animal.layer, spatial=animal.spatial, relu=False, resize=False
+        jaxsal.grad_cam, layer=animal.layer, spatial=animal.spatial, relu=False, resize=False
     )
     methods = {"gradient": jaxsal.gradient, "cam": cam}
-    if animal.has_relu:
+    if animal.relus:
         methods["guided"] = jaxsal.guided_backprop
     maps = jaxsal.explainer(animal.apply, methods)(animal.params, images, target)
     assert maps["gradient"].shape == images.shape and maps["cam"].shape == (2, *animal.grid)
@@ -30,9 +31,11 @@ def test_models_nobody_prepared(name):
         scale = np.abs(expected).max()
         assert scale > 0
         np.testing.assert_allclose(maps[kind][1], expected, atol=1e-4 * scale)
-    if animal.has_relu:
+    if animal.relus:
         assert np.abs(maps["guided"]).max() > 0
-        assert not np.allclose(maps["guided"], maps["gradient"])
+        with noted() as notes:
+            jax.eval_shape(functools.partial(jaxsal.guided_backprop, score), images[0])
+        assert sum(note.done for note in notes) == animal.relus
 
 
 def test_attention_alone_has_no_relu_to_guide():

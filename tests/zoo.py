@@ -24,7 +24,7 @@ class Animal(NamedTuple):
       grid: the spatial shape of the layer that is explained.
       layer: that layer; `None` = the last convolution.
       spatial: for a layer without spatial axes.
-      has_relu: whether guided backpropagation finds something to replace.
+      relus: how many ReLUs there are to replace (one in a loop counts once).
     """
 
     apply: Callable[[Any, Array], Array]
@@ -33,7 +33,7 @@ class Animal(NamedTuple):
     grid: tuple[int, ...]
     layer: int | str | None = None
     spatial: Callable[[Array], Array] | None = None
-    has_relu: bool = True
+    relus: int = 2
 
     def images(self, count: int = 2) -> Array:
         return jax.random.uniform(jax.random.key(7), (count, *self.shape))
@@ -74,7 +74,7 @@ def nnx_split_merge() -> Animal:
     model = NnxCNN(nnx.Rngs(0))
     model.eval()
     graph, state = nnx.split(model)
-    return Animal(lambda state, x: nnx.merge(graph, state)(x), state, (8, 6, 1), (8, 6))
+    return Animal(lambda state, x: nnx.merge(graph, state)(x), state, (8, 6, 1), (8, 6), relus=1)
 
 
 def equinox() -> Animal:
@@ -91,7 +91,11 @@ def equinox() -> Animal:
     )
     params, static = eqx.partition(model, eqx.is_array)
     return Animal(
-        lambda params, x: jax.vmap(eqx.combine(params, static))(x), params, (1, 8, 6), (8, 6)
+        lambda params, x: jax.vmap(eqx.combine(params, static))(x),
+        params,
+        (1, 8, 6),
+        (8, 6),
+        relus=1,
     )
 
 
@@ -118,7 +122,7 @@ def plain_jax() -> Animal:
         return jnp.einsum("bhwc,ck->bk", hidden, params["dense"]["w"])
 
     shapes = {"conv": (3, 3, 2, 4), "dense": (4, CLASSES)}
-    return Animal(apply, _drawn(shapes), (6, 6, 2), (6, 6))
+    return Animal(apply, _drawn(shapes), (6, 6, 2), (6, 6), relus=1)
 
 
 class Block(nn.Module):
@@ -142,7 +146,7 @@ class ResNet(nn.Module):
 
 
 def resnet() -> Animal:
-    return _linen(ResNet(), (8, 8, 3), (4, 4), "Block_1")
+    return _linen(ResNet(), (8, 8, 3), (4, 4), "Block_1", relus=3)
 
 
 class Encoder(nn.Module):
@@ -169,7 +173,7 @@ def vit() -> Animal:
     def grid(tokens: Array) -> Array:
         return tokens[1:].reshape(3, 2, -1)
 
-    known = {"spatial": grid, "has_relu": False}
+    known = {"spatial": grid, "relus": 0}
     return _linen(ViT(), (12, 8, 1), (3, 2), "block_0", **known)
 
 
@@ -196,7 +200,7 @@ class UNet(nn.Module):
 
 
 def unet() -> Animal:
-    return _linen(UNet(), (8, 8, 1), (4, 4), "blocks")
+    return _linen(UNet(), (8, 8, 1), (4, 4), "blocks", relus=4)
 
 
 class Net(nn.Module):

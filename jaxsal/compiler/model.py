@@ -48,7 +48,7 @@ def check_model(
 
 
 def _canonical(dtype: Any) -> Any:
-    return jax.dtypes.canonicalize_dtype(dtype)
+    return jax.dtypes.canonicalize_dtype(dtype, allow_extended_dtype=True)  # keys, too
 
 
 def _computes_in(dtype: Any, program: Any) -> bool:

@@ -38,7 +38,7 @@ class Settings:
     """Rate before the dense layer."""
     bfloat16: bool = False
     """Compute in bfloat16; parameters stay float32."""
-    count: int = 3600
+    count: int = 4800
     """How many phantoms are generated."""
     explain: int | None = None
     """How many test images are explained, at most; 0 = all."""

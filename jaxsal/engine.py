@@ -33,19 +33,17 @@ def explainer(
 
     Args:
         apply: `apply(params, images) -> logits`, images [B, ...], logits [B, K]; pure.
-        method: `method(score, image, **options) -> map`, of ONE image; or a dict of methods, which
-            gives a
-            dict of maps from one program with shared passes.
+        method: `method(score, image, **options) -> map`, of ONE image; or a dict of methods: a dict
+            of maps then, from one program with shared passes.
         objective: `objective(logits [K], target) -> scalar`; None: the target's logit. A model with
-            one
-            logit is binary: class 1 scores it, class 0 its negative.
+            one logit is binary: class 1 scores it, class 0 its negative.
         batch_size: model evaluations in flight on one device; "auto": as many as pay and fit.
         mesh: the devices; None: those that the images lie on, else all local ones.
         rewrite: whether the program is rewritten to run faster; the maps are the same.
         dtype: what the model computes in; sums and maps stay float32. None: what it is given.
         check: whether values (finite images, targets that are classes) are checked too.
-        **options: the method's, an array among them traced; with a combinator, the innermost
-        method's.
+        **options: the method's, an array among them traced; with a combinator, those of the
+            innermost method.
 
     Returns:
         An `Explainer`.

@@ -87,7 +87,7 @@ def make_step(
 
 
 class Trained(NamedTuple):
-    """A trained network and how it got there."""
+    """A trained network and how it got there: its history has a learning rate an epoch too."""
 
     fitted: fit.Fitted
     predict: Callable[[Any, np.ndarray], np.ndarray]
@@ -143,4 +143,7 @@ def run(
         identity=identity,
         on_step=on_step,
     )
-    return Trained(fitted, predict, init)
+    schedule, epochs = train.make_schedule(recipe, steps), len(fitted.history["train_loss"])
+    rates = [float(schedule(steps * epoch // recipe.epochs)) for epoch in range(epochs)]
+    history = fitted.history | {"learning_rate": rates}
+    return Trained(fitted._replace(history=history), predict, init)

@@ -64,18 +64,22 @@ class TrainState(NamedTuple):
     average: Params
 
 
-def make_optimizer(recipe: Recipe, steps: int) -> optax.GradientTransformation:
-    """AdamW under global-norm clipping, warm-up and cosine decay over `steps` steps."""
-    schedule = optax.warmup_cosine_decay_schedule(
+def make_schedule(recipe: Recipe, steps: int) -> optax.Schedule:
+    """Learning rate by step: linear warm-up to the peak, then cosine decay to zero at `steps`."""
+    return optax.warmup_cosine_decay_schedule(
         recipe.learning_rate / 25,
         recipe.learning_rate,
         warmup_steps=round(recipe.warmup * steps),
         decay_steps=max(steps, 1),
     )
+
+
+def make_optimizer(recipe: Recipe, steps: int) -> optax.GradientTransformation:
+    """AdamW under global-norm clipping, on the schedule of `steps` steps."""
     return optax.chain(
         optax.clip_by_global_norm(recipe.clip),
         optax.adamw(
-            schedule,
+            make_schedule(recipe, steps),
             weight_decay=recipe.weight_decay,
             mask=lambda params: jax.tree.map(lambda leaf: jnp.ndim(leaf) > 1, params),
         ),

@@ -98,9 +98,12 @@ class _Engine:
         self._prepare = prepare
         self._execute = Executor(batch_size, mesh, points=prepare.points, chunk=prepare.chunk)
 
+    def _run(self, call: Call) -> Any:
+        return self._prepare.ordered(self._execute(call))
+
     def _lower(self, call: Call, arguments: Any) -> Lowered:
         lowered = compiled(self._execute.whole(call)).lower(call.shared, call.rows)
-        return Lowered(lowered, arguments)
+        return Lowered(lowered, arguments, self._prepare.ordered)
 
 
 class Explainer(_Engine):
@@ -124,7 +127,7 @@ class Explainer(_Engine):
             ValueError: shapes that do not agree, a missing key, values that are not finite or no
                 class.
         """
-        return self._execute(self._prepare(params, {"image": images}, targets, key))
+        return self._run(self._prepare(params, {"image": images}, targets, key))
 
     def lower(self, params: Any, images: Any, targets: Any = None, *, key: Any = None) -> Lowered:
         """The whole batch as one lowered program; arguments may be `jax.ShapeDtypeStruct`s."""
@@ -184,4 +187,4 @@ class Evaluator(_Engine):
                 class.
         """
         rows = {"image": images, "map": maps}
-        return self._execute(self._prepare(params, rows, targets, key))
+        return self._run(self._prepare(params, rows, targets, key))

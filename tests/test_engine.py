@@ -95,6 +95,15 @@ def test_a_dict_agrees_with_its_methods_one_by_one() -> None:
     toy.close(maps, alone)
 
 
+def test_a_dict_keeps_the_order_given() -> None:
+    methods = {"z": jaxsal.gradient, "a": jaxsal.input_x_gradient, "m": jaxsal.gradient}
+    explain, images, seen = jaxsal.explainer(toy.apply, methods), toy.images(2), []
+    jax.jit(lambda images: seen.append(list(explain(P, images, 0))))(images)
+    seen.append(list(explain(P, images, 0)))
+    seen.append(list(explain.lower(P, images, 0).compile()(P, images, 0)))
+    assert seen == [["z", "a", "m"]] * 3
+
+
 def test_a_dict_shares_its_passes() -> None:
     given = (P, Abstract((4, *toy.SHAPE), jnp.float32), Abstract((4,), jnp.int32))
     both = {name: METHODS[name] for name in ("gradient", "product")}

@@ -54,6 +54,7 @@ class Prepare:
         functions = signatures.functions_of(function, options)
         self.points = any(signatures.accepts(f, "chunk") for f in functions)
         self.points = self.points and "chunk" not in options
+        self._names = tuple(function) if isinstance(function, Mapping) else None
         self.chunk = max(signatures.bound_chunk(f, options) for f in functions)
         self.keyed = [signatures.name_of(f) for f in functions if signatures.needs_key(f)]
         function = dict(function) if isinstance(function, Mapping) else function
@@ -64,6 +65,10 @@ class Prepare:
         self._dtype = checks.check_dtype(dtype)
         self._rewrite, self._check = rewrite, check
         self._classes: dict[Any, int] = {}
+
+    def ordered(self, results: Any) -> Any:
+        """The results of a dict of functions in the order given, which JAX sorts."""
+        return results if self._names is None else {name: results[name] for name in self._names}
 
     def __call__(self, params: Any, rows: dict[str, Any], targets: Any, key: Any) -> Call:
         rows = dict(rows)

@@ -82,6 +82,8 @@ def split(value: Any) -> tuple[Structure, list[Any]]:
             return Node(type(value), (take(fields),))
         if not isinstance(value, np.ndarray | np.generic | jax.Array):
             return Static(value)
+        if isinstance(value, np.generic) and _countable(value.dtype):
+            return Static(value.item())
         if isinstance(value, jax.core.Tracer) or not _countable(value.dtype):
             arrays.append(value)
             return Slot(len(arrays) - 1)

@@ -54,6 +54,13 @@ def test_arrays_of_integers_are_structure_by_their_contents(values: list, dtype:
     assert (split(changed)[0] == structure) == bool((changed == array).all())
 
 
+def test_an_integer_of_numpy_is_that_integer() -> None:
+    for value, plain in ((np.int64(2), 2), (np.uint8(2), 2), (np.bool_(True), True)):
+        structure, arrays = split(value)
+        assert arrays == [] and structure == split(plain)[0]
+        assert type(join(structure, [])) is type(plain)
+
+
 def test_what_cannot_be_hashed_equals_itself_only() -> None:
     class Odd:
         __hash__ = None

@@ -41,9 +41,8 @@ Splits = dict[str, Examples]
 def main(settings: Settings) -> dict[str, Any]:
     """Runs the study; returns what metrics.json holds."""
     settings = resolve(settings)
-    folder = outputs.writable(settings.out)
     timings: dict[str, float] = {}
-    with _timed(timings, "load"):
+    with outputs.writable(settings.out) as folder, _timed(timings, "load"):
         dataset, splits = _load(settings)
     _announce(dataset, splits)
     model = _network(settings, len(dataset.classes))
@@ -59,8 +58,9 @@ def main(settings: Settings) -> dict[str, Any]:
     shown, logits = pipeline.take(test, rows), logits[rows]
     targets = logits.argmax(-1).astype(np.int32)
     key = jax.random.key(settings.seed)
+    mesh = jax.sharding.Mesh(np.asarray(parallel.local_devices(settings.devices)), ("devices",))
     with _timed(timings, "explain"):
-        explained = _explain(settings, model, variables, shown, targets, key)
+        explained = _explain(model, variables, shown, targets, key=key, mesh=mesh)
     with _timed(timings, "measure"):
         fresh = trained.init(jax.random.key(settings.seed + 1))
         metrics |= {
@@ -69,7 +69,7 @@ def main(settings: Settings) -> dict[str, Any]:
                 explained.maps["integrated gradients"], targets, logits, black
             ),
             "sanity": explaining.randomisation(
-                model.apply, variables, fresh, shown.images, targets, key
+                model.apply, variables, fresh, shown.images, targets, key=key, mesh=mesh
             ),
         }
     metrics |= {
@@ -172,14 +172,8 @@ def _chosen(settings: Settings, count: int) -> np.ndarray:
 
 
 def _explain(
-    settings: Settings,
-    model: CNN,
-    variables: Any,
-    shown: Examples,
-    targets: np.ndarray,
-    key: jax.Array,
+    model: CNN, variables: Any, shown: Examples, targets: np.ndarray, *, key: jax.Array, mesh: Any
 ) -> Explained:
-    devices = parallel.local_devices(settings.devices)
     with tqdm.tqdm(total=len(explaining.METHODS), desc="explain", unit="method") as bar:
         return explaining.explain(
             model.apply,
@@ -187,7 +181,7 @@ def _explain(
             shown.images,
             targets,
             key=key,
-            mesh=jax.sharding.Mesh(np.asarray(devices), ("devices",)),
+            mesh=mesh,
             on_method=lambda name: bar.update() and None,
         )
 

@@ -126,10 +126,7 @@ def completeness(
         "largest_error": float(error.max()),
         "median_difference": float(np.median(np.abs(difference))),
         "rest_images": int(rest.sum()),
-        "rest_median_difference": float(np.median(np.abs(difference[rest])))
-        if rest.any()
-        else None,
-        "rest_largest_gap": float(gap[rest].max()) if rest.any() else None,
+        **_rest(difference[rest], gap[rest]),
     }
 
 
@@ -143,13 +140,20 @@ def _rest(difference: np.ndarray, gap: np.ndarray) -> dict[str, float]:
 
 
 def randomisation(
-    apply: Any, variables: Any, fresh: Any, images: np.ndarray, targets: np.ndarray, key: jax.Array
+    apply: Any,
+    variables: Any,
+    fresh: Any,
+    images: np.ndarray,
+    targets: np.ndarray,
+    *,
+    key: jax.Array,
+    mesh: Any = None,
 ) -> dict[str, Any]:
     """Similarity of each method's maps before and after the network's parameters are drawn anew."""
     few, targets = jnp.asarray(images[:RANDOMISED]), targets[:RANDOMISED]
     result = {}
     for name, method in METHODS.items():
-        explainer = jaxsal.explainer(apply, method)
+        explainer = jaxsal.explainer(apply, method, mesh=mesh)
         values = sanity.parameter_randomisation(explainer, variables, fresh, few, targets, key=key)
         result[name] = {"spearman": list(bootstrap.mean_interval(values))}
     return result

@@ -3,6 +3,8 @@
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +16,28 @@ from experiments.report import write_report
 from jaxsal.data.examples import Examples
 
 
-def writable(out: Path) -> Path:
-    """Makes the folder, and tries it before hours are spent on what would fill it."""
+@contextmanager
+def writable(out: Path) -> Iterator[Path]:
+    """Makes the folder and tries it, before hours are spent on what would fill it.
+
+    Where the body fails, a folder that was made here is removed again.
+
+    Raises:
+        ValueError: it cannot be made, or not be written to.
+    """
+    fresh = not out.exists()
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
-            return out
+            pass
     except OSError as error:
         raise ValueError(f"out: {out} cannot be written to ({error.strerror})") from error
+    try:
+        yield out
+    except BaseException:
+        if fresh:
+            out.rmdir()
+        raise
 
 
 def write(

@@ -53,8 +53,11 @@ def _interval(values: list[float], digits: int) -> str:
 
 def place(text: str) -> str:
     """README's text with the table as it is now between the marks."""
-    pattern = re.compile(f"({re.escape(BEGIN)}\n).*?(\n{re.escape(END)})", re.DOTALL)
-    return pattern.sub(lambda match: match[1] + table() + match[2], text)
+    pattern = re.compile(f"({re.escape(BEGIN)}\n).*?({re.escape(END)})", re.DOTALL)
+    placed, count = pattern.subn(lambda match: f"{match[1]}{table()}\n{match[2]}", text)
+    if count != 1:
+        raise ValueError(f"README: {count} places between {BEGIN!r} and {END!r}, expected one")
+    return placed
 
 
 if __name__ == "__main__":

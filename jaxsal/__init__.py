@@ -15,7 +15,6 @@ from jaxsal.methods.cam import grad_cam_plus_plus as grad_cam_plus_plus
 from jaxsal.methods.cam import guided_grad_cam as guided_grad_cam
 from jaxsal.methods.cam import hires_cam as hires_cam
 from jaxsal.methods.cam import layer_cam as layer_cam
-from jaxsal.methods.cam import score_cam as score_cam
 from jaxsal.methods.cam import x_grad_cam as x_grad_cam
 from jaxsal.methods.gradient import gradient as gradient
 from jaxsal.methods.gradient import input_x_gradient as input_x_gradient
@@ -27,6 +26,7 @@ from jaxsal.methods.path import integrated_gradients as integrated_gradients
 from jaxsal.methods.perturb import feature_ablation as feature_ablation
 from jaxsal.methods.perturb import occlusion as occlusion
 from jaxsal.methods.rise import rise as rise
+from jaxsal.methods.score_cam import score_cam as score_cam
 from jaxsal.rewrite.cut import cut as cut
 from jaxsal.types import ApplyFn as ApplyFn
 from jaxsal.types import Method as Method

@@ -54,3 +54,19 @@ def test_smoothgrad_over_any_method_is_the_mean_of_a_loop(method: Method, keyed:
             loop.append(jax.jit(functools.partial(method, score))(noisy, **inner))
         expected = np.mean(loop, axis=0)
         np.testing.assert_allclose(maps[i], expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("samples", [2, 3])
+def test_options_go_to_the_innermost_method_even_of_the_same_name(samples: int) -> None:
+    noisy = jaxsal.smoothgrad(jaxsal.expected_gradients, samples=SAMPLES, noise=NOISE)
+    bound = jaxsal.smoothgrad(
+        functools.partial(jaxsal.expected_gradients, baselines=BASELINES, samples=samples),
+        samples=SAMPLES,
+        noise=NOISE,
+    )
+    key = jax.random.key(4)
+    given = jaxsal.explainer(apply, noisy, baselines=BASELINES, samples=samples)
+    np.testing.assert_array_equal(
+        given((KERNEL, HEAD), IMAGES, 1, key=key),
+        jaxsal.explainer(apply, bound)((KERNEL, HEAD), IMAGES, 1, key=key),
+    )

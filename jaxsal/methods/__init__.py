@@ -8,7 +8,6 @@ from jaxsal.methods.cam import (
     guided_grad_cam,
     hires_cam,
     layer_cam,
-    score_cam,
     x_grad_cam,
 )
 from jaxsal.methods.gradient import gradient, input_x_gradient
@@ -16,6 +15,7 @@ from jaxsal.methods.noise import smoothgrad, smoothgrad_squared, vargrad
 from jaxsal.methods.path import expected_gradients, integrated_gradients
 from jaxsal.methods.perturb import feature_ablation, occlusion
 from jaxsal.methods.rise import rise
+from jaxsal.methods.score_cam import score_cam
 from jaxsal.types import Combinator, Method
 
 METHODS: dict[str, Method] = {

@@ -62,3 +62,14 @@ def upsampled(raw: Float[Array, "*s"], image: Image, parts: Section, resize: Res
         raise ValueError(f"resize: expected True, 'bilinear', 'nearest' or False, got {resize!r}")
     shape = tuple(image.shape[axis] for axis in parts.spatial)
     return jax.image.resize(raw, shape, _RESIZES[resize])
+
+
+def weighted(values: Float[Array, "*s C"], weights: Float[Array, " C"]) -> Float[Array, "*s"]:
+    """`sum_c w_c A_c`, in full float32: an accelerator would round the product's factors."""
+    return jnp.matmul(values, weights, precision="highest")
+
+
+def over_image(mask: Map, image: Image, parts: Section) -> Float[Array, "..."]:
+    """A map over the spatial axes, to be multiplied with an image."""
+    others = [axis for axis in range(image.ndim) if axis not in parts.spatial]
+    return jnp.expand_dims(mask, others)

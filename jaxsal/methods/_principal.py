@@ -13,11 +13,13 @@ def principal_projection(values: Float[Array, "*s C"]) -> Float[Array, "*s"]:
     rows = values.reshape(-1, values.shape[-1])
     centred = rows - rows.mean(axis=0, keepdims=True)
     positions, channels = rows.shape
-    if channels <= positions:
-        direction = _leading(centred.T @ centred)
-    else:
-        direction = _unit(centred.T @ _leading(centred @ centred.T))
-    projection = centred @ direction
+    # An accelerator would round the factors of the covariance to half of their digits.
+    with jax.default_matmul_precision("highest"):
+        if channels <= positions:
+            direction = _leading(centred.T @ centred)
+        else:
+            direction = _unit(centred.T @ _leading(centred @ centred.T))
+        projection = centred @ direction
     agrees = jnp.vdot(projection, centred.mean(axis=1)) >= 0
     return jnp.where(agrees, projection, -projection).reshape(values.shape[:-1])
 

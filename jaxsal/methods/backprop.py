@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from jaxsal.methods._points import accumulator
 from jaxsal.rewrite.backward import backward
 from jaxsal.types import Image, ScoreFn
 
@@ -19,7 +20,7 @@ def guided_backprop(score: ScoreFn, image: Image) -> Image:
       image: `[...]` float.
 
     Returns:
-      `[...]`, like the image.
+      `[...]`, the image's shape, float32.
 
     Raises:
       ValueError: the score has no ReLU.
@@ -27,7 +28,7 @@ def guided_backprop(score: ScoreFn, image: Image) -> Image:
     Springenberg, Dosovitskiy, Brox, Riedmiller, "Striving for Simplicity: The All Convolutional
     Net", ICLR workshop 2015, arXiv 1412.6806.
     """
-    return jax.grad(backward(score, _guided))(image)
+    return jax.grad(backward(score, _guided))(image).astype(accumulator(image.dtype))
 
 
 def deconvnet(score: ScoreFn, image: Image) -> Image:
@@ -41,7 +42,7 @@ def deconvnet(score: ScoreFn, image: Image) -> Image:
       image: `[...]` float.
 
     Returns:
-      `[...]`, like the image.
+      `[...]`, the image's shape, float32.
 
     Raises:
       ValueError: the score has no ReLU.
@@ -49,7 +50,7 @@ def deconvnet(score: ScoreFn, image: Image) -> Image:
     Zeiler, Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014, arXiv
     1311.2901.
     """
-    return jax.grad(backward(score, _deconvolved))(image)
+    return jax.grad(backward(score, _deconvolved))(image).astype(accumulator(image.dtype))
 
 
 def _guided(g: Float[Array, "..."], positive: Bool[Array, "..."]) -> Float[Array, "..."]:

@@ -9,8 +9,8 @@ Called as `method(score, image, *, layer=None, relu=True, resize=True, spatial=N
   layer: which layer, see `jaxsal.rewrite.cut.cut`; `None` = the last convolution.
   relu: whether to keep the positive part only.
   resize: `True` = `"bilinear"`, `"nearest"`, or `False`: the map keeps the layer's spatial shape.
-  spatial: for a layer without spatial axes (the tokens of a ViT): a function that brings its value,
-    without its batch axis, to `[*s, C]` by reshaping and selecting; the gradient goes the same way.
+  spatial: for a layer without spatial axes (a ViT's tokens): a function from its value, without
+    its batch axis, to `[*s, C]`, by reshaping and selecting; the gradient goes the same way.
 
 Returns a float32 map of the image's spatial shape: the axes that its first convolution slides along
 (without any: all but the last).
@@ -27,7 +27,14 @@ import jax.ad_checkpoint
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxsal.methods._featuremaps import Resize, Spatial, channels_last, finished, upsampled
+from jaxsal.methods._featuremaps import (
+    Resize,
+    Spatial,
+    channels_last,
+    finished,
+    over_image,
+    weighted,
+)
 from jaxsal.methods._principal import principal_projection
 from jaxsal.methods.backprop import guided_backprop
 from jaxsal.rewrite.cut import Section, section
@@ -53,8 +60,9 @@ def _method(rule: _Rule) -> Callable[..., Map]:
         parts = section(score, image, layer)
         return finished(_raw(rule, parts, spatial), image, parts, relu, resize)
 
-    signature = inspect.signature(method)
+    signature, annotations = inspect.signature(method), method.__annotations__
     functools.update_wrapper(method, rule)
+    method.__annotations__ = annotations
     del method.__wrapped__  # type: ignore[attr-defined]
     method.__signature__ = signature  # type: ignore[attr-defined]
     return method
@@ -77,7 +85,7 @@ def _over_space(values: Float[Array, "*s C"]) -> Float[Array, " C"]:
 def _by_mean_gradient(
     values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]
 ) -> Float[Array, "*s"]:
-    return values @ gradients.mean(axis=_space(values))
+    return weighted(values, gradients.mean(axis=_space(values)))
 
 
 @_method
@@ -110,7 +118,7 @@ def grad_cam_plus_plus(
     below = 2 * square + total * square * gradients + 1e-6
     defined = (gradients != 0) & (below != 0)
     alphas = jnp.where(defined, square / jnp.where(defined, below, 1), 0)
-    return values @ _over_space(jax.nn.relu(gradients) * alphas)
+    return weighted(values, _over_space(jax.nn.relu(gradients) * alphas))
 
 
 @_method
@@ -146,7 +154,7 @@ def x_grad_cam(values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]) ->
     Fu, Hu, Dong, Guo, Gao, Li, "Axiom-based Grad-CAM: Towards Accurate Visualization and
     Explanation of CNNs", BMVC 2020, arXiv 2008.02312.
     """
-    return values @ (_over_space(gradients * values) / (_over_space(values) + 1e-7))
+    return weighted(values, _over_space(gradients * values) / (_over_space(values) + 1e-7))
 
 
 @_method
@@ -165,39 +173,6 @@ def eigen_cam(values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]) -> 
     return principal_projection(values)
 
 
-def score_cam(
-    score: ScoreFn,
-    image: Image,
-    *,
-    layer: LayerName = None,
-    relu: bool = True,
-    resize: Resize = True,
-    spatial: Spatial | None = None,
-    chunk: int = 1,
-) -> Map:
-    """Channels weighted by the score of the image seen through them, without gradients.
-
-    `Σ_c w_c A_c` with `w = softmax_c(score(x · M_c))`, M_c the channel resized bilinearly to the
-    image and scaled to [0, 1]; `chunk` channels are evaluated at a time.
-
-    Arguments, options, result and errors: `jaxsal.methods.cam`.
-
-    Wang, Wang, Du, Yang, Zhang, Ding, Mardziel, Hu, "Score-CAM: Score-Weighted Visual Explanations
-    for Convolutional Neural Networks", CVPR workshops 2020, arXiv 1910.01279.
-    """
-    parts = section(score, image, layer)
-    values = channels_last(parts.value, parts, spatial)
-
-    def masked_score(channel: Float[Array, "*s"]) -> Float[Array, ""]:
-        mask = upsampled(channel, image, parts, "bilinear")
-        mask = (mask - mask.min()) / (mask.max() - mask.min() + 1e-8)
-        mask = _over_image(mask, image, parts).astype(image.dtype)
-        return score(image * mask).astype(jnp.float32)
-
-    scores = jax.lax.map(masked_score, jnp.moveaxis(values, -1, 0), batch_size=chunk)
-    return finished(values @ (jax.nn.softmax(scores)), image, parts, relu, resize)
-
-
 def guided_grad_cam(
     score: ScoreFn, image: Image, *, layer: LayerName = None, resize: Resize = "nearest"
 ) -> Map:
@@ -214,7 +189,7 @@ def guided_grad_cam(
         raise ValueError(f"resize: expected True, 'bilinear' or 'nearest', got {resize!r}")
     parts = section(score, image, layer)
     cam = finished(_raw(_by_mean_gradient, parts, None), image, parts, True, resize)
-    return guided_backprop(score, image).astype(jnp.float32) * _over_image(cam, image, parts)
+    return guided_backprop(score, image).astype(jnp.float32) * over_image(cam, image, parts)
 
 
 def grad_cam_from(
@@ -253,9 +228,3 @@ def grad_cam_from(
     axes = tuple(range(first, first + rank)) if held else None
     parts = Section(features, head, axes, tuple(range(rank)))
     return finished(_raw(_by_mean_gradient, parts, spatial), image, parts, relu, resize)
-
-
-def _over_image(mask: Map, image: Image, parts: Section) -> Float[Array, "..."]:
-    """A map over the spatial axes, to be multiplied with an image."""
-    others = [axis for axis in range(image.ndim) if axis not in parts.spatial]
-    return jnp.expand_dims(mask, others)

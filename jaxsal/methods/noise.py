@@ -1,5 +1,6 @@
 """Statistics of the maps of noisy copies of the image: combinators over any method."""
 
+import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -112,15 +113,9 @@ class Noisy:
         draw = draw_noise(
             key, image, noise=self.noise, relative=self.relative, keyed=takes_key(self.inner)
         )
+        method = functools.partial(self.inner, **options) if options else self.inner
         return statistic_over(
-            self.statistic,
-            self.inner,
-            score,
-            image,
-            draw,
-            samples=self.samples,
-            chunk=chunk,
-            **options,
+            self.statistic, method, score, image, draw, samples=self.samples, chunk=chunk
         )
 
 
@@ -157,7 +152,6 @@ def statistic_over(
     *,
     samples: int,
     chunk: int = 1,
-    **options: Any,
 ) -> Map:
     """The deterministic core of the combinators: a statistic of M(x + eⱼ) over the draws.
 
@@ -170,12 +164,11 @@ def statistic_over(
             array replays them.
         samples: n.
         chunk: samples evaluated at a time.
-        **options: options of M.
     """
 
     def explain(index: Array) -> Map:
         perturbation, inner = draw(index)
-        map = method(score, image + perturbation, **inner, **options)
+        map = method(score, image + perturbation, **inner)
         return map.astype(accumulator(map.dtype))
 
     indices = np.arange(count("samples", samples))
@@ -183,6 +176,7 @@ def statistic_over(
 
 
 def mean(maps: Callable[[Array], Map], indices: np.ndarray, *, like: Image, chunk: int) -> Map:
+    """`(1/n) Σⱼ Mⱼ`."""
     weights = np.full(len(indices), 1 / len(indices))
     return sum_points(maps, indices, weights, like=like, chunk=chunk)
 
@@ -190,10 +184,12 @@ def mean(maps: Callable[[Array], Map], indices: np.ndarray, *, like: Image, chun
 def mean_square(
     maps: Callable[[Array], Map], indices: np.ndarray, *, like: Image, chunk: int
 ) -> Map:
+    """`(1/n) Σⱼ Mⱼ²`."""
     return mean(lambda index: jnp.square(maps(index)), indices, like=like, chunk=chunk)
 
 
 def variance(maps: Callable[[Array], Map], indices: np.ndarray, *, like: Image, chunk: int) -> Map:
+    """`(1/n) Σⱼ (Mⱼ - mean)²`."""
     return variance_points(maps, indices, like=like, chunk=chunk)
 
 

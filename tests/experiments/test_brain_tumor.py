@@ -79,6 +79,7 @@ def test_a_missing_data_dir(data: str, tmp_path) -> None:
     settings = replace(TOY, data=data, data_dir=tmp_path / "nowhere", out=tmp_path / "out")
     with pytest.raises(ValueError, match="data_dir"):
         brain_tumor.main(settings)
+    assert not (tmp_path / "out").exists()
 
 
 def test_phantoms_take_no_data_dir(tmp_path) -> None:

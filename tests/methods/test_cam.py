@@ -16,9 +16,9 @@ from jaxsal.methods.cam import (
     guided_grad_cam,
     hires_cam,
     layer_cam,
-    score_cam,
     x_grad_cam,
 )
+from jaxsal.methods.score_cam import score_cam
 from tests.zoo import ZOO
 
 METHODS = (grad_cam, grad_cam_plus_plus, hires_cam, layer_cam, x_grad_cam, eigen_cam, score_cam)

@@ -1,0 +1,53 @@
+"""Score-CAM: channels weighted by what the score says of the image seen through each of them."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxsal.methods._featuremaps import (
+    Resize,
+    Spatial,
+    channels_last,
+    finished,
+    over_image,
+    upsampled,
+    weighted,
+)
+from jaxsal.methods._options import count
+from jaxsal.rewrite.cut import section
+from jaxsal.rewrite.layers import LayerName
+from jaxsal.types import Image, Map, ScoreFn
+
+
+def score_cam(
+    score: ScoreFn,
+    image: Image,
+    *,
+    layer: LayerName = None,
+    relu: bool = True,
+    resize: Resize = True,
+    spatial: Spatial | None = None,
+    chunk: int = 1,
+) -> Map:
+    """Channels weighted by the score of the image seen through them, without gradients.
+
+    `Σ_c w_c A_c` with `w = softmax_c(score(x · M_c))`, M_c the channel resized bilinearly to the
+    image and scaled to [0, 1]; `chunk` channels are evaluated at a time.
+
+    Arguments, other options, result and errors: `jaxsal.methods.cam`.
+
+    Wang, Wang, Du, Yang, Zhang, Ding, Mardziel, Hu, "Score-CAM: Score-Weighted Visual Explanations
+    for Convolutional Neural Networks", CVPR workshops 2020, arXiv 1910.01279.
+    """
+    count("chunk", chunk)
+    parts = section(score, image, layer)
+    values = channels_last(parts.value, parts, spatial)
+
+    def masked_score(channel: Float[Array, "*s"]) -> Float[Array, ""]:
+        mask = upsampled(channel, image, parts, "bilinear")
+        mask = (mask - mask.min()) / (mask.max() - mask.min() + 1e-8)
+        mask = over_image(mask, image, parts).astype(image.dtype)
+        return score(image * mask).astype(jnp.float32)
+
+    scores = jax.lax.map(masked_score, jnp.moveaxis(values, -1, 0), batch_size=chunk)
+    return finished(weighted(values, jax.nn.softmax(scores)), image, parts, relu, resize)

@@ -8,7 +8,7 @@ from jaxsal.rewrite.fast import REWRITES
 
 
 def test_a_row_for_every_rewrite_of_a_gradient(tmp_path, monkeypatch, capsys):
-    toy = rewrites.Settings(image_size=8, batch=2, widths=(2, 2), rounds=1, workloads=("gradient",))
+    toy = rewrites.Settings(image_size=8, batch=2, widths=(4, 4), rounds=1, workloads=("gradient",))
     monkeypatch.setattr(__main__, "TOY", toy)
     __main__.main(["rewrites", "--toy", "--out", str(tmp_path / "rows.json")])
     record = json.loads((tmp_path / "rows.json").read_text())

@@ -164,12 +164,15 @@ def baseline_in_a_partial(baseline: object) -> jaxsal.Explainer:
     return jaxsal.explainer(toy.apply, {"a": jaxsal.smoothgrad(method, samples=1, noise=0.0)})
 
 
-@pytest.mark.parametrize("make", [baseline_option, baseline_in_a_partial])
-def test_array_options_are_arguments_of_a_shared_program(make: object) -> None:
+@pytest.mark.parametrize(
+    ("make", "dtype"),
+    [(baseline_option, "float32"), (baseline_option, "uint8"), (baseline_in_a_partial, "float32")],
+)
+def test_array_options_are_arguments_of_a_shared_program(make: object, dtype: str) -> None:
     images, key = toy.images(2), jax.random.key(0)
-    first = make(np.zeros(toy.SHAPE, np.float32))(P, images, key=key)
+    first = make(np.zeros(toy.SHAPE, dtype))(P, images, key=key)
     with toy.compilations() as counter:
-        second = make(np.ones(toy.SHAPE, np.float32))(P, images, key=key)
+        second = make(np.ones(toy.SHAPE, dtype))(P, images, key=key)
     assert counter.count == 0
     ones = make(lambda image: jnp.ones_like(image))(P, images, key=key)
     toy.close(second, ones)

@@ -11,6 +11,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxsal.compiler.signatures import innermost
+
 
 @dataclasses.dataclass(frozen=True)
 class Slot:
@@ -39,7 +41,7 @@ class Static:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """An array of integers or booleans (a segmentation): structure, compared by its contents."""
+    """An array that a method wants concrete (a segmentation): structure, compared by contents."""
 
     shape: tuple[int, ...]
     dtype: str
@@ -61,36 +63,47 @@ class Node:
 Structure = Slot | Table | Static | Node
 
 
-def split(value: Any) -> tuple[Structure, list[Any]]:
+def split(value: Any, concrete: tuple[str, ...] = ()) -> tuple[Structure, list[Any]]:
     """The structure of `value` and its arrays; `join` puts them together again.
 
     Goes into pytrees, `functools.partial` and combinators' results (frozen dataclasses with an
-    `inner`). Floating arrays and keys are data. Arrays of integers stay in the structure: methods
-    count their segments, which must be known when the program is traced. Functions stay too.
+    `inner`). Functions and integer scalars stay in the structure; arrays and keys are data, but for
+    arrays of integers under a name in `concrete`, or in the attribute `concrete` of the function
+    that a partial binds: they must be known when the program is traced.
     """
     arrays: list[Any] = []
 
-    def take(value: Any) -> Structure:
-        leaves, tree = jax.tree.flatten(value)
-        return Node(tree, tuple(map(leaf, leaves)))
+    def take(value: Any, concrete: tuple[str, ...] = ()) -> Structure:
+        leaves, tree = jax.tree_util.tree_flatten_with_path(value)
+        named = [any(getattr(key, "key", None) in concrete for key in path) for path, _ in leaves]
+        return Node(
+            tree, tuple(leaf(x, known) for (_, x), known in zip(leaves, named, strict=True))
+        )
 
-    def leaf(value: Any) -> Structure:
+    def leaf(value: Any, known: bool) -> Structure:
         if isinstance(value, functools.partial):
-            return Node(_partial, (take((value.func, value.args, value.keywords)),))
+            parts = (value.func, value.args, value.keywords)
+            return Node(_partial, (take(parts, concrete_options(value)),))
         if dataclasses.is_dataclass(value) and hasattr(value, "inner"):
             fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
             return Node(type(value), (take(fields),))
         if not isinstance(value, np.ndarray | np.generic | jax.Array):
             return Static(value)
-        if isinstance(value, np.generic) and _countable(value.dtype):
+        integers = _countable(value.dtype) and not isinstance(value, jax.core.Tracer)
+        if integers and value.ndim == 0:
             return Static(value.item())
-        if isinstance(value, jax.core.Tracer) or not _countable(value.dtype):
-            arrays.append(value)
-            return Slot(len(arrays) - 1)
-        table = np.asarray(value)
-        return Table(table.shape, table.dtype.str, table.tobytes())
+        if integers and known:
+            table = np.asarray(value)
+            return Table(table.shape, table.dtype.str, table.tobytes())
+        arrays.append(value)
+        return Slot(len(arrays) - 1)
 
-    return take(value), arrays
+    return take(value, concrete), arrays
+
+
+def concrete_options(function: Any) -> tuple[str, ...]:
+    """The options that the innermost method says must be known when it is traced."""
+    return tuple(getattr(innermost(function)[0], "concrete", ()))
 
 
 def join(structure: Structure, arrays: list[Any]) -> Any:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsal.compiler import checks, signatures
-from jaxsal.compiler.callables import split
+from jaxsal.compiler.callables import concrete_options, split
 from jaxsal.compiler.model import check_model
 from jaxsal.compiler.program import Spec
 
@@ -58,7 +58,8 @@ class Prepare:
         self.chunk = max(signatures.bound_chunk(f, options) for f in functions)
         self.keyed = [signatures.name_of(f) for f in functions if signatures.needs_key(f)]
         function = dict(function) if isinstance(function, Mapping) else function
-        self._parts, arrays = split((apply, function, objective, dict(options)))
+        concrete = concrete_options(function)
+        self._parts, arrays = split((apply, function, objective, dict(options)), concrete)
         # A copy: what happens to the caller's array later is not the explainer's business.
         self._arrays = [np.array(x) if isinstance(x, np.ndarray) else x for x in arrays]
         self._model = (apply, objective)

@@ -110,6 +110,9 @@ def feature_ablation(
     return (_wide(score(image)) - _wide(scores))[member]
 
 
+feature_ablation.concrete = ("segments",)  # type: ignore[attr-defined]
+
+
 class _Windows(NamedTuple):
     """Windows of one size. One that the border cuts is shifted inside and occludes its far part."""
 

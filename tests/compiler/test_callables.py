@@ -42,16 +42,29 @@ def test_equal_parts_have_equal_structures() -> None:
 
 
 @given(st.lists(st.integers(-5, 5), min_size=1), st.sampled_from([np.int32, np.int8, bool]))
-def test_arrays_of_integers_are_structure_by_their_contents(values: list, dtype: type) -> None:
+def test_arrays_that_must_be_concrete_are_structure_by_their_contents(
+    values: list, dtype: type
+) -> None:
     array = np.array(values).astype(dtype)
-    structure, arrays = split(array)
-    assert arrays == [] and structure == split(jnp.asarray(array))[0]
-    back = join(structure, [])
+    structure, arrays = split({"labels": array}, ("labels",))
+    assert arrays == [] and structure == split({"labels": jnp.asarray(array)}, ("labels",))[0]
+    back = join(structure, [])["labels"]
     assert back.dtype == array.dtype
     np.testing.assert_array_equal(back, array)
     changed = array.copy()
     changed[0] = not changed[0]
-    assert (split(changed)[0] == structure) == bool((changed == array).all())
+    other = split({"labels": changed}, ("labels",))[0]
+    assert (other == structure) == bool((changed == array).all())
+
+
+def test_segments_are_structure_and_other_integers_are_data() -> None:
+    labels = np.arange(4)
+    method = functools.partial(jaxsal.feature_ablation, segments=labels, baseline=labels + 7)
+    structure, arrays = split({"a": jaxsal.smoothgrad(method), "segments": labels})
+    assert len(arrays) == 2
+    joined = join(structure, [arrays[0] * 2, arrays[1]])
+    np.testing.assert_array_equal(joined["a"].inner.keywords["segments"], labels)
+    np.testing.assert_array_equal(joined["a"].inner.keywords["baseline"], (labels + 7) * 2)
 
 
 def test_an_integer_of_numpy_is_that_integer() -> None:

@@ -175,4 +175,4 @@ def test_options_are_readable_from_outside():
     for method in METHODS:
         options = list(inspect.signature(method).parameters)[:6]
         assert options == ["score", "image", "layer", "relu", "resize", "spatial"]
-        assert method.__doc__ and method.__module__ == "jaxsal.methods.cam"
+        assert method.__doc__ and method.__module__.startswith("jaxsal.methods.")

@@ -73,6 +73,13 @@ WRONG = {
     "no function": (explain(X, method="gradient"), TypeError, "method: .*'gradient'"),
     "no function in a dict": (explain(X, method={"a": 3}), TypeError, "method: .*3"),
     "a method's own error": (explain(X, steps=0, method=PATH), ValueError, "steps: "),
+    "a chunk of none": (explain(X, chunk=0, method=PATH), ValueError, "chunk: .*0"),
+    "a chunk in words": (explain(X, chunk="a", method=PATH), TypeError, "chunk: .*'a'"),
+    "a bound chunk of none": (
+        explain(X, method={"a": functools.partial(PATH, chunk=0)}),
+        ValueError,
+        "chunk: .*0",
+    ),
     "batch size zero": (explain(X, batch_size=0), ValueError, "batch_size: .*0"),
     "a fraction of a batch": (explain(X, batch_size=1.5), TypeError, "batch_size: .*1.5"),
     "a batch size in words": (explain(X, batch_size="big"), ValueError, "batch_size: .*'big'"),

@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -54,12 +55,17 @@ def functions_of(function: Any, options: Mapping[str, Any]) -> list[Callable[...
 
 
 def bound_chunk(function: Callable[..., Any], options: Mapping[str, Any]) -> int:
-    """The `chunk` that the options or a partial give, else 1."""
+    """The `chunk` that the options or a partial give, else 1.
+
+    Raises:
+        TypeError: no integer.
+        ValueError: less than one.
+    """
     if "chunk" in options:
-        return int(options["chunk"])
+        return _positive("chunk", options["chunk"])
     while isinstance(function, functools.partial):
         if "chunk" in function.keywords:
-            return int(function.keywords["chunk"])
+            return _positive("chunk", function.keywords["chunk"])
         function = function.func
     return 1
 
@@ -111,6 +117,18 @@ def innermost(function: Any) -> tuple[Any, set[str]]:
             function = function.inner
         else:
             return function, bound
+
+
+def _positive(name: str, value: Any) -> int:
+    try:
+        number = operator.index(value)
+    except Exception as error:  # a tracer raises an error of its own
+        raise TypeError(f"{name}: expected a concrete integer, got {value!r}") from error
+    if isinstance(value, bool):
+        raise TypeError(f"{name}: expected an integer, got {value!r}")
+    if number < 1:
+        raise ValueError(f"{name}: expected an integer >= 1, got {number}")
+    return number
 
 
 def _parameters(function: Any) -> Mapping[str, inspect.Parameter]:

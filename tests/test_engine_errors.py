@@ -62,6 +62,8 @@ WRONG = {
         "key: .*call",
     ),
     "an unknown option": (explain(X, step=3, method=PATH), TypeError, "step: .*steps"),
+    "the score as an option": (explain(X, score=3), TypeError, "score: gradient .*none"),
+    "the image as an option": (explain(X, image=3, method=NOISY), TypeError, "image: .*none"),
     "an option of no inner method": (explain(X, steps=3, method=NOISY), TypeError, "steps: "),
     "a missing option": (explain(X, method=jaxsal.occlusion), TypeError, "window: .*occlusion"),
     "an option beside a dict": (

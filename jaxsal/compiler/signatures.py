@@ -86,14 +86,12 @@ def check_options(function: Any, options: Mapping[str, Any]) -> None:
             raise TypeError(f"{option}: is given to the call, not to the explainer")
     inner, given = innermost(function)
     known = _parameters(inner)
-    outer = _parameters(function)
-    if not any(p.kind is p.VAR_KEYWORD for p in known.values()):
-        unknown = [option for option in options if option not in known and option not in outer]
-        if unknown:
-            listed = ", ".join(sorted(_optional_names(known))) or "none"
-            raise TypeError(
-                f"{unknown[0]}: {name_of(inner)} has no such option; its options: {listed}"
-            )
+    taken = {*_optional_names(known), *_optional_names(_parameters(function))}
+    anything = any(p.kind is p.VAR_KEYWORD for p in known.values())
+    unknown = [o for o in options if o not in taken and (o in known or not anything)]
+    if unknown:
+        listed = ", ".join(sorted(_optional_names(known))) or "none"
+        raise TypeError(f"{unknown[0]}: {name_of(inner)} has no such option; its options: {listed}")
     have = {*options, *given, "key", "chunk"}
     missing = [
         name

@@ -103,7 +103,13 @@ def _named(flat: ClosedJaxpr, flow: Flow, name: str) -> Layer:
             f"layer: {name!r} is ambiguous, it may be any of {', '.join(paths)}; "
             + _there_is(flat, flow)
         )
-    return next((each for each in reversed(found) if each.var is not None), found[-1])
+    values = [each for each in found if each.var is not None]
+    if len({each.path for each in values}) < len(values):
+        raise ValueError(
+            f"layer: {name!r} is ambiguous, {len(values)} values are tagged with it; "
+            + _there_is(flat, flow)
+        )
+    return values[-1] if values else found[-1]
 
 
 def _convolutions(flat: ClosedJaxpr, flow: Flow) -> Iterator[Layer]:

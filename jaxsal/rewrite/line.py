@@ -15,6 +15,7 @@ from jax.extend.core import Jaxpr, JaxprEqn, Literal, Var
 from jaxtyping import Array, Float
 
 from jaxsal.rewrite.interpreter import inline
+from jaxsal.rewrite.log import Note, note
 from jaxsal.rewrite.program import bind, scope, trace
 from jaxsal.types import Image, Scalar, ScoreFn
 
@@ -84,7 +85,9 @@ def _prefix(score: ScoreFn, image: Image) -> _Prefix:
     closed = inline(trace(score, image)[0])
     parts = _split(closed.jaxpr)
     if not any(eqn.primitive.name in _PRODUCTS for eqn in parts.affine):
+        note(Note("line", "the score", False, "no product comes before its first nonlinearity"))
         return whole
+    note(Note("line", f"an affine prefix of {len(parts.affine)} operations", True))
     known = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
     _evaluate(parts.constant, known)
 

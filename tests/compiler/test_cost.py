@@ -63,3 +63,4 @@ def test_what_an_explainer_says_of_itself() -> None:
     assert described["compile_seconds"] > 0 and described["bytes"] > 0
     assert any(name.startswith("backward: relu") for name in described["rewritten"])
     assert described["rewritten"]["max_pool_gradient"] >= 2
+    assert any(name.startswith("line: an affine prefix") for name in described["rewritten"])

@@ -138,6 +138,15 @@ def test_unknown_and_ambiguous_layers_list_what_there_is(layer, message):
         cut(_score, IMAGE, layer)
 
 
+def test_a_tag_on_two_values_is_ambiguous():
+    def score(image):
+        once = jax.ad_checkpoint.checkpoint_name(jnp.sin(image), "here")
+        return jax.ad_checkpoint.checkpoint_name(jnp.sin(once), "here").sum()
+
+    with pytest.raises(ValueError, match="layer: 'here' is ambiguous, 2 values are tagged with it"):
+        cut(score, IMAGE, "here")
+
+
 def test_no_convolution_at_all():
     with pytest.raises(
         ValueError, match=r"the model has no convolution, name a layer; .*scopes: a:"

@@ -12,7 +12,6 @@ from jaxsal.compiler.description import describe
 from jaxsal.compiler.execute import Executor
 from jaxsal.compiler.lowering import Lowered
 from jaxsal.compiler.prepare import Call, Prepare
-from jaxsal.compiler.program import compiled
 
 
 def explainer(
@@ -102,7 +101,7 @@ class _Engine:
         return self._prepare.ordered(self._execute(call))
 
     def _lower(self, call: Call, arguments: Any) -> Lowered:
-        lowered = compiled(self._execute.whole(call)).lower(call.shared, call.rows)
+        lowered = jax.jit(self._execute.program(call)).lower(call.shared, call.rows)
         return Lowered(lowered, arguments, self._prepare.ordered)
 
 

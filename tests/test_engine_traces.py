@@ -153,6 +153,16 @@ def test_lowered_from_shapes_and_compiled() -> None:
     assert every["path"].shape == (4, toy.CLASSES, *toy.SHAPE)
 
 
+def test_lowered_for_a_mesh() -> None:
+    mesh = Mesh(np.array(jax.devices()[:2]), ("data",))
+    explain = jaxsal.explainer(toy.apply, jaxsal.gradient, mesh=mesh)
+    for count in (3, 4):
+        images = jax.ShapeDtypeStruct((count, *toy.SHAPE), jnp.float32)
+        maps = explain.lower(ABSTRACT[0], images, 0).compile()(P, toy.images(count), 0)
+        assert maps.devices() == set(jax.devices()[:2])
+        toy.close(maps, jaxsal.explainer(toy.apply, jaxsal.gradient)(P, toy.images(count), 0))
+
+
 def test_exported_and_called() -> None:
     explain = jaxsal.explainer(toy.apply, METHODS)
     written = jax.export.export(explain)(*ABSTRACT).serialize()

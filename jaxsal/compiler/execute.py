@@ -1,6 +1,7 @@
 """Running a call: a host loop over chunks; inside a trace, a part of the user's program."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -36,15 +37,25 @@ class Executor:
 
     def inside(self, call: Call) -> Any:
         """The batch as a part of the program that is being traced."""
-        spec = self.whole(call)
-        if self._mesh is None:
-            return _in_trace(spec, call.shared, call.rows)
-        placement = devices.place_batch(self._mesh, call.rows["image"], call.shared["params"])
-        size = -(-call.size // placement.devices) * placement.devices
-        spec = dataclasses.replace(spec, platform=placement.platform, sharding=placement.rows)
-        rows = jax.tree.map(lambda x: chunks.gather(x, 0, size), call.rows)
-        results = _in_trace(spec, call.shared, rows)
-        return jax.tree.map(lambda x: x[: call.size], results)
+        return self.program(call)(call.shared, call.rows)
+
+    def program(self, call: Call) -> Callable[[Any, Any], Any]:
+        """The batch as a function `(shared, rows) -> results` to trace, spread over a given mesh."""
+        spec, size = self.whole(call), call.size
+        if self._mesh is not None:
+            placement = self.placement(call)
+            size = -(-call.size // placement.devices) * placement.devices
+            spec = dataclasses.replace(spec, platform=placement.platform, sharding=placement.rows)
+
+        def saliency(shared: Any, rows: Any) -> Any:
+            if self._mesh is not None:
+                rows = jax.tree.map(lambda x: chunks.gather(x, 0, size), rows)
+            results = _in_trace(spec, shared, rows)
+            if size == call.size:
+                return results
+            return jax.tree.map(lambda x: x[: call.size], results)
+
+        return saliency
 
     def whole(self, call: Call) -> Spec:
         """The batch as one program: under "auto" vmapped whole, else in turns of `batch_size`."""

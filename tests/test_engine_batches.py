@@ -1,6 +1,8 @@
 """No answer depends on chunks, batches or devices, and few programs are compiled."""
 
 import functools
+import gc
+import weakref
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +12,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
 import jaxsal
-from jaxsal.compiler import execute, memory
+from jaxsal.compiler import devices, execute, memory
 from tests import toy
 
 P = toy.params()
@@ -126,6 +128,18 @@ def test_parameters_are_placed_once() -> None:
     assert first["conv"].sharding.is_fully_replicated
     assert explain._execute._params(P, placement)["conv"] is first["conv"]
     assert explain._execute._params(toy.params(1), placement)["conv"] is not first["conv"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_parameters_live_no_longer_than_the_callers(there: bool) -> None:
+    placement = devices.place_batch(None, toy.images(8), P)
+    resident, params = devices.Resident(), toy.params(3)
+    params = jax.device_put(params, placement.replicated) if there else params
+    placed = weakref.ref(resident(params, placement)["conv"])
+    assert placed() is not None
+    del params
+    gc.collect()
+    assert placed() is None
 
 
 def test_automatic_size_scales_down_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:

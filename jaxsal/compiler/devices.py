@@ -85,28 +85,37 @@ def automatic(mesh: Mesh) -> Mesh:
 class Resident:
     """Parameters on their devices: placed once, and found there by the next call.
 
-    Only JAX's arrays are remembered, which do not change; the memory of them is weak.
+    Only copies of JAX's arrays are kept, which do not change; each goes when its array does.
     """
 
     def __init__(self) -> None:
         self._placement: Placement | None = None
-        self._leaves: list[tuple[Any, Any]] = []
+        self._copies: dict[int, tuple[Any, Any]] = {}
 
     def __call__(self, tree: Any, placement: Placement) -> Any:
         leaves, structure = jax.tree.flatten(tree)
-        known = self._leaves if placement == self._placement else []
-        known = known if len(known) == len(leaves) else [(lambda: None, None)] * len(leaves)
-        placed = [
-            old if ref() is leaf else put_parameter(leaf, placement)
-            for leaf, (ref, old) in zip(leaves, known, strict=True)
-        ]
+        known = self._copies if placement == self._placement else {}
+        placed = []
+        for index, leaf in enumerate(leaves):
+            ref, copy = known.get(index, (lambda: None, None))
+            placed.append(copy if ref() is leaf else put_parameter(leaf, placement))
         if not any(isinstance(x, jax.core.Tracer) for x in placed):
+            self._keep(leaves, placed)
             self._placement = placement
-            self._leaves = [
-                (weakref.ref(leaf), new) if isinstance(leaf, jax.Array) else (lambda: None, None)
-                for leaf, new in zip(leaves, placed, strict=True)
-            ]
         return jax.tree.unflatten(structure, placed)
+
+    def _keep(self, leaves: list[Any], placed: list[Any]) -> None:
+        copies: dict[int, tuple[Any, Any]] = {}
+        for index, (leaf, copy) in enumerate(zip(leaves, placed, strict=True)):
+            if isinstance(leaf, jax.Array) and copy is not leaf:
+                ref = weakref.ref(leaf, functools.partial(_forget, copies, index))
+                copies[index] = ref, copy
+        self._copies.clear()  # else it would live on in a cycle with its callbacks
+        self._copies = copies
+
+
+def _forget(copies: dict[int, tuple[Any, Any]], index: int, _: Any) -> None:
+    copies.pop(index, None)
 
 
 def put_parameter(leaf: Any, placement: Placement) -> Any:
@@ -127,7 +136,7 @@ def put(leaf: Any, sharding: Sharding) -> Any:
             return leaf
         if leaf.sharding.device_set != sharding.device_set:
             host = on_host(leaf)  # from there it is cut up without a program compiled for it
-            leaf = leaf if host is None else host
+            leaf = leaf if host is None else host.copy()  # else the result would keep it alive
     return jax.device_put(leaf, sharding)
 
 

@@ -72,9 +72,13 @@ def evaluator(
 ) -> "Evaluator":
     """A compiled function from parameters, images and maps to a metric of each map.
 
-    The arguments are those of `explainer`, with `metric(score, image, map, *, key=None, **options)
-    -> scalar or vector`, of ONE image, in the method's place. Under targets "all" the maps are [B,
-    K, ...].
+    .. math:: v_i = M(s_i, x_i, A_i),  s_i(x) = objective(apply(params, x), t_i)
+
+    Args:
+        apply, objective, batch_size, mesh, rewrite, dtype, check: as of `explainer`.
+        metric: `metric(score, image, map, **options) -> scalar or vector`, of ONE image and its
+            map; or a dict of metrics: a dict of values then.
+        **options: the metric's, an array among them traced.
 
     Returns:
         An `Evaluator`.

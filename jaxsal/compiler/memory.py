@@ -16,7 +16,7 @@ def free_bytes(devices: Iterable[Any]) -> float:
     """Free bytes on each of the devices: the least of them, infinite where nothing is known.
 
     Accelerators: their own statistics. CPU: the least of available memory, the control group's
-        limit and the limit of the address space, shared by the devices of this process.
+    limit and the limit of the address space, shared by the devices of this process.
     """
     devices = list(devices)
     if devices[0].platform == "cpu":

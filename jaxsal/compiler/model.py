@@ -20,8 +20,7 @@ def check_model(
     Raises:
         TypeError: logits that are not floating.
         ValueError: logits that are not [B, K], an objective that is no floating scalar, or no
-            convolution
-            or product in `dtype`.
+            convolution or product in `dtype`.
     """
     image = jax.ShapeDtypeStruct((1, *images.shape[1:]), _canonical(images.dtype))
     params = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), _canonical(x.dtype)), params)

@@ -66,10 +66,18 @@ def test_shape_dtype_and_finite_values(name: str) -> None:
 def test_a_batch_on_eight_devices_equals_single_images_on_one(name: str) -> None:
     singles = [
         explainer(name)(P, IMAGES[i : i + 1], TARGETS[i : i + 1], key=KEYS[i : i + 1])
-        for i in range(3)
+        for i in range(8)
     ]
     assert all(len(single.devices()) == 1 for single in singles)
-    toy.close(jnp.concatenate(singles), maps(name)[:3])
+    toy.close(jnp.concatenate(singles), maps(name))
+
+
+@every
+def test_no_map_depends_on_the_batch_size(name: str) -> None:
+    """Seven evaluations at a time on one device: two chunks of images, the second one padded."""
+    one = jax.sharding.Mesh(np.asarray(jax.devices()[:1]), ("devices",))
+    explain = jaxsal.explainer(toy.apply, METHODS[name], batch_size=7, mesh=one)
+    toy.close(explain(P, IMAGES, TARGETS, key=KEYS), maps(name))
 
 
 @every

@@ -155,8 +155,19 @@ def test_automatic_size_scales_down_until_it_fits(monkeypatch: pytest.MonkeyPatc
     toy.close(explain(P, images, targets), reference(33)["gradient"])
 
 
+def test_more_images_leave_less_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs that take nothing: images and results alone, of 768 bytes, 104 of which fit."""
+    mesh = Mesh(np.array(jax.devices()[:1]), ("batch",))
+    explain = jaxsal.explainer(toy.apply, jaxsal.gradient, mesh=mesh)
+    monkeypatch.setattr(memory, "free_bytes", lambda devices: 1e5)
+    monkeypatch.setattr(memory, "program_bytes", lambda compiled: 0)
+    few, many = (explain._prepare(P, {"image": toy.images(n)}, 0, None) for n in (64, 256))
+    assert explain._execute.plan(few).images == execute.CAPS["cpu"]
+    assert explain._execute.plan(many).images < execute.CAPS["cpu"]
+
+
 def test_where_memory_runs_out_half_as_many_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    sizes = []
+    sizes, expected = [], reference(13)["gradient"]
     real = execute.compiled
 
     def compiled(spec: object, **options: object) -> object:
@@ -174,7 +185,7 @@ def test_where_memory_runs_out_half_as_many_are_tried(monkeypatch: pytest.Monkey
     monkeypatch.setattr(execute, "compiled", compiled)
     mesh = Mesh(np.array(jax.devices()[:1]), ("batch",))
     explain = jaxsal.explainer(toy.apply, jaxsal.gradient, mesh=mesh)
-    toy.close(explain(P, toy.images(13), toy.targets(13)), reference(13)["gradient"])
+    toy.close(explain(P, toy.images(13), toy.targets(13)), expected)
     assert sizes == [16, 16, 8, 4, 4, 4, 4]  # 32 and 16 evaluations both hold 13 images
     sizes.clear()
     explain(P, toy.images(13), toy.targets(13))

@@ -22,6 +22,7 @@ class Executor:
         self._points, self._chunk = points, chunk
         self._params, self._arrays = devices.Resident(), devices.Resident()
         self._fitted: dict[Any, int] = {}
+        self._measured: dict[Any, tuple[float, float, float]] = {}
 
     def __call__(self, call: Call) -> Any:
         return self.inside(call) if call.traced else self.outside(call)
@@ -40,7 +41,7 @@ class Executor:
         return self.program(call)(call.shared, call.rows)
 
     def program(self, call: Call) -> Callable[[Any, Any], Any]:
-        """The batch as a function `(shared, rows) -> results` to trace, spread over a given mesh."""
+        """The batch as a function `(shared, rows) -> results` to trace, over the mesh if given."""
         spec, size = self.whole(call), call.size
         if self._mesh is not None:
             placement = self.placement(call)
@@ -140,22 +141,33 @@ class Executor:
         return self._fitted[known]
 
     def _fit_key(self, call: Call, placement: Placement) -> Any:
-        cap = CAPS.get(placement.platform, 32)
-        return placement, self._plan(call, placement, cap), call.signature
+        here = self._plan(call, placement, CAPS.get(placement.platform, 32))
+        several = here.images * placement.devices < call.size
+        return placement, here, _rounded(call.size) if several else None, call.signature
 
     def _need(self, call: Call, shared: Any, placement: Placement, evaluations: int) -> float:
         """Bytes on one device: the program's own; of several chunks, all rows and results too."""
         here = self._plan(call, placement, evaluations)
         size = here.images * placement.devices
+        known = placement, here, call.signature
+        if known not in self._measured:
+            self._measured[known] = self._measure(call, shared, placement, here)
+        own, image, result = self._measured[known]
+        if size >= call.size:
+            return own
+        return own + _rounded(call.size) * (2 * result + image) / placement.devices
+
+    def _measure(
+        self, call: Call, shared: Any, placement: Placement, here: Plan
+    ) -> tuple[float, float, float]:
+        """Bytes of one program on one device, of one image and of its result."""
+        size = here.images * placement.devices
         rows = jax.tree.map(lambda x: abstract(x, (size, *x.shape[1:]), placement.rows), call.rows)
         lowered = compiled(self.spec(call, placement, here)).lower(shared, rows)
         own = memory.program_bytes(lowered.compile())
-        if size >= call.size:
-            return float(own)
         results = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(lowered.out_info))
         image = rows["image"]
-        given = image.size * image.dtype.itemsize * call.size / size
-        return own + (2 * results * call.size / size + given) / placement.devices
+        return float(own), image.size * image.dtype.itemsize / size, results / size
 
 
 def check_batch_size(batch_size: Any) -> int | str:
@@ -193,6 +205,11 @@ def abstract(array: Any, shape: tuple[int, ...], sharding: Any) -> jax.ShapeDtyp
     """An array of another shape and sharding, of which only these and the dtype are known."""
     dtype = jax.dtypes.canonicalize_dtype(array.dtype, allow_extended_dtype=True)
     return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)
+
+
+def _rounded(count: int) -> int:
+    """The next power of two: what is found for one number of images serves its neighbours."""
+    return 1 << (count - 1).bit_length()
 
 
 def _in_trace(spec: Spec, shared: Any, rows: Any) -> Any:

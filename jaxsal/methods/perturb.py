@@ -1,6 +1,5 @@
 """What the score loses when a part of the image is replaced by a baseline."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -11,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxsal.methods._options import Baseline, baseline_image, count, spatial_shape
 from jaxsal.methods._points import accumulator, map_points
+from jaxsal.rewrite.patch import patch
 from jaxsal.types import Image, Scalar, ScoreFn
 
 
@@ -52,7 +52,7 @@ def occlusion(
     """
     chunk, empty = count("chunk", chunk), baseline_image(baseline, image)
     windows = _windows(spatial_shape(image), window, stride)
-    replaced = _replace(score, image)
+    replaced = patch(score, image)
 
     def occluded(point: tuple[Int[Array, " axes"], Int[Array, " axes"]]) -> Scalar:
         begin, first = point
@@ -148,11 +148,6 @@ def _per_axis(name: str, value: int | tuple[int, ...], lengths: tuple[int, ...])
     if len(values) != len(lengths):
         raise ValueError(f"{name}: expected one extent for each of {lengths}, got {value}")
     return tuple(count(name, extent) for extent in values)
-
-
-def _replace(score: ScoreFn, image: Image) -> Callable[[Array, tuple[Array, ...]], Scalar]:
-    """The score of the image with a patch put in at a corner."""
-    return lambda patch, corner: score(lax.dynamic_update_slice(image, patch, corner))
 
 
 def _mean_over_coverage(losses: Float[Array, " windows"], cover: list[np.ndarray]) -> Array:

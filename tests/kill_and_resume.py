@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
-TOY = ["--count", "240", "--image-size", "32", "--epochs", "6", "--widths", "4", "8"]
+TOY = ["--count", "240", "--image-size", "32", "--epochs", "40", "--widths", "4", "8"]
 VOLATILE = ("timings", "throughput", "command", "settings", "date")
 
 

@@ -45,15 +45,15 @@ def killed(out: Path, seconds: float) -> list[str]:
     return sorted(path.name for path in (out / "checkpoints").glob("[0-9]*"))
 
 
-def main(seed: int = 0) -> None:
+def main(seed: int = 3) -> None:
     random.seed(seed)
     with tempfile.TemporaryDirectory() as folder:
         start = time.monotonic()
         whole = finish(Path(folder) / "whole")
         duration = time.monotonic() - start
         broken = Path(folder) / "broken"
-        for _ in range(3):
-            moment = random.uniform(0.2, 0.9) * duration
+        # The earliest first: a later run that resumes spends less time in training.
+        for moment in sorted(random.uniform(0.2, 0.9) * duration for _ in range(3)):
             print(
                 f"killed after {moment:.1f} s; epochs saved: {killed(broken, moment)}", flush=True
             )

@@ -3,7 +3,7 @@
     python -m experiments.brain_tumor
     python -m experiments.brain_tumor --data figshare --data-dir DIR --image-size 128
 
-The first generates its images (phantoms) and takes under five minutes on two CPU cores; expect a
+The first generates its images (phantoms) and takes about five minutes on two CPU cores; expect a
 test accuracy above 0.95. The second reads Cheng's 3064 real slices (figshare 1512427, CC BY 4.0),
 split by patient. Writes metrics.json, report.html, figures/, checkpoints/ and maps/ under --out;
 the same command after a kill goes on where it stopped. After Keles et al., IMVIP 2023.

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Var
+from jax.extend.core import ClosedJaxpr, JaxprEqn, Var
 from jaxtyping import Array
 
 from jaxsal.rewrite.axes import layout
 from jaxsal.rewrite.flatten import flatten
 from jaxsal.rewrite.flow import Flow
 from jaxsal.rewrite.layers import LayerName, find, mentions
-from jaxsal.rewrite.program import bind, scope, trace
+from jaxsal.rewrite.program import play, read, trace
 from jaxsal.types import Image, Scalar, ScoreFn
 
 
@@ -74,7 +74,7 @@ def section(score: ScoreFn, image: Image, layer: LayerName = None) -> Section:
     before, after = _halves(flat, var)
     known = dict(zip(flat.jaxpr.constvars, flat.consts, strict=True))
     known[flat.jaxpr.invars[0]] = image
-    _play(before, known)
+    play(before, known)
     head = partial(_head, flat, after, known, var)
     return Section(known[var], head, lay.axes(var), lay.spatial)
 
@@ -94,14 +94,6 @@ def _halves(flat: ClosedJaxpr, var: Var) -> tuple[list[JaxprEqn], list[JaxprEqn]
     return before, [eqn for eqn in after if any(v in live for v in eqn.outvars)]
 
 
-def _play(eqns: Iterable[JaxprEqn], known: dict[Var, Any]) -> None:
-    """Evaluates equations in order, adding their results to what is known."""
-    for eqn in eqns:
-        with scope(eqn), eqn.ctx.manager:
-            outs = bind(eqn, [_read(v, known) for v in eqn.invars])
-        known.update(zip(eqn.outvars, outs, strict=True))
-
-
 def _head(
     flat: ClosedJaxpr, after: list[JaxprEqn], known: dict[Var, Any], var: Var, value: Array
 ) -> Scalar:
@@ -109,9 +101,5 @@ def _head(
     if jnp.shape(value) != aval.shape:
         raise ValueError(f"value: expected the layer's {aval.shape}, got {jnp.shape(value)}")
     values = known | {var: value}
-    _play(after, values)
-    return _read(flat.jaxpr.outvars[0], values)
-
-
-def _read(atom: Var | Literal, known: dict[Var, Any]) -> Any:
-    return atom.val if isinstance(atom, Literal) else known[atom]
+    play(after, values)
+    return read(flat.jaxpr.outvars[0], values)

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from jaxsal.rewrite.interpreter import inline
 from jaxsal.rewrite.log import Note, note
-from jaxsal.rewrite.program import bind, scope, trace
+from jaxsal.rewrite.program import play, read, trace
 from jaxsal.types import Image, Scalar, ScoreFn
 
 Values = list[Array]
@@ -89,15 +89,17 @@ def _prefix(score: ScoreFn, image: Image) -> _Prefix:
         return whole
     note(Note("line", f"an affine prefix of {len(parts.affine)} operations", True))
     known = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
-    _evaluate(parts.constant, known)
+    play(parts.constant, known)
 
     def run(image: Image) -> Values:
-        values = _evaluate(parts.affine, known | {closed.jaxpr.invars[0]: image})
+        values = known | {closed.jaxpr.invars[0]: image}
+        play(parts.affine, values)
         return [values[var] for var in parts.border]
 
     def rest(values: Values) -> Scalar:
-        found = _evaluate(parts.rest, known | dict(zip(parts.border, values, strict=True)))
-        return _read(closed.jaxpr.outvars[0], found)
+        found = known | dict(zip(parts.border, values, strict=True))
+        play(parts.rest, found)
+        return read(closed.jaxpr.outvars[0], found)
 
     return _Prefix(run, rest)
 
@@ -159,18 +161,6 @@ def _is_floating(var: Any) -> bool:
 
 def _between(first: Array, second: Array, position: Scalar) -> Float[Array, "..."]:
     return (first + position * (second - first)).astype(first.dtype)
-
-
-def _evaluate(eqns: Iterable[JaxprEqn], values: dict[Var, Any]) -> dict[Var, Any]:
-    for eqn in eqns:
-        with scope(eqn), eqn.ctx.manager:
-            outs = bind(eqn, [_read(atom, values) for atom in eqn.invars])
-        values.update(zip(eqn.outvars, outs, strict=True))
-    return values
-
-
-def _read(atom: Any, values: dict[Var, Any]) -> Any:
-    return atom.val if isinstance(atom, Literal) else values[atom]
 
 
 def _variables(atoms: Iterable[Any]) -> list[Var]:

@@ -18,7 +18,7 @@ from jaxtyping import Array
 
 from jaxsal.rewrite.interpreter import inline
 from jaxsal.rewrite.local import Corner, Local, Span, Spans, dense
-from jaxsal.rewrite.program import bind, scope, trace
+from jaxsal.rewrite.program import bind, play, read, scope, trace
 from jaxsal.rewrite.reach import rule_of
 from jaxsal.types import Image, Scalar, ScoreFn
 
@@ -42,10 +42,7 @@ def patch(score: ScoreFn, image: Image) -> Callable[[Array, Corner], Scalar]:
     closed = inline(trace(score, image)[0])
     known = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
     known |= dict(zip(closed.jaxpr.invars, [image], strict=True))
-    for eqn in closed.jaxpr.eqns:
-        with scope(eqn), eqn.ctx.manager:
-            outs = bind(eqn, [_read(atom, known) for atom in eqn.invars])
-        known.update(zip(eqn.outvars, outs, strict=True))
+    play(closed.jaxpr.eqns, known)
 
     def replaced(values: Array, corner: Corner) -> Scalar:
         spans = tuple(
@@ -59,7 +56,7 @@ def patch(score: ScoreFn, image: Image) -> Callable[[Array, Corner], Scalar]:
                     outs = _step(eqn, known, changed, corner)
                 changed.update(zip(eqn.outvars, outs, strict=True))
         result = closed.jaxpr.outvars[0]
-        return _whole(_read(result, known | changed), corner)
+        return _whole(read(result, known | changed), corner)
 
     return replaced
 
@@ -67,7 +64,7 @@ def patch(score: ScoreFn, image: Image) -> Callable[[Array, Corner], Scalar]:
 def _step(
     eqn: JaxprEqn, known: dict[Var, Any], changed: dict[Var, Any], corner: Corner
 ) -> list[Any]:
-    bases = [_read(atom, known) for atom in eqn.invars]
+    bases = [read(atom, known) for atom in eqn.invars]
     values = [
         base if isinstance(atom, Literal) else changed.get(atom, base)
         for atom, base in zip(eqn.invars, bases, strict=True)
@@ -94,7 +91,3 @@ def _checked(base: Array, block: Array, spans: Spans, corner: Corner) -> Any:
 
 def _whole(value: Any, corner: Corner) -> Any:
     return dense(value, corner) if isinstance(value, Local) else value
-
-
-def _read(atom: Any, values: dict[Var, Any]) -> Any:
-    return atom.val if isinstance(atom, Literal) else values[atom]

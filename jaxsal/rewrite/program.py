@@ -5,13 +5,13 @@ The differences between the versions of JAX in how a jaxpr is put together end h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import jax
 from jax.extend import source_info_util
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Primitive, primitives
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, Var, primitives
 
 Atom = Any
 """An input of an equation: a `Var` or a `Literal`."""
@@ -78,3 +78,16 @@ def scope(eqn: JaxprEqn) -> AbstractContextManager[Any]:
     """A context in which an equation's named scopes and source line are the current ones."""
     stack = source_info_util.current_name_stack() + eqn.source_info.name_stack
     return source_info_util.user_context(eqn.source_info.traceback, name_stack=stack)
+
+
+def play(eqns: Iterable[JaxprEqn], known: dict[Var, Any]) -> None:
+    """Evaluates equations in order, adding their results to what is known."""
+    for eqn in eqns:
+        with scope(eqn), eqn.ctx.manager:
+            outs = bind(eqn, [read(atom, known) for atom in eqn.invars])
+        known.update(zip(eqn.outvars, outs, strict=True))
+
+
+def read(atom: Atom, known: Mapping[Var, Any]) -> Any:
+    """The value of a literal, or what is known of a variable."""
+    return atom.val if isinstance(atom, Literal) else known[atom]

@@ -20,7 +20,8 @@ def augment(
     """Draws one pose and one intensity and applies them, resampling once.
 
     The point p of the result shows the point A (p - c - t) + c of the image, c being the centre and
-    A = rotation(-θ) mirror / s; bilinear, black beyond the border. Then x <- clip(a x^g, 0, 1).
+    A = rotation(-θ) mirror / s; as sharp as the image, black beyond the border. Then
+    x <- clip(a x^g, 0, 1).
     With every range closed (False, 0, (1, 1), 0, 0) the image comes back unchanged.
 
     Args:
@@ -95,14 +96,42 @@ def pose(
 def resample(
     image: Float[Array, "H W C"], matrix: Float[Array, "2 2"], offset: Float[Array, "2"]
 ) -> Float[Array, "H W C"]:
-    """Bilinear values of the image at the points M p + o; zero beyond its border.
+    """Values of the image at the points M p + o; zero beyond its border.
 
-    The border fades to black over one pixel, as if black pixels surrounded the image.
+    Bilinear on a raster twice as fine. Bilinear on the image's own raster blurs: a network trained
+    on blurred images is at a loss before sharp ones. The border fades to black within two pixels,
+    as if black pixels surrounded the image.
     """
-    height, width, channels = image.shape
-    rows, columns = jnp.arange(height)[:, None], jnp.arange(width)[None, :]
+    rows, columns = jnp.arange(image.shape[0])[:, None], jnp.arange(image.shape[1])[None, :]
     y = matrix[0, 0] * rows + matrix[0, 1] * columns + offset[0]
     x = matrix[1, 0] * rows + matrix[1, 1] * columns + offset[1]
+    fine = _halfway(_halfway(image, 0), 1)
+    return _bilinear(fine, 2 * y, 2 * x)
+
+
+HALFWAY = (3 / 256, -25 / 256, 150 / 256, 150 / 256, -25 / 256, 3 / 256)
+"""The polynomial of degree five through six samples, halfway between the middle two."""
+
+
+def _halfway(image: Float[Array, "H W C"], axis: int) -> Float[Array, "H2 W2 C"]:
+    """The image with a sample between every two along an axis: [..., 2 n - 1, ...]."""
+    count, reach = image.shape[axis], len(HALFWAY) // 2 - 1
+    padding = [(reach, reach) if i == axis else (0, 0) for i in range(image.ndim)]
+    padded = jnp.pad(image, padding)
+    between = sum(
+        weight * jax.lax.slice_in_dim(padded, i, i + count - 1, axis=axis)
+        for i, weight in enumerate(HALFWAY)
+    )
+    last = jnp.zeros_like(jax.lax.slice_in_dim(image, 0, 1, axis=axis))
+    pairs = jnp.stack([image, jnp.concatenate([between, last], axis)], axis + 1)
+    shape = image.shape[:axis] + (2 * count,) + image.shape[axis + 1 :]
+    return jax.lax.slice_in_dim(pairs.reshape(shape), 0, 2 * count - 1, axis=axis)
+
+
+def _bilinear(
+    image: Float[Array, "H W C"], y: Float[Array, "h w"], x: Float[Array, "h w"]
+) -> Float[Array, "h w C"]:
+    height, width, channels = image.shape
     top, left = jnp.floor(y), jnp.floor(x)
     down = (y - top)[..., None].astype(image.dtype)
     right = (x - left)[..., None].astype(image.dtype)

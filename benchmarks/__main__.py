@@ -1,37 +1,76 @@
 """Measurements: `python -m benchmarks NAME`.
 
-    python -m benchmarks rewrites                     each rewrite on and off, some five minutes
-    python -m benchmarks rewrites --toy               the same at toy size, to see that it runs
-    python -m benchmarks rewrites --out FILE.json     where the rows go
+    python -m benchmarks throughput     images/s of every method, beside captum, PyTorch, plain JAX
+    python -m benchmarks training       images/s of a training step, beside PyTorch
+    python -m benchmarks memory         peak memory against the number of steps, beside captum
+    python -m benchmarks scaling        images/s against the number of devices
+    python -m benchmarks compile        first call, second call, and the persistent cache
+    python -m benchmarks rewrites       each rewrite on and off
 
-Ratios are what counts: contenders are timed in turn, round by round, and compared within a round.
+`--settings toy` is a trial of seconds; without it, what suits the device. `--out DIR` takes
+DIR/NAME-DEVICE.json (say benchmarks/results, from which `python -m benchmarks.summary --write`
+makes README's tables). The peers (torch, captum) may live in an environment of their own:
+`--peer-python PATH`. Ratios are what counts: contenders are timed in turn, round by round, each
+framework in a process of its own, and compared within a round.
 """
 
 import argparse
 import json
+import re
 from pathlib import Path
+from typing import Any
 
-from benchmarks import machine, rewrites
+from benchmarks import compilation, memory, rewrites, scaling, throughput, training
+from jaxsal import machine
 
-TOY = rewrites.Settings(image_size=16, batch=8, steps=2, widths=(4, 4), rounds=2)
+MEASURED: dict[str, Any] = {
+    "throughput": throughput,
+    "training": training,
+    "memory": memory,
+    "scaling": scaling,
+    "compile": compilation,
+    "rewrites": rewrites,
+}
+"""By name a module: SETTINGS by name, `run(settings, peer_python) -> record`, which prints."""
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Measures, prints a table, and writes the rows as JSON."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measurements.")
-    parser.add_argument("name", choices=["rewrites"])
-    parser.add_argument("--toy", action="store_true", help="tiny problems")
-    parser.add_argument("--batch", type=int, default=rewrites.Settings().batch)
-    parser.add_argument("--rounds", type=int, default=rewrites.Settings().rounds)
-    parser.add_argument("--out", type=Path, help="a JSON file")
+    """Measures, prints, and writes the record as JSON."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", choices=list(MEASURED))
+    parser.add_argument("--settings", help="toy, cpu, gpu, ...; default: what suits the device")
+    parser.add_argument("--rounds", type=int, help="how often each contender is timed")
+    parser.add_argument("--peer-python", help="interpreter with torch and captum; default this one")
+    parser.add_argument("--out", type=Path, help="a folder for the record")
     given = parser.parse_args(argv)
-    settings = TOY if given.toy else rewrites.Settings(batch=given.batch, rounds=given.rounds)
-    rows = rewrites.run(settings)
-    print(rewrites.table(rows))
+    measured = MEASURED[given.name]
+    # Asked of a process that ends: a worker wants the device's memory for itself.
+    about = machine.describe_apart()
+    chosen = given.settings or about["device"]["platform"]
+    if chosen not in measured.SETTINGS:
+        parser.error(f"--settings: expected one of {list(measured.SETTINGS)}, got {chosen}")
+    settings = measured.SETTINGS[chosen]
+    if given.rounds is not None:
+        settings = settings._replace(rounds=given.rounds)
+    record = {"name": given.name, "settings": chosen, **about}
+    record |= measured.run(settings, given.peer_python)
     if given.out:
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        record = {"machine": machine.describe(), "settings": settings._asdict(), "rows": rows}
-        given.out.write_text(json.dumps(record, indent=1) + "\n")
+        path = given.out / f"{given.name}-{chosen}-{slug(about)}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(record, indent=1) + "\n")
+        print(f"\nwrote {path}")
+
+
+def slug(about: dict[str, Any]) -> str:
+    """The device and JAX's version, fit for a file's name."""
+    device, version = about["device"], about["versions"]["jax"]
+    name = device["kind"] if device["platform"] != "cpu" else f"cpu-{device['cores']}-cores"
+    minor = ".".join(version.split(".")[:2])
+    return re.sub(r"[^a-z0-9.]+", "-", f"{name}-jax{minor}".lower()).strip("-")
 
 
 if __name__ == "__main__":

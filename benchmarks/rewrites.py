@@ -36,10 +36,19 @@ class Workload(NamedTuple):
     line: bool = False
 
 
-def run(settings: Settings) -> list[dict[str, Any]]:
-    """The rows."""
+SETTINGS = {
+    "cpu": Settings(),
+    "gpu": Settings(batch=256, steps=32, rounds=20),
+    "toy": Settings(image_size=16, batch=8, steps=2, widths=(4, 4), rounds=2),
+}
+
+
+def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
+    """The rows, printed as a table."""
     every = _workloads(settings)
-    return [row for name in settings.workloads for row in _rows(name, every[name], settings)]
+    rows = [row for name in settings.workloads for row in _rows(name, every[name], settings)]
+    print(table(rows))
+    return {"rows": rows}
 
 
 def _rows(name: str, workload: Workload, settings: Settings) -> Iterator[dict[str, Any]]:

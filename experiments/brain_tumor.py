@@ -24,12 +24,12 @@ import numpy as np
 import tqdm
 import tyro
 
-from experiments import explaining, machine, outputs, training
+from experiments import explaining, outputs, training
 from experiments.explaining import Explained
 from experiments.progress import Progress
 from experiments.settings import Settings, resolve
 from experiments.sources import SOURCES
-from jaxsal import parallel, train
+from jaxsal import machine, parallel, train
 from jaxsal.data import pipeline
 from jaxsal.data.examples import Dataset, Examples
 from jaxsal.metrics import bootstrap, classification

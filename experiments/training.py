@@ -26,6 +26,10 @@ class Augmentation:
     """Smallest and largest magnification."""
     shift: float = 0.06
     """Fraction of the image's side."""
+    sharpness: float = 0.0
+    """Share of the image's finest detail that is taken away or added."""
+    noise: float = 0.0
+    """Largest standard deviation; white is 1."""
     intensity: float = 0.1
     """Of the logarithms of gain and gamma."""
 

@@ -1,4 +1,4 @@
-"""The study's Flax CNN: plain convolutions, ReLU and max-pooling; the rewrites make them fast."""
+"""The Flax CNN of the study, and ResNet: plain convolutions, ReLU, pools; rewrites do the rest."""
 
 from typing import Any
 
@@ -114,3 +114,71 @@ def _dropout_mask(
 ) -> Float[Array, "batch {width}"]:
     keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, (width,)))(keys)
     return keep / (1 - rate)
+
+
+class Bottleneck(nn.Module):
+    """A residual block of 1x1, 3x3 and 1x1 convolutions: width, width and 4 width channels."""
+
+    width: int
+    stride: int = 1
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "batch h w c"], weights: Float[Array, " batch"] | None = None
+    ) -> Float[Array, "batch h2 w2 c2"]:
+        def conv(x: Array, width: int, side: int, stride: int = 1) -> Array:
+            pad = side // 2
+            kernel, padding = (side, side), ((pad, pad), (pad, pad))
+            x = nn.Conv(width, kernel, stride, padding, use_bias=False, dtype=self.dtype)(x)
+            return BatchNorm(axis_name=self.axis_name, dtype=self.dtype)(x, weights)
+
+        y = nn.relu(conv(x, self.width, 1))
+        y = nn.relu(conv(y, self.width, 3, self.stride))
+        y = conv(y, 4 * self.width, 1)
+        if x.shape != y.shape:
+            x = conv(x, 4 * self.width, 1, self.stride)
+        return nn.relu(x + y)
+
+
+class ResNet(nn.Module):
+    """A residual network of bottleneck blocks (He et al., CVPR 2016); by default ResNet-50.
+
+    The stride of a block is that of its 3x3 convolution ("v1.5"), and padding is symmetric, as in
+    the PyTorch model of that name, whose weights therefore fit. `apply`, `weights` and the
+    statistics in `variables` are as of `CNN`.
+
+    Attributes:
+        classes: number of logits, K.
+        blocks: how many blocks each stage has; each stage after the first halves the image.
+        width: channels inside the blocks of the first stage; doubled from stage to stage.
+        dtype: of the computation; parameters are float32.
+        axis_name: the device axis under `pmap`, over which batch statistics are taken.
+    """
+
+    classes: int
+    blocks: tuple[int, ...] = (3, 4, 6, 3)
+    width: int = 64
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(
+        self,
+        images: Float[Array, "batch height width channels"],
+        *,
+        weights: Float[Array, " batch"] | None = None,
+        keys: Shaped[Array, "batch ..."] | None = None,
+    ) -> Float[Array, "batch classes"]:
+        x = images.astype(self.dtype)
+        x = nn.Conv(self.width, (7, 7), 2, ((3, 3), (3, 3)), use_bias=False, dtype=self.dtype)(x)
+        x = nn.relu(BatchNorm(axis_name=self.axis_name, dtype=self.dtype)(x, weights))
+        x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        for stage, count in enumerate(self.blocks):
+            for index in range(count):
+                stride = 2 if stage and not index else 1
+                block = Bottleneck(self.width << stage, stride, self.dtype, self.axis_name)
+                x = block(x, weights)
+        x = jnp.mean(x, (1, 2))
+        return nn.Dense(self.classes, dtype=jnp.float32)(x.astype(jnp.float32))

@@ -1,4 +1,4 @@
-"""Random pose and intensity of one image, on the device."""
+"""Random pose, sharpness, noise and intensity of one image, on the device."""
 
 import jax
 import jax.numpy as jnp
@@ -15,14 +15,16 @@ def augment(
     rotation: float = 0.5,
     scale: tuple[float, float] = (0.8, 1.3),
     shift: float = 0.06,
+    sharpness: float = 0.0,
+    noise: float = 0.0,
     intensity: float = 0.1,
 ) -> Float[Array, "H W C"]:
-    """Draws one pose and one intensity and applies them, resampling once.
+    """Draws one pose, sharpness, noise and intensity and applies them, resampling once.
 
     The point p of the result shows the point A (p - c - t) + c of the image, c being the centre and
     A = rotation(-θ) mirror / s; as sharp as the image, black beyond the border. Then
-    x <- clip(a x^g, 0, 1).
-    With every range closed (False, 0, (1, 1), 0, 0) the image comes back unchanged.
+    x <- x + u (x - blur(x)), x <- x + v n, and x <- clip(a x^g, 0, 1).
+    With every range closed (False, 0, (1, 1), 0, 0, 0, 0) the image comes back unchanged.
 
     Args:
       key: consumed.
@@ -31,11 +33,15 @@ def augment(
       rotation: θ is uniform in ±rotation, radians.
       scale: s is log-uniform in this range; above 1 enlarges.
       shift: t is uniform in ±shift, a fraction of each side.
+      sharpness: u is uniform in ±sharpness; blur is the binomial mean of 3x3 pixels. Scanners
+        differ in sharpness, and a class is often from few scanners.
+      noise: v is uniform in [0, noise], n standard normal, where the image is not black.
       intensity: log a and log g are uniform in ±intensity.
     """
     pose_key, tone_key = jax.random.split(key)
     drawn = pose(pose_key, *image.shape[:2], flip=flip, rotation=rotation, scale=scale, shift=shift)
-    return tone(tone_key, resample(image, *drawn), intensity=intensity)
+    moved = resample(image, *drawn)
+    return tone(tone_key, moved, sharpness=sharpness, noise=noise, intensity=intensity)
 
 
 def augment_with_mask(
@@ -57,13 +63,41 @@ def augment_with_mask(
     return tone(tone_key, moved[..., :-1], intensity=intensity), moved[..., -1] >= 0.5
 
 
-def tone(key: Key, image: Float[Array, "H W C"], *, intensity: float) -> Float[Array, "H W C"]:
-    """Draws a gain and a gamma, as in `augment`; black stays black. The key is consumed."""
-    drawn = jax.random.uniform(key, (2,), image.dtype, -intensity, intensity)
-    gain, gamma = jnp.exp(drawn)
+def tone(
+    key: Key,
+    image: Float[Array, "H W C"],
+    *,
+    sharpness: float = 0.0,
+    noise: float = 0.0,
+    intensity: float,
+) -> Float[Array, "H W C"]:
+    """Draws sharpness, noise, gain and gamma, as in `augment`; black stays black.
+
+    The key is consumed.
+    """
+    draws = jax.random.uniform(key, (4,), image.dtype, -1, 1)
+    varied = image
+    if sharpness:
+        varied += sharpness * draws[2] * (image - _blur(image))
+    if noise:
+        grains = jax.random.normal(jax.random.fold_in(key, 0), image.shape, image.dtype)
+        varied += noise * (draws[3] + 1) / 2 * grains
+    gain, gamma = jnp.exp(intensity * draws[:2])
     # A power below one has an infinite slope at zero.
-    toned = gain * jnp.maximum(image, 1e-6) ** gamma
+    toned = gain * jnp.maximum(varied, 1e-6) ** gamma
     return jnp.where(image > 0, jnp.clip(toned, 0, 1), 0)
+
+
+def _blur(image: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
+    """The binomial mean of 3x3 pixels, on black."""
+    for axis in (0, 1):
+        padding = [(1, 1) if i == axis else (0, 0) for i in range(image.ndim)]
+        padded, count = jnp.pad(image, padding), image.shape[axis]
+        first, middle, last = (
+            jax.lax.slice_in_dim(padded, i, i + count, axis=axis) for i in range(3)
+        )
+        image = (first + 2 * middle + last) / 4
+    return image
 
 
 def pose(
@@ -124,7 +158,7 @@ def _halfway(image: Float[Array, "H W C"], axis: int) -> Float[Array, "H2 W2 C"]
     )
     last = jnp.zeros_like(jax.lax.slice_in_dim(image, 0, 1, axis=axis))
     pairs = jnp.stack([image, jnp.concatenate([between, last], axis)], axis + 1)
-    shape = image.shape[:axis] + (2 * count,) + image.shape[axis + 1 :]
+    shape = (*image.shape[:axis], 2 * count, *image.shape[axis + 1 :])
     return jax.lax.slice_in_dim(pairs.reshape(shape), 0, 2 * count - 1, axis=axis)
 
 

@@ -2,6 +2,7 @@
 
 import datetime
 import importlib.metadata
+import json
 import os
 import platform
 import subprocess
@@ -24,6 +25,7 @@ def describe() -> dict[str, Any]:
             "count": jax.device_count(),
             "processor": _processor(),
             "cores": _cores(),
+            "load_1min": round(os.getloadavg()[0], 1),
         },
         "commit": _commit(),
         "command": _command(),
@@ -75,3 +77,16 @@ def _command() -> str:
     spec = getattr(main, "__spec__", None)
     program = f"python -m {spec.name}" if spec else f"python {sys.argv[0]}"
     return " ".join([program, *sys.argv[1:]])
+
+
+def describe_apart() -> dict[str, Any]:
+    """`describe()` of a process that ends: this one takes no memory of the device.
+
+    Raises:
+        RuntimeError: that process failed.
+    """
+    asked = "import json; from jaxsal import machine; print(json.dumps(machine.describe()))"
+    run = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True)
+    if run.returncode:
+        raise RuntimeError(f"no device: {run.stderr.strip().splitlines()[-1]}")
+    return json.loads(run.stdout.splitlines()[-1]) | {"command": _command()}

@@ -1,0 +1,80 @@
+"""How fast the device could be, and how much a case asks of it."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Jaxpr, jaxprs_in_params
+
+from jaxsal.compiler import cost
+
+SIZES = {"cpu": (2048, 16, 1 << 26), "gpu": (8192, 128, 1 << 30)}
+"""By platform: the side of a matrix, images in a convolution, floats in a copy."""
+
+COUNTED = ("conv_general_dilated", "dot_general")
+
+
+def measure(precision: str, toy: bool = False) -> dict[str, Any]:
+    """FLOP/s of a large product and a large convolution, in float32 at `precision` and in
+    bfloat16, and bytes/s of a large copy: the best of several runs."""
+    side, images, floats = SIZES.get(jax.default_backend(), SIZES["gpu"])
+    if toy:
+        side, images, floats = 64, 1, 1 << 12
+    rates: dict[str, Any] = {}
+    for dtype in (jnp.float32, jnp.bfloat16):
+        matrix = jnp.ones((side, side), dtype)
+        product = 2.0 * side**3 / _best(lambda a: a @ a, matrix)
+        batch = jnp.ones((images, 64, 64, 128), dtype)
+        kernel = jnp.ones((3, 3, 128, 128), dtype)
+        seconds = _best(
+            lambda x, k: jax.lax.conv_general_dilated(
+                x, k, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+            ),
+            batch,
+            kernel,
+        )
+        convolution = 2.0 * batch.size * 9 * 128 / seconds
+        rates[jnp.dtype(dtype).name] = {"product": product, "convolution": convolution}
+    array = jnp.ones(floats, jnp.float32)
+    rates["bytes"] = 2.0 * array.nbytes / _best(lambda x: x + 1, array)
+    return rates
+
+
+def _best(fun: Callable[..., Any], *args: Any) -> float:
+    program = jax.jit(fun)
+    jax.block_until_ready(program(*args))
+    seconds = []
+    for _ in range(7):
+        begin = time.perf_counter()
+        jax.block_until_ready(program(*args))
+        seconds.append(time.perf_counter() - begin)
+    return min(seconds)
+
+
+def model_cost(jaxpr: Jaxpr, batch: int) -> dict[str, float]:
+    """What one image's program asks for, times the batch.
+
+    Returns:
+        flops: of the convolutions and products, loops counted turn by turn.
+        bytes: what these read and write once each; everything between them could be fused.
+    """
+    return {"flops": cost.flops(jaxpr) * batch, "bytes": _bytes(jaxpr) * batch}
+
+
+def _bytes(jaxpr: Jaxpr) -> float:
+    total = 0.0
+    for eqn in jaxpr.eqns:
+        turns = eqn.params["length"] if eqn.primitive.name == "scan" else 1
+        if eqn.primitive.name in COUNTED:
+            shapes = [v.aval for v in (*eqn.invars, *eqn.outvars)]
+            total += sum(math.prod(a.shape) * a.dtype.itemsize for a in shapes)  # type: ignore[attr-defined]
+        total += turns * sum(_bytes(inner) for inner in jaxprs_in_params(eqn.params))
+    return total
+
+
+def floor(cost: dict[str, float], rates: dict[str, Any], dtype: str = "float32") -> float:
+    """Seconds below which the device cannot do what a case asks for."""
+    return max(cost["flops"] / max(rates[dtype].values()), cost["bytes"] / rates["bytes"])

@@ -1,0 +1,82 @@
+"""The JAX side of the training benchmark: `jaxsal.train.train_step` over `jaxsal.parallel`."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import jax_worker, problems
+from benchmarks.worker import Prepared, serve
+from jaxsal import machine, parallel, train
+from jaxsal.rewrite.fast import fast
+
+RECIPE = train.Recipe(learning_rate=1e-3, class_weights=False, clip=1.0, average=0.995)
+STEPS = 100_000
+
+
+class _Run:
+    """A training run that goes on from call to call, on one batch that lies on the device."""
+
+    def __init__(self, loaded: problems.Loaded, dtype: Any, mode: str, rewrite: bool) -> None:
+        model = jax_worker.network(loaded.problem, dtype)
+        optimizer = train.make_optimizer(RECIPE, STEPS)
+        classes, size = loaded.problem.classes, len(loaded.images)
+
+        def make_step(axis_name: str | None) -> parallel.Step:
+            step = functools.partial(
+                train.train_step,
+                apply=train.linen(model.clone(axis_name=axis_name)),
+                optimizer=optimizer,
+                recipe=RECIPE,
+                class_weight=jnp.ones(classes),
+                axis_name=axis_name,
+                transform=fast if rewrite else lambda fun: fun,
+            )
+
+            def drawn(state: Any, data: Any, rows: Any) -> Any:
+                images, labels = (column[rows] for column in data)
+                keys = jax.random.split(jax.random.key(0), len(rows))
+                return step(state, train.Batch(images, labels, jnp.ones(len(rows)), keys))
+
+            return drawn
+
+        self._parallel = parallel.MODES[mode](make_step, parallel.local_devices())
+        variables = jax_worker.unflatten(loaded.weights)
+        self._state = self._parallel.replicate(train.init_state(variables, optimizer))
+        self._data = self._parallel.replicate((loaded.images, loaded.targets))
+        self._rows = np.arange(size, dtype=np.int32)
+
+    def __call__(self) -> Any:
+        self._state, metrics = self._parallel.step(self._state, self._data, self._rows)
+        return jax.block_until_ready((self._state.variables["params"], metrics))
+
+    def fetch(self, result: Any) -> dict[str, np.ndarray]:
+        params, metrics = result
+        kernel = self._parallel.fetch(params)["Conv_0"]["kernel"]
+        return {
+            "loss": np.asarray(metrics["loss"], np.float32).reshape(-1, 1)[:1],
+            "kernel": kernel.reshape(1, -1),
+        }
+
+
+CONTENDERS: dict[str, Callable[..., _Run]] = {
+    "jit": functools.partial(_Run, dtype=jnp.float32, mode="jit", rewrite=True),
+    "pmap": functools.partial(_Run, dtype=jnp.float32, mode="pmap", rewrite=True),
+    "jit without rewrites": functools.partial(_Run, dtype=jnp.float32, mode="jit", rewrite=False),
+    "jit bfloat16": functools.partial(_Run, dtype=jnp.bfloat16, mode="jit", rewrite=True),
+}
+
+
+def prepare(contender: str, problem: str, batch: int, precision: str, **_: Any) -> Prepared:
+    """A contender of `CONTENDERS` at a problem's folder, ready to take steps."""
+    jax.config.update("jax_default_matmul_precision", jax_worker.PRECISIONS[precision])
+    run = CONTENDERS[contender](problems.load(problem, batch))
+    return Prepared(run, run.fetch)
+
+
+if __name__ == "__main__":
+    extra = {"create": jax_worker.create}
+    serve(prepare, about=machine.describe, peak=jax_worker.peak, extra=extra)

@@ -1,0 +1,88 @@
+"""Peak memory of integrated gradients against the number of steps, beside captum.
+
+On a CPU the peak is the process's, over what it held before the call: each figure comes from a
+fresh process.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.contest import Case, Contender, Workers, workers, written
+
+CONTENDERS = (
+    Contender("jax", "jaxsal"),
+    Contender("jax", "plain jax"),
+    Contender("torch", "captum"),
+    Contender("torch", "captum, chunk 32"),
+)
+
+
+class Settings(NamedTuple):
+    """What is measured; `rounds` is not used: memory does not vary."""
+
+    problem: str
+    batch: int
+    steps: tuple[int, ...] = (10, 100, 1000)
+    precision: str = "highest"
+    rounds: int = 1
+
+
+SETTINGS = {
+    "cpu": Settings("cnn-128", 1),
+    "gpu": Settings("cnn-224", 8, precision="tf32"),
+    "toy": Settings("cnn-toy", 1, steps=(2, 4)),
+}
+
+
+def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
+    """A row for each number of steps and contender."""
+    method = "integrated_gradients"
+    cases = [
+        Case(settings.problem, method, settings.batch, {"steps": steps}) for steps in settings.steps
+    ]
+    rows = []
+    with workers(peer_python) as running, written(running, cases) as folders:
+        folder = folders[settings.problem]
+        for case in cases:
+            asked = {"problem": str(folder), "batch": case.batch, "options": case.options}
+            program = running.ask("jax", "describe", method_name=method, **asked)
+            for contender in CONTENDERS:
+                row = {"contender": contender.name, **case._asdict()}
+                row |= _peak(running, contender, case, folder, settings.precision)
+                if contender.name == "jaxsal":
+                    row["program_bytes"] = program.get("bytes")
+                rows.append(row)
+                print(_line(row), flush=True)
+    return {"rows": rows}
+
+
+def _peak(
+    running: Workers, contender: Contender, case: Case, folder: Path, precision: str
+) -> dict[str, Any]:
+    """Bytes above what an idle worker holds."""
+    running.end(contender.framework)
+    idle = running.ask(contender.framework, "peak")["bytes"]
+    answer = running.ask(
+        contender.framework,
+        "prepare",
+        id=contender.name,
+        out=str(folder / "maps.npz"),
+        contender=contender.name,
+        problem=str(folder),
+        batch=case.batch,
+        method=case.method,
+        options=case.options,
+        precision=precision,
+    )
+    if "first_call_s" not in answer:
+        return answer
+    return {"peak_bytes": running.ask(contender.framework, "peak")["bytes"] - idle}
+
+
+def _line(row: dict[str, Any]) -> str:
+    head = f"{row['options']['steps']:>5} steps  {row['contender']:<20}"
+    if "peak_bytes" not in row:
+        return head + (row.get("absent") or row.get("failed", ""))
+    program = row.get("program_bytes")
+    own = f"  program {program / 2**20:9.1f} MiB" if program else ""
+    return f"{head}{row['peak_bytes'] / 2**20:>9.1f} MiB{own}"

@@ -1,0 +1,144 @@
+"""The PyTorch side: captum, and the same methods written by hand. torch, captum and NumPy only."""
+
+import functools
+import platform
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from benchmarks import by_torch, problems, torch_networks
+from benchmarks.worker import Absent, Prepared, peak_resident, serve
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+class Inputs(NamedTuple):
+    """A problem on the device: the network's parameters are frozen, images are [B, C, H, W]."""
+
+    network: Any
+    images: torch.Tensor
+    targets: torch.Tensor
+    arrays: dict[str, torch.Tensor]
+
+
+def _inputs(loaded: problems.Loaded, layout: Any = torch.contiguous_format) -> Inputs:
+    network = torch_networks.build(loaded.problem, loaded.weights).requires_grad_(False)
+    images = torch.from_numpy(loaded.images).permute(0, 3, 1, 2).to(DEVICE)
+    arrays = {
+        "segments": torch.from_numpy(loaded.arrays["segments"]).long().to(DEVICE),
+        "baselines": torch.from_numpy(loaded.arrays["baselines"]).permute(0, 3, 1, 2).to(DEVICE),
+    }
+    return Inputs(
+        network.to(DEVICE).to(memory_format=layout),
+        images.contiguous(memory_format=layout),
+        torch.from_numpy(loaded.targets).long().to(DEVICE),
+        arrays,
+    )
+
+
+def by_captum(
+    loaded: problems.Loaded, name: str, options: dict[str, Any], chunk: int | None = None
+) -> Callable[[], Any]:
+    """captum as its tutorials use it: default options, or its own chunk set."""
+    from benchmarks import by_captum
+
+    if name not in by_captum.METHODS:
+        raise Absent("captum has no such method")
+    if chunk is not None and name not in by_captum.CHUNKED:
+        raise Absent("captum's method has no chunk")
+    return by_captum.METHODS[name](_inputs(loaded), options, chunk)
+
+
+def by_hand(
+    loaded: problems.Loaded,
+    name: str,
+    options: dict[str, Any],
+    *,
+    layout: Any = torch.contiguous_format,
+    compiled: bool = False,
+    dtype: Any = None,
+) -> Callable[[], Any]:
+    """PyTorch by hand: parameters frozen, a memory layout, compiled or not, autocast or not."""
+    if name not in by_torch.METHODS:
+        raise Absent("not written by hand")
+    inputs = _inputs(loaded, layout)
+
+    def forward(images: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(DEVICE, dtype, enabled=dtype is not None):
+            return inputs.network(images)
+
+    network = torch.compile(forward) if compiled else forward
+    method = by_torch.METHODS[name]
+    return lambda: method(network, inputs.images, inputs.targets, **options)
+
+
+CONTENDERS: dict[str, Callable[..., Callable[[], Any]]] = {
+    "captum": by_captum,
+    **{f"captum, chunk {n}": functools.partial(by_captum, chunk=n) for n in (1, 8, 32, 64, 256)},
+    "torch": by_hand,
+    "torch channels_last": functools.partial(by_hand, layout=torch.channels_last),
+    "torch compiled": functools.partial(by_hand, compiled=True),
+    "torch compiled channels_last": functools.partial(
+        by_hand, compiled=True, layout=torch.channels_last
+    ),
+    "torch bfloat16": functools.partial(
+        by_hand, dtype=torch.bfloat16, layout=torch.channels_last, compiled=True
+    ),
+}
+
+
+def prepare(
+    contender: str,
+    problem: str,
+    batch: int,
+    method: str,
+    options: dict[str, Any],
+    precision: str,
+) -> Prepared:
+    """A contender of `CONTENDERS` at a problem's folder, ready to run."""
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.benchmark = True
+    torch.manual_seed(0)
+    call = CONTENDERS[contender](problems.load(problem, batch), method, options)
+
+    def run() -> Any:
+        result = call()
+        if DEVICE == "cuda":
+            torch.cuda.synchronize()
+        return result
+
+    return Prepared(run, _fetch)
+
+
+def _fetch(result: torch.Tensor) -> dict[str, np.ndarray]:
+    """Maps as [B, H, W, C]."""
+    return {"map": result.detach().float().cpu().permute(0, 2, 3, 1).numpy()}
+
+
+def about() -> dict[str, Any]:
+    """Versions, threads and device."""
+    try:
+        import captum
+
+        version = captum.__version__
+    except ImportError:
+        version = "absent"
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "captum": version,
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if DEVICE == "cuda" else "cpu",
+    }
+
+
+def peak() -> float:
+    """The most bytes held at a time on the device, or on a CPU by the process."""
+    return float(torch.cuda.max_memory_allocated()) if DEVICE == "cuda" else peak_resident()
+
+
+if __name__ == "__main__":
+    serve(prepare, about=about, peak=peak)

@@ -129,15 +129,31 @@ def put_parameter(leaf: Any, placement: Placement) -> Any:
 
 def put(leaf: Any, sharding: Sharding) -> Any:
     """The array with this sharding; itself where it has it already."""
-    if isinstance(leaf, jax.ShapeDtypeStruct):
-        return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
-    if isinstance(leaf, jax.Array):
-        if leaf.sharding == sharding and leaf.committed:
-            return leaf
-        if leaf.sharding.device_set != sharding.device_set:
-            host = on_host(leaf)  # from there it is cut up without a program compiled for it
-            leaf = leaf if host is None else host.copy()  # else the result would keep it alive
-    return jax.device_put(leaf, sharding)
+    return put_all({"leaf": leaf}, sharding)["leaf"]
+
+
+def put_all(leaves: dict[str, Any], sharding: Sharding) -> dict[str, Any]:
+    """Arrays with this sharding: those that have it not are moved together."""
+    here = {name: leaf for name, leaf in leaves.items() if not _has(leaf, sharding)}
+    shapes = {name: leaf for name, leaf in here.items() if isinstance(leaf, jax.ShapeDtypeStruct)}
+    moved = {name: _cut_loose(leaf, sharding) for name, leaf in here.items() if name not in shapes}
+    return {
+        **leaves,
+        **{n: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding) for n, x in shapes.items()},
+        **(jax.device_put(moved, sharding) if moved else {}),
+    }
+
+
+def _has(leaf: Any, sharding: Sharding) -> bool:
+    return isinstance(leaf, jax.Array) and bool(leaf.committed and leaf.sharding == sharding)
+
+
+def _cut_loose(leaf: Any, sharding: Sharding) -> Any:
+    """The array, in host memory where it must go to other devices: no program cuts it up then."""
+    if isinstance(leaf, jax.Array) and leaf.sharding.device_set != sharding.device_set:
+        host = on_host(leaf)
+        return leaf if host is None else host.copy()  # else the result would keep it alive
+    return leaf
 
 
 def on_host(array: Any) -> np.ndarray | None:

@@ -108,7 +108,7 @@ class Executor:
         parts = []
         for start in range(0, call.size, size):
             rows = chunks.take(call.rows, start, size)
-            rows = jax.tree.map(lambda x: devices.put(x, placement.rows), rows)
+            rows = devices.put_all(rows, placement.rows)
             parts.append(run(shared, rows))
             if wait and start == 0:
                 jax.block_until_ready(parts)

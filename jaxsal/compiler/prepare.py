@@ -57,6 +57,7 @@ class Prepare:
         self._names = tuple(function) if isinstance(function, Mapping) else None
         self.chunk = max(signatures.bound_chunk(f, options) for f in functions)
         self.keyed = [signatures.name_of(f) for f in functions if signatures.needs_key(f)]
+        self._draws = bool(self.keyed) or any(signatures.accepts(f, "key") for f in functions)
         function = dict(function) if isinstance(function, Mapping) else function
         concrete = concrete_options(function)
         self._parts, arrays = split((apply, function, objective, dict(options)), concrete)
@@ -77,6 +78,7 @@ class Prepare:
         count = rows["image"].shape[0]
         mode = checks.check_targets(targets, count)
         given = checks.check_key(key, count, self.keyed)
+        given = given if self._draws else checks.check_key(None, count, [])  # one argument less
         params = checks.check_params(params)
         signature = _signature(params, rows)
         if signature not in self._classes:

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxsal.filters import binomial
 from jaxsal.types import Key
 
 
@@ -78,7 +79,7 @@ def tone(
     draws = jax.random.uniform(key, (4,), image.dtype, -1, 1)
     varied = image
     if sharpness:
-        varied += sharpness * draws[2] * (image - _blur(image))
+        varied += sharpness * draws[2] * (image - binomial(image))
     if noise:
         grains = jax.random.normal(jax.random.fold_in(key, 0), image.shape, image.dtype)
         varied += noise * (draws[3] + 1) / 2 * grains
@@ -86,18 +87,6 @@ def tone(
     # A power below one has an infinite slope at zero.
     toned = gain * jnp.maximum(varied, 1e-6) ** gamma
     return jnp.where(image > 0, jnp.clip(toned, 0, 1), 0)
-
-
-def _blur(image: Float[Array, "H W C"]) -> Float[Array, "H W C"]:
-    """The binomial mean of 3x3 pixels, on black."""
-    for axis in (0, 1):
-        padding = [(1, 1) if i == axis else (0, 0) for i in range(image.ndim)]
-        padded, count = jnp.pad(image, padding), image.shape[axis]
-        first, middle, last = (
-            jax.lax.slice_in_dim(padded, i, i + count, axis=axis) for i in range(3)
-        )
-        image = (first + 2 * middle + last) / 4
-    return image
 
 
 def pose(

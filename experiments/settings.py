@@ -26,6 +26,10 @@ class Settings:
     """Images a step, over all devices."""
     learning_rate: float = 4e-3
     """Peak of the one-cycle schedule."""
+    class_weights: bool = False
+    """Weigh classes by the inverse of their frequency."""
+    fading: float = 0.25
+    """Share of the training images that are darkened, and their labels made unsure alike."""
     test_fold: int = 5
     """The fold that is tested on, and on nothing else looked at."""
     validation_fold: int | None = None
@@ -66,6 +70,8 @@ def resolve(settings: Settings) -> Settings:
     for name, bound in {**least, "validation_fold": 0, "explain": 0, "patience": 0}.items():
         if getattr(settings, name) < bound:
             raise ValueError(f"{name}: expected at least {bound}, got {getattr(settings, name)}")
+    if not 0 <= settings.fading <= 1:
+        raise ValueError(f"fading: expected a share from 0 to 1, got {settings.fading}")
     if not settings.learning_rate > 0:
         raise ValueError(f"learning_rate: expected more than 0, got {settings.learning_rate}")
     stages = len(settings.widths or ())

@@ -44,6 +44,6 @@ SOURCES = {
     # Four stages and fourteen epochs are enough for phantoms: there are as many as one likes.
     "phantom": Source(_phantom, 64, 14, (16, 32, 64, 128), 4, 240),
     # Real slices are few: all folds but the tested one train, none is held out to stop early.
-    "figshare": Source(_figshare, 64, 40, (32, 64, 128, 256, 256), 0, 0),
-    "folder": Source(_folder, 64, 40, (32, 64, 128, 256, 256), 0, 0),
+    "figshare": Source(_figshare, 64, 40, (32, 64, 128, 256), 0, 0),
+    "folder": Source(_folder, 64, 40, (32, 64, 128, 256), 0, 0),
 }

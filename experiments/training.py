@@ -34,6 +34,25 @@ class Augmentation:
     """Of the logarithms of gain and gamma."""
 
 
+@dataclass(frozen=True)
+class Fading:
+    """Some training images are darkened towards black, and their labels towards ignorance.
+
+    The darkened images are the path of integrated gradients from a black baseline: the network is
+    taught what to say there, and that a black image says nothing (a baseline ought to be neutral:
+    Sundararajan et al., ICML 2017).
+    """
+
+    share: float = 0.0
+    """Of the images."""
+
+    def __call__(self, key: Any, image: Any) -> tuple[Any, Any]:
+        """The image times a, uniform in [0, 1], and a; or both as they are."""
+        draws = jax.random.uniform(key, (2,))
+        factor = jnp.where(draws[0] < self.share, draws[1], 1.0)
+        return factor * image, factor
+
+
 class Selection(NamedTuple):
     """Which examples make a batch: rows of the set on the device.
 
@@ -61,6 +80,7 @@ def make_step(
     *,
     recipe: train.Recipe,
     augmentation: Augmentation,
+    fading: Fading,
     steps: int,
     class_weight: np.ndarray,
     seed: int,
@@ -82,8 +102,11 @@ def make_step(
             images, labels = (column[selection.rows] for column in data)
             key = jax.random.fold_in(jax.random.key(seed), state.step)
             keys = jax.vmap(functools.partial(jax.random.fold_in, key))(selection.positions)
-            pose, drop = jnp.unstack(jax.vmap(jax.random.split)(keys), axis=1)
-            return step(state, train.Batch(vary(pose, images), labels, selection.weights, drop))
+            split = jax.vmap(functools.partial(jax.random.split, num=3))
+            pose, drop, fade = jnp.unstack(split(keys), axis=1)
+            images, certainty = jax.vmap(fading)(fade, vary(pose, images))
+            batch = train.Batch(images, labels, selection.weights, drop, certainty)
+            return step(state, batch)
 
         return drawn
 
@@ -105,6 +128,7 @@ def run(
     *,
     recipe: train.Recipe,
     augmentation: Augmentation,
+    fading: Fading,
     seed: int,
     mode: str,
     devices: int | None,
@@ -122,6 +146,7 @@ def run(
         model,
         recipe=recipe,
         augmentation=augmentation,
+        fading=fading,
         steps=steps,
         class_weight=weights,
         seed=seed,

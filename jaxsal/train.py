@@ -47,12 +47,19 @@ class Recipe:
 
 
 class Batch(NamedTuple):
-    """What a step sees: B examples, some of which may be padding."""
+    """What a step sees: B examples, some of which may be padding.
+
+    Attributes:
+        weights: 0 for padding.
+        keys: one an example, for dropout.
+        certainty: in [0, 1], of the labels: what is missing to 1 is spread over all classes.
+    """
 
     images: Float[Array, "batch height width channels"]
     labels: Int[Array, " batch"]
     weights: Float[Array, " batch"]
     keys: Shaped[Array, "batch ..."]
+    certainty: Float[Array, " batch"] | float = 1.0
 
 
 class TrainState(NamedTuple):
@@ -121,9 +128,15 @@ def cross_entropy(
     weights: Float[Array, " batch"],
     *,
     smoothing: float,
+    certainty: Float[Array, " batch"] | float = 1.0,
 ) -> Scalar:
-    """`sum_i w_i CE(softmax(z_i), (1 - s) onehot(t_i) + s / K)`: a sum; the caller divides."""
-    targets = optax.smooth_labels(jax.nn.one_hot(labels, logits.shape[-1]), smoothing)
+    """`sum_i w_i CE(softmax(z_i), c_i onehot(t_i) + (1 - c_i) / K)`: a sum; the caller divides.
+
+    c_i is the label's certainty times 1 - `smoothing`.
+    """
+    classes = logits.shape[-1]
+    sure = jnp.broadcast_to((1 - smoothing) * certainty, labels.shape)[:, None]
+    targets = sure * jax.nn.one_hot(labels, classes) + (1 - sure) / classes
     return jnp.sum(weights * optax.softmax_cross_entropy(logits, targets))
 
 
@@ -156,7 +169,13 @@ def train_step(
     def loss_fn(params: Params) -> tuple[Scalar, tuple[Array, Params]]:
         logits, changed = apply({**state.variables, "params": params}, batch)
         weights = batch.weights * class_weight[batch.labels]
-        loss = cross_entropy(logits, batch.labels, weights, smoothing=recipe.label_smoothing)
+        loss = cross_entropy(
+            logits,
+            batch.labels,
+            weights,
+            smoothing=recipe.label_smoothing,
+            certainty=batch.certainty,
+        )
         return loss / count, (logits, changed)
 
     differentiated = transform(jax.value_and_grad(loss_fn, has_aux=True))

@@ -12,9 +12,7 @@ IMAGES = jax.random.uniform(jax.random.key(0), (2, 5, 7, 3))
 
 def test_it_is_scipys_convolution_on_black():
     kernel = np.outer([1, 2, 1], [1, 2, 1]) / 16
-    expected = scipy.ndimage.convolve(
-        np.asarray(IMAGES), kernel[None, :, :, None], mode="constant"
-    )
+    expected = scipy.ndimage.convolve(np.asarray(IMAGES), kernel[None, :, :, None], mode="constant")
     np.testing.assert_allclose(binomial(IMAGES), expected, atol=1e-6)
 
 

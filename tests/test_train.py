@@ -33,7 +33,8 @@ def spread(mode: str, devices: int) -> parallel.Parallel:
     step = training.make_step(
         MODEL,
         recipe=RECIPE,
-        augmentation=training.Augmentation(),
+        augmentation=training.Augmentation(sharpness=0.5, noise=0.05),
+        fading=training.Fading(0.5),
         steps=STEPS,
         class_weight=np.ones(3, np.float32),
         seed=0,

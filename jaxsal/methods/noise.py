@@ -12,8 +12,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
-from jaxsal.methods._options import count, scale
-from jaxsal.methods._points import accumulator, sum_points, variance_points
+from jaxsal.options import count, scale
+from jaxsal.points import accumulator, sum_points, variance_points
 from jaxsal.types import Image, Key, Map, Method, ScoreFn
 
 Draw = tuple[Image, dict[str, Any]]

@@ -1,4 +1,4 @@
-"""Options that several methods share: how a count, a fraction and a baseline are read."""
+"""Options that methods and metrics share: how a count, a fraction and a baseline are read."""
 
 import operator
 from collections.abc import Callable

@@ -127,7 +127,11 @@ WRONG = {
         "params: .*'b'",
     ),
     "maps of other images": (evaluate(X[:3]), ValueError, r"maps: .*\[4, ...\].*\(3, 8"),
-    "masks of other images": (evaluate_masked(mask=X[:3] > 0), ValueError, r"mask: .*\[4, .*\(3, 8"),
+    "masks of other images": (
+        evaluate_masked(mask=X[:3] > 0),
+        ValueError,
+        r"mask: .*\[4, .*\(3, 8",
+    ),
     "a mask that is a number": (evaluate_masked(mask=1), TypeError, "mask: .*1"),
     "no mask": (evaluate_masked(), TypeError, "mask: metric needs"),
     "an unknown row": (evaluate_masked(mask=X > 0, masks=X), TypeError, "masks: .*metric"),

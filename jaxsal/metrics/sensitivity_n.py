@@ -69,7 +69,8 @@ def sensitivity_n(
     points = (np.arange(len(sizes) * samples, dtype=np.int32), np.repeat(sizes, samples))
     sums, scores = map_points(relevance_and_score, points, chunk=count("chunk", chunk))
     rows = (len(sizes), samples)
-    return jax.vmap(_correlation)(sums.reshape(rows), -scores.reshape(rows))
+    correlations = jax.vmap(_correlation)(sums.reshape(rows), -scores.reshape(rows))
+    return jnp.where(jnp.all(jnp.isfinite(relevance)), correlations, jnp.nan)
 
 
 def _correlation(first: Float[Array, " n"], second: Float[Array, " n"]) -> Scalar:

@@ -11,7 +11,7 @@ import numpy as np
 
 import jaxsal
 from jaxsal.data.examples import Examples
-from jaxsal.metrics import bootstrap, localization, sanity
+from jaxsal.metrics import bootstrap, controls, localization, sanity
 
 STEPS = 64
 SURROUND = 0.5  # equivalent diameters of the tumour
@@ -90,8 +90,8 @@ def relevance(explained: Explained, examples: Examples, correct: np.ndarray) -> 
 
 def _controls(images: np.ndarray) -> dict[str, np.ndarray]:
     keys = jax.random.split(jax.random.key(0), len(images))
-    centre = jax.vmap(lambda image: localization.centre_prior(None, image))(images)
-    uniform = jax.vmap(lambda image, key: localization.uniform_random(None, image, key=key))
+    centre = jax.vmap(lambda image: controls.centre_prior(None, image))(images)
+    uniform = jax.vmap(lambda image, key: controls.uniform_random(None, image, key=key))
     return {"centre prior": np.asarray(centre), "uniform random": np.asarray(uniform(images, keys))}
 
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.tables import defined, measured, percent, table, text, times, words
-from jaxsal.metrics.localization import CONTROLS, MEASURES
+from jaxsal.metrics.controls import CONTROLS
+from jaxsal.metrics.localization import MEASURES
 from jaxsal.regions import REGIONS
 
 Metrics = Mapping[str, Any]

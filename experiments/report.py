@@ -23,7 +23,7 @@ from experiments.tables import (
     times,
     words,
 )
-from jaxsal.metrics.localization import CONTROLS
+from jaxsal.metrics.controls import CONTROLS
 
 Metrics = Mapping[str, Any]
 Figure = tuple[str, str, bytes]

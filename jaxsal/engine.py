@@ -78,18 +78,25 @@ def evaluator(
         apply, objective, batch_size, mesh, rewrite, dtype, check: as of `explainer`.
         metric: `metric(score, image, map, **options) -> scalar or vector`, of ONE image and its
             map; or a dict of metrics: a dict of values then.
-        **options: the metric's, an array among them traced.
+        **options: the metric's, the same for all images, an array among them traced. What differs
+            from image to image (a mask) is given to the call.
 
     Returns:
         An `Evaluator`.
 
     Raises:
-        TypeError: an unknown or missing option, an option beside a dict, or no function where one
-            must be.
+        TypeError: an unknown option, an option beside a dict, or no function where one must be.
         ValueError: a batch size below one, an empty dict.
     """
     prepare = Prepare(
-        apply, metric, options, objective=objective, rewrite=rewrite, dtype=dtype, check=check
+        apply,
+        metric,
+        options,
+        objective=objective,
+        rewrite=rewrite,
+        dtype=dtype,
+        check=check,
+        by_example=True,
     )
     return Evaluator(prepare, batch_size, mesh)
 
@@ -166,10 +173,17 @@ class Explainer(_Engine):
 
 
 class Evaluator(_Engine):
-    """What `evaluator` returns: `evaluate(params, images, maps, targets, *, key) -> values`."""
+    """What `evaluator` returns: `evaluate(params, images, maps, targets, *, key, **rows)`."""
 
     def __call__(
-        self, params: Any, images: Any, maps: Any, targets: Any = None, *, key: Any = None
+        self,
+        params: Any,
+        images: Any,
+        maps: Any,
+        targets: Any = None,
+        *,
+        key: Any = None,
+        **rows: Any,
     ) -> Any:
         """The metric of each map, float32.
 
@@ -179,15 +193,17 @@ class Evaluator(_Engine):
             maps: [B, ...], floating; under targets "all" [B, K, ...].
             targets: an int, integers [B], None for the predicted class, or "all".
             key: for metrics that draw random numbers: one key, or one an image.
+            **rows: options of the metric that have an entry an image, such as `mask` [B, ...]:
+                arrays, or pytrees of them; of a dict of metrics, to each what it takes.
 
         Returns:
             Values [B, ...]; of a dict of metrics, a dict.
 
         Raises:
             TypeError: integer images, targets that are no integers, a leaf of params that is no
-                array.
+                array, an option that is unknown, given twice or missing.
             ValueError: shapes that do not agree, a missing key, values that are not finite or no
                 class.
         """
-        rows = {"image": images, "map": maps}
-        return self._run(self._prepare(params, rows, targets, key))
+        batch = {"image": images, "map": maps}
+        return self._run(self._prepare(params, batch, targets, key, rows))

@@ -48,6 +48,22 @@ def roc_auc_in_order(ordered: Float[Array, " n"], hits: Int[Array, " n"]) -> Sca
     return 0.5 + shift / jnp.where(negatives > 0, negatives, jnp.nan)
 
 
+def average_precision_in_order(ordered: Float[Array, " n"], hits: Int[Array, " n"]) -> Scalar:
+    """Mean over the positives of the precision at their threshold, of values in increasing order.
+
+    `(1/P) sum over positives i of #{positives >= v_i} / #{values >= v_i}`: equal values are taken
+    together, so that their order does not count. NaN without positives.
+    """
+    position = jnp.arange(ordered.size)
+    changes = jnp.concatenate([jnp.ones(1, bool), ordered[1:] != ordered[:-1]])
+    first = lax.cummax(jnp.where(changes, position, 0))
+    above = jnp.cumsum(hits[::-1])[::-1]  # positives from here on
+    precision = above[first] / (ordered.size - first)
+    positives = jnp.sum(hits)
+    mean = jnp.sum(precision * hits) / jnp.maximum(positives, 1)
+    return jnp.where(positives > 0, mean, jnp.nan)
+
+
 def spearman(first: Float[Array, " n"], second: Float[Array, " n"]) -> Scalar:
     """Spearman's correlation: Pearson's correlation of the average ranks, in [-1, 1].
 

@@ -247,3 +247,24 @@ def test_the_evaluator_runs_a_metric_on_each_example() -> None:
     every = jnp.broadcast_to(maps[:, None], (5, 3, 4))
     values = jaxsal.evaluator(toy.linear, {"a": agreement})(weights, images, every, "all")
     toy.close(values["a"][..., 0], maps @ np.asarray(weights))
+
+
+def overlap(score: object, image: object, map: jax.Array, *, mask: jax.Array) -> jax.Array:
+    """How much of a map lies in a mask."""
+    return jnp.sum(map, where=mask)
+
+
+def test_the_evaluator_gives_each_example_its_own_options() -> None:
+    weights, images = jnp.asarray(toy.images(3, shape=(4,)).T), toy.images(5, shape=(4,))
+    masks = images > 0
+    metrics = {"overlap": overlap, "agreement": agreement}
+    expected = {
+        "overlap": (images * masks).sum(1),
+        "agreement": jaxsal.evaluator(toy.linear, agreement)(weights, images, images, 1),
+    }
+    for batch_size in (2, "auto"):
+        evaluate = jaxsal.evaluator(toy.linear, metrics, batch_size=batch_size)
+        toy.close(evaluate(weights, images, images, 1, mask=masks), expected)
+    every = jnp.broadcast_to(images[:, None], (5, 3, 4))
+    values = jaxsal.evaluator(toy.linear, overlap)(weights, images, every, "all", mask=masks)
+    toy.close(values, np.broadcast_to(expected["overlap"][:, None], (5, 3)))

@@ -30,6 +30,13 @@ def evaluate(maps: object) -> Callable:
     return lambda: jaxsal.evaluator(toy.apply, metric)(P, X, maps, 0)
 
 
+def evaluate_masked(*, options: dict | None = None, **rows: object) -> Callable:
+    def metric(score: object, image: object, map: object, *, mask: object) -> object:
+        return jnp.sum(map, where=mask)
+
+    return lambda: jaxsal.evaluator(toy.apply, metric, **(options or {}))(P, X, X, 0, **rows)
+
+
 WITH_NAN = np.where(np.arange(X.size).reshape(X.shape) == 7, np.nan, X)
 NOISY = jaxsal.smoothgrad(jaxsal.gradient)
 PATH = jaxsal.integrated_gradients
@@ -120,6 +127,19 @@ WRONG = {
         "params: .*'b'",
     ),
     "maps of other images": (evaluate(X[:3]), ValueError, r"maps: .*\[4, ...\].*\(3, 8"),
+    "masks of other images": (
+        evaluate_masked(mask=X[:3] > 0),
+        ValueError,
+        r"mask: .*\[4, .*\(3, 8",
+    ),
+    "a mask that is a number": (evaluate_masked(mask=1), TypeError, "mask: .*1"),
+    "no mask": (evaluate_masked(), TypeError, "mask: metric needs"),
+    "an unknown row": (evaluate_masked(mask=X > 0, masks=X), TypeError, "masks: .*metric"),
+    "a mask given twice": (
+        evaluate_masked(mask=X > 0, options={"mask": X[0] > 0}),
+        TypeError,
+        "mask: .*again",
+    ),
     "maps of integers": (evaluate(X.astype(int)), TypeError, "maps: .*int"),
 }
 

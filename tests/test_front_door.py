@@ -12,6 +12,7 @@ NAMES = {
     "Evaluator",
     "Explainer",
     "METHODS",
+    "METRICS",
     "Method",
     "Metric",
     "ScoreFn",

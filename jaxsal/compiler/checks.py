@@ -45,6 +45,23 @@ def check_maps(maps: Any, count: int, classes: int | None) -> None:
         )
 
 
+def check_row(name: str, value: Any, count: int) -> Any:
+    """`value`, an array (or a pytree of arrays) with one entry an image.
+
+    Raises:
+        TypeError: a leaf that is no array.
+        ValueError: another number of entries than of images.
+    """
+    for leaf in jax.tree.leaves(value):
+        if not hasattr(leaf, "dtype") or not hasattr(leaf, "shape"):
+            raise TypeError(f"{name}: expected an array with one entry an image, got {leaf!r}")
+        if tuple(leaf.shape[:1]) != (count,):
+            raise ValueError(
+                f"{name}: expected one an image, [{count}, ...], got the shape {tuple(leaf.shape)}"
+            )
+    return value
+
+
 def check_targets(targets: Any, count: int) -> str:
     """How the targets are given: `given`, `predicted` (None) or `all`.
 

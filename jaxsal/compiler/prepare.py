@@ -49,11 +49,13 @@ class Prepare:
         rewrite: bool,
         dtype: Any,
         check: bool,
+        by_example: bool = False,
     ) -> None:
         checks.check_callables(apply, objective)
-        functions = signatures.functions_of(function, options)
+        functions = signatures.functions_of(function, options, complete=not by_example)
         self.points = any(signatures.accepts(f, "chunk") for f in functions)
         self.points = self.points and "chunk" not in options
+        self._functions, self._options = functions, tuple(options)
         self._names = tuple(function) if isinstance(function, Mapping) else None
         self.chunk = max(signatures.bound_chunk(f, options) for f in functions)
         self.keyed = [signatures.name_of(f) for f in functions if signatures.needs_key(f)]
@@ -72,10 +74,20 @@ class Prepare:
         """The results of a dict of functions in the order given, which JAX sorts."""
         return results if self._names is None else {name: results[name] for name in self._names}
 
-    def __call__(self, params: Any, rows: dict[str, Any], targets: Any, key: Any) -> Call:
+    def __call__(
+        self,
+        params: Any,
+        rows: dict[str, Any],
+        targets: Any,
+        key: Any,
+        each: Mapping[str, Any] | None = None,
+    ) -> Call:
         rows = dict(rows)
         checks.check_images(rows["image"])
         count = rows["image"].shape[0]
+        if each is not None:
+            signatures.check_rows(self._functions, self._options, each)
+            rows["each"] = {name: checks.check_row(name, x, count) for name, x in each.items()}
         mode = checks.check_targets(targets, count)
         given = checks.check_key(key, count, self.keyed)
         given = given if self._draws else checks.check_key(None, count, [])  # one argument less
@@ -113,7 +125,8 @@ class Prepare:
 def _signature(params: Any, rows: dict[str, Any]) -> Any:
     leaves, tree = jax.tree.flatten(params)
     shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
-    return tree, shapes, tuple((name, x.shape[1:], x.dtype) for name, x in rows.items())
+    columns, names = jax.tree.flatten(rows)
+    return tree, shapes, names, tuple((x.shape[1:], x.dtype) for x in columns)
 
 
 def _targets(targets: Any, count: int) -> Any:

@@ -92,7 +92,9 @@ def example(spec: Spec, shared: Tree, row: Tree) -> Tree:
 
     def explain(target: Any, *inputs: Any) -> Tree:
         score = _score(logits, target, objective, spec.rewrite)
-        call = functools.partial(_call, score=score, inputs=inputs, options=options)
+        call = functools.partial(
+            _call, score=score, inputs=inputs, options=options, each=row.get("each", {})
+        )
         valid = (target >= 0) & (target < spec.classes)
         maps = jax.tree.map(
             lambda f: call(f, key=key, chunk=spec.chunk), function, is_leaf=callable
@@ -117,8 +119,16 @@ def _score(logits: Callable[[Any], Any], target: Any, objective: Any, rewrite: b
 
 
 def _call(
-    function: Callable[..., Any], *, score: ScoreFn, inputs: Any, options: Any, key: Any, chunk: int
+    function: Callable[..., Any],
+    *,
+    score: ScoreFn,
+    inputs: Any,
+    options: Any,
+    each: Any,
+    key: Any,
+    chunk: int,
 ) -> Any:
+    options = {**options, **{name: x for name, x in each.items() if accepts(function, name)}}
     if key is not None and accepts(function, "key"):
         options = {**options, "key": key}
     if "chunk" not in options and accepts(function, "chunk"):

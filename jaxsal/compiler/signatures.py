@@ -3,7 +3,7 @@
 import functools
 import inspect
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 RESERVED = ("key",)
@@ -32,8 +32,15 @@ def needs_key(function: Callable[..., Any]) -> bool:
     )
 
 
-def functions_of(function: Any, options: Mapping[str, Any]) -> list[Callable[..., Any]]:
+def functions_of(
+    function: Any, options: Mapping[str, Any], *, complete: bool = True
+) -> list[Callable[..., Any]]:
     """The functions that an explainer is made of, each held against the options.
+
+    Args:
+        function: one, or a dict of them.
+        options: of the only function.
+        complete: whether every option without a default must be there already.
 
     Raises:
         TypeError: not a function or a dict of functions, options beside a dict, or see
@@ -41,7 +48,7 @@ def functions_of(function: Any, options: Mapping[str, Any]) -> list[Callable[...
         ValueError: an empty dict.
     """
     if not isinstance(function, Mapping):
-        check_options(function, options)
+        check_options(function, options, complete=complete)
         return [function]
     if options:
         raise TypeError(
@@ -50,7 +57,7 @@ def functions_of(function: Any, options: Mapping[str, Any]) -> list[Callable[...
     if not function:
         raise ValueError("method: expected at least one function, got an empty dict")
     for each in function.values():
-        check_options(each, {})
+        check_options(each, {}, complete=complete)
     return list(function.values())
 
 
@@ -70,8 +77,8 @@ def bound_chunk(function: Callable[..., Any], options: Mapping[str, Any]) -> int
     return 1
 
 
-def check_options(function: Any, options: Mapping[str, Any]) -> None:
-    """Raises if `function` does not take `options`, or lacks one that has no default.
+def check_options(function: Any, options: Mapping[str, Any], *, complete: bool = True) -> None:
+    """Raises if `function` does not take `options`, or lacks one that has no default (if complete).
 
     A combinator passes its options on to the method inside, so that they are held against the
     innermost signature.
@@ -84,7 +91,7 @@ def check_options(function: Any, options: Mapping[str, Any]) -> None:
     for option in RESERVED:
         if option in options:
             raise TypeError(f"{option}: is given to the call, not to the explainer")
-    inner, given = innermost(function)
+    inner, _ = innermost(function)
     known = _parameters(inner)
     taken = {*_optional_names(known), *_optional_names(_parameters(function))}
     anything = any(p.kind is p.VAR_KEYWORD for p in known.values())
@@ -92,16 +99,45 @@ def check_options(function: Any, options: Mapping[str, Any]) -> None:
     if unknown:
         listed = ", ".join(sorted(_optional_names(known))) or "none"
         raise TypeError(f"{unknown[0]}: {name_of(inner)} has no such option; its options: {listed}")
+    missing = missing_options(function, options) if complete else []
+    if missing:
+        raise TypeError(f"{missing[0]}: {name_of(inner)} needs this option, and got none")
+
+
+def missing_options(function: Any, options: Iterable[str]) -> list[str]:
+    """The options without a default that neither `options` nor a partial give."""
+    inner, given = innermost(function)
     have = {*options, *given, "key", "chunk"}
-    missing = [
+    return [
         name
-        for name, parameter in known.items()
+        for name, parameter in _parameters(inner).items()
         if parameter.kind is parameter.KEYWORD_ONLY
         and parameter.default is parameter.empty
         and name not in have
     ]
-    if missing:
-        raise TypeError(f"{missing[0]}: {name_of(inner)} needs this option, and got none")
+
+
+def check_rows(functions: list[Any], options: Iterable[str], rows: Iterable[str]) -> None:
+    """Raises unless the options given with a call, an entry an example, are those still open.
+
+    Args:
+        functions: the metrics.
+        options: what the evaluator was given.
+        rows: what the call is given.
+
+    Raises:
+        TypeError: an option that no function takes, that is given twice, or that is missing.
+    """
+    rows, options = set(rows), set(options)
+    for name in sorted(rows):
+        if name in options:
+            raise TypeError(f"{name}: given to the evaluator already, and to the call again")
+        if not any(accepts(function, name) for function in functions):
+            names = ", ".join(name_of(function) for function in functions)
+            raise TypeError(f"{name}: no such option, or one that is bound already, of {names}")
+    for function in functions:
+        for name in missing_options(function, rows | options):
+            raise TypeError(f"{name}: {name_of(function)} needs this option, and got none")
 
 
 def innermost(function: Any) -> tuple[Any, set[str]]:

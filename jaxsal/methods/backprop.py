@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jaxsal.methods._points import accumulator
+from jaxsal.points import accumulator
 from jaxsal.rewrite.backward import backward
 from jaxsal.types import Image, ScoreFn
 

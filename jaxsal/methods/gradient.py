@@ -2,7 +2,7 @@
 
 import jax
 
-from jaxsal.methods._points import accumulator
+from jaxsal.points import accumulator
 from jaxsal.types import Image, ScoreFn
 
 

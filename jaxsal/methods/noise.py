@@ -1,7 +1,6 @@
 """Statistics of the maps of noisy copies of the image: combinators over any method."""
 
 import functools
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +11,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
-from jaxsal.methods._options import count, scale
-from jaxsal.methods._points import accumulator, sum_points, variance_points
+from jaxsal.options import count, scale, takes_key
+from jaxsal.points import accumulator, sum_points, variance_points
 from jaxsal.types import Image, Key, Map, Method, ScoreFn
 
 Draw = tuple[Image, dict[str, Any]]
@@ -117,14 +116,6 @@ class Noisy:
         return statistic_over(
             self.statistic, method, score, image, draw, samples=self.samples, chunk=chunk
         )
-
-
-def takes_key(method: Method) -> bool:
-    """Whether the method draws random numbers from a `key` that is not bound yet."""
-    parameter = inspect.signature(method).parameters.get("key")
-    return parameter is not None and (
-        parameter.default is None or parameter.default is parameter.empty
-    )
 
 
 def draw_noise(

@@ -8,9 +8,9 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxsal.methods._options import Baseline, baseline_image, count, scale
-from jaxsal.methods._points import accumulator, sum_points
 from jaxsal.methods.quadrature import quadrature
+from jaxsal.options import Baseline, baseline_image, count, scale
+from jaxsal.points import accumulator, sum_points
 from jaxsal.rewrite.line import line
 from jaxsal.types import Image, Key, Scalar, ScoreFn
 

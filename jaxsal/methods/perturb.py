@@ -8,8 +8,8 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
-from jaxsal.methods._options import Baseline, baseline_image, count, spatial_shape
-from jaxsal.methods._points import accumulator, map_points
+from jaxsal.options import Baseline, baseline_image, count, spatial_shape
+from jaxsal.points import accumulator, map_points
 from jaxsal.rewrite.patch import patch
 from jaxsal.types import Image, Scalar, ScoreFn
 

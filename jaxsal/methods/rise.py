@@ -9,8 +9,8 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxsal.methods._options import Baseline, baseline_image, count, scale, spatial_shape
-from jaxsal.methods._points import accumulator, sum_points
+from jaxsal.options import Baseline, baseline_image, count, scale, spatial_shape
+from jaxsal.points import accumulator, sum_points
 from jaxsal.types import Image, Key, ScoreFn
 
 Mask = Float[Array, "*spatial"]

@@ -13,7 +13,7 @@ from jaxsal.methods._featuremaps import (
     upsampled,
     weighted,
 )
-from jaxsal.methods._options import count
+from jaxsal.options import count
 from jaxsal.rewrite.cut import section
 from jaxsal.rewrite.layers import LayerName
 from jaxsal.types import Image, Map, ScoreFn

@@ -1,13 +1,28 @@
-"""Is the map true? Where its relevance lies, how sure that is, and whether it passes for sane."""
+"""Is the map true? Where its relevance lies, whether the score follows it, whether it is sane."""
 
+from jaxsal.metrics.baselines import blur as blur
+from jaxsal.metrics.baselines import mean as mean
 from jaxsal.metrics.bootstrap import Interval as Interval
 from jaxsal.metrics.bootstrap import difference_interval as difference_interval
 from jaxsal.metrics.bootstrap import mean_interval as mean_interval
 from jaxsal.metrics.bootstrap import summarise as summarise
 from jaxsal.metrics.classification import classification_report as classification_report
-from jaxsal.metrics.localization import CONTROLS as CONTROLS
+from jaxsal.metrics.completeness import completeness as completeness
+from jaxsal.metrics.complexity import entropy as entropy
+from jaxsal.metrics.complexity import sparseness as sparseness
+from jaxsal.metrics.controls import CONTROLS as CONTROLS
+from jaxsal.metrics.controls import centre_prior as centre_prior
+from jaxsal.metrics.controls import edge_detector as edge_detector
+from jaxsal.metrics.controls import uniform_random as uniform_random
+from jaxsal.metrics.curves import deletion as deletion
+from jaxsal.metrics.curves import deletion_curve as deletion_curve
+from jaxsal.metrics.curves import insertion as insertion
+from jaxsal.metrics.curves import insertion_curve as insertion_curve
+from jaxsal.metrics.imputation import impute as impute
+from jaxsal.metrics.infidelity import add_noise as add_noise
+from jaxsal.metrics.infidelity import infidelity as infidelity
+from jaxsal.metrics.infidelity import remove_square as remove_square
 from jaxsal.metrics.localization import MEASURES as MEASURES
-from jaxsal.metrics.localization import centre_prior as centre_prior
 from jaxsal.metrics.localization import exclusions as exclusions
 from jaxsal.metrics.localization import localize as localize
 from jaxsal.metrics.localization import pointing_game as pointing_game
@@ -15,6 +30,52 @@ from jaxsal.metrics.localization import rank_accuracy as rank_accuracy
 from jaxsal.metrics.localization import region_measures as region_measures
 from jaxsal.metrics.localization import relevance_mass as relevance_mass
 from jaxsal.metrics.localization import roc_auc as roc_auc
-from jaxsal.metrics.localization import uniform_random as uniform_random
+from jaxsal.metrics.parameters import flax_module as flax_module
+from jaxsal.metrics.parameters import layers as layers
+from jaxsal.metrics.parameters import module as module
+from jaxsal.metrics.retrieval import average_precision as average_precision
+from jaxsal.metrics.retrieval import top_k_intersection as top_k_intersection
+from jaxsal.metrics.road import road as road
+from jaxsal.metrics.road import road_curve as road_curve
+from jaxsal.metrics.sanity import cascading as cascading
+from jaxsal.metrics.sanity import independent as independent
+from jaxsal.metrics.sanity import layer_randomisation as layer_randomisation
 from jaxsal.metrics.sanity import parameter_randomisation as parameter_randomisation
-from jaxsal.metrics.sanity import spearman as spearman
+from jaxsal.metrics.sanity import random_logit as random_logit
+from jaxsal.metrics.sensitivity import sensitivity_max as sensitivity_max
+from jaxsal.metrics.sensitivity_n import sensitivity_n as sensitivity_n
+from jaxsal.metrics.similarity import SIMILARITIES as SIMILARITIES
+from jaxsal.metrics.similarity import cosine as cosine
+from jaxsal.metrics.similarity import spearman as spearman
+from jaxsal.metrics.similarity import ssim as ssim
+from jaxsal.types import Metric
+
+METRICS: dict[str, Metric] = {
+    function.__name__: function
+    for function in (
+        relevance_mass,
+        rank_accuracy,
+        pointing_game,
+        roc_auc,
+        average_precision,
+        top_k_intersection,
+        insertion,
+        insertion_curve,
+        deletion,
+        deletion_curve,
+        road,
+        road_curve,
+        infidelity,
+        sensitivity_max,
+        sensitivity_n,
+        completeness,
+        sparseness,
+        entropy,
+    )
+}
+"""Every metric of one image and its map, by its name; for `jaxsal.evaluator`."""
+
+LOWER_IS_BETTER = frozenset(
+    {"deletion", "deletion_curve", "infidelity", "sensitivity_max", "completeness", "entropy"}
+)
+"""Of the metrics; of the others, higher values are better (`road_curve`: as it is asked for)."""

@@ -21,17 +21,17 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from jaxsal import ranks
-from jaxsal.regions import REGIONS
+from jaxsal.metrics._relevance import Mask, check_mask, hits_among_top
+from jaxsal.metrics._relevance import relevance as relevance_of
+from jaxsal.regions import REGIONS, distance
 from jaxsal.regions import regions as part
-from jaxsal.types import Image, Key, Map, Scalar, ScoreFn
-
-Mask = Bool[Array, "*space"]
+from jaxsal.types import Image, Map, Scalar, ScoreFn
 
 
 def relevance_mass(score: ScoreFn | None, image: Image | None, map: Map, *, mask: Mask) -> Scalar:
     """Relevance mass accuracy: `sum of |map| in the mask / sum of |map|` (Arras et al. 2022)."""
     del score, image
-    relevance, defined = _relevance(map, mask)
+    relevance, defined = relevance_of(map, mask)
     return jnp.where(defined, _share(relevance, mask), jnp.nan)
 
 
@@ -41,32 +41,36 @@ def rank_accuracy(score: ScoreFn | None, image: Image | None, map: Map, *, mask:
     Pixels tied at the K-th place share the places left: the expectation over random orders.
     """
     del score, image
-    relevance, defined = _relevance(map, mask)
+    relevance, defined = relevance_of(map, mask)
     k = jnp.sum(mask)
-    # The same sort as in the ROC AUC, so that XLA sorts once for both.
-    ordered, _ = ranks.sort_marked(relevance.ravel(), mask.ravel())
-    last = ordered[relevance.size - jnp.maximum(k, 1)]
-    above, tied = relevance > last, relevance == last
-    places = (k - jnp.sum(above)) / jnp.sum(tied)
-    hits = jnp.sum(above & mask) + places * jnp.sum(tied & mask)
+    hits = hits_among_top(relevance, mask, k)
     return jnp.where(defined, hits / k, jnp.nan)
 
 
-def pointing_game(score: ScoreFn | None, image: Image | None, map: Map, *, mask: Mask) -> Scalar:
+def pointing_game(
+    score: ScoreFn | None,
+    image: Image | None,
+    map: Map,
+    *,
+    mask: Mask,
+    tolerance: float | int = 0,
+) -> Scalar:
     """Pointing game: is the most relevant pixel inside the mask? (Zhang et al. 2018)
 
-    Where several pixels share the maximum: the fraction of them inside.
+    Where several pixels share the maximum: the fraction of them inside. A pixel at most `tolerance`
+    pixels away from the mask counts as inside (15 in the paper, on photographs).
     """
     del score, image
-    relevance, defined = _relevance(map, mask)
+    relevance, defined = relevance_of(map, mask)
     top = relevance == jnp.max(relevance)
-    return jnp.where(defined, jnp.sum(top & mask) / jnp.sum(top), jnp.nan)
+    inside = mask if tolerance == 0 else distance(mask) <= tolerance
+    return jnp.where(defined, jnp.sum(top & inside) / jnp.sum(top), jnp.nan)
 
 
 def roc_auc(score: ScoreFn | None, image: Image | None, map: Map, *, mask: Mask) -> Scalar:
     """ROC AUC of |map| as a classifier of the mask's pixels; NaN too for a mask of all pixels."""
     del score, image
-    relevance, defined = _relevance(map, mask)
+    relevance, defined = relevance_of(map, mask)
     ordered, hits = ranks.sort_marked(relevance.ravel(), mask.ravel())
     return jnp.where(defined, ranks.roc_auc_in_order(ordered, hits), jnp.nan)
 
@@ -94,7 +98,7 @@ def region_measures(
     `density = share / area`: 1 is what a map that knows nothing gives.
     """
     del score, image
-    relevance, defined = _relevance(map, mask)
+    relevance, defined = relevance_of(map, mask)
 
     def measure(region: Array) -> dict[str, Scalar]:
         share = jnp.where(defined, _share(relevance, region), jnp.nan)
@@ -126,7 +130,7 @@ def localize(maps: Any, masks: Any, images: Any, *, width: float | int = 0.5) ->
     maps = {name: jnp.asarray(batch) for name, batch in (maps if several else {"": maps}).items()}
     masks, images = jnp.asarray(masks), jnp.asarray(images)
     for batch in maps.values():
-        _check(batch, masks)
+        check_mask(batch, masks)
     if images.shape[:-1] != masks.shape:
         raise ValueError(
             f"images {images.shape}: expected {masks.shape} as the masks, and channels"
@@ -143,7 +147,7 @@ def exclusions(maps: Any, masks: Any) -> dict[str, int]:
         maps: `[N, *space]` or `[N, *space, channels]`. masks: bool `[N, *space]`.
     """
     maps, masks = np.asarray(maps), np.asarray(masks)
-    _check(maps, masks)
+    check_mask(maps, masks)
     empty = ~masks.any(tuple(range(1, masks.ndim)))
     top = np.abs(maps).max(tuple(range(1, maps.ndim)))
     return {
@@ -151,48 +155,6 @@ def exclusions(maps: Any, masks: Any) -> dict[str, int]:
         "map not finite": int((~empty & ~np.isfinite(top)).sum()),
         "map without relevance": int((~empty & (top == 0)).sum()),
     }
-
-
-def centre_prior(score: ScoreFn | None, image: Image) -> Image:
-    """A control: a Gaussian at the image's centre, its deviation a quarter of each side.
-
-    A method like any other, blind to model and image; above chance where tumours lie centrally.
-    """
-    del score
-    space = image.shape[:-1]
-    axes = jnp.meshgrid(*((jnp.arange(n) - (n - 1) / 2) / (n / 4) for n in space), indexing="ij")
-    prior = jnp.exp(-sum(axis**2 for axis in axes) / 2)
-    return jnp.broadcast_to(prior[..., None], image.shape)
-
-
-def uniform_random(score: ScoreFn | None, image: Image, *, key: Key) -> Image:
-    """A control: independent uniform values in [0, 1). A method like any other, blind to all."""
-    del score
-    return jax.random.uniform(key, image.shape)
-
-
-CONTROLS = {"centre prior": centre_prior, "uniform random": uniform_random}
-"""Methods that know nothing of the model: what a measure must be compared with."""
-
-
-def _check(map: Any, mask: Any) -> None:
-    if mask.dtype != bool:
-        raise TypeError(f"mask: expected bool, got {mask.dtype}")
-    if mask.shape not in (map.shape, map.shape[:-1]):
-        raise ValueError(
-            f"map {map.shape}: expected {mask.shape} as the mask, with or without channels"
-        )
-
-
-def _relevance(map: Map, mask: Mask) -> tuple[Float[Array, "*space"], Bool[Array, ""]]:
-    """|map| summed over channels, largest value 1, and whether measures are defined."""
-    _check(map, mask)
-    magnitude = jnp.abs(map.astype(jnp.float32))
-    # Divided first: sums of very large or very small gradients would overflow or vanish.
-    top = jnp.max(magnitude)
-    magnitude = magnitude / jnp.where(top > 0, top, 1.0)
-    relevance = magnitude if map.ndim == mask.ndim else jnp.sum(magnitude, axis=-1)
-    return relevance, jnp.any(mask) & (top > 0) & jnp.isfinite(top)
 
 
 def _share(relevance: Float[Array, "*space"], region: Mask) -> Scalar:
@@ -218,7 +180,7 @@ def _localize(maps: list[Array], masks: Array, images: Array, *, width: float | 
             return lies | {name: f(None, image, map, mask=mask) for name, f in MEASURES.items()}
 
         # Of one shape without channels, so that one program serves all methods.
-        return jax.vmap(measure)(jnp.stack([_relevance(map, mask)[0] for map in maps]))
+        return jax.vmap(measure)(jnp.stack([relevance_of(map, mask)[0] for map in maps]))
 
     # In batches: thousands of large images, their sorts and distances need not be held at once.
     return lax.map(one, (maps, masks, images), batch_size=64)

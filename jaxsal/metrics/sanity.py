@@ -1,6 +1,11 @@
-"""Does a map depend on what the network has learned? Model-parameter randomisation."""
+"""Does a map depend on what was learned, and on the class? Randomisation of parameters and logits.
 
-from collections.abc import Callable
+Every figure compares two maps of the same image; a map is never compared with itself, so that no
+trivial 1 is averaged in.
+"""
+
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -8,18 +13,24 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from jaxsal import ranks
-from jaxsal.types import Map, Params, Scalar
+from jaxsal.metrics.parameters import Group, Layer, layers, module, replaced
+from jaxsal.metrics.similarity import Similarity, spearman
+from jaxsal.types import ApplyFn, Params
 
-Similarity = Callable[[Array, Array], Scalar]
+Schedule = Callable[[list[Layer]], Iterator[tuple[str, list[Layer]]]]
+"""From the layers, that nearest the image first, to names and the layers to be drawn anew."""
 
 
-def spearman(first: Map, second: Map) -> Scalar:
-    """Spearman's rank correlation of |first| and |second|, two maps of ONE image and one shape.
+def cascading(found: list[Layer]) -> Iterator[tuple[str, list[Layer]]]:
+    """From the logits down: the last layer, the last two, ..., all of them."""
+    for i in reversed(range(len(found))):
+        yield found[i].name, found[i:]
 
-    NaN where a map is constant: there is no order to compare.
-    """
-    return ranks.spearman(*(jnp.abs(map).astype(jnp.float32).ravel() for map in (first, second)))
+
+def independent(found: list[Layer]) -> Iterator[tuple[str, list[Layer]]]:
+    """Each layer by itself, from the logits down."""
+    for layer in reversed(found):
+        yield layer.name, [layer]
 
 
 def parameter_randomisation(
@@ -30,7 +41,7 @@ def parameter_randomisation(
     targets: Any,
     *,
     key: Any = None,
-    similarity: Similarity = spearman,
+    similarity: Any = spearman,
 ) -> Any:
     """How much of each map survives when the trained parameters are replaced (Adebayo et al. 2018).
 
@@ -44,22 +55,114 @@ def parameter_randomisation(
         targets: int or int `[B]`, the same for both networks; None is refused, because the
             predicted class changes with the parameters, and "all" too.
         key: for methods that draw; the same draws for both.
-        similarity: of two maps of one image.
+        similarity: of two maps of one image; or a dict of them.
 
     Returns:
-        numpy `[B]`, or a dict of it, as `explain` gives maps.
+        numpy `[B]`, or a dict of it, as `explain` gives maps; of a dict of similarities, each in
+        the place of one is a dict.
 
     Raises:
         ValueError: targets None or "all"; fresh of another structure or with other shapes.
     """
+    _check(params, fresh, targets)
+    before = explain(params, images, targets, key=key)
+    return _compare(similarity, before, explain(fresh, images, targets, key=key))
+
+
+def layer_randomisation(
+    explain: Callable[..., Any],
+    apply: ApplyFn,
+    params: Params,
+    fresh: Params,
+    images: Array,
+    targets: Any,
+    *,
+    schedule: Schedule = cascading,
+    group: Group = module,
+    key: Any = None,
+    similarity: Any = spearman,
+) -> dict[str, Any]:
+    """`parameter_randomisation` layer by layer, from the logits down (Adebayo et al. 2018).
+
+    Arguments, results and errors as there, and:
+
+    Args:
+        apply: `apply(params, images) -> logits`, in which layers are found by their first use.
+        schedule: `cascading`, which ends with a network that has learned nothing, or `independent`.
+        group: which leaves are one layer; `parameters.flax_module` for Flax's variables.
+
+    Returns:
+        The similarities to the maps of the trained network, by the name of the layer last drawn
+        anew; the trained network itself is no entry.
+    """
+    _check(params, fresh, targets)
+    before = explain(params, images, targets, key=key)
+    return {
+        name: _compare(
+            similarity,
+            before,
+            explain(replaced(params, fresh, chosen), images, targets, key=key),
+        )
+        for name, chosen in schedule(layers(apply, params, images, group=group))
+    }
+
+
+def random_logit(
+    explain: Callable[..., Any],
+    params: Params,
+    images: Array,
+    targets: Any,
+    classes: int,
+    *,
+    key: Any,
+    similarity: Any = spearman,
+) -> Any:
+    """How much of each map is the same for another class, drawn at random (Sixt et al. 2020).
+
+    `similarity(explain(t), explain(u))` with u uniform over the classes other than t: near 1, the
+    method shows the image whatever the class.
+
+    Args:
+        explain, params, images, similarity: as for `parameter_randomisation`.
+        targets: int or int `[B]`. classes: K, two at least.
+        key: the key is consumed: `k_class, k_method = split(key)`; methods that draw get the same
+            draws for both classes.
+
+    Raises:
+        ValueError: targets None or "all"; fewer than two classes.
+    """
+    _check(params, params, targets)
+    if classes < 2:
+        raise ValueError(f"classes: expected at least two to choose from, got {classes}")
+    k_class, k_method = jax.random.split(key)
+    targets = np.broadcast_to(np.asarray(targets), len(images))
+    by = np.asarray(jax.random.randint(k_class, targets.shape, 1, classes))
+    before = explain(params, images, targets, key=k_method)
+    others = ((targets + by) % classes).astype(np.int32)
+    return _compare(similarity, before, explain(params, images, others, key=k_method))
+
+
+def _compare(similarity: Any, before: Any, after: Any) -> Any:
+    """Similarities by image in the place of every map, numpy."""
+
+    def values(a: Any, b: Any) -> Any:
+        return jax.tree.map(
+            lambda f: np.asarray(_by_image(f)(jnp.asarray(a), jnp.asarray(b))), similarity
+        )
+
+    return jax.tree.map(values, before, after)
+
+
+@functools.lru_cache(maxsize=32)
+def _by_image(similarity: Similarity) -> Any:
+    return jax.jit(jax.vmap(similarity))
+
+
+def _check(params: Params, fresh: Params, targets: Any) -> None:
     if targets is None or isinstance(targets, str):
         raise ValueError(f"targets {targets!r}: expected an int or an int array, fixed for both")
     if _shapes(params) != _shapes(fresh):
         raise ValueError("fresh: expected the structure and shapes of params")
-    before = explain(params, images, targets, key=key)
-    after = explain(fresh, images, targets, key=key)
-    compare = jax.jit(jax.vmap(similarity))
-    return jax.tree.map(lambda a, b: np.asarray(compare(a, b)), before, after)
 
 
 def _shapes(params: Params) -> tuple[Any, list[tuple[int, ...]]]:

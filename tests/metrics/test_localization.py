@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jaxsal.metrics import controls
 from jaxsal.metrics import localization as loc
 from jaxsal.regions import REGIONS
 
@@ -157,12 +158,12 @@ def test_no_examples_are_no_error():
 
 def test_controls():
     image = jnp.zeros((9, 17, 2))
-    prior = np.asarray(loc.centre_prior(None, image))
+    prior = np.asarray(controls.centre_prior(None, image))
     assert prior.shape == image.shape and prior.argmax() // 2 == 4 * 17 + 8 and prior.max() == 1
     np.testing.assert_allclose(prior, prior[::-1, ::-1], rtol=1e-6)
-    noise = loc.uniform_random(None, image, key=jax.random.key(0))
+    noise = controls.uniform_random(None, image, key=jax.random.key(0))
     assert noise.shape == image.shape and 0 <= noise.min() and noise.max() < 1
-    assert not np.array_equal(noise, loc.uniform_random(None, image, key=jax.random.key(1)))
+    assert not np.array_equal(noise, controls.uniform_random(None, image, key=jax.random.key(1)))
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 """Many points of one image: evaluate a function at each, a chunk at a time, and reduce.
 
-Every path, noise and perturbation method is a reduction over points. The points run in a `lax.scan`
-over chunks of vmapped points, so that memory does not grow with their number, and the answer does
-not depend on the chunk: a remainder is padded with the last point at weight zero. Accumulators are
-float32.
+Every path, noise and perturbation method is a reduction over points, and so is every metric that
+evaluates the score many times. The points run in a `lax.scan` over chunks of vmapped points, so
+that memory does not grow with their number, and the answer does not depend on the chunk: a
+remainder is padded with the last point at weight zero. Accumulators are float32.
 """
 
 from collections.abc import Callable

@@ -1,5 +1,6 @@
-"""Options that several methods share: how a count, a fraction and a baseline are read."""
+"""Options that methods and metrics share: how a count, a fraction and a baseline are read."""
 
+import inspect
 import operator
 from collections.abc import Callable
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxsal.types import Image
+from jaxsal.types import Image, Method
 
 Baseline = ArrayLike | Callable[[Image], ArrayLike]
 """What stands for absence: a scalar, an image, or a function from the image to either."""
@@ -82,3 +83,11 @@ def spatial_shape(image: Image) -> tuple[int, ...]:
             f"image: expected spatial axes and a channel axis last, got shape {image.shape}"
         )
     return image.shape[:-1]
+
+
+def takes_key(method: Method) -> bool:
+    """Whether the method draws random numbers from a `key` that is not bound yet."""
+    parameter = inspect.signature(method).parameters.get("key")
+    return parameter is not None and (
+        parameter.default is None or parameter.default is parameter.empty
+    )

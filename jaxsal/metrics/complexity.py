@@ -1,0 +1,47 @@
+"""How few pixels does a map need? Sparseness and entropy of |map|.
+
+Of ONE map, its channels summed; neither knows the model. Both ignore the map's scale and sign. An
+all-zero map, and one with a value that is not finite, has neither (NaN).
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jaxsal.metrics._relevance import Pixels, pixels
+from jaxsal.types import Image, Map, Scalar, ScoreFn
+
+
+def sparseness(score: ScoreFn | None, image: Image, map: Map) -> Scalar:
+    """The Gini index of |map| over pixels: 0 for a constant map, near 1 for a single pixel.
+
+    .. math:: Σᵢ (2i - n - 1) a_i / (n Σ a),  a in increasing order
+
+    References:
+        Chalasani, Chen, Chowdhury, Wu & Jha, "Concise Explanations of Neural Networks using
+        Adversarial Training", ICML 2020, https://arxiv.org/abs/1810.06583
+    """
+    del score
+    share = jnp.sort(_shares(map, image).ravel())
+    rank = (2 * jnp.arange(share.size) + 1 - share.size) / share.size
+    return jnp.sum(rank * share)
+
+
+def entropy(score: ScoreFn | None, image: Image, map: Map) -> Scalar:
+    """The entropy of |map| as a distribution over n pixels, in nats: 0 for one pixel, at most ln n.
+
+    .. math:: - Σ p ln p,  p = a / Σ a
+
+    References:
+        Bhatt, Weller & Moura, "Evaluating and Aggregating Feature-based Model Explanations", IJCAI
+        2020, https://arxiv.org/abs/2005.00631
+    """
+    del score
+    return jnp.sum(jax.scipy.special.entr(_shares(map, image)))
+
+
+def _shares(map: Map, image: Image) -> Pixels:
+    """Each pixel's share of |map|; NaN without relevance."""
+    values = pixels(map, image)
+    top = jnp.max(values)
+    values = values / jnp.where((top > 0) & jnp.isfinite(top), top, jnp.nan)
+    return values / jnp.sum(values)

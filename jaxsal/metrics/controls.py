@@ -1,0 +1,54 @@
+"""Methods that know nothing of the model: what any figure about a map must be compared with."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxsal.types import Image, Key, Method, ScoreFn
+
+
+def centre_prior(score: ScoreFn | None, image: Image) -> Image:
+    """A Gaussian at the image's centre, its deviation a quarter of each side.
+
+    A method like any other, blind to model and image; above chance where tumours lie centrally.
+    """
+    del score
+    space = image.shape[:-1]
+    axes = jnp.meshgrid(*((jnp.arange(n) - (n - 1) / 2) / (n / 4) for n in space), indexing="ij")
+    prior = jnp.exp(-sum(axis**2 for axis in axes) / 2)
+    return jnp.broadcast_to(prior[..., None], image.shape)
+
+
+def uniform_random(score: ScoreFn | None, image: Image, *, key: Key) -> Image:
+    """Independent uniform values in [0, 1). A method like any other, blind to all."""
+    del score
+    return jax.random.uniform(key, image.shape)
+
+
+def edge_detector(score: ScoreFn | None, image: Image) -> Image:
+    """The length of the image's gradient: what a map shows that shows the image's edges.
+
+    `|grad x| = sqrt(sum over axes of (Sobel along the axis)^2)`, each channel by itself, borders
+    repeated (the control of Adebayo et al. 2018).
+    """
+    del score
+    axes = range(image.ndim - 1)
+    squares = [jnp.square(_sobel(image, along, axes)) for along in axes]
+    return jnp.sqrt(sum(squares[1:], squares[0]))
+
+
+def _sobel(image: Image, along: int, axes: range) -> Image:
+    """Central difference along one axis, smoothed by (1, 2, 1) / 4 along the others."""
+    for axis in axes:
+        widths = [(1, 1) if i == axis else (0, 0) for i in range(image.ndim)]
+        padded, n = jnp.pad(image, widths, mode="edge"), image.shape[axis]
+        before, here, after = (jax.lax.slice_in_dim(padded, k, k + n, axis=axis) for k in range(3))
+        image = (after - before) / 2 if axis == along else (before + 2 * here + after) / 4
+    return image
+
+
+CONTROLS: dict[str, Method] = {
+    "centre prior": centre_prior,
+    "edge detector": edge_detector,
+    "uniform random": uniform_random,
+}
+"""Methods that know nothing of the model: what a measure must be compared with."""

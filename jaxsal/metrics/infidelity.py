@@ -1,0 +1,116 @@
+"""Infidelity: does a map foretell how the score changes when the image does?"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array
+
+from jaxsal.metrics._relevance import as_image
+from jaxsal.options import Baseline, baseline_image, count, scale, spatial_shape
+from jaxsal.points import accumulator, map_points
+from jaxsal.types import Image, Key, Map, Scalar, ScoreFn
+
+Perturbation = Callable[[Key, Image], Image]
+"""`perturbation(key, image) -> I`: what is taken away from the image."""
+
+
+def remove_square(key: Key, image: Image, *, side: float = 0.25, baseline: Baseline = 0.0) -> Image:
+    """A random square (cube, interval) set to a baseline: `I = x - b` inside it, else 0.
+
+    Args:
+        key: consumed. image: [*spatial, channels].
+        side: as a share of each side of the image, in (0, 1]. baseline: b.
+    """
+    scale("side", side, most=1.0)
+    lengths = spatial_shape(image)
+    keys = jax.random.split(key, len(lengths))
+    inside = jnp.ones(lengths, bool)
+    for axis, (own, length) in enumerate(zip(keys, lengths, strict=True)):
+        width = max(1, round(side * length))
+        start = jax.random.randint(own, (), 0, length - width + 1)
+        position = lax.broadcasted_iota(jnp.int32, lengths, axis)
+        inside &= (position >= start) & (position < start + width)
+    return jnp.where(inside[..., None], image - baseline_image(baseline, image), 0)
+
+
+def add_noise(key: Key, image: Image, *, noise: float = 0.1) -> Image:
+    """Gaussian noise of deviation `noise`, in the image's units."""
+    return scale("noise", noise) * jax.random.normal(key, image.shape, image.dtype)
+
+
+def infidelity(
+    score: ScoreFn,
+    image: Image,
+    map: Map,
+    *,
+    perturbation: Perturbation = remove_square,
+    samples: int = 50,
+    normalize: bool = False,
+    key: Key,
+    chunk: int = 1,
+) -> Scalar:
+    """The squared error of a map's forecast of the score's change; lower is better.
+
+    .. math:: (1/n) Σⱼ (β Σ_p I_j(p) A(p) - (s(x) - s(x - I_j)))²
+
+    with β = 1, or with `normalize` the best factor `E[a b] / E[a²]` of forecasts a and changes b:
+    then neither the map's scale nor its sign counts, and a map that forecasts nothing (all zero)
+    gets E[b²]. The map's own sign counts, unlike in metrics of |map|.
+
+    Args:
+        score: `score(image) -> scalar`; need not be differentiable.
+        image: one image, floating.
+        map: of the image's shape, with or without its channels.
+        perturbation: `(key, image) -> I`; `remove_square`, `add_noise`, or one's own.
+        samples: n.
+        normalize: whether the forecasts are scaled to fit best.
+        key: the key is consumed; sample j draws from `fold_in(key, j)`.
+        chunk: samples evaluated at a time.
+
+    Raises:
+        TypeError: `samples` or `chunk` is no concrete integer.
+        ValueError: a map of another shape, no samples.
+
+    References:
+        Yeh, Hsieh, Suggala, Inouye & Ravikumar, "On the (In)fidelity and Sensitivity of
+        Explanations", NeurIPS 2019, https://arxiv.org/abs/1901.09392
+    """
+
+    def draw(index: Array) -> Image:
+        return perturbation(jax.random.fold_in(key, index), image)
+
+    return infidelity_over(
+        score, image, map, draw, samples=samples, normalize=normalize, chunk=chunk
+    )
+
+
+def infidelity_over(
+    score: ScoreFn,
+    image: Image,
+    map: Map,
+    draw: Callable[[Array], Image],
+    *,
+    samples: int,
+    normalize: bool = False,
+    chunk: int = 1,
+) -> Scalar:
+    """The deterministic core of `infidelity`: `draw` gives I_j for sample j."""
+    relevance = as_image(map, image)
+
+    def forecast_and_change(index: Array) -> tuple[Any, Any]:
+        taken = draw(index)
+        after = score(image - taken)
+        return jnp.sum(taken * relevance), after.astype(accumulator(after.dtype))
+
+    points = np.arange(count("samples", samples))
+    forecasts, after = map_points(forecast_and_change, points, chunk=count("chunk", chunk))
+    before = score(image)
+    changes = before.astype(after.dtype) - after
+    if normalize:
+        power = jnp.mean(jnp.square(forecasts))
+        forecasts *= jnp.mean(forecasts * changes) / jnp.where(power == 0, 1.0, power)
+    return jnp.mean(jnp.square(forecasts - changes))

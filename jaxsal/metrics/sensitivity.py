@@ -1,0 +1,95 @@
+"""Sensitivity-max: how far does a map move when the image hardly does?
+
+Of a METHOD rather than of a map: the method is run again on every perturbed image. It says nothing
+about faithfulness: a map that ignores model and image has sensitivity 0.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array
+
+from jaxsal.options import count, scale, takes_key
+from jaxsal.points import map_points
+from jaxsal.types import Image, Key, Map, Method, Scalar, ScoreFn
+
+
+def sensitivity_max(
+    score: ScoreFn,
+    image: Image,
+    map: Map,
+    *,
+    method: Method,
+    radius: ArrayLike = 0.02,
+    samples: int = 10,
+    key: Key,
+    chunk: int = 1,
+) -> Scalar:
+    """The largest relative change of a method's map near the image; lower is better.
+
+    .. math:: maxⱼ ‖M(x + eⱼ) - M(x)‖ / ‖M(x)‖,  eⱼ ~ U(-r, r)
+
+    The norm is Frobenius'; for an all-zero M(x) the change itself counts. The map that is given is
+    not looked at: M(x) is computed here, so that a method that draws random numbers draws the same
+    ones for every image, and its own noise is no sensitivity.
+
+    Args:
+        score: `score(image) -> scalar`, whatever the method asks of it.
+        image: one image, floating.
+        map: ignored.
+        method: M, with its options bound by `functools.partial`.
+        radius: r, in the image's units.
+        samples: perturbed images.
+        key: the key is consumed: `k_noise, k_method = split(key)`, sample j draws from
+            `fold_in(k_noise, j)`.
+        chunk: perturbed images explained at a time.
+
+    Raises:
+        TypeError: `samples` or `chunk` is no concrete integer.
+        ValueError: no samples, a negative radius.
+
+    References:
+        Yeh, Hsieh, Suggala, Inouye & Ravikumar, "On the (In)fidelity and Sensitivity of
+        Explanations", NeurIPS 2019, https://arxiv.org/abs/1901.09392
+    """
+    del map
+    k_noise, k_method = jax.random.split(key)
+    own: dict[str, Any] = {"key": k_method} if takes_key(method) else {}
+    width = scale("radius", radius)
+
+    def draw(index: Array) -> Image:
+        noise = jax.random.fold_in(k_noise, index)
+        return width * jax.random.uniform(noise, image.shape, image.dtype, minval=-1)
+
+    def explain(image: Image) -> Map:
+        return method(score, image, **own)
+
+    return sensitivity_over(explain, image, draw, samples=samples, chunk=chunk)
+
+
+def sensitivity_over(
+    explain: Callable[[Image], Map],
+    image: Image,
+    draw: Callable[[Array], Image],
+    *,
+    samples: int,
+    chunk: int = 1,
+) -> Scalar:
+    """The deterministic core of `sensitivity_max`: `draw` gives eⱼ for sample j."""
+    before = explain(image)
+
+    def moved(index: Array) -> Scalar:
+        return _norm(explain(image + draw(index)) - before)
+
+    points = np.arange(count("samples", samples))
+    moves = map_points(moved, points, chunk=count("chunk", chunk))
+    size = _norm(before)
+    return jnp.max(moves) / jnp.where(size == 0, 1.0, size)
+
+
+def _norm(map: Map) -> Scalar:
+    return jnp.sqrt(jnp.sum(jnp.square(map.astype(jnp.float32))))

@@ -1,0 +1,85 @@
+"""Sensitivity-n: does the relevance of n pixels go with what the score loses without them?"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from jaxsal.metrics._relevance import pixels
+from jaxsal.options import Baseline, baseline_image, count
+from jaxsal.points import accumulator, map_points
+from jaxsal.types import Image, Key, Map, Scalar, ScoreFn
+
+SHARES = (0.02, 0.05, 0.1, 0.2, 0.5)
+
+
+def sensitivity_n(
+    score: ScoreFn,
+    image: Image,
+    map: Map,
+    *,
+    shares: tuple[float, ...] = SHARES,
+    samples: int = 50,
+    baseline: Baseline = 0.0,
+    key: Key,
+    chunk: int = 1,
+) -> Float[Array, " shares"]:
+    """Pearson's correlation of relevance and loss over random sets of n pixels; higher is better.
+
+    .. math:: corr_S(Σ_{p ∈ S} A(p), s(x) - s(x with S replaced)),  |S| = n
+
+    The map's sign counts, its scale does not. NaN where either side is the same for all sets: a
+    constant map foretells nothing.
+
+    Args:
+        score: `score(image) -> scalar`; need not be differentiable.
+        image: [*spatial, channels], floating.
+        map: of the image's shape, with or without its channels.
+        shares: n as shares of the number of pixels, each in (0, 1); a pixel has all its channels.
+        samples: random sets for each share.
+        baseline: what pixels are replaced by: a scalar, an image, or a function of the image.
+        key: the key is consumed; set j of share k draws from `fold_in(key, k * samples + j)`.
+        chunk: sets evaluated at a time.
+
+    Returns:
+        A correlation a share.
+
+    Raises:
+        ValueError: a share outside (0, 1), fewer than two samples, a map or a baseline of another
+            shape.
+
+    References:
+        Ancona, Ceolini, Öztireli & Gross, "Towards better understanding of gradient-based
+        attribution methods for deep neural networks", ICLR 2018, https://arxiv.org/abs/1711.06104
+    """
+    if not shares or not all(0 < share < 1 for share in shares):
+        raise ValueError(f"shares: expected numbers in (0, 1), got {shares}")
+    samples = count("samples", samples, least=2)
+    relevance, empty = pixels(map, image, signed=True), baseline_image(baseline, image)
+    total = relevance.size
+    sizes = np.maximum(1, np.round(np.asarray(shares) * total)).astype(np.int32)
+
+    def relevance_and_score(point: tuple[Int[Array, ""], Int[Array, ""]]) -> tuple[Scalar, Scalar]:
+        index, size = point
+        order = jax.random.permutation(jax.random.fold_in(key, index), total)
+        taken = order.reshape(relevance.shape) < size
+        value = score(jnp.where(taken[..., None], empty, image))
+        return jnp.sum(relevance, where=taken), value.astype(accumulator(value.dtype))
+
+    points = (np.arange(len(sizes) * samples, dtype=np.int32), np.repeat(sizes, samples))
+    sums, scores = map_points(relevance_and_score, points, chunk=count("chunk", chunk))
+    rows = (len(sizes), samples)
+    correlations = jax.vmap(_correlation)(sums.reshape(rows), -scores.reshape(rows))
+    return jnp.where(jnp.all(jnp.isfinite(relevance)), correlations, jnp.nan)
+
+
+def _correlation(first: Float[Array, " n"], second: Float[Array, " n"]) -> Scalar:
+    constant = (jnp.ptp(first) <= _rounding(first)) | (jnp.ptp(second) <= _rounding(second))
+    a, b = first - jnp.mean(first), second - jnp.mean(second)
+    norm = jnp.sqrt(jnp.sum(a * a) * jnp.sum(b * b))
+    return jnp.sum(a * b) / jnp.where(constant, jnp.nan, norm)
+
+
+def _rounding(values: Float[Array, " n"]) -> Scalar:
+    """What sums of equal parts may differ by, in whichever order they are taken."""
+    return 1e-5 * jnp.max(jnp.abs(values))

@@ -1,0 +1,143 @@
+"""Infidelity, sensitivity and completeness: exact on linear scores, stated where undefined."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxsal
+from jaxsal import metrics
+
+KEY = jax.random.key(0)
+KEYS = jax.random.split(KEY, 20)
+SHAPE = (8, 6, 2)
+
+
+def normal(seed, shape=SHAPE):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+WEIGHTS, IMAGE, OTHER = normal(0), normal(1), normal(2)
+
+
+def linear(image):
+    return jnp.sum(WEIGHTS * image)
+
+
+def affine_of_pixels(image):
+    """A baseline of zero makes a pixel's loss its part of the sum."""
+    return linear(image) + 3.0
+
+
+@pytest.mark.parametrize("perturbation", [metrics.remove_square, metrics.add_noise])
+def test_the_gradient_of_a_linear_score_has_no_infidelity(perturbation):
+    infidelity = partial(metrics.infidelity, linear, IMAGE, samples=5, perturbation=perturbation)
+
+    @jax.jit
+    @jax.vmap
+    def found(key):
+        return (
+            infidelity(WEIGHTS, key=key),
+            infidelity(-7 * WEIGHTS, key=key, normalize=True),
+            infidelity(-7 * WEIGHTS, key=key),
+        )
+
+    exact, fitted, wrong = found(KEYS)
+    assert jnp.max(exact) < 1e-8 and jnp.max(fitted) < 1e-7 and jnp.min(wrong) > 1e-3
+
+
+def test_a_map_that_forecasts_nothing_gets_the_mean_square_of_the_changes():
+    infidelity = partial(metrics.infidelity, linear, IMAGE, key=KEY, samples=9)
+    zero = jnp.zeros(SHAPE)
+    expected = infidelity(zero)
+    assert expected > 0
+    np.testing.assert_allclose(infidelity(zero, normalize=True), expected, rtol=1e-6)
+    assert infidelity(OTHER, normalize=True) <= expected
+
+
+def test_a_removed_square_is_a_square():
+    taken = jax.vmap(lambda key: metrics.remove_square(key, jnp.ones((12, 8, 1)), side=0.5))(
+        jax.random.split(KEY, 500)
+    )[..., 0]
+    assert set(np.unique(taken)) == {0.0, 1.0}
+    np.testing.assert_array_equal(taken.sum((1, 2)), 6 * 4)
+    np.testing.assert_array_equal(taken.any(2).sum(1), 6)
+    assert (taken.sum(0) > 0).all()  # no pixel is out of reach
+
+
+def test_a_constant_method_has_no_sensitivity_and_a_linear_score_neither():
+    """Insensitive is not faithful: the centre prior is perfectly so."""
+    sensitivity = partial(metrics.sensitivity_max, linear, IMAGE, IMAGE, key=KEY)
+    assert sensitivity(method=metrics.centre_prior) == 0
+    assert sensitivity(method=jaxsal.gradient) == 0
+
+
+def test_sensitivity_of_the_image_itself_is_that_of_the_noise():
+    """M(x) = x moves by e: at most r times the root of the number of values, over the norm."""
+    sensitivity = metrics.sensitivity_max(
+        linear, IMAGE, IMAGE, method=lambda score, image: image, key=KEY, radius=0.1, samples=20
+    )
+    size = float(jnp.linalg.norm(IMAGE.ravel()))
+    uniform = 0.1 * np.sqrt(IMAGE.size / 3) / size
+    assert uniform < float(sensitivity) < np.sqrt(3) * uniform
+
+
+def test_a_methods_own_draws_are_no_sensitivity():
+    noisy = jaxsal.smoothgrad(jaxsal.gradient, samples=2)
+    value = metrics.sensitivity_max(linear, IMAGE, IMAGE, method=noisy, key=KEY, samples=3)
+    np.testing.assert_allclose(value, 0, atol=1e-6)
+    uniform = metrics.uniform_random
+    assert metrics.sensitivity_max(linear, IMAGE, IMAGE, method=uniform, key=KEY, samples=3) == 0
+
+
+def test_an_all_zero_map_that_stays_zero_is_not_sensitive():
+    zero = lambda score, image: jnp.zeros(SHAPE)  # noqa: E731
+    assert metrics.sensitivity_max(linear, IMAGE, IMAGE, method=zero, key=KEY) == 0
+
+
+@pytest.mark.parametrize("factor", [1, -3])
+def test_input_x_gradient_foretells_an_affine_score_exactly(factor):
+    sensitivity = partial(metrics.sensitivity_n, affine_of_pixels, IMAGE, samples=6, chunk=4)
+    found = jax.jit(jax.vmap(lambda key: sensitivity(factor * WEIGHTS * IMAGE, key=key)))(KEYS)
+    np.testing.assert_allclose(found, np.sign(factor), atol=1e-3)
+
+
+def test_a_constant_map_foretells_nothing():
+    for map in (jnp.zeros(SHAPE), jnp.ones(SHAPE)):
+        assert jnp.isnan(metrics.sensitivity_n(linear, IMAGE, map, key=KEY)).all()
+    flat = lambda image: 0 * jnp.sum(image)  # noqa: E731
+    assert jnp.isnan(metrics.sensitivity_n(flat, IMAGE, OTHER, key=KEY)).all()
+
+
+def test_completeness_is_a_number_and_no_test_of_equality():
+    """Quantus asks whether two float32 sums are the same number."""
+    map = WEIGHTS * IMAGE
+    assert metrics.completeness(affine_of_pixels, IMAGE, map) < 1e-5
+    np.testing.assert_allclose(
+        metrics.completeness(affine_of_pixels, IMAGE, 1.5 * map), 0.5, rtol=1e-4
+    )
+    shifted = WEIGHTS * (IMAGE - OTHER)
+    assert metrics.completeness(linear, IMAGE, shifted, baseline=OTHER) < 1e-5
+    assert jnp.isnan(metrics.completeness(linear, IMAGE, map, baseline=IMAGE))
+
+
+def test_a_blind_map_may_be_complete():
+    map = metrics.centre_prior(None, IMAGE)
+    scaled = map * linear(IMAGE) / jnp.sum(map)
+    assert metrics.completeness(linear, IMAGE, scaled) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (partial(metrics.sensitivity_n, shares=(0.0,)), "shares"),
+        (partial(metrics.sensitivity_n, samples=1), "samples"),
+        (partial(metrics.infidelity, samples=0), "samples"),
+        (partial(metrics.sensitivity_max, method=jaxsal.gradient, radius=-1.0), "radius"),
+    ],
+)
+def test_bad_options_raise(call, words):
+    with pytest.raises(ValueError, match=words):
+        call(linear, IMAGE, OTHER, key=KEY)

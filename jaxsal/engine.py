@@ -135,6 +135,11 @@ class Explainer(_Engine):
         """
         return self._run(self._prepare(params, {"image": images}, targets, key))
 
+    @property
+    def keyed(self) -> bool:
+        """Whether a method draws random numbers, and a call needs a key."""
+        return bool(self._prepare.keyed)
+
     def record(self, params: Any, images: Any, targets: Any = None, *, key: Any = None) -> Record:
         """The maps of a batch with their targets [B] (under "all" [B, K]) and logits [B, K].
 

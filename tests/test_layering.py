@@ -27,6 +27,9 @@ ROOMS = {
     "charts": {"render", "types"},
     "render": {"types"},
     "store": {"engine", "types"},
+    "checkpoint": {"models", "types"},
+    "command": {"checkpoint", "engine", "methods", "render", "store", "types"},
+    "cli": {"__init__", "command", "data", "methods", "parallel", "types"},
     "__init__": {"engine", "methods", "metrics", "rewrite", "store", "types"},
 }
 """Each room, and the rooms that it may import besides itself."""
@@ -37,7 +40,7 @@ SIBLINGS = {
 """In these rooms files import no other file of the room, but for these."""
 
 WORLD = {
-    "flax": {"models.py", "train.py"},
+    "flax": {"models.py", "train.py", "checkpoint.py"},
     "optax": {"train.py"},
     "orbax": {"fit.py"},
     "tensorflow_datasets": {"data"},
@@ -45,6 +48,8 @@ WORLD = {
     "h5py": {"data"},
     "tensorstore": {"store"},
     "matplotlib": {"render.py", "charts.py"},
+    "tyro": {"cli.py"},
+    "tqdm": {"cli.py"},
     "torch": set(),
     "tensorflow": set(),
 }

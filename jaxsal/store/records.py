@@ -122,7 +122,8 @@ class Source:
         try:
             raw = self._source[number]
         except Exception as error:  # whatever a decoder raises on a broken file
-            return _broken(str(number), error)
+            known = getattr(error, "name", None)
+            return _broken(known if isinstance(known, str) else str(number), error)
         return self._checked(number, raw, expected)
 
     def _checked(self, number: int, raw: Any, expected: Shape | None) -> Record:

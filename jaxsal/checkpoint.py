@@ -49,7 +49,8 @@ def save(
         "image_size": image_size,
     }
     with _whole(folder / PARAMS) as partial, partial.open("wb") as file:
-        np.savez(file, **flatten(variables))
+        arrays: dict[str, Any] = flatten(variables)
+        np.savez(file, **arrays)
     with _whole(folder / MODEL) as partial:
         partial.write_text(json.dumps(about, indent=1) + "\n")
 
@@ -74,7 +75,8 @@ def load(folder: Path) -> Saved:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"checkpoint: {folder / MODEL} cannot be read ({reason})") from error
-    return Saved(model.apply, read_params(folder / PARAMS), classes, size)
+    apply: Any = model.apply
+    return Saved(apply, read_params(folder / PARAMS), classes, size)
 
 
 def read_params(path: Path) -> Params:

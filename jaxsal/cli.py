@@ -218,7 +218,8 @@ class Bar:
     """A progress bar with images a second and the time left, on the standard error."""
 
     def __init__(self, silent: bool) -> None:
-        self.silent, self.bar = silent, None
+        self.silent = silent
+        self.bar: Any = None
 
     def __enter__(self) -> "Bar":
         return self

@@ -5,8 +5,9 @@
 
 The first generates its images (phantoms) and takes about five minutes on two CPU cores; expect a
 test accuracy above 0.95. The second reads Cheng's 3064 real slices (figshare 1512427, CC BY 4.0),
-split by patient. Writes metrics.json, report.html, figures/, checkpoints/ and maps/ under --out;
-the same command after a kill goes on where it stopped. After Keles et al., IMVIP 2023.
+split by patient. Writes metrics.json, report.html, figures/, checkpoints/, maps/ and the network
+(model.json, params.npz: what `jaxsal explain --checkpoint` reads) under --out; the same command
+after a kill goes on where it stopped. After Keles et al., IMVIP 2023.
 """
 
 import hashlib
@@ -29,7 +30,7 @@ from experiments.explaining import Explained
 from experiments.progress import Progress
 from experiments.settings import Settings, resolve
 from experiments.sources import SOURCES
-from jaxsal import machine, parallel, train
+from jaxsal import checkpoint, machine, parallel, train
 from jaxsal.data import pipeline
 from jaxsal.data.examples import Dataset, Examples
 from jaxsal.metrics import bootstrap, classification
@@ -49,6 +50,8 @@ def main(settings: Settings) -> dict[str, Any]:
     with _timed(timings, "train"):
         trained = _train(settings, model, splits, folder)
     variables, test = trained.fitted.variables, splits["test"]
+    size = settings.image_size or test.images.shape[1]
+    checkpoint.save(folder, model, variables, classes=dataset.classes, image_size=size)
     with _timed(timings, "evaluate"):
         logits = trained.predict(variables, test.images)
         black = trained.predict(variables, np.zeros_like(test.images[:1]))[0]

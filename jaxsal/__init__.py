@@ -1,5 +1,8 @@
 """jaxsal: a saliency compiler for JAX."""
 
+import importlib as _importlib
+import typing as _typing
+
 from jaxsal.engine import Evaluator as Evaluator
 from jaxsal.engine import Explainer as Explainer
 from jaxsal.engine import evaluator as evaluator
@@ -33,3 +36,19 @@ from jaxsal.types import ApplyFn as ApplyFn
 from jaxsal.types import Method as Method
 from jaxsal.types import Metric as Metric
 from jaxsal.types import ScoreFn as ScoreFn
+
+if _typing.TYPE_CHECKING:
+    from jaxsal.store.dataset import explain_dataset as explain_dataset
+
+_LATER = {"explain_dataset": "jaxsal.store.dataset"}
+"""What needs more than JAX is imported when it is asked for."""
+
+
+def __getattr__(name: str) -> _typing.Any:
+    if name not in _LATER:
+        raise AttributeError(f"module 'jaxsal' has no attribute {name!r}")
+    return getattr(_importlib.import_module(_LATER[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

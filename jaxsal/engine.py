@@ -4,14 +4,17 @@ Arguments that are `Any` here are checked by hand, with errors that name them: u
 check.
 """
 
+import dataclasses
 from typing import Any
 
 import jax
 
 from jaxsal.compiler.description import describe
 from jaxsal.compiler.execute import Executor
+from jaxsal.compiler.identity import identity
 from jaxsal.compiler.lowering import Lowered
 from jaxsal.compiler.prepare import Call, Prepare
+from jaxsal.compiler.program import Record
 
 
 def explainer(
@@ -138,6 +141,32 @@ class Explainer(_Engine):
                 class.
         """
         return self._run(self._prepare(params, {"image": images}, targets, key))
+
+    @property
+    def keyed(self) -> bool:
+        """Whether a method draws random numbers, and a call needs a key."""
+        return bool(self._prepare.keyed)
+
+    def record(self, params: Any, images: Any, targets: Any = None, *, key: Any = None) -> Record:
+        """The maps of a batch with their targets [B] (under "all" [B, K]) and logits [B, K].
+
+        One program, in which the forward pass is shared; arguments and errors as of a call.
+        """
+        call = self._prepare(params, {"image": images}, targets, key)
+        spec = dataclasses.replace(call.spec, record=True)
+        call = call._replace(spec=spec, signature=(*call.signature, "record"))
+        found: Record = self._execute(call)
+        return found._replace(maps=self._prepare.ordered(found.maps))
+
+    def identity(
+        self, params: Any, images: Any, targets: Any = None, *, key: Any = None
+    ) -> dict[str, str]:
+        """What decides the maps, a fingerprint each: `params`, `model`, `method`, `key`.
+
+        Equal in every process of the same code and the same version of JAX; nothing is compiled.
+        `images` may be a `jax.ShapeDtypeStruct`; of several only one is looked at.
+        """
+        return identity(self._prepare(params, {"image": images}, targets, key))
 
     def lower(self, params: Any, images: Any, targets: Any = None, *, key: Any = None) -> Lowered:
         """The whole batch as one lowered program; arguments may be `jax.ShapeDtypeStruct`s."""

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 AXIS = "devices"
@@ -42,6 +43,51 @@ def local_devices(count: int | None = None) -> Sequence[jax.Device]:
     if not 1 <= count <= len(devices):
         raise ValueError(f"devices: asked for {count}, this process has {len(devices)}")
     return devices[:count]
+
+
+def join(
+    coordinator: str | None = None,
+    processes: int | None = None,
+    process: int | None = None,
+    *,
+    patience: int = 30,
+) -> None:
+    """Joins this process to the others, before JAX has looked for its devices.
+
+    Args:
+        coordinator: HOST:PORT of process 0. processes: how many. process: which one this is. None:
+            what Slurm, GKE, Open MPI or a TPU pod say.
+        patience: seconds without a sign of life after which a process counts as dead; the others
+            then stop, and say which one it was. A process that does not appear in ten times that
+            is an error too.
+
+    Raises:
+        ValueError: there is no such environment, or the numbers make no sense.
+        ConnectionError: the others cannot be reached.
+    """
+    try:
+        jax.distributed.initialize(
+            coordinator,
+            processes,
+            process,
+            heartbeat_timeout_seconds=patience,
+            initialization_timeout=10 * patience,
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"distributed: no cluster is found here ({error}); give --coordinator HOST:PORT, "
+            "--processes N and --process I"
+        ) from error
+    except RuntimeError as error:
+        raise ConnectionError(
+            f"distributed: {coordinator} cannot be joined: {' '.join(str(error).split())[:200]}"
+        ) from error
+
+
+def wait(name: str) -> None:
+    """Waits until every process is here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(name)
 
 
 def by_jit(make_step: Callable[[str | None], Step], devices: Sequence[jax.Device]) -> Parallel:

@@ -83,6 +83,7 @@ def relevance_grid(
     maps: Mapping[str, Any],
     *,
     rows: Sequence[str] = (),
+    title: str = "",
     percentile: float | int = 99.5,
     common: bool = False,
     overlay: bool = False,
@@ -90,31 +91,90 @@ def relevance_grid(
     """A row an image: the image, its mask's outline, and a signed map for each method.
 
     Args:
-        images: `[N, H, W, C]`. masks: bool `[N, H, W]`; an empty one has no outline.
-        maps: `{method: [N, H, W] or [N, H, W, C]}`.
-        rows: N labels. percentile: where the scale is clipped.
+        images: `[N, H, W, C]`. masks: bool `[N, H, W]`; an empty one has no outline. None: no
+            masks, and no column of them.
+        maps: `{method: [N, H, W] or [N, H, W, C]}`; a map of fewer pixels than its image (a CAM
+            that was not resized) is drawn over all of it.
+        rows: N labels. title: over all. percentile: where the scale is clipped.
         common: one scale for all methods; else one a method, the same for all of its images.
         overlay: maps over the image, as opaque as they are strong.
     """
-    titles = ["image", "tumour outline", *maps]
-    figure, axes = _panels(len(images), len(titles), top=0.65, bottom=0.75)
+    first = ["image"] if masks is None else ["image", "tumour outline"]
+    titles = [*first, *maps]
+    figure, axes = _panels(len(images), len(titles), top=0.9 if title else 0.65, bottom=0.75)
     bounds = {name: limit(batch, percentile=percentile) for name, batch in maps.items()}
     if common:
         bounds = dict.fromkeys(maps, max(bounds.values()))
     for i, row in enumerate(axes[: len(images)]):
         for axis in row:
             axis.imshow(grey(images[i]), interpolation="nearest")
-        for axis in row[1:]:
+        for axis in () if masks is None else row[1:]:
             _outline(axis, masks[i], OUTLINE if axis is row[1] or overlay else INK)
-        for axis, (name, batch) in zip(row[2:], maps.items(), strict=True):
-            _draw(axis, batch[i], bounds[name], overlay=overlay)
+        for axis, (name, batch) in zip(row[len(first) :], maps.items(), strict=True):
+            _draw(axis, batch[i], bounds[name], overlay=overlay, size=np.shape(images[i])[:2])
         if len(rows):
             row[0].set_ylabel(rows[i])
-    for axis, title in zip(axes[0], titles, strict=True):
-        name = textwrap.fill(title, 20)
-        axis.set_title(f"{name}\n±{bounds[title]:.2g}" if title in bounds else name)
+    for axis, column in zip(axes[0], titles, strict=True):
+        name = textwrap.fill(column, 20)
+        axis.set_title(f"{name}\n±{bounds[column]:.2g}" if column in bounds else name)
+    if title:
+        height = figure.get_size_inches()[1]
+        figure.suptitle(textwrap.shorten(title, 80), fontsize=9.5, y=1 - 0.08 / height, va="top")
     _scale(figure, percentile, len(titles))
     return figure
+
+
+def explanation(
+    image: Any,
+    maps: Mapping[str, Any],
+    *,
+    mask: Any = None,
+    title: str = "",
+    percentile: float | int = 99.5,
+    common: bool = False,
+    overlay: bool = True,
+    axis: int = 0,
+    slices: int = 5,
+) -> Figure:
+    """ONE image beside the maps of it by each method; of a volume a row a slice.
+
+    Args:
+        image: `[H, W]`, `[H, W, C]`, or a volume `[D, H, W, C]`.
+        maps: `{method: map}`, of the image's axes, with or without channels.
+        mask: bool, of the image's spatial axes.
+        axis: of a volume, the one that is cut across; slices: how many, evenly spread.
+        title, percentile, common, overlay: as of `relevance_grid`.
+
+    Raises:
+        ValueError: an image of other axes, or no such axis.
+    """
+    image = np.asarray(image)
+    if image.ndim not in (2, 3, 4) or not -3 <= axis < 3:
+        raise ValueError(
+            f"image: expected [H, W], [H, W, C] or [D, H, W, C], got {image.shape}, axis {axis}"
+        )
+    numbers = slice_numbers(image.shape[axis % 3], slices) if image.ndim == 4 else None
+
+    def cut(values: Any) -> list[np.ndarray]:
+        values = np.asarray(values)
+        return [values] if numbers is None else [np.take(values, n, axis % 3) for n in numbers]
+
+    return relevance_grid(
+        cut(image),
+        None if mask is None else cut(mask),
+        {name: cut(map) for name, map in maps.items()},
+        rows=[f"slice {number}" for number in numbers or ()],
+        title=title,
+        percentile=percentile,
+        common=common,
+        overlay=overlay,
+    )
+
+
+def slice_numbers(length: int, count: int) -> list[int]:
+    """At most `count` different slices of `length`, evenly spread, the outermost left out."""
+    spread = (np.arange(count) + 0.5) * length / max(count, 1)
+    return sorted({int(number) for number in spread})
 
 
 @styled
@@ -182,11 +242,19 @@ def _outline(axis: Axes, mask: Any, colour: str) -> None:
         line.set_path_effects([patheffects.withStroke(linewidth=2.0, foreground=halo, alpha=0.6)])
 
 
-def _draw(axis: Axes, map: Any, bound: float, *, overlay: bool) -> None:
+def _draw(axis: Axes, map: Any, bound: float, *, overlay: bool, size: tuple[int, ...]) -> None:
     shown = np.nan_to_num(signed(map) / bound, posinf=1, neginf=-1)
     opacity = np.clip(np.abs(shown), 0, 1) if overlay else None
-    height, width = shown.shape
-    axis.imshow(shown, cmap=DIVERGING, vmin=-1, vmax=1, alpha=opacity, interpolation="nearest")
+    height, width = size
+    axis.imshow(
+        shown,
+        cmap=DIVERGING,
+        vmin=-1,
+        vmax=1,
+        alpha=opacity,
+        interpolation="nearest",
+        extent=(-0.5, width - 0.5, height - 0.5, -0.5),
+    )
     if remark := note(map):
         axis.text(width / 2, height / 2, remark, ha="center", va="center", bbox=LABEL)
 

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 import jaxsal
 from jaxsal import methods
 
@@ -24,11 +26,18 @@ NAMES = {
     *methods.COMBINATORS,
 }
 
+LATER = {"explain_dataset"}
+"""Imported when asked for: it needs TensorStore."""
+
 
 def test_the_front_door_holds_these_names_and_no_others() -> None:
     modules = {name for name, value in vars(jaxsal).items() if isinstance(value, type(sys))}
     public = {name for name in vars(jaxsal) if not name.startswith("_")} - modules
-    assert public == NAMES
+    assert public - LATER == NAMES
+    assert set(dir(jaxsal)) >= LATER
+    assert all(callable(getattr(jaxsal, name)) for name in LATER)
+    with pytest.raises(AttributeError, match="explain_all"):
+        _ = jaxsal.explain_all
 
 
 def test_the_table_is_complete() -> None:

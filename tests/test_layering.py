@@ -28,9 +28,11 @@ ROOMS = {
     "machine": set(),
     "charts": {"render", "types"},
     "render": {"types"},
-    "store": {"types"},
-    "cli": {"render", "types"},
-    "__init__": {"engine", "methods", "metrics", "rewrite", "types"},
+    "store": {"engine", "types"},
+    "checkpoint": {"models", "types"},
+    "command": {"checkpoint", "engine", "methods", "render", "store", "types"},
+    "cli": {"__init__", "command", "data", "methods", "parallel", "types"},
+    "__init__": {"engine", "methods", "metrics", "rewrite", "store", "types"},
 }
 """Each room, and the rooms that it may import besides itself."""
 
@@ -40,13 +42,16 @@ SIBLINGS = {
 """In these rooms files import no other file of the room, but for these."""
 
 WORLD = {
-    "flax": {"models.py", "train.py"},
+    "flax": {"models.py", "train.py", "checkpoint.py"},
     "optax": {"train.py"},
     "orbax": {"fit.py"},
     "tensorflow_datasets": {"data"},
     "grain": {"data"},
     "h5py": {"data"},
+    "tensorstore": {"store"},
     "matplotlib": {"render.py", "charts.py"},
+    "tyro": {"cli.py"},
+    "tqdm": {"cli.py"},
     "torch": set(),
     "tensorflow": set(),
 }

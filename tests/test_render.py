@@ -160,3 +160,34 @@ def test_region_densities_draw_means_and_leave_out_what_is_undefined():
     np.testing.assert_array_equal(rest.get_xdata(), [0.5, np.nan])
     assert axis.lines[0].get_xdata()[0] == 1
     assert pixels(figure).std() > 0
+
+
+@pytest.mark.parametrize("shape", [(8, 6), (8, 6, 1), (8, 6, 3), (4, 8, 6, 1), (4, 8, 6, 3)])
+@pytest.mark.parametrize("channels", [False, True])
+def test_one_image_or_volume_is_drawn_beside_its_maps(shape, channels):
+    image = draw.random(shape)
+    spatial = shape if len(shape) == 2 else shape[:-1]
+    map = draw.normal(size=(*spatial, 2) if channels else spatial)
+    figure = render.explanation(image, {"a": map, "b": 0 * map}, title="scan 7")
+    rows = 4 if len(shape) == 4 else 1
+    assert len(figure.axes) == 3 * rows + 1  # and the scale
+    assert {"scan 7", "image", "all zero"} <= words(figure)
+    assert ("slice 2" in words(figure)) == (rows > 1)
+    assert pixels(figure).std() > 0
+
+
+def test_slices_are_cut_across_the_axis_that_is_asked_for():
+    volume = np.zeros((3, 4, 5, 1))
+    volume[:, 2] = 1.0
+    figure = render.explanation(volume, {"m": volume}, axis=1, slices=4, mask=volume[..., 0] > 0)
+    bright = [axis.get_images()[0].get_array().max() for axis in figure.axes[:-1:3]]
+    assert bright == [0, 0, 1, 0]
+    assert render.slice_numbers(100, 4) == [12, 37, 62, 87]
+    assert render.slice_numbers(2, 5) == [0, 1]
+    with pytest.raises(ValueError, match=r"image: expected \[H, W\]"):
+        render.explanation(np.zeros(3), {})
+
+
+def test_a_coarse_map_covers_the_whole_image():
+    figure = render.explanation(IMAGES[0], {"cam": np.ones((3, 3))})
+    assert figure.axes[1].get_images()[-1].get_extent() == [-0.5, 11.5, 11.5, -0.5]

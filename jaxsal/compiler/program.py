@@ -8,7 +8,7 @@ given.
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,20 @@ from jaxsal.rewrite.fast import fast
 from jaxsal.types import ScoreFn
 
 Tree = Any
+
+
+class Record(NamedTuple):
+    """An example's results with what they were computed for, from one forward pass.
+
+    Attributes:
+        maps: what the function, or the dict of functions, returned.
+        targets: the class explained, int32; under targets "all" every class, [K].
+        logits: the model's, [K], float32 or wider.
+    """
+
+    maps: Any
+    targets: Any
+    logits: Any
 
 
 @dataclass(frozen=True)
@@ -42,6 +56,8 @@ class Spec:
     platform: str
     sharding: Any = None
     """How images and results are spread over the devices; None: left to the caller."""
+    record: bool = False
+    """Whether targets and logits come with the results, as a `Record`."""
 
 
 @functools.lru_cache(maxsize=512)
@@ -103,9 +119,12 @@ def example(spec: Spec, shared: Tree, row: Tree) -> Tree:
 
     if spec.targets == "all":
         axes = (0, None, *([0] * (len(inputs) - 1)))
-        return jax.vmap(explain, in_axes=axes)(jnp.arange(spec.classes), *inputs)
-    target = row["target"] if spec.targets == "given" else predicted(logits(inputs[0]))
-    return explain(target, *inputs)
+        target = jnp.arange(spec.classes, dtype=jnp.int32)
+        results = jax.vmap(explain, in_axes=axes)(target, *inputs)
+    else:
+        target = row["target"] if spec.targets == "given" else predicted(logits(inputs[0]))
+        results = explain(target, *inputs)
+    return Record(results, target, logits(inputs[0])) if spec.record else results
 
 
 def _score(logits: Callable[[Any], Any], target: Any, objective: Any, rewrite: bool) -> ScoreFn:

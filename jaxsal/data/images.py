@@ -139,6 +139,55 @@ def empty_mask(size: tuple[int, int]) -> bytes:
     return png(Image.new("1", size))
 
 
+def read(
+    path: Path, size: int | None, *, channels: int = 1
+) -> Float32[np.ndarray, "H W {channels}"]:
+    """Reads an image file as it is given to a network: in [0, 1], grey or in colour.
+
+    As `grey`, then `decode`, without the PNG between them; size None leaves the size as it is.
+
+    Raises:
+      one of READ_ERRORS: for a broken file.
+    """
+    image, _, _ = _upright(path.read_bytes())
+    return _pixels(stretch(np.asarray(image)) if _is_deep(image) else image, size, channels)
+
+
+def of_array(
+    values: Shaped[np.ndarray, "..."], size: int | None, *, channels: int = 1
+) -> Float32[np.ndarray, "H W {channels}"]:
+    """Pixels [H, W], [H, W, 1] or [H, W, 3] as `read` gives them; of more than 8 bits stretched.
+
+    Raises:
+      ValueError: for another shape.
+    """
+    if values.ndim == 3 and values.shape[-1] == 1:
+        values = values[..., 0]
+    if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[-1] != 3):
+        raise ValueError(f"expected pixels [H, W], [H, W, 1] or [H, W, 3], got {values.shape}")
+    eight = values.dtype == np.uint8
+    return _pixels(Image.fromarray(values) if eight else stretch(values), size, channels)
+
+
+def _pixels(
+    image: Image.Image, size: int | None, channels: int
+) -> Float32[np.ndarray, "H W {channels}"]:
+    flat = _flat(image)[0] if channels == 1 else _colour(image)
+    if size is not None:
+        flat = _square(flat).resize((size, size), Image.Resampling.BILINEAR)
+    values = np.asarray(flat, np.float32) / np.float32(255)
+    return values[..., None] if values.ndim == 2 else values
+
+
+def _colour(image: Image.Image) -> Image.Image:
+    """The image in 8-bit red, green and blue on black."""
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    rgba = image.convert("RGBA")
+    black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
+    return Image.alpha_composite(black, rgba).convert("RGB")
+
+
 def decode(content: bytes, size: int) -> Float32[np.ndarray, "size size 1"]:
     """Decodes an encoded grey image, made square with black, antialiased, in [0, 1].
 

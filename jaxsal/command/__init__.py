@@ -1,0 +1,1 @@
+"""What the `jaxsal` command does, apart from reading its arguments and printing."""

@@ -1,0 +1,84 @@
+"""Fingerprints of a call: what decides the maps, told apart by their cause."""
+
+import dataclasses
+import functools
+import hashlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxsal.compiler.callables import join
+from jaxsal.compiler.prepare import Call
+from jaxsal.compiler.program import example
+
+ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+"""Functions print where they lie, which is another place in every process."""
+
+
+def identity(call: Call) -> dict[str, str]:
+    """A fingerprint of the parameters, the model, the method with its options, and the key.
+
+    The model and the method are fingerprinted as the programs that they are, so that no name is
+    believed: an edited function is another one. A method's fingerprint holds its model.
+    """
+    apply = join(call.spec.parts, call.shared["arrays"])[0]
+    image, params = _abstract(call.rows["image"], rows=True), _abstract(call.shared["params"])
+    model = jax.make_jaxpr(apply)(params, jax.ShapeDtypeStruct((1, *image.shape), image.dtype))
+    plain = dataclasses.replace(call.spec, rewrite=False, chunk=1, images=None, record=False)
+    row = {name: _abstract(column, rows=True) for name, column in call.rows.items()}
+    method = jax.make_jaxpr(functools.partial(example, plain))(_abstract(call.shared), row)
+    keys = [tree["key"] for tree in (call.shared, call.rows) if "key" in tree]
+    return {
+        "params": _hash(_contents(call.shared["params"])),
+        "model": _hash(_program(model)),
+        "method": _hash([*_program(method), *_contents(call.shared["arrays"])]),
+        "key": _hash(_contents(keys)) if keys else "",
+    }
+
+
+def _abstract(tree: Any, *, rows: bool = False) -> Any:
+    def one(leaf: Any) -> jax.ShapeDtypeStruct:
+        shape, dtype = np.shape(leaf), jnp.result_type(leaf)
+        return jax.ShapeDtypeStruct(shape[1:] if rows else shape, dtype)
+
+    return jax.tree.map(one, tree)
+
+
+def _program(closed: Any) -> Iterator[bytes]:
+    """A program's text and the contents of its constants, those of inner programs too."""
+    yield ADDRESS.sub("", str(closed.jaxpr)).encode()
+    yield from _constants(closed)
+
+
+def _constants(closed: Any) -> Iterator[bytes]:
+    yield from _contents(closed.consts)
+    for equation in closed.jaxpr.eqns:
+        for value in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_closed):
+            if _is_closed(value):
+                yield from _constants(value)
+
+
+def _is_closed(value: Any) -> bool:
+    return hasattr(value, "jaxpr") and hasattr(value, "consts")
+
+
+def _contents(tree: Any) -> Iterator[bytes]:
+    """The leaves' paths, dtypes, shapes and values."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            yield str(leaf.dtype).encode()
+            leaf = jax.random.key_data(leaf)
+        array = np.ascontiguousarray(leaf)
+        yield f"{jax.tree_util.keystr(path)} {array.dtype.name} {np.shape(leaf)}".encode()
+        yield array.tobytes()
+
+
+def _hash(parts: Any) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()[:20]

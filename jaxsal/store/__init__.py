@@ -1,0 +1,1 @@
+"""Maps to disk: streamed through an explainer into a Zarr store, chunk by chunk, resumable."""

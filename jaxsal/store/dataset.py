@@ -1,0 +1,141 @@
+"""The front door of the store: a source, an explainer and a folder."""
+
+import importlib.metadata
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxsal.engine import Explainer
+from jaxsal.store.layout import Layout, automatic_chunk, columns
+from jaxsal.store.records import Source
+from jaxsal.store.stream import Progress, Stored, Stream, fold
+from jaxsal.store.targets import Targets
+from jaxsal.store.zarr import Store
+
+DTYPES = ("float32", "float16")
+
+
+def explain_dataset(
+    explain: Any,
+    params: Any,
+    source: Any,
+    out: Any,
+    *,
+    targets: Any = None,
+    key: Any = None,
+    transform: Any = None,
+    count: Any = None,
+    chunk: Any = "auto",
+    dtype: Any = "float32",
+    strict: bool = False,
+    shard: tuple[int, int] | None = None,
+    about: Mapping[str, Any] | None = None,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> Stored:
+    """Explains every image of a source, and writes the maps into a Zarr 3 store.
+
+    The store opens in plain `zarr` and has an entry an example, in the order of the source:
+    `maps` [N, ...] (of a dict of methods `maps/<name>`), `targets` [N] int32, `logits` [N, K]
+    float32, `source` [N] (a name, or the number), `status` [N] uint8 (1 explained, 2 skipped, 0
+    not yet) and `fault` [N] (why it was skipped). It is written chunk by chunk; killed at any
+    moment, the same call goes on, repeats no finished chunk, and ends with the store of an unbroken
+    run. While a chunk is computed the next is read and the last is written.
+
+    Under `jax.distributed` every process makes the same call: each reads its own chunks of the
+    source, explains them on its own devices and writes them.
+
+    Args:
+        explain: what `jaxsal.explainer` returned.
+        params: the model's parameters.
+        source: records with a length and items (a Grain `MapDataset`, a TFDS data source, an array
+            [N, ...], a list), read by several threads; or an iterable (a Grain `IterDataset`, a
+            generator), read in order. A record is a mapping with `image`, perhaps `label` and
+            `name`; or `(image, label)`; or an image: floating, [...].
+        out: the store's folder.
+        targets: None for the predicted class, "all", an int, integers [N], or "label" for each
+            record's own.
+        key: for methods that draw random numbers: example i, counted over the whole source, gets
+            `fold_in(key, i)`.
+        transform: record to record, for what is not floating yet.
+        count: examples to take; of an iterable needed with several processes.
+        chunk: examples a chunk; "auto": about 16 MiB of maps, 512 at most.
+        dtype: of the stored maps, "float32" or "float16".
+        strict: stop at an image that cannot be used, instead of skipping it.
+        shard: (this process, processes); None: JAX's.
+        about: further JSON-able facts that the store must have been made with.
+        on_progress: called after each chunk that is on the disk.
+
+    Raises:
+        TypeError: no explainer, a source that is none, images of integers.
+        ValueError: a store of another model, method, option or source; no image that can be read;
+            with `strict`, an image that cannot; maps that float16 cannot hold.
+        OSError: the store cannot be written; what is finished stays so.
+    """
+    if not isinstance(explain, Explainer):
+        raise TypeError(f"explain: expected what jaxsal.explainer returns, got {explain!r}")
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype: expected one of {DTYPES}, got {dtype!r}")
+    records = Source(source, transform=transform, count=count)
+    process = check_shard(shard)
+    if process[1] > 1 and records.count is None:
+        raise ValueError("count: a source without a length needs it with several processes")
+    expected = records.peek()
+    wanted = Targets(targets, records.count)
+    image = jax.ShapeDtypeStruct((1, *expected.shape), expected.dtype)
+    identity = explain.identity(params, image, wanted.abstract, key=key)
+    layout = _layout(explain, params, image, wanted.abstract, key, chunk, dtype, records.count)
+    facts = {
+        **{name: identity[name] for name in ("params", "model", "method", "key")},
+        "targets": wanted.text,
+        "image": [*expected.shape, str(expected.dtype)],
+        "count": records.count,
+        "chunk": layout.chunk,
+        "dtype": dtype,
+        **(about or {}),
+        "versions": {name: importlib.metadata.version(name) for name in ("jaxsal", "jax")},
+    }
+    store = Store.create(Path(out).expanduser(), layout, facts, first=process[0] == 0)
+    stream = Stream(explain, params, records, store, expected, wanted, key, strict=strict)
+    return stream.run(process, on_progress)
+
+
+def _layout(
+    explain: Explainer,
+    params: Any,
+    image: Any,
+    targets: Any,
+    key: Any,
+    chunk: int | str,
+    dtype: str,
+    count: int | None,
+) -> Layout:
+    """The columns of what `explain` gives, by shape alone, and the chunk."""
+    keys = None if key is None else fold(key, np.zeros(1))
+    word, numbers = (targets, None) if isinstance(targets, str) else (None, targets)
+
+    def record(params: Any, image: Any, numbers: Any, keys: Any) -> Any:
+        return explain.record(params, image, numbers if word is None else word, key=keys)
+
+    shapes = jax.eval_shape(record, params, image, numbers, keys)
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), shapes)
+    found = columns(*shapes, dtype=dtype)
+    if chunk == "auto":
+        return Layout(found, automatic_chunk(found), count)
+    if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
+        raise ValueError(f'chunk: expected a positive integer or "auto", got {chunk!r}')
+    return Layout(found, chunk, count)
+
+
+def check_shard(shard: tuple[int, int] | None) -> tuple[int, int]:
+    """`(this process, processes)`: as given, else JAX's.
+
+    Raises:
+        ValueError: a number that is no process.
+    """
+    index, count = shard or (jax.process_index(), jax.process_count())
+    if not 0 <= index < count:
+        raise ValueError(f"shard: expected (index, count), index in [0, count), got {shard}")
+    return index, count

@@ -1,0 +1,124 @@
+"""What a store holds: its columns, how they are cut into chunks, and how Zarr 3 says so."""
+
+import json
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+NOT_YET, EXPLAINED, SKIPPED = 0, 1, 2
+"""Values of the column `status`."""
+
+STATUS = "status"
+"""The column that is written last: a chunk of it on the disk says that the chunk is finished."""
+
+CHUNK_BYTES = 2**24
+LARGEST_CHUNK = 512
+
+COMPRESSED: list[dict[str, Any]] = [
+    {"name": "bytes", "configuration": {"endian": "little"}},
+    {
+        "name": "blosc",
+        "configuration": {"cname": "zstd", "clevel": 1, "shuffle": "bitshuffle"},
+    },
+]
+
+
+@dataclass(frozen=True)
+class Column:
+    """An array with one entry an example.
+
+    Attributes:
+        name: its path in the store.
+        shape: of one entry.
+        dtype: Zarr's name of it; "string" holds text of any length.
+        fill: what stands where nothing is written.
+        axes: names of the entry's axes.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    fill: Any
+
+    def metadata(self, count: int, chunk: int) -> dict[str, Any]:
+        """Zarr 3's description of the array."""
+        text = self.dtype == "string"
+        chunks = {"chunk_shape": [chunk, *self.shape]}
+        return {
+            "zarr_format": 3,
+            "node_type": "array",
+            "shape": [count, *self.shape],
+            "data_type": self.dtype,
+            "chunk_grid": {"name": "regular", "configuration": chunks},
+            "chunk_key_encoding": {"name": "default", "configuration": {"separator": "/"}},
+            "fill_value": self.fill,
+            "codecs": [{"name": "vlen-utf8"}] if text else COMPRESSED,
+            "dimension_names": ["example", *[None] * len(self.shape)],
+            "attributes": {},
+        }
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns of a store, of `count` examples (None: as many as come) in chunks."""
+
+    columns: tuple[Column, ...]
+    chunk: int
+    count: int | None
+
+    def span(self, number: int) -> tuple[int, int]:
+        """The examples [first, last) of a chunk."""
+        first = number * self.chunk
+        last = first + self.chunk
+        return first, last if self.count is None else min(last, self.count)
+
+    @property
+    def chunks(self) -> int | None:
+        return None if self.count is None else -(-self.count // self.chunk)
+
+
+def columns(maps: Any, targets: Any, logits: Any, *, dtype: str) -> tuple[Column, ...]:
+    """The columns of records of these shapes (one example, no batch axis).
+
+    A dict of maps becomes `maps/<name>`.
+    """
+    if isinstance(maps, dict):
+        kept = [Column(f"maps/{check_name(k)}", m.shape, dtype, "NaN") for k, m in maps.items()]
+    else:
+        kept = [Column("maps", maps.shape, dtype, "NaN")]
+    return (
+        *kept,
+        Column("targets", targets.shape, "int32", -1),
+        Column("logits", logits.shape, "float32", "NaN"),
+        Column("source", (), "string", ""),
+        Column("fault", (), "string", ""),
+        Column(STATUS, (), "uint8", NOT_YET),
+    )
+
+
+def automatic_chunk(columns: tuple[Column, ...]) -> int:
+    """Examples a chunk: a power of two, about 16 MiB of maps, 512 at most."""
+    size = sum(
+        math.prod(column.shape) * np.dtype(column.dtype).itemsize
+        for column in columns
+        if column.dtype != "string"
+    )
+    return min(LARGEST_CHUNK, 1 << max(0, (CHUNK_BYTES // max(size, 1)).bit_length() - 1))
+
+
+def check_name(name: str) -> str:
+    """The name, where it is one that a folder can have.
+
+    Raises:
+        ValueError: it is not: it could lead out of the store.
+    """
+    good = name and not name.startswith((".", "_")) and not set(name) & set('/\\:*?"<>|\0\n')
+    if not good or len(name) > 100:
+        raise ValueError(f"method: {name!r} cannot be the name of a folder in the store")
+    return name
+
+
+def as_json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()

@@ -1,0 +1,212 @@
+"""Sources of any kind as a stream of checked records, several read at a time."""
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Executor
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+NAMES = ("name", "id", "tfds_id", "path")
+"""Where a record may say where it comes from."""
+
+LABELS = ("label", "target")
+
+LONGEST = 300
+"""Characters of a reason that are kept."""
+
+
+class Record(NamedTuple):
+    """One image to explain, and what is known about it.
+
+    Attributes:
+        name: where it comes from; its number in the source where it does not say.
+        image: floating, or None where it cannot be used.
+        label: its class, if it has one.
+        fault: why it cannot be used; "" where it can.
+    """
+
+    name: str
+    image: np.ndarray | None
+    label: int | None = None
+    fault: str = ""
+
+
+class Shape(NamedTuple):
+    """What all images of a source have in common."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+
+class Source:
+    """Anything with a length and items, or anything iterable, as records by their number."""
+
+    def __init__(
+        self, source: Any, *, transform: Callable[[Any], Any] | None, count: int | None
+    ) -> None:
+        self._transform = transform
+        self.random = hasattr(source, "__getitem__") and hasattr(source, "__len__")
+        if isinstance(source, Mapping | str | bytes):
+            raise TypeError(
+                "source: expected a Grain, TFDS or other sequence or iterable of records, "
+                f"got {type(source).__name__}"
+            )
+        if not self.random and not isinstance(source, Iterable):
+            raise TypeError(f"source: expected a sequence or an iterable, got {source!r}")
+        self._source = source
+        self._rest: Iterator[Any] = iter(()) if self.random else iter(source)
+        self._seen = 0
+        self.count = _count(len(source) if self.random else None, count)
+
+    def peek(self) -> Shape:
+        """The shape of the first image that can be read.
+
+        Raises:
+            ValueError: none can.
+            TypeError: its pixels are not floating.
+        """
+        tried: list[Any] = []
+        record = Record("", None, fault="the source is empty")
+        numbers = itertools.count() if self.count is None else range(self.count)
+        for number in numbers:
+            try:
+                raw = self._source[number] if self.random else next(self._rest)
+            except StopIteration:
+                break
+            except Exception as error:
+                if not self.random:
+                    raise
+                record = _broken(str(number), error)
+                continue
+            if not self.random:
+                tried.append(raw)
+            record = self._checked(number, raw, None)
+            if record.image is not None:
+                break
+        self._rest = itertools.chain(tried, self._rest)
+        if record.image is None:
+            raise ValueError(f"source: no image can be read; the last: {record.fault}")
+        return Shape(record.image.shape, record.image.dtype)
+
+    def chunks(
+        self, wanted: Iterable[tuple[int, int, int]], expected: Shape, pool: Executor
+    ) -> Iterator[tuple[int, list[Record]]]:
+        """The records of each wanted `(chunk, first, last)`, in order.
+
+        Of an iterable the records before `first` are passed over; one that ends early ends the
+        chunk early.
+        """
+        for chunk, first, last in wanted:
+            if self.random:
+                reads = [pool.submit(self._read, n, expected) for n in range(first, last)]
+                records = [read.result() for read in reads]
+            else:
+                records = [
+                    self._checked(number, raw, expected) for number, raw in self._pass(first, last)
+                ]
+            yield chunk, records
+
+    def passed(self) -> int:
+        """How many records of an iterable have been taken."""
+        return self._seen
+
+    def _pass(self, first: int, last: int) -> Iterator[tuple[int, Any]]:
+        for raw in itertools.islice(self._rest, max(0, last - self._seen)):
+            self._seen += 1
+            if self._seen > first:
+                yield self._seen - 1, raw
+
+    def _read(self, number: int, expected: Shape) -> Record:
+        try:
+            raw = self._source[number]
+        except Exception as error:  # whatever a decoder raises on a broken file
+            known = getattr(error, "name", None)
+            return _broken(known if isinstance(known, str) else str(number), error)
+        return self._checked(number, raw, expected)
+
+    def _checked(self, number: int, raw: Any, expected: Shape | None) -> Record:
+        try:
+            record = _record(number, raw if self._transform is None else self._transform(raw))
+        except _NotARecord as error:
+            raise TypeError(str(error)) from None
+        except Exception as error:  # whatever a transform raises on a broken image
+            return _broken(_name(raw, number), error)
+        return record if record.image is None else record._replace(**_held(record, expected))
+
+
+class _NotARecord(Exception):
+    """What no image of this source can be, rather than one that is broken."""
+
+
+def _record(number: int, raw: Any) -> Record:
+    """A mapping with `image`, perhaps `label` and a name; `(image, label)`; or an image."""
+    if isinstance(raw, Record):
+        return raw
+    if raw is None:  # what Grain's filters leave behind
+        return Record(str(number), None, fault="the source gave None")
+    name = _name(raw, number)
+    if isinstance(raw, Mapping):
+        if "image" not in raw:
+            raise _NotARecord(f"source: expected records with 'image', got {sorted(raw)}")
+        label = next((raw[key] for key in LABELS if key in raw), None)
+        return Record(name, np.asarray(raw["image"]), _label(label))
+    if isinstance(raw, tuple):
+        if len(raw) != 2:
+            raise _NotARecord(f"source: expected (image, label), got {len(raw)} entries")
+        return Record(name, np.asarray(raw[0]), _label(raw[1]))
+    return Record(name, np.asarray(raw))
+
+
+def _held(record: Record, expected: Shape | None) -> dict[str, Any]:
+    """The record's image held against the first one's.
+
+    Raises:
+        TypeError: its pixels are no floating numbers: not one image's fault.
+    """
+    image = record.image
+    assert image is not None
+    if not jnp.issubdtype(image.dtype, jnp.floating):
+        raise TypeError(
+            f"source: expected floating images, got {image.dtype} in {record.name!r}; convert and "
+            "scale them: transform=lambda record: ..."
+        )
+    if expected is not None and image.shape != expected.shape:
+        fault = f"shape {image.shape}, the others have {expected.shape}"
+    elif not image.size:
+        fault = f"no pixels, shape {image.shape}"
+    elif not np.isfinite(image).all():
+        fault = "pixels that are not finite"
+    else:
+        return {"image": image if expected is None else image.astype(expected.dtype, copy=False)}
+    return {"image": None, "fault": fault}
+
+
+def _broken(name: str, error: Exception) -> Record:
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    return Record(name, None, fault=reason[:LONGEST])
+
+
+def _name(raw: Any, number: int) -> str:
+    found = None
+    if isinstance(raw, Mapping):
+        found = next((raw[key] for key in NAMES if key in raw), None)
+    if found is None:
+        return str(number)
+    return found.decode(errors="backslashreplace") if isinstance(found, bytes) else str(found)
+
+
+def _label(value: Any) -> int | None:
+    return None if value is None else int(value)
+
+
+def _count(length: int | None, count: int | None) -> int | None:
+    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
+        raise ValueError(f"count: expected an integer >= 1, got {count!r}")
+    if length is None:
+        return count
+    if length == 0 or length > 2**53:  # Grain's endless repeats have the largest length there is
+        if count is None:
+            raise ValueError(f"source: expected a length between 1 and 2^53, got {length}")
+    return length if count is None else min(length, count)

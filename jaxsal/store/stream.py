@@ -1,0 +1,252 @@
+"""A source streamed through an explainer into a store: read, explain and write at the same time."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import numpy as np
+
+from jaxsal.engine import Explainer
+from jaxsal.store.layout import EXPLAINED, SKIPPED, STATUS
+from jaxsal.store.records import Record, Shape, Source
+from jaxsal.store.targets import Targets
+from jaxsal.store.zarr import Store
+
+READERS = 8
+"""Threads that read and decode."""
+
+IN_FLIGHT = 2
+"""Chunks that are computed or written while the next is read: the device never waits for them."""
+
+Item = TypeVar("Item")
+
+
+class Progress(NamedTuple):
+    """How far the store is: examples finished, by whomever, of how many; None where unknown."""
+
+    finished: int
+    total: int | None
+
+
+class Stored(NamedTuple):
+    """What became of a stream.
+
+    Attributes:
+        path: of the store.
+        explained, skipped: examples in the store as it is now, of all processes.
+        resumed: examples that an earlier run had finished.
+        complete: whether no chunk of the source is missing.
+        faults: `(source, reason)` of what was skipped.
+    """
+
+    path: Path
+    explained: int
+    skipped: int
+    resumed: int
+    complete: bool
+    faults: tuple[tuple[str, str], ...]
+
+
+class Block(NamedTuple):
+    """A chunk that was read.
+
+    Attributes:
+        number: of the chunk. records: its records.
+        images: [B, ...], black where a record has none. good: bool [B].
+    """
+
+    number: int
+    records: list[Record]
+    images: np.ndarray
+    good: np.ndarray
+
+
+class Stream:
+    """An explainer's way from a source to a store."""
+
+    def __init__(
+        self,
+        explain: Explainer,
+        params: Any,
+        source: Source,
+        store: Store,
+        expected: Shape,
+        targets: Targets,
+        key: Any,
+        *,
+        strict: bool,
+    ) -> None:
+        self.explain, self.params, self.source, self.store = explain, params, source, store
+        self.expected, self.targets, self.key, self.strict = expected, targets, key, strict
+        self.layout = store.layout
+
+    def run(self, process: tuple[int, int], on_progress: Callable[[Progress], None]) -> Stored:
+        """Explains what this process, `(index, of how many)`, has to and the store has not."""
+        done = self.store.finished()
+        resumed = int((self.store.status() > 0).sum())
+        progress = Progress(resumed, self.layout.count)
+        on_progress(progress)
+        writing: deque[Future[int]] = deque()
+        with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(IN_FLIGHT) as writers:
+            for block in ahead(self._blocks(done, process, readers)):
+                writing.append(writers.submit(self._write, block, self._dispatch(block)))
+                while len(writing) > IN_FLIGHT:
+                    progress = self._landed(writing, progress, on_progress)
+            while writing:
+                progress = self._landed(writing, progress, on_progress)
+        return self._told(resumed)
+
+    def _landed(
+        self,
+        writing: deque[Future[int]],
+        progress: Progress,
+        on_progress: Callable[[Progress], None],
+    ) -> Progress:
+        """Waits for the oldest chunk to be on the disk."""
+        progress = progress._replace(finished=progress.finished + writing.popleft().result())
+        on_progress(progress)
+        return progress
+
+    def _blocks(
+        self, done: set[int], process: tuple[int, int], readers: ThreadPoolExecutor
+    ) -> Iterator[Block]:
+        index, processes = process
+        numbers: Iterable[int] = range(self.layout.chunks or 2**53)
+        mine = (n for n in numbers if n % processes == index and n not in done)
+        wanted = ((n, *self.layout.span(n)) for n in mine)
+        for number, records in self.source.chunks(wanted, self.expected, readers):
+            first, last = self.layout.span(number)
+            if self.layout.count is not None and len(records) < last - first:
+                raise ValueError(
+                    f"source: ended after {self.source.passed()} records, expected "
+                    f"{self.layout.count}"
+                )
+            if records:
+                yield self._block(number, records)
+            if len(records) < last - first:
+                break
+        self._check_end(done)
+
+    def _check_end(self, done: set[int]) -> None:
+        """A store of as many as came is closed by a chunk that is not full.
+
+        Raises:
+            ValueError: now more come.
+        """
+        if self.layout.count is None and done:
+            size = len(self.store.status())
+            if size % self.layout.chunk and self.source.passed() > size:
+                raise ValueError(
+                    f"source: has more than the {size} records that the store was finished with"
+                )
+
+    def _block(self, number: int, records: list[Record]) -> Block:
+        records = [
+            r._replace(image=None, fault=why) if (why := self.targets.fault(r)) else r
+            for r in records
+        ]
+        images = np.zeros((len(records), *self.expected.shape), self.expected.dtype)
+        good = np.array([record.image is not None for record in records])
+        for i, record in enumerate(records):
+            if record.image is not None:
+                images[i] = record.image
+            elif self.strict:
+                raise ValueError(f"strict: {record.name}: {record.fault}")
+        return Block(number, [r._replace(image=None) for r in records], images, good)
+
+    def _dispatch(self, block: Block) -> Any:
+        """The maps of a chunk, on their way: nothing is waited for."""
+        if not block.good.any():
+            return None
+        first, _ = self.layout.span(block.number)
+        targets = self.targets.of(first, block.records)
+        keys = None
+        if self.key is not None:
+            keys = fold(self.key, np.arange(first, first + len(block.records)))
+        return self.explain.record(self.params, block.images, targets, key=keys)
+
+    def _write(self, block: Block, results: Any) -> int:
+        count, missing = len(block.records), ~block.good
+        values: dict[str, Any] = {
+            "source": [record.name for record in block.records],
+            "fault": [record.fault for record in block.records],
+            STATUS: np.where(block.good, EXPLAINED, SKIPPED).astype(np.uint8),
+        }
+        found = _named(results)
+        for column in self.layout.columns:
+            if column.name in values:
+                continue
+            fill = np.nan if column.fill == "NaN" else column.fill
+            if results is None:
+                values[column.name] = np.full((count, *column.shape), fill, column.dtype)
+                continue
+            stored = _narrow(np.asarray(found[column.name]), column.dtype)
+            if missing.any():
+                stored = stored.copy() if not stored.flags.writeable else stored
+                stored[missing] = fill
+            values[column.name] = stored
+        self.store.write(block.number, values)
+        return count
+
+    def _told(self, resumed: int) -> Stored:
+        status = self.store.status()
+        complete = self.layout.count is None or len(self.store.finished()) == self.layout.chunks
+        if complete:
+            self.store.tidy()
+        return Stored(
+            path=self.store.path,
+            explained=int((status == EXPLAINED).sum()),
+            skipped=int((status == SKIPPED).sum()),
+            resumed=resumed,
+            complete=complete,
+            faults=tuple(self.store.faults()) if (status == SKIPPED).any() else (),
+        )
+
+
+def ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items, the next one being made while this one is used."""
+    end: Any = object()
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, items, end)
+        while (item := coming.result()) is not end:
+            coming = pool.submit(next, items, end)
+            yield item
+
+
+@jax.jit
+def _fold(key: Any, numbers: Any) -> Any:
+    return jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, numbers)
+
+
+def fold(key: Any, numbers: np.ndarray) -> Any:
+    """`fold_in(key, n)` for each number: a key an example."""
+    return _fold(key, numbers.astype(np.uint32))
+
+
+def _named(results: Any) -> dict[str, Any]:
+    if results is None:
+        return {}
+    maps = results.maps
+    named = {f"maps/{k}": v for k, v in maps.items()} if isinstance(maps, dict) else {"maps": maps}
+    return {**named, "targets": results.targets, "logits": results.logits}
+
+
+def _narrow(values: np.ndarray, dtype: str) -> np.ndarray:
+    """The values in the store's dtype.
+
+    Raises:
+        ValueError: finite ones that float16 cannot hold.
+    """
+    if dtype != "float16":
+        return values.astype(dtype, copy=False)
+    with np.errstate(over="ignore"):
+        narrow = values.astype(np.float16)
+    if (np.isinf(narrow) & np.isfinite(values)).any():
+        raise ValueError(
+            f"dtype: maps reach {np.nanmax(np.abs(values)):.3g}, float16 holds up to 65504; "
+            'use dtype="float32"'
+        )
+    return narrow

@@ -1,0 +1,61 @@
+"""Which class of each example of a source is explained."""
+
+import hashlib
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxsal.store.records import Record
+
+
+class Targets:
+    """The targets of any examples, by their numbers.
+
+    Attributes:
+        text: says which they are.
+    """
+
+    def __init__(self, targets: Any, count: int | None) -> None:
+        self.by_label = isinstance(targets, str) and targets == "label"
+        self.rows = None
+        if not self.by_label and targets is not None and not isinstance(targets, str):
+            values = np.asarray(targets)
+            if values.dtype.kind not in "iu":
+                raise TypeError(
+                    'targets: expected integers, None, "all" or "label", got '
+                    f"{values.dtype} {values.shape}"
+                )
+            if values.ndim and values.shape != (count,):
+                raise ValueError(
+                    f"targets: expected one, or one an example ({count}), got {values.shape}"
+                )
+            self.rows = values.astype(np.int64)
+        self.given = self.by_label or self.rows is not None
+        self.word = None if self.given else targets
+        self.text = targets if isinstance(targets, str) else self._said()
+
+    @property
+    def abstract(self) -> Any:
+        """Targets of one example, by shape where they are numbers."""
+        return jax.ShapeDtypeStruct((1,), np.int32) if self.given else self.word
+
+    def of(self, first: int, records: list[Record]) -> Any:
+        """The targets of consecutive records, as an explainer takes them."""
+        if self.by_label:
+            return np.array([0 if r.label is None else r.label for r in records], np.int64)
+        if self.rows is None or not self.rows.ndim:
+            return self.word if self.rows is None else int(self.rows)
+        return self.rows[first : first + len(records)]
+
+    def fault(self, record: Record) -> str:
+        """Why a record has no target; "" where it has one."""
+        missing = self.by_label and record.label is None and record.image is not None
+        return "the record has no label" if missing else ""
+
+    def _said(self) -> str:
+        if self.rows is None:
+            return "predicted"
+        if not self.rows.ndim:
+            return str(int(self.rows))
+        return "given " + hashlib.sha256(self.rows.tobytes()).hexdigest()[:12]

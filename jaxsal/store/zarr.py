@@ -1,0 +1,233 @@
+"""A Zarr 3 store on the disk: created once, opened again, written by whole chunks."""
+
+import json
+import struct
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorstore as ts
+
+from jaxsal.store.layout import STATUS, Column, Layout, as_json
+
+KEY = "jaxsal"
+"""The group attribute that says what the store was made of."""
+
+PATIENCE = 60.0
+"""Seconds that other processes wait for the first to create the store."""
+
+
+class Store:
+    """An open store; every write is of one chunk, and the chunk is there or it is not.
+
+    TensorStore writes each file aside, syncs it and renames it. A chunk is a file in each column;
+    that of `status` is written when the others are on the disk, and finishes the chunk.
+    """
+
+    def __init__(self, path: Path, layout: Layout) -> None:
+        self.path, self.layout = path, layout
+        self._files = _open_folder(path)
+        self._count = layout.count or 0
+        self._growing = threading.Lock()
+        self._arrays: dict[str, Any] = {}
+        for column in layout.columns:
+            self._create(column)
+        if layout.count is None:
+            self._count = int(self._arrays[STATUS].shape[0])
+
+    @classmethod
+    def create(
+        cls, path: Path, layout: Layout, identity: Mapping[str, Any], *, first: bool = True
+    ) -> "Store":
+        """The store at `path`: a new one, or the one that is there if it is of this identity.
+
+        Args:
+            path: a folder that does not exist, is empty, or holds a store.
+            layout: of the store.
+            identity: JSON-able facts, in the order in which differences are told.
+            first: whether this process creates it; the others wait for it.
+
+        Raises:
+            ValueError: another store, or a folder that holds something else.
+            OSError: it cannot be written; or the first process did not create it in time.
+        """
+        facts = json.loads(json.dumps(dict(identity)))
+        group = {"zarr_format": 3, "node_type": "group"}
+        about = {**group, "attributes": {KEY: facts}}
+        found = read_about(path)
+        if found is None and first:
+            _check_empty(path)
+            with _told(path):
+                files = _open_folder(path)
+                files.write("zarr.json", as_json(about)).result()
+                for folder in {c.name.rpartition("/")[0] for c in layout.columns} - {""}:
+                    files.write(f"{folder}/zarr.json", as_json(group)).result()
+        deadline = time.monotonic() + PATIENCE
+        while (found := read_about(path)) is None:
+            if time.monotonic() > deadline:
+                raise OSError(
+                    f"out: no store appeared at {path} within {PATIENCE:.0f} s; every process must "
+                    "see the same folder"
+                )
+            time.sleep(0.05)
+        _refuse_another(path, found, facts)
+        with _told(path):
+            return cls(path, layout)
+
+    def finished(self) -> set[int]:
+        """The numbers of the chunks that are on the disk."""
+        prefix = f"{STATUS}/c/"
+        listed = self._files.list(ts.KvStore.KeyRange(prefix, prefix + "\xff")).result()
+        keys = [key.decode()[len(prefix) :] for key in listed]
+        return {int(key) for key in keys if key.isdecimal()}
+
+    def status(self) -> np.ndarray:
+        """The status of every example, uint8 [N]."""
+        return np.asarray(self._arrays[STATUS].read().result())
+
+    def faults(self) -> list[tuple[str, str]]:
+        """`(source, fault)` of every example that was skipped, in order."""
+        found = []
+        for number in sorted(self.finished()):
+            names, faults = (self._read_text(column, number) for column in ("source", "fault"))
+            found += [(n, f) for n, f in zip(names, faults, strict=True) if f]
+        return found
+
+    def write(self, number: int, values: Mapping[str, np.ndarray | Sequence[str]]) -> None:
+        """Writes a chunk, and returns when it is on the disk.
+
+        Raises:
+            OSError: it cannot be written; what is finished stays so.
+        """
+        first, _ = self.layout.span(number)
+        last = first + len(values[STATUS])
+        with _told(self.path):
+            with self._growing:  # several chunks are written at a time
+                if last > self._count:
+                    self._grow(last)
+            writes = [
+                self._write(column, number, first, last, values[column.name])
+                for column in self.layout.columns
+                if column.name != STATUS
+            ]
+            for write in writes:
+                write.result()
+            self._arrays[STATUS][first:last].write(values[STATUS]).result()
+
+    def tidy(self) -> None:
+        """Removes what a killed process left of files that it was writing."""
+        for left in self.path.rglob("*.__lock"):
+            left.unlink(missing_ok=True)
+
+    def _write(self, column: Column, number: int, first: int, last: int, values: Any) -> Any:
+        if column.dtype == "string":
+            padded = [*values, *[""] * (self.layout.chunk - len(values))]
+            return self._files.write(f"{column.name}/c/{number}", _encode(padded))
+        return self._arrays[column.name][first:last].write(np.asarray(values))
+
+    def _create(self, column: Column) -> None:
+        metadata = column.metadata(self._count, self.layout.chunk)
+        key = f"{column.name}/zarr.json"
+        if column.dtype == "string":
+            if not self._files.read(key).result().value:
+                self._files.write(key, as_json(metadata)).result()
+            return
+        growing = self.layout.count is None and self._files.read(key).result().value
+        spec = {
+            "driver": "zarr3",
+            "kvstore": {"driver": "file", "path": f"{self.path.absolute()}/{column.name}/"},
+            **({} if growing else {"metadata": metadata}),
+        }
+        self._arrays[column.name] = ts.open(spec, create=not growing, open=True).result()
+
+    def _grow(self, count: int) -> None:
+        """Of an unknown number of examples: the arrays become as long as what is written."""
+        for column in self.layout.columns:
+            if column.dtype == "string":
+                metadata = column.metadata(count, self.layout.chunk)
+                self._files.write(f"{column.name}/zarr.json", as_json(metadata)).result()
+                continue
+            array = self._arrays[column.name]
+            bound = [count, *[None] * len(column.shape)]
+            self._arrays[column.name] = array.resize(exclusive_max=bound, expand_only=True).result()
+        self._count = count
+
+    def _read_text(self, column: str, number: int) -> list[str]:
+        return _decode(self._files.read(f"{column}/c/{number}").result().value)
+
+
+def read_about(path: Path) -> dict[str, Any] | None:
+    """What a store says it was made of; None where there is none.
+
+    Raises:
+        ValueError: a `zarr.json` that is not of a store of jaxsal.
+    """
+    try:
+        text = (path / "zarr.json").read_text()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        return dict(json.loads(text)["attributes"][KEY])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"out: {path} is a Zarr store, but not one of jaxsal") from error
+
+
+def _check_empty(path: Path) -> None:
+    if path.is_dir():
+        other = next((child.name for child in path.iterdir()), None)
+        if other is not None and other != "zarr.json.__lock":
+            raise ValueError(
+                f"out: {path} is no store and not empty (it holds {other!r}); name another"
+            )
+    elif path.exists():
+        raise ValueError(f"out: {path} is a file; expected a folder, or a name that is free")
+
+
+def _refuse_another(path: Path, found: dict[str, Any], identity: dict[str, Any]) -> None:
+    for name in (*identity, *found):
+        if found.get(name) != identity.get(name) and name != "versions":
+            made = found.get("versions", {})
+            raise ValueError(
+                f"out: {path} holds maps of another {name}: {found.get(name)!r}, this run has "
+                f"{identity.get(name)!r} (made with {made}); name another folder or remove it"
+            )
+
+
+def _open_folder(path: Path) -> Any:
+    return ts.KvStore.open({"driver": "file", "path": f"{path.absolute()}/"}).result()
+
+
+class _told:
+    """What TensorStore raises, as one line that names the store."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if isinstance(error, Exception):
+            reason = " ".join(str(error).split()).split(" [source locations")[0]
+            raise OSError(f"out: {self.path} cannot be written: {reason[:300]}") from error
+
+
+def _encode(texts: Sequence[str]) -> bytes:
+    """Zarr's `vlen-utf8`: the number of texts, then each with its length before it."""
+    parts = [text.encode(errors="backslashreplace") for text in texts]
+    lengths = [struct.pack("<I", len(part)) for part in parts]
+    return struct.pack("<I", len(parts)) + b"".join(
+        piece for pair in zip(lengths, parts, strict=True) for piece in pair
+    )
+
+
+def _decode(content: bytes) -> list[str]:
+    (count,), at, texts = struct.unpack_from("<I", content), 4, []
+    for _ in range(count):
+        (length,) = struct.unpack_from("<I", content, at)
+        texts.append(content[at + 4 : at + 4 + length].decode())
+        at += 4 + length
+    return texts

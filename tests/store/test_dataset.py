@@ -1,0 +1,325 @@
+"""A store holds what the explainer gives, whatever it was interrupted by."""
+
+import json
+from pathlib import Path
+from typing import ClassVar
+
+import grain.python as grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import zarr
+
+import jaxsal
+from jaxsal.store.records import Source
+from jaxsal.store.stream import ahead
+from tests import toy
+
+P = toy.params()
+X = toy.images(11)
+LABELS = toy.targets(11)
+KEY = jax.random.key(3)
+GRADIENT = jaxsal.explainer(toy.apply, jaxsal.gradient)
+ONE = jax.sharding.Mesh(jax.devices()[:1], ("batch",))
+NOISY = jaxsal.explainer(toy.apply, jaxsal.smoothgrad(jaxsal.gradient, samples=2), mesh=ONE)
+
+
+def records(count: int = 11) -> list[dict]:
+    return [{"image": X[i], "label": LABELS[i], "name": f"ü/{i}.png"} for i in range(count)]
+
+
+def files(path: Path) -> dict[str, bytes]:
+    """Every file of a store by its path."""
+    return {
+        file.relative_to(path).as_posix(): file.read_bytes()
+        for file in sorted(path.rglob("*"))
+        if file.is_file()
+    }
+
+
+def test_a_store_opens_in_plain_zarr_and_holds_what_the_explainer_gives(tmp_path) -> None:
+    done = jaxsal.explain_dataset(GRADIENT, P, records(), tmp_path / "m.zarr", chunk=4)
+    assert done[1:] == (11, 0, 0, True, ())
+    found = zarr.open(str(tmp_path / "m.zarr"), mode="r")
+    maps = GRADIENT(P, X)
+    toy.close(found["maps"][:], maps)
+    toy.close(found["logits"][:], toy.apply(P, X))
+    np.testing.assert_array_equal(found["targets"][:], toy.apply(P, X).argmax(-1))
+    assert list(found["source"][:]) == [f"ü/{i}.png" for i in range(11)]
+    assert found["maps"].dtype == np.float32 and found["maps"].chunks == (4, 8, 8, 1)
+    assert (found["status"][:] == 1).all()
+    assert found.attrs["jaxsal"]["count"] == 11
+
+
+SOURCES = {
+    "array": lambda: X,
+    "pairs": lambda: list(zip(X, LABELS, strict=True)),
+    "grain map": lambda: grain.MapDataset.source(records()),
+    "grain stream": lambda: grain.MapDataset.source(records()).to_iter_dataset(),
+    "generator": lambda: (record for record in records()),
+}
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_any_source_gives_the_same_maps(name, tmp_path) -> None:
+    done = jaxsal.explain_dataset(GRADIENT, P, SOURCES[name](), tmp_path / "m", chunk=4)
+    assert (done.explained, done.complete) == (11, True)
+    found = zarr.open(str(tmp_path / "m"), mode="r")
+    toy.close(found["maps"][:], GRADIENT(P, X))
+    assert len(found["source"][:]) == 11
+
+
+@pytest.mark.parametrize(
+    ("targets", "expected"),
+    [("label", LABELS), (2, 2), (LABELS[::-1], LABELS[::-1]), ("all", "all"), (None, None)],
+)
+def test_targets_are_given_in_every_way(targets, expected, tmp_path) -> None:
+    jaxsal.explain_dataset(GRADIENT, P, records(), tmp_path / "m", targets=targets, chunk=4)
+    found = zarr.open(str(tmp_path / "m"), mode="r")
+    toy.close(found["maps"][:], GRADIENT(P, X, expected))
+    if targets is not None:
+        given = (
+            np.tile(np.arange(3), (11, 1)) if isinstance(expected, str) else np.asarray(expected)
+        )
+        np.testing.assert_array_equal(*np.broadcast_arrays(found["targets"][:], given))
+
+
+def test_an_example_draws_by_its_number_in_the_source(tmp_path) -> None:
+    jaxsal.explain_dataset(NOISY, P, X[:8], tmp_path / "m", key=KEY, chunk=4)
+    found = zarr.open(str(tmp_path / "m"), mode="r")
+    toy.close(found["maps"][:], NOISY(P, X[:8], key=KEY))
+
+
+def test_a_dict_of_methods_is_a_group_of_maps(tmp_path) -> None:
+    both = jaxsal.explainer(toy.apply, {"b c": jaxsal.gradient, "a": jaxsal.grad_cam})
+    jaxsal.explain_dataset(both, P, X, tmp_path / "m", dtype="float16")
+    found = zarr.open(str(tmp_path / "m"), mode="r")
+    maps = both(P, X)
+    for name in ("b c", "a"):
+        assert found[f"maps/{name}"].dtype == np.float16
+        toy.close(found[f"maps/{name}"][:].astype(np.float32), maps[name], 1e-3)
+
+
+@pytest.mark.parametrize("source", ["array", "generator"])
+def test_interrupted_it_goes_on_to_the_same_files(source, tmp_path) -> None:
+    jaxsal.explain_dataset(GRADIENT, P, SOURCES[source](), tmp_path / "whole", chunk=2)
+
+    class Stop(Exception):
+        pass
+
+    start = 0
+
+    def stop(progress) -> None:
+        if progress.finished - start >= 4:
+            raise Stop
+
+    for begun in (0, 4):
+        start = begun
+        with pytest.raises(Stop):
+            jaxsal.explain_dataset(
+                GRADIENT, P, SOURCES[source](), tmp_path / "m", chunk=2, on_progress=stop
+            )
+        finished = files(tmp_path / "m")
+        # What is half written is written again: columns without their status do not count.
+        (tmp_path / "m/status/c/0").unlink()
+        (tmp_path / "m/maps/c/0/0/0/0").write_bytes(b"half")
+    done = jaxsal.explain_dataset(GRADIENT, P, SOURCES[source](), tmp_path / "m", chunk=2)
+    assert done.resumed >= 6 and done.explained == 11
+    assert files(tmp_path / "m") == files(tmp_path / "whole")
+    assert finished.keys() <= files(tmp_path / "m").keys()
+
+
+def test_finished_chunks_are_neither_read_nor_written_again(tmp_path) -> None:
+    class Watched(list):
+        read: ClassVar[list] = []
+
+        def __getitem__(self, number):
+            self.read.append(number)
+            return super().__getitem__(number)
+
+    jaxsal.explain_dataset(GRADIENT, P, X, tmp_path / "m", chunk=4)
+    (tmp_path / "m/status/c/1").unlink()
+    before = {p: p.stat().st_mtime_ns for p in (tmp_path / "m").rglob("c/*") if p.is_file()}
+    watched = Watched(X)
+    done = jaxsal.explain_dataset(GRADIENT, P, watched, tmp_path / "m", chunk=4)
+    assert (done.resumed, done.explained) == (7, 11)
+    assert set(watched.read) == {0, 4, 5, 6, 7}  # the first tells the shape
+    after = {p: p.stat().st_mtime_ns for p in (tmp_path / "m").rglob("c/*") if p.is_file()}
+    changed = {p.name for p in after if after[p] != before.get(p)}
+    assert changed <= {"1"}
+
+
+def test_broken_images_are_listed_and_skipped(tmp_path) -> None:
+    class Broken(list):
+        def __getitem__(self, number):
+            if number == 2:
+                raise OSError("image file is truncated\n(3 bytes)")
+            return super().__getitem__(number)
+
+    source = Broken(records())
+    source[5] = {"image": X[5] * np.nan, "name": "nan.png"}
+    source[6] = {"image": X[6, :3], "name": "small.png"}
+    source[10] = None
+    done = jaxsal.explain_dataset(GRADIENT, P, source, tmp_path / "m", chunk=4)
+    assert (done.explained, done.skipped, done.complete) == (7, 4, True)
+    assert dict(done.faults) == {
+        "2": "OSError: image file is truncated (3 bytes)",
+        "nan.png": "pixels that are not finite",
+        "small.png": "shape (3, 8, 1), the others have (8, 8, 1)",
+        "10": "the source gave None",
+    }
+    found = zarr.open(str(tmp_path / "m"), mode="r")
+    bad = np.isin(np.arange(11), (2, 5, 6, 10))
+    np.testing.assert_array_equal(found["status"][:], np.where(bad, 2, 1))
+    assert np.isnan(found["maps"][:][bad]).all() and (found["targets"][:][bad] == -1).all()
+    toy.close(found["maps"][:][~bad], GRADIENT(P, X)[~bad])
+    assert [bool(fault) for fault in found["fault"][:]] == bad.tolist()
+    with pytest.raises(ValueError, match="strict: 2: OSError: image file is truncated"):
+        jaxsal.explain_dataset(GRADIENT, P, source, tmp_path / "s", chunk=4, strict=True)
+
+
+def run(out: Path, *, explain=GRADIENT, params=P, source=X, **options):
+    return jaxsal.explain_dataset(explain, params, source, out, chunk=4, **options)
+
+
+OTHERS = {
+    "params": {"params": toy.params(1)},
+    "model": {"explain": jaxsal.explainer(lambda p, x: 2 * toy.apply(p, x), jaxsal.gradient)},
+    "method": {"explain": jaxsal.explainer(toy.apply, jaxsal.input_x_gradient)},
+    "key": {"key": KEY},
+    "targets": {"targets": 1},
+    "dtype": {"dtype": "float16"},
+    "count": {"source": X[:9]},
+    "note": {"about": {"note": "mine"}},
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("store") / "m"
+    run(out)
+    return out
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_store_of_anything_else_is_refused(name, finished) -> None:
+    before = files(finished)
+    with pytest.raises(ValueError, match=f"out: .* holds maps of another ({name}|model|method)"):
+        run(finished, **OTHERS[name])
+    assert files(finished) == before
+    assert run(finished).resumed == 11
+
+
+def test_folders_that_hold_something_else_are_refused(tmp_path) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/thesis.txt").write_text("mine")
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "zarr").mkdir()
+    (tmp_path / "zarr/zarr.json").write_text(json.dumps({"node_type": "group"}))
+    for name, message in {
+        "full": "no store and not empty .*'thesis.txt'",
+        "file": "is a file",
+        "zarr": "not one of jaxsal",
+    }.items():
+        with pytest.raises(ValueError, match=f"out: .*{message}"):
+            run(tmp_path / name)
+    assert files(tmp_path / "full") == {"thesis.txt": b"mine"}
+
+
+WRONG = {
+    "no explainer": ({"explain": toy.apply}, TypeError, "explain: "),
+    "integers": ({"source": X.astype(np.uint8)}, TypeError, "source: .*floating.*uint8"),
+    "text": ({"source": "images"}, TypeError, "source: .*str"),
+    "a number": ({"source": 3}, TypeError, "source: .*3"),
+    "nothing": ({"source": X[:0]}, ValueError, "source: .*length .*0"),
+    "an empty stream": ({"source": iter(())}, ValueError, "source: .*empty"),
+    "no image in the record": ({"source": [{"picture": X[0]}]}, TypeError, "source: .*picture"),
+    "only broken ones": ({"source": [X[0] * np.nan] * 3}, ValueError, "source: no image can be"),
+    "endless": ({"source": grain.MapDataset.source([X[0]]).repeat()}, ValueError, "source: .*len"),
+    "a stream too short": ({"source": iter(X), "count": 20}, ValueError, "source: ended after 11"),
+    "a dtype": ({"dtype": "int8"}, ValueError, "dtype: .*int8"),
+    "targets in words": ({"targets": "best"}, ValueError, "targets: .*best"),
+    "targets that float": ({"targets": LABELS / 2}, TypeError, "targets: .*float"),
+    "too few targets": ({"targets": LABELS[:3]}, ValueError, r"targets: .*\(3,\)"),
+    "no labels": ({"targets": "label"}, ValueError, "strict: 0: the record has no label"),
+    "a class too high": ({"targets": 3}, ValueError, "targets: .*got 3"),
+    "no key": ({"explain": NOISY}, ValueError, "key: .*smoothgrad"),
+    "a shard": ({"shard": (2, 2)}, ValueError, "shard: "),
+    "an endless shard": ({"source": iter(X), "shard": (0, 2)}, ValueError, "count: "),
+    "a name that leads out": (
+        {"explain": jaxsal.explainer(toy.apply, {"../a": jaxsal.gradient})},
+        ValueError,
+        r"method: '\.\./a'",
+    ),
+    "what float16 cannot hold": (
+        {"params": jax.tree.map(lambda x: 100 * x, P), "dtype": "float16"},
+        ValueError,
+        "dtype: maps reach .*float32",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_bad_input_is_named(name, tmp_path) -> None:
+    change, error, message = WRONG[name]
+    with pytest.raises(error, match="^" + message):
+        run(tmp_path / "m", strict=True, **change)
+
+
+def test_several_processes_write_one_store(tmp_path) -> None:
+    """Without a word between them: each knows which chunks are its own."""
+    run(tmp_path / "one")
+    first = run(tmp_path / "two", shard=(0, 2))
+    assert (first.explained, first.complete) == (7, False)
+    second = run(tmp_path / "two", source=iter(X), shard=(1, 2), count=11)
+    assert (second.resumed, second.explained, second.complete) == (7, 11, True)
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+
+
+def test_a_stream_that_grew_is_refused(tmp_path) -> None:
+    run(tmp_path / "m", source=iter(X[:9]))
+    assert run(tmp_path / "m", source=iter(X[:9])).resumed == 9
+    with pytest.raises(ValueError, match="source: has more than the 9 records"):
+        run(tmp_path / "m", source=iter(X))
+
+
+def test_the_next_is_made_while_this_one_is_used() -> None:
+    made = []
+
+    def items():
+        for i in range(3):
+            made.append(i)
+            yield i
+
+    stream = ahead(items())
+    assert next(stream) == 0
+    stream_of_two = [next(stream)]
+    assert 1 in made and stream_of_two == [1]
+    assert list(stream) == [2]
+
+
+def test_an_error_of_the_source_stops_the_stream(tmp_path) -> None:
+    def broken():
+        yield X[0]
+        raise RuntimeError("the disk is gone")
+
+    with pytest.raises(RuntimeError, match="the disk is gone"):
+        run(tmp_path / "m", source=broken())
+
+
+def test_a_transform_makes_records_of_what_is_not(tmp_path) -> None:
+    pixels = (255 * np.clip(X, 0, 1)).astype(np.uint8)
+
+    def scaled(record):
+        return {"image": record["image"] / np.float32(255), "name": "a"}
+
+    run(tmp_path / "m", source=[{"image": x} for x in pixels], transform=scaled)
+    found = zarr.open(str(tmp_path / "m"), mode="r")
+    toy.close(found["maps"][:], GRADIENT(P, pixels / np.float32(255)))
+
+
+def test_peeking_takes_nothing_from_a_stream() -> None:
+    source = Source(iter([X[0] * np.nan, *X]), transform=None, count=None)
+    assert source.peek() == ((8, 8, 1), np.dtype("float32"))
+    assert jnp.isnan(next(source._rest)).all()

@@ -1,0 +1,177 @@
+"""The command: what it writes, what it says, how it ends."""
+
+import json
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import zarr
+from PIL import Image
+
+import jaxsal
+from jaxsal import checkpoint, cli
+from jaxsal.models import CNN
+from tests import toy
+
+draw = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("network")
+    model = CNN(classes=2, widths=(4,))
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 16, 16, 1)))
+    checkpoint.save(folder, model, variables, classes=("no", "yes"), image_size=16)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory) -> Path:
+    """Real kinds of files, of several sizes, one cut short, one that is no image."""
+    folder = tmp_path_factory.mktemp("scans")
+    (folder / "more").mkdir()
+    for name, shape in {"2.png": (20, 24), "10.jpg": (16, 16), "more/c.png": (9, 30, 3)}.items():
+        Image.fromarray(draw.integers(0, 256, shape, np.uint8)).save(folder / name)
+    (folder / "cut.png").write_bytes((folder / "2.png").read_bytes()[:100])
+    (folder / "text.jpeg").write_text("not an image")
+    (folder / "notes.txt").write_text("not looked at")
+    return folder
+
+
+def run(capsys, *arguments: object) -> dict:
+    assert cli.main([*map(str, arguments), "--json"]) == 0
+    out, error = capsys.readouterr()
+    assert error == ""
+    return json.loads(out)
+
+
+def files(folder: Path) -> set[str]:
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_folder_of_images_becomes_overlays(network, scans, tmp_path, capsys) -> None:
+    options = ("--checkpoint", network, "--images", scans, "--method", "gradient", "grad_cam")
+    done = run(capsys, "explain", *options, "--out", tmp_path / "out")
+    assert (done["explained"], len(done["skipped"])) == (3, 2)
+    assert {each["source"] for each in done["skipped"]} == {"cut.png", "text.jpeg"}
+    expected = {"2.png", "10.jpg.png", "more/c.png.png", "index.json"}
+    assert files(tmp_path / "out") == {name.replace("c.png.png", "c.png") for name in expected}
+    assert Image.open(tmp_path / "out/2.png").size[0] > 200
+    index = json.loads((tmp_path / "out/index.json").read_text())
+    assert [entry["number"] for entry in index] == list(range(5))
+    assert sum("fault" in entry for entry in index) == 2
+
+
+def test_a_store_holds_the_maps_and_goes_on(network, scans, tmp_path, capsys) -> None:
+    out = tmp_path / "maps.zarr"
+    options = ("--checkpoint", network, "--images", scans, "--method", "gradient", "--out", out)
+    done = run(capsys, "explain", *options, "--targets", "yes", "--chunk", 2)
+    assert (done["explained"], done["resumed"], done["complete"]) == (3, 0, True)
+    assert run(capsys, "explain", *options, "--targets", 1, "--chunk", 2)["resumed"] == 5
+    found = zarr.open(str(out), mode="r")
+    assert found["maps"].shape == (5, 16, 16, 1) and found["logits"].shape == (5, 2)
+    assert sorted(found["source"][:]) == sorted(
+        ["10.jpg", "2.png", "cut.png", "more/c.png", "text.jpeg"]
+    )
+    assert cli.main(["explain", *map(str, options), "--targets", "no", "--chunk", "2"]) == 1
+    assert "jaxsal: error: out: " in capsys.readouterr().err
+
+
+def test_any_function_and_array(tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(Path(__file__).parent.parent)
+    images = toy.images(5)
+    np.save(tmp_path / "x.npy", images)
+    np.savez(tmp_path / "p.npz", **toy.params())
+    path = "integrated_gradients(steps=3, baseline='b.npy')"
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent)
+    np.save("b.npy", images[0])
+    model = ("--apply", "tests.toy:apply", "--params", "p.npz", "--images", "x.npy")
+    run(capsys, "explain", *model, "--method", path, "--out", "m.zarr")
+    explain = jaxsal.explainer(toy.apply, jaxsal.integrated_gradients, steps=3, baseline=images[0])
+    toy.close(zarr.open("m.zarr", mode="r")["maps"][:], explain(toy.params(), images))
+    noisy = "smoothgrad(gradient, samples=2)"
+    done = run(capsys, "explain", *model, "--method", noisy, "--out", "n.zarr", "--seed", 3)
+    assert done["explained"] == 5
+
+
+def test_the_methods_are_listed(capsys) -> None:
+    listed = run(capsys, "methods")
+    assert set(listed["methods"]) == set(jaxsal.METHODS)
+    assert listed["methods"]["occlusion"]["options"]["window"] == ""
+    assert cli.main(["methods"]) == 0
+    out = capsys.readouterr().out
+    for name in (*jaxsal.METHODS, *jaxsal.COMBINATORS):
+        assert f"  {name}(" in out
+
+
+def test_people_get_a_bar_and_a_summary(network, scans, tmp_path, capsys) -> None:
+    options = ("--checkpoint", network, "--images", scans / "2.png", "--method", "gradient")
+    assert cli.main(["explain", *map(str, options), "--out", str(tmp_path / "out")]) == 0
+    out, error = capsys.readouterr()
+    assert "1 images explained, 0 skipped" in out and "images/s" in out
+    assert "image/s" in error
+
+
+WRONG = {
+    "no images": (["--images", "nowhere.png"], "images: 'nowhere.png' is no file"),
+    "an empty folder": (["--images", "empty"], "images: no image file in empty"),
+    "no such method": (["--method", "gradcam"], "method: expected one of gradient"),
+    "no such option": (["--method", "occlusion(size=3)"], "method: occlusion has no option 'size'"),
+    "a missing option": (["--method", "occlusion"], "window: occlusion needs this option"),
+    "a program": (["--method", "occlusion(window=exit())"], "method: options of .* plain values"),
+    "words": (["--method", "grad cam"], "method: 'grad cam' is neither a name"),
+    "a combinator of none": (["--method", "smoothgrad"], "method: smoothgrad is of a method"),
+    "options by position": (["--method", "occlusion(3)"], "method: occlusion takes options only"),
+    "twice": (["--method", "gradient", "gradient"], "method: 'gradient' is named twice"),
+    "no such class": (["--targets", "maybe"], "targets: .*no, yes; got 'maybe'"),
+    "a class too high": (["--targets", "7"], r"targets: .*\[0, 2\), got 7"),
+    "no checkpoint": (["--checkpoint", "empty"], "checkpoint: empty holds no model.json"),
+    "two models": (["--apply", "a:b"], "checkpoint: expected --checkpoint DIR, or"),
+    "a coordinator alone": (["--processes", "2"], "distributed: --coordinator"),
+    "a file for a folder": (["--out", "2.png"], "out: 2.png is a file"),
+    "a full folder": (["--out", "full.zarr"], "out: .*full.zarr is no store and not empty"),
+    "strict": (["--strict", "--images", "*.png"], "strict: cut.png: "),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+@pytest.mark.parametrize("out", ["out", "out.zarr"])
+def test_errors_are_one_line(name, out, network, scans, tmp_path, capsys, monkeypatch) -> None:
+    arguments, message = WRONG[name]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "full.zarr").mkdir()
+    (tmp_path / "full.zarr/thesis").write_text("")
+    for file in ("2.png", "cut.png"):
+        (tmp_path / file).write_bytes((scans / file).read_bytes())
+    given = {"--checkpoint": str(network), "--images": "2.png", "--out": out}
+    given = {key: value for key, value in given.items() if key not in arguments}
+    listed = [word for pair in given.items() for word in pair]
+    assert cli.main(["explain", *listed, "--method", "gradient", *arguments]) == 1
+    text, error = capsys.readouterr()
+    lines = [line for line in error.splitlines() if line.startswith("jaxsal: ")]
+    assert text == "" and len(lines) == 1
+    assert re.search(message, lines[0]), lines[0]
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["explain"], ["explian"], ["explain", "--image", "a"], ["methods", "x"]]
+)
+def test_misuse_ends_with_two(arguments, capsys) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(arguments)
+    assert stopped.value.code == 2
+    capsys.readouterr()
+
+
+def test_help_reads_like_documentation(capsys) -> None:
+    for arguments in (["--help"], ["explain", "--help"], ["methods", "--help"]):
+        with pytest.raises(SystemExit) as stopped:
+            cli.main(arguments)
+        assert stopped.value.code == 0
+    out = capsys.readouterr().out
+    assert "Exit codes" in out and "--checkpoint" in out and "occlusion(window=8)" in out

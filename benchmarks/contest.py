@@ -53,6 +53,7 @@ class Workers(Mapping[str, Worker]):
         self._python = {"jax": sys.executable, "torch": peer_python or sys.executable}
         self._modules, self._environment = modules, dict(environment)
         self._running: dict[str, Worker] = {}
+        self._missing: dict[str, str] = {}
 
     def __getitem__(self, framework: str) -> Worker:
         if framework not in self._running:
@@ -70,12 +71,17 @@ class Workers(Mapping[str, Worker]):
         return len(self._modules)
 
     def ask(self, framework: str, request: str, **details: Any) -> dict[str, Any]:
-        """The worker's answer; `{"failed": ...}` where its process died."""
+        """The worker's answer; "failed" where its process died, "absent" where it cannot start."""
+        if framework in self._missing:
+            return {"absent": self._missing[framework]}
         try:
             return self[framework].ask(request, **details)
         except Died as error:
             self.end(framework)
-            return {"failed": str(error)}
+            if "No module named" not in str(error):
+                return {"failed": str(error)}
+            self._missing[framework] = str(error).rpartition(": ")[2]
+            return {"absent": self._missing[framework]}
 
     def end(self, framework: str) -> None:
         """Ends a framework's process; the next request starts a fresh one."""

@@ -61,7 +61,9 @@ def _peak(
 ) -> dict[str, Any]:
     """Bytes above what an idle worker holds."""
     running.end(contender.framework)
-    idle = running.ask(contender.framework, "peak")["bytes"]
+    idle = running.ask(contender.framework, "peak")
+    if "bytes" not in idle:
+        return idle
     answer = running.ask(
         contender.framework,
         "prepare",
@@ -76,7 +78,7 @@ def _peak(
     )
     if "first_call_s" not in answer:
         return answer
-    return {"peak_bytes": running.ask(contender.framework, "peak")["bytes"] - idle}
+    return {"peak_bytes": running.ask(contender.framework, "peak")["bytes"] - idle["bytes"]}
 
 
 def _line(row: dict[str, Any]) -> str:

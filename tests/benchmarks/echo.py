@@ -1,0 +1,29 @@
+"""A worker without a framework, for the tests: "quick" and "slow" agree, the others fail."""
+
+import os
+import time
+
+import numpy as np
+
+from benchmarks.worker import Absent, Prepared, serve
+
+
+def prepare(contender: str, batch: int, **_: object) -> Prepared:
+    if contender == "nobody":
+        raise Absent("not installed")
+    if contender == "broken":
+        raise ValueError("no such thing\nand more")
+    if contender == "killed":
+        os.write(2, b"out of memory\n")
+        os._exit(9)
+
+    def call() -> np.ndarray:
+        print("a library's chatter is not an answer")
+        time.sleep(0.03 if contender == "slow" else 0.01)
+        return np.ones((batch, 2, 2, 1))
+
+    return Prepared(call, lambda result: {"map": result})
+
+
+if __name__ == "__main__":
+    serve(prepare, about=lambda: {"python": "3"}, peak=lambda: 1.0)

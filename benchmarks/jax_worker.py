@@ -23,8 +23,10 @@ TOGETHER = ("gradient", "input_x_gradient", "grad_cam")
 
 def network(problem: Problem, dtype: Any = jnp.float32) -> Any:
     """The problem's Flax module."""
-    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in problem.network.items()}
-    return KINDS[fields.pop("kind")](classes=problem.classes, dtype=dtype, **fields)
+    fields: dict[str, Any] = dict(problem.network)
+    kind = fields.pop("kind")
+    fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+    return KINDS[kind](classes=problem.classes, dtype=dtype, **fields)
 
 
 def weights(problem: Problem) -> dict[str, np.ndarray]:

@@ -135,7 +135,9 @@ def _least(rows: list[dict[str, Any]], prefix: str) -> dict[str, Any] | None:
         r for r in rows if r["contender"].startswith(prefix) and "bfloat16" not in r["contender"]
     ]
     timed = [row for row in named if "time" in row]
-    return min(timed, key=lambda row: row["ratio"]) if timed else (named or [None])[0]
+    if timed:
+        return min(timed, key=lambda row: row["ratio"])
+    return named[0] if named else None
 
 
 def _times(row: dict[str, Any] | None) -> str:

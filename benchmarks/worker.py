@@ -121,7 +121,7 @@ def serve(
         prepared = prepare(**details)
         result = prepared.call()
         seconds = time.perf_counter() - begin
-        np.savez(out, **prepared.fetch(result))
+        np.savez(out, **prepared.fetch(result))  # type: ignore[arg-type]
         ready[id] = prepared
         return {"first_call_s": seconds}
 

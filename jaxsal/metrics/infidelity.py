@@ -39,7 +39,7 @@ def remove_square(key: Key, image: Image, *, side: float = 0.25, baseline: Basel
 
 def add_noise(key: Key, image: Image, *, noise: float = 0.1) -> Image:
     """Gaussian noise of deviation `noise`, in the image's units."""
-    return scale("noise", noise) * jax.random.normal(key, image.shape, image.dtype)
+    return jnp.multiply(scale("noise", noise), jax.random.normal(key, image.shape, image.dtype))
 
 
 def infidelity(

@@ -63,7 +63,7 @@ def sensitivity_max(
 
     def draw(index: Array) -> Image:
         noise = jax.random.fold_in(k_noise, index)
-        return width * jax.random.uniform(noise, image.shape, image.dtype, minval=-1)
+        return jnp.multiply(width, jax.random.uniform(noise, image.shape, image.dtype, minval=-1))
 
     def explain(image: Image) -> Map:
         return method(score, image, **own)

@@ -29,12 +29,12 @@ def fresh() -> train.TrainState:
 
 
 @functools.cache
-def spread(mode: str, devices: int) -> parallel.Parallel:
+def spread(mode: str, devices: int, fading: float = 0.5) -> parallel.Parallel:
     step = training.make_step(
         MODEL,
         recipe=RECIPE,
         augmentation=training.Augmentation(sharpness=0.5, noise=0.05),
-        fading=training.Fading(0.5),
+        fading=training.Fading(fading),
         steps=STEPS,
         class_weight=np.ones(3, np.float32),
         seed=0,
@@ -106,6 +106,20 @@ def test_loss_of_uniform_logits_is_log_classes() -> None:
     np.testing.assert_allclose(loss, 2 * np.log(4), rtol=1e-6)
 
 
+def test_labels_of_no_certainty_ask_for_uniform_chances() -> None:
+    logits, labels = jnp.array([[2.0, 0.0, -1.0]]), jnp.array([0])
+    loss = train.cross_entropy(logits, labels, jnp.ones(1), smoothing=0.0, certainty=jnp.zeros(1))
+    np.testing.assert_allclose(loss, -jax.nn.log_softmax(logits).mean(), rtol=1e-6)
+
+
+def test_fading_darkens_its_share_and_says_how_much() -> None:
+    keys = jax.random.split(jax.random.key(0), 400)
+    image = jnp.full((2, 2, 1), 0.5)
+    faded, certainty = jax.vmap(training.Fading(0.25), (0, None))(keys, image)
+    np.testing.assert_allclose(faded, certainty[:, None, None, None] * image[None], atol=1e-6)
+    assert 0.18 < np.mean(certainty < 1) < 0.32
+
+
 def test_class_weights_are_those_of_scikit_learn() -> None:
     labels = np.array([0, 0, 0, 1, 2, 2], np.int32)
     balanced = compute_class_weight("balanced", classes=np.arange(3), y=labels)
@@ -115,7 +129,7 @@ def test_class_weights_are_those_of_scikit_learn() -> None:
 
 def test_training_lowers_the_loss_and_statistics_are_not_trained_by_gradient() -> None:
     recipe = dataclasses.replace(RECIPE, epochs=15, average=0.0)
-    fitted = trained(spread("jit", 1), recipe)
+    fitted = trained(spread("jit", 1, fading=0.0), recipe)
     assert fitted.history["train_loss"][-1] < fitted.history["train_loss"][0]
     assert float(optax.tree.norm(fitted.variables["batch_stats"])) > 0
 

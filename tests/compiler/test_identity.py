@@ -55,7 +55,6 @@ CHANGES = {
     "method": {"method": jaxsal.input_x_gradient},
     "targets": {"targets": "all"},
     "objective": {"objective": lambda logits, target: -logits[target]},
-    "key": {"key": KEY},
 }
 
 
@@ -93,3 +92,11 @@ def test_another_process_finds_the_same() -> None:
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=same)
     assert done.stdout.strip() == str(identity())
+
+
+def test_a_key_decides_only_where_something_is_drawn() -> None:
+    drawing = jaxsal.smoothgrad(jaxsal.gradient, samples=2)
+    first = identity(drawing, key=KEY)
+    second = identity(drawing, key=jax.random.key(1))
+    assert {name for name in first if first[name] != second[name]} == {"key"}
+    assert identity(key=KEY) == identity()

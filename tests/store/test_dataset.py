@@ -187,7 +187,6 @@ OTHERS = {
     "params": {"params": toy.params(1)},
     "model": {"explain": jaxsal.explainer(lambda p, x: 2 * toy.apply(p, x), jaxsal.gradient)},
     "method": {"explain": jaxsal.explainer(toy.apply, jaxsal.input_x_gradient)},
-    "key": {"key": KEY},
     "targets": {"targets": 1},
     "dtype": {"dtype": "float16"},
     "count": {"source": X[:9]},
@@ -200,6 +199,13 @@ def finished(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("store") / "m"
     run(out)
     return out
+
+
+def test_a_store_of_another_key_is_refused(tmp_path) -> None:
+    explain = jaxsal.explainer(toy.apply, jaxsal.smoothgrad(jaxsal.gradient, samples=2))
+    run(tmp_path / "m", explain=explain, key=KEY)
+    with pytest.raises(ValueError, match="key"):
+        run(tmp_path / "m", explain=explain, key=jax.random.key(1))
 
 
 @pytest.mark.parametrize("name", OTHERS)

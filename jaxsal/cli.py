@@ -16,9 +16,8 @@ DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 
 DESCRIPTION = """Saliency maps of any JAX classifier, from one image to ten million.
 
-jaxsal methods lists the methods; jaxsal explain applies them; jaxsal train trains a network on a
-folder of images, whose --out is a --checkpoint. Exit codes: 0 done, 1 failed (one line says why),
-2 misused, 130 interrupted; the same command goes on where a store or a training stopped."""
+jaxsal methods lists the methods; jaxsal explain applies them. Exit codes: 0 done, 1 failed (one
+line says why), 2 misused, 130 interrupted; the same command goes on where a store stopped."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Explain:
     out: Path
     """A folder for PNG overlays, or a store NAME.zarr for maps, targets, logits and names."""
     checkpoint: Path | None = None
-    """The --out folder of a training or of the study."""
+    """The --out folder of the study."""
     apply: str | None = None
     """package.module:function, a function (params, images) -> logits; with --params."""
     params: Path | None = None

@@ -11,16 +11,22 @@ from flax import nnx
 import jaxsal
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
-FIRST, MODELS, METHOD = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+FIRST, MODELS, METHOD, STORE, METRIC = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
-def test_the_first_lines_and_a_method_of_ones_own() -> None:
+def test_the_lines_that_build_on_each_other(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
     names: dict = {}
     exec(FIRST, names)
     assert names["maps"].shape == (8, 3, 64, 64, 1)
     exec(METHOD, names)
     assert names["maps"].shape == (8, 64, 64, 1)
     assert (np.asarray(names["maps"]) >= 0).all()
+    exec(STORE, names)
+    expected = names["explain"](names["variables"], names["images"])
+    np.testing.assert_allclose(names["maps"][:], expected, atol=1e-6)
+    exec(METRIC, names)
+    assert len(names["values"]) == 8 and np.isfinite(names["values"]).all()
 
 
 class Linen(nn.Module):

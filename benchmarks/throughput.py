@@ -88,7 +88,25 @@ def _cases(problem: str, single: int, loops: int) -> tuple[tuple[str, str, int],
 
 LATENCY = (("cnn-128", "gradient", 1), ("cnn-128", "gradient", 8))
 
+_PEERS = tuple(
+    Contender("torch", name)
+    for name in ("captum", "captum, chunk 8", "captum, chunk 64", "torch", "torch channels_last")
+)
+
 SETTINGS = {
+    "short": Settings(
+        tuple(("cnn-128", name, 32) for name in ("gradient", "grad_cam", "together")),
+        (Contender("jax", "jaxsal"), Contender("jax", "plain jax"), *_PEERS),
+    ),
+    "short-loops": Settings(
+        (
+            ("cnn-128", "integrated_gradients", 8),
+            ("cnn-128", "smoothgrad", 8),
+            ("cnn-128", "occlusion", 2),
+        ),
+        (Contender("jax", "jaxsal"), *_PEERS),
+        rounds=3,
+    ),
     "cpu": Settings((*_cases("cnn-128", 32, 8), *LATENCY)),
     "large": Settings(
         (
@@ -126,7 +144,7 @@ SETTINGS = {
         toy=True,
     ),
 }
-"""By name: the 2-core CPU, the same with larger images, an accelerator, and a trial."""
+"""By name: a CPU in minutes, all of it in an hour, with larger images, an accelerator, a trial."""
 
 
 def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:

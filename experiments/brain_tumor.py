@@ -80,6 +80,7 @@ def main(settings: Settings) -> dict[str, Any]:
         "settings": _plain(settings),
         "data": _describe(dataset, splits),
         "timings": timings,
+        "resumed": trained.fitted.resumed,  # epochs that an earlier process trained
         "throughput": _throughput(explained, trained, len(splits["train"].labels), timings),
         **machine.describe(),
     }

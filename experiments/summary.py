@@ -39,11 +39,17 @@ def _row(metrics: dict[str, Any]) -> str:
         f"{tested} tested (fold {settings['test_fold']})",
         _interval([metrics["accuracy"], *metrics["accuracy_interval"]], 3),
         *(_interval(density, 2) for density in densities),
-        f"{metrics['timings']['train'] / 60:.1f} training, "
-        f"{sum(metrics['timings'].values()) / 60:.1f} in all",
+        _minutes(metrics),
         f"{device['platform']}, {device['cores']} cores, jax {versions['jax']}, {metrics['date']}",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _minutes(metrics: dict[str, Any]) -> str:
+    timings = metrics["timings"]
+    if metrics.get("resumed"):
+        return f"resumed after {metrics['resumed']} epochs"
+    return f"{timings['train'] / 60:.1f} training, {sum(timings.values()) / 60:.1f} in all"
 
 
 def _interval(values: list[float], digits: int) -> str:

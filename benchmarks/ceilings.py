@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import Jaxpr, jaxprs_in_params
 
-from jaxsal.compiler import cost
+from jaxsal.rewrite import cost
 
 SIZES = {"cpu": (2048, 16, 1 << 26), "gpu": (8192, 128, 1 << 30)}
 """By platform: the side of a matrix, images in a convolution, floats in a copy."""

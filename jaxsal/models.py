@@ -46,15 +46,16 @@ class BatchNorm(nn.Module):
         ).astype(self.dtype)
 
     def _moments(self, x: Array, weights: Array) -> tuple[Array, Array]:
-        axes = tuple(range(x.ndim - 1))
-        positions = x[0, ..., 0].size
+        space = tuple(range(1, x.ndim - 1))
+        count = jnp.sum(weights) * x[0, ..., 0].size
 
         def mean(values: Array) -> Array:
-            column = weights.reshape(-1, *(1,) * (values.ndim - 1))
-            total, count = jnp.sum(values * column, axes), jnp.sum(weights) * positions
+            # Over space first: weights spread over every pixel are an array of the images' size.
+            total = jnp.sum(weights[:, None] * jnp.sum(values, space), 0)
+            both = (total, count)
             if self.axis_name is not None:
-                total, count = jax.lax.psum((total, count), self.axis_name)
-            return total / count
+                both = jax.lax.psum(both, self.axis_name)
+            return both[0] / both[1]
 
         first = mean(x)
         return first, mean(jnp.square(x - first.reshape(*(1,) * (x.ndim - 1), -1)))

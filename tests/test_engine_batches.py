@@ -166,6 +166,23 @@ def test_more_images_leave_less_room(monkeypatch: pytest.MonkeyPatch) -> None:
     assert explain._execute.plan(many).images < execute.CAPS["cpu"]
 
 
+@pytest.mark.parametrize(("single", "taken"), [(2**10, 32), (2**23, 4), (2**26, 32)])
+def test_no_more_at_a_time_than_pays(
+    monkeypatch: pytest.MonkeyPatch, single: int, taken: int
+) -> None:
+    """Temporaries of an evaluation: few, 8 MiB of the 32 MiB that pay, or beyond them anyhow."""
+    mesh = Mesh(np.array(jax.devices()[:1]), ("batch",))
+    explain = jaxsal.explainer(toy.apply, jaxsal.gradient, mesh=mesh)
+    call = explain._prepare(P, {"image": toy.images(64)}, 0, None)
+    monkeypatch.setattr(memory, "free_bytes", lambda devices: 1e12)
+    monkeypatch.setattr(
+        memory,
+        "temporary_bytes",
+        lambda program: single * program.args_info[0][1]["image"].shape[0],
+    )
+    assert explain._execute.plan(call).images == taken
+
+
 def test_where_memory_runs_out_half_as_many_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes, expected = [], reference(13)["gradient"]
     real = execute.compiled

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 
 from jaxsal.compiler import memory
-from jaxsal.compiler.cost import flops
+from jaxsal.rewrite.cost import flops
 from jaxsal.compiler.execute import Executor, abstract
 from jaxsal.compiler.prepare import Call
 from jaxsal.compiler.program import batch, example

@@ -1,14 +1,15 @@
 """Running a call: a host loop over chunks; inside a trace, a part of the user's program."""
 
 import dataclasses
+import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
 from jaxsal.compiler import chunks, devices, memory
 from jaxsal.compiler.devices import Placement
-from jaxsal.compiler.plan import CAPS, Plan, fit, plan
+from jaxsal.compiler.plan import CAPS, PAYS, Plan, fit, plan
 from jaxsal.compiler.prepare import Call
 from jaxsal.compiler.program import Spec, compiled
 
@@ -22,7 +23,7 @@ class Executor:
         self._points, self._chunk = points, chunk
         self._params, self._arrays = devices.Resident(), devices.Resident()
         self._fitted: dict[Any, int] = {}
-        self._measured: dict[Any, tuple[float, float, float]] = {}
+        self._measured: dict[Any, Footprint] = {}
 
     def __call__(self, call: Call) -> Any:
         return self.inside(call) if call.traced else self.outside(call)
@@ -136,7 +137,7 @@ class Executor:
             budget = memory.SHARE * memory.free_bytes(placement.mesh.local_devices)
             cap = CAPS.get(placement.platform, 32)
             self._fitted[known] = fit(
-                cap, budget, lambda size: self._need(call, shared, placement, size)
+                cap, lambda size: self._load(call, shared, placement, size, budget)
             )
         return self._fitted[known]
 
@@ -145,29 +146,48 @@ class Executor:
         several = here.images * placement.devices < call.size
         return placement, here, _rounded(call.size) if several else None, call.signature
 
-    def _need(self, call: Call, shared: Any, placement: Placement, evaluations: int) -> float:
-        """Bytes on one device: the program's own; of several chunks, all rows and results too."""
+    def _load(
+        self, call: Call, shared: Any, placement: Placement, evaluations: int, budget: float
+    ) -> float:
+        """The share that a program of so many evaluations takes of what it may: 1 is all of it.
+
+        It may take the budget, and no more temporaries than pay, unless one evaluation has more.
+        """
         here = self._plan(call, placement, evaluations)
         size = here.images * placement.devices
         known = placement, here, call.signature
         if known not in self._measured:
             self._measured[known] = self._measure(call, shared, placement, here)
-        own, image, result = self._measured[known]
-        if size >= call.size:
-            return own
-        return own + _rounded(call.size) * (2 * result + image) / placement.devices
+        found = self._measured[known]
+        need = found.program
+        if size < call.size:  # of several chunks, all rows and results are held too
+            need += _rounded(call.size) * (2 * found.result + found.image) / placement.devices
+        pays = PAYS.get(placement.platform, math.inf)
+        single = found.temporaries / (here.images * here.chunk)
+        return max(need / max(budget, 1), found.temporaries / pays if single <= pays else 0.0)
 
-    def _measure(
-        self, call: Call, shared: Any, placement: Placement, here: Plan
-    ) -> tuple[float, float, float]:
-        """Bytes of one program on one device, of one image and of its result."""
+    def _measure(self, call: Call, shared: Any, placement: Placement, here: Plan) -> "Footprint":
         size = here.images * placement.devices
         rows = jax.tree.map(lambda x: abstract(x, (size, *x.shape[1:]), placement.rows), call.rows)
         lowered = compiled(self.spec(call, placement, here)).lower(shared, rows)
-        own = memory.program_bytes(lowered.compile())
+        program = lowered.compile()
         results = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(lowered.out_info))
         image = rows["image"]
-        return float(own), image.size * image.dtype.itemsize / size, results / size
+        return Footprint(
+            float(memory.program_bytes(program)),
+            float(memory.temporary_bytes(program)),
+            image.size * image.dtype.itemsize / size,
+            results / size,
+        )
+
+
+class Footprint(NamedTuple):
+    """Bytes on one device: a program's, its temporaries' among them, one image's, one result's."""
+
+    program: float
+    temporaries: float
+    image: float
+    result: float
 
 
 def check_batch_size(batch_size: Any) -> int | str:

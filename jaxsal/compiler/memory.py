@@ -47,6 +47,12 @@ def program_bytes(compiled: jax.stages.Compiled) -> int:
     )
 
 
+def temporary_bytes(compiled: jax.stages.Compiled) -> int:
+    """Temporaries alone on one device; 0 where the compiler does not say."""
+    analysis = compiled.memory_analysis()
+    return 0 if analysis is None else int(analysis.temp_size_in_bytes)
+
+
 def _available() -> float:
     try:
         for line in Path("/proc/meminfo").read_text().splitlines():

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsal.compiler.checks import describe
-from jaxsal.compiler.cost import products
+from jaxsal.rewrite.cost import products
 from jaxsal.compiler.program import cast, target_logit
 
 

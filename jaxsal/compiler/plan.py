@@ -6,6 +6,14 @@ from dataclasses import dataclass
 CAPS = {"cpu": 32, "gpu": 512, "tpu": 512}
 """Where `"auto"` starts: evaluations in flight on one device, beyond which more do not pay."""
 
+PAYS = {"cpu": 32 * 2**20}
+"""Bytes of temporaries of one program, beyond which more evaluations at a time do not pay.
+
+The CPU's allocator (glibc) asks the kernel anew for each larger block, and the kernel clears it page
+by page: up to 40 % of a gradient's time. Below, it hands out the same memory again, which mostly
+still lies in the cache.
+"""
+
 COMPILATIONS = 3
 """How often `"auto"` may scale down."""
 
@@ -33,18 +41,18 @@ def plan(evaluations: int, count: int, devices: int, *, points: bool, bound: int
     return Plan(images, evaluations // images if points else 1)
 
 
-def fit(evaluations: int, budget: float, need: Callable[[int], float]) -> int:
-    """`evaluations`, scaled down until what they need is within the budget, or three times.
+def fit(evaluations: int, load: Callable[[int], float]) -> int:
+    """`evaluations`, scaled down until their load is at most one, or three times.
 
     Args:
         evaluations: where to start.
-        budget: bytes on one device.
-        need: evaluations to the bytes that a program of them takes on one device: it compiles.
+        load: evaluations to the share of what may be taken that a program of them takes: it
+            compiles.
     """
     for _ in range(COMPILATIONS):
-        needed = need(evaluations)
-        if needed <= budget or evaluations == 1:
+        share = load(evaluations)
+        if share <= 1 or evaluations == 1:
             break
-        scaled = int(evaluations * max(budget, 0) / needed)
+        scaled = int(evaluations / share)
         evaluations = max(1, min(1 << max(scaled.bit_length() - 1, 0), evaluations // 2))
     return evaluations

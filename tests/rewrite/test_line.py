@@ -10,7 +10,10 @@ from jax import lax
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
-from jaxsal.rewrite.line import line
+from jaxsal.rewrite.line import PAYS
+from jaxsal.rewrite.line import line as line_that_pays
+
+line = functools.partial(line_that_pays, pays=0.0)  # these images are small, their prefixes cheap
 
 POSITIONS = np.array([0.0, 0.3, 0.8, 1.0], np.float32)
 WEIGHTS = np.array([0.1, 0.4, 0.2, 0.5], np.float32)
@@ -133,6 +136,20 @@ def test_the_prefix_is_not_evaluated_along_the_path(params, images):
 
     plain_score.rewrite = False
     assert repeated_convolutions(plain_score, jnp.asarray(images[0])) == 2
+
+
+@pytest.mark.parametrize(("side", "channels"), [(3, 1), (3, 3), (7, 3), (5, 16)])
+def test_only_a_dear_prefix_is_taken_out(side, channels):
+    """A value of a k x k convolution of c channels costs 2 k² c operations."""
+    kernel = jnp.ones((side, side, channels, 4))
+
+    def score(image):
+        return jnp.sum(jnp.sin(convolve(image[None], kernel)))
+
+    gradient_at, _ = line_that_pays(score, jnp.zeros((9, 9, channels)), jnp.ones((9, 9, channels)))
+    (value,) = jax.eval_shape(gradient_at, 0.5)
+    dear = 2 * side**2 * channels >= PAYS
+    assert value.shape == ((1, 9, 9, 4) if dear else (9, 9, channels))
 
 
 def test_without_a_prefix_the_values_are_the_image(params, images):

@@ -13,7 +13,7 @@ def flops(jaxpr: Jaxpr) -> float:
     A multiplication and an addition are two. Of a `cond` the dearest branch counts; a `while`
     counts once, its turns being unknown; the zeros that dilate a convolution's input do not count.
     """
-    return sum((_flops(eqn) for eqn in jaxpr.eqns), 0.0)
+    return sum((flops_of(eqn) for eqn in jaxpr.eqns), 0.0)
 
 
 def products(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:
@@ -25,7 +25,8 @@ def products(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:
             yield from products(inner)
 
 
-def _flops(eqn: JaxprEqn) -> float:
+def flops_of(eqn: JaxprEqn) -> float:
+    """Those of one equation and of the programs inside it, counted as by `flops`."""
     name = eqn.primitive.name
     if name in _COUNTED:
         return _COUNTED[name](eqn)

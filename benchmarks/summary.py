@@ -19,13 +19,18 @@ CAPTUM, TORCH, PLAIN = "captum", "torch", "plain jax"
 
 def tables() -> str:
     """A table a record of throughput, then one for training, memory and the rewrites."""
-    records = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    records = kept(RESULTS)
     return "\n\n".join(PARTS[r["name"]](r) for n in PARTS for r in records if r["name"] == n)
+
+
+def kept(folder: Path) -> list[dict[str, Any]]:
+    """The records of a folder, in order of their names."""
+    return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
 
 
 def _throughput(record: dict[str, Any]) -> str:
     lines = [
-        f"{_where(record)}: times as fast as",
+        f"{where(record)}: times as fast as",
         "",
         "| method, problem, batch | images/s | captum | captum, its best chunk "
         "| best PyTorch by hand | plain JAX | of the floor |",
@@ -41,10 +46,10 @@ def _throughput(record: dict[str, Any]) -> str:
             continue
         cells = [
             f"{ours['images_per_s']:.3g}",
-            _times(_exact(rows, CAPTUM)),
-            _times(_least(rows, CAPTUM)),
-            _times(_least(rows, TORCH)),
-            _times(_exact(rows, PLAIN)),
+            _times(exact(rows, CAPTUM)),
+            _times(fastest(rows, CAPTUM)),
+            _times(fastest(rows, TORCH)),
+            _times(exact(rows, PLAIN)),
             f"{ours['of_floor']:.0%}" if "of_floor" in ours else "",
         ]
         lines.append(f"| {case} | {' | '.join(cells)} |")
@@ -53,7 +58,7 @@ def _throughput(record: dict[str, Any]) -> str:
 
 def _training(record: dict[str, Any]) -> str:
     lines = [
-        f"{_where(record)}: a training step",
+        f"{where(record)}: a training step",
         "",
         "| problem, batch | contender | images/s | times as slow as jaxsal's `jit` |",
         "|---|---|---|---|",
@@ -72,7 +77,7 @@ def _memory(record: dict[str, Any]) -> str:
     names = list(dict.fromkeys(row["contender"] for row in record["rows"]))
     found = {(r["contender"], r["options"]["steps"]): r for r in record["rows"]}
     lines = [
-        f"{_where(record)}: integrated gradients of {record['rows'][0]['batch']} image(s), MiB",
+        f"{where(record)}: integrated gradients of {record['rows'][0]['batch']} image(s), MiB",
         "",
         f"| steps | {' | '.join(map(str, steps))} |",
         "|---|" + "---|" * len(steps),
@@ -92,7 +97,7 @@ def _mebibytes(row: dict[str, Any]) -> str:
 
 def _rewrites(record: dict[str, Any]) -> str:
     lines = [
-        f"{_where(record)}: times as slow with one rewrite off",
+        f"{where(record)}: times as slow with one rewrite off",
         "",
         "| workload | rewrite | off / on | default | difference |",
         "|---|---|---|---|---|",
@@ -115,7 +120,8 @@ PARTS = {
 """By a record's name, in README's order."""
 
 
-def _where(record: dict[str, Any]) -> str:
+def where(record: dict[str, Any]) -> str:
+    """Device, version, command, date and commit of a record, in a line of Markdown."""
     device, versions = record["device"], record["versions"]
     kind = device["processor"] if device["platform"] == "cpu" else device["kind"]
     cores = f", {device['cores']} cores" if device["platform"] == "cpu" else ""
@@ -125,11 +131,12 @@ def _where(record: dict[str, Any]) -> str:
     )
 
 
-def _exact(rows: list[dict[str, Any]], name: str) -> dict[str, Any] | None:
+def exact(rows: list[dict[str, Any]], name: str) -> dict[str, Any] | None:
+    """The row of the contender of that name."""
     return next((row for row in rows if row["contender"] == name), None)
 
 
-def _least(rows: list[dict[str, Any]], prefix: str) -> dict[str, Any] | None:
+def fastest(rows: list[dict[str, Any]], prefix: str) -> dict[str, Any] | None:
     """The fastest at the same precision of the contenders of that name."""
     named = [
         r for r in rows if r["contender"].startswith(prefix) and "bfloat16" not in r["contender"]

@@ -1,0 +1,74 @@
+"""The figure of speed, from the records of throughput under benchmarks/results.
+
+python -m benchmarks.figure          writes benchmarks/results/throughput.png
+"""
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.summary import CAPTUM, PLAIN, RESULTS, TORCH, exact, fastest, kept, where
+from jaxsal.render import canvas, png, styled
+
+PEERS = {
+    "captum, defaults": ("#D55E00", "o", lambda rows: exact(rows, CAPTUM)),
+    "captum, best chunk": ("#E69F00", "D", lambda rows: fastest(rows, CAPTUM)),
+    "PyTorch by hand, best": ("#0072B2", "s", lambda rows: fastest(rows, TORCH)),
+    "plain JAX": ("#009E73", "^", lambda rows: exact(rows, PLAIN)),
+}
+"""By name a colour of Okabe and Ito's, a marker, and which of a case's rows it is."""
+
+
+@styled
+def speedups(records: list[dict[str, Any]]) -> Any:
+    """How many times as fast as each peer jaxsal is: a panel a record, a line a case."""
+    cases = [_cases(record) for record in records]
+    longest = max(map(len, cases))
+    figure, panels = canvas(5.2 * len(records), 1.4 + 0.3 * longest, ncols=len(records))
+    for axis, record, rows in zip(_listed(panels), records, cases, strict=True):
+        _panel(axis, rows)
+        title = where(record).replace("*", "").split(", `")[0]
+        axis.set(title=title, xlabel="times as fast as the peer (logarithmic)")
+    _listed(panels)[0].legend(loc="lower right")
+    return figure
+
+
+def _panel(axis: Any, cases: dict[str, list[dict[str, Any]]]) -> None:
+    names = list(cases)[::-1]
+    for label, (colour, marker, chosen) in PEERS.items():
+        found = [(chosen(cases[name]), line) for line, name in enumerate(names)]
+        points = [(row["ratio"], line) for row, line in found if row and "time" in row]
+        if points:
+            axis.scatter(*zip(*points, strict=True), c=colour, marker=marker, s=26, label=label)
+    axis.axvline(1, color="#555555", linewidth=1)
+    axis.set_xscale("log")
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.set_xticks([1, 2, 4, 8, 16, 32], minor=False)
+    axis.minorticks_off()
+    axis.set_yticks(range(len(names)), names)
+    axis.grid(axis="both", alpha=0.25)
+
+
+def _cases(record: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+    """By case, the rows of those that some peer was timed on too."""
+    cases: dict[str, list[dict[str, Any]]] = {}
+    for row in record["rows"]:
+        cases.setdefault(row["case"], []).append(row)
+    return {
+        name: rows
+        for name, rows in cases.items()
+        if any((row := peer(rows)) and "time" in row for _, _, peer in PEERS.values())
+    }
+
+
+def _listed(panels: Any) -> list[Any]:
+    return list(getattr(panels, "flat", [panels]))
+
+
+def main(folder: Path = RESULTS) -> None:
+    """Draws the committed records."""
+    records = [record for record in kept(folder) if record["name"] == "throughput"]
+    (folder / "throughput.png").write_bytes(png(speedups(records), dpi=150))
+
+
+if __name__ == "__main__":
+    main()

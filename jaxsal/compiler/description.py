@@ -8,10 +8,10 @@ from typing import Any
 import jax
 
 from jaxsal.compiler import memory
-from jaxsal.rewrite.cost import flops
 from jaxsal.compiler.execute import Executor, abstract
 from jaxsal.compiler.prepare import Call
 from jaxsal.compiler.program import batch, example
+from jaxsal.rewrite.cost import flops
 from jaxsal.rewrite.fast import rewrites
 from jaxsal.rewrite.log import noted
 

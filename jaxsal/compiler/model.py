@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsal.compiler.checks import describe
-from jaxsal.rewrite.cost import products
 from jaxsal.compiler.program import cast, target_logit
+from jaxsal.rewrite.cost import products
 
 
 def check_model(

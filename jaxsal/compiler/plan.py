@@ -9,9 +9,9 @@ CAPS = {"cpu": 32, "gpu": 512, "tpu": 512}
 PAYS = {"cpu": 32 * 2**20}
 """Bytes of temporaries of one program, beyond which more evaluations at a time do not pay.
 
-The CPU's allocator (glibc) asks the kernel anew for each larger block, and the kernel clears it page
-by page: up to 40 % of a gradient's time. Below, it hands out the same memory again, which mostly
-still lies in the cache.
+The CPU's allocator (glibc) asks the kernel anew for each larger block, and the kernel clears it
+page by page: up to 40 % of a gradient's time. Below, it hands out the same memory again, which
+mostly still lies in the cache.
 """
 
 COMPILATIONS = 3

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -32,6 +33,9 @@ MOST_INPUTS = 9
 take more memory traffic than the library's convolution does."""
 MOST_OUTPUTS = 32
 """Places in the kernel times channels that a product may give."""
+
+PART, MOST_PARTS = 8, 8
+"""Images in a partial sum, at least, and partial sums of a derivative with respect to a kernel."""
 
 
 class Convolution(NamedTuple):
@@ -63,8 +67,8 @@ def ordered(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | Non
     del frame
     if not _understood(eqn, values) or _is_ordered(eqn.params["dimension_numbers"]):
         return None
-    conv = _read(eqn, values)
-    return [_restore(eqn, convolve(conv))]
+    parts = _parts(eqn, values)
+    return [_restore(eqn, functools.reduce(jnp.add, (convolve(_read(eqn, p)) for p in parts)))]
 
 
 def thin_input(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
@@ -194,6 +198,25 @@ def _understood(eqn: JaxprEqn, values: list[Any]) -> bool:
         and 1 <= inputs.ndim - 2 <= 3
         and 0 not in (*inputs.shape, *kernel.shape, *_shape(eqn.outvars[0]))
     )
+
+
+def _parts(eqn: JaxprEqn, values: list[Any]) -> list[list[Any]]:
+    """The operands, or where a sum over a batch is long, those of its partial sums.
+
+    A derivative with respect to a kernel has its window over the whole image and sums over the
+    batch. Its operands change their order a few images at a time, while these lie in the cache.
+    """
+    conv = _read(eqn, values)
+    output = _shape(eqn.outvars[0])
+    space = [output[axis] for axis in eqn.params["dimension_numbers"].out_spec[2:]]
+    number = min(conv.inputs.shape[-1] // PART, MOST_PARTS)
+    whole = math.prod(conv.window) <= math.prod(space) or conv.groups > 1
+    if number < 2 or whole or jnp.finfo(conv.inputs.dtype).bits < 32:
+        return [values]
+    inputs, kernel, _ = _orders(eqn.params["dimension_numbers"])
+    axes = inputs[-1], kernel[-2]
+    split = [jnp.array_split(x, number, axis) for x, axis in zip(values, axes, strict=True)]
+    return [list(part) for part in zip(*split, strict=True)]
 
 
 def _shape(var: Any) -> tuple[int, ...]:

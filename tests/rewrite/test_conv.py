@@ -151,3 +151,22 @@ def test_half_precision_is_no_less_exact(name):
         assert b.dtype == jnp.bfloat16
         error_plain, error = (jnp.abs(z.astype(jnp.float32) - reference).max() for z in (a, b))
         assert error <= 1.5 * error_plain
+
+
+@pytest.mark.parametrize("batch", [15, 16, 37, 80])
+@pytest.mark.parametrize("options", [{}, {"window_strides": (2, 1)}, {"rhs_dilation": (1, 2)}])
+def test_a_kernel_s_gradient_is_a_sum_of_parts_of_the_batch(batch, options):
+    rng = np.random.default_rng(batch)
+    x, w = (rng.normal(size=s).astype(np.float32) for s in ((batch, 9, 8, 4), (3, 3, 4, 5)))
+
+    def loss(w):
+        y = lax.conv_general_dilated(
+            x, w, **{"window_strides": (1, 1), "padding": "SAME", **options}, dimension_numbers=NHWC
+        )
+        return jnp.sum(jnp.sin(y))
+
+    expected = jax.jit(jax.grad(loss))(w)
+    written = jax.jit(fast(jax.grad(loss), only=["ordered"]))
+    np.testing.assert_allclose(written(w), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    convolutions = str(jax.make_jaxpr(written)(w)).count("conv_general_dilated[")
+    assert convolutions == 1 + max(1, min(batch // 8, 8))

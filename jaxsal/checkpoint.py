@@ -18,7 +18,7 @@ from jaxsal.types import ApplyFn, Params
 
 MODEL, PARAMS = "model.json", "params.npz"
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib", ".ckpt")
-KEPT = ("classes", "widths", "convs", "stride", "norm", "dropout")
+KEPT = ("classes", "widths", "convs", "smooth", "stride", "norm", "dropout")
 
 
 class Saved(NamedTuple):

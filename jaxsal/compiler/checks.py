@@ -178,7 +178,7 @@ def check_values(images: Any, targets: Any, classes: int) -> None:
             raise ValueError("images: expected finite values, got NaN or infinity")
     if targets is None or isinstance(targets, str | jax.core.Tracer | jax.ShapeDtypeStruct):
         return
-    values = np.asarray(targets)
+    values = np.concatenate([np.ravel(part) for part in _local(targets)])
     wrong = values[(values < 0) | (values >= classes)]
     if wrong.size:
         raise ValueError(f"targets: expected classes in [0, {classes}), got {int(wrong[0])}")
@@ -188,8 +188,14 @@ def _finite(images: Any) -> bool:
     if isinstance(images, np.ndarray):
         return bool(np.isfinite(images).all())
     if next(iter(images.devices())).platform == "cpu":  # host memory: nothing to compile
-        return all(np.isfinite(np.asarray(s.data)).all() for s in images.addressable_shards)
+        return all(np.isfinite(np.asarray(part)).all() for part in _local(images))
     return bool(_all_finite(images))
+
+
+def _local(array: Any) -> list[Any]:
+    """The parts of an array that this process holds."""
+    several = isinstance(array, jax.Array)
+    return [shard.data for shard in array.addressable_shards] if several else [array]
 
 
 @jax.jit

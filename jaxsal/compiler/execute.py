@@ -126,6 +126,8 @@ class Executor:
             except jax.errors.JaxRuntimeError as error:
                 if "RESOURCE_EXHAUSTED" not in str(error) or evaluations == 1:
                     raise
+                if not placement.rows.is_fully_addressable:  # the others go on with this program
+                    raise
             evaluations = self._fitted[known] = evaluations // 2
 
     def _evaluations(self, call: Call, shared: Any, placement: Placement) -> int:
@@ -133,7 +135,8 @@ class Executor:
             return int(self._batch_size)
         known = self._fit_key(call, placement)
         if known not in self._fitted:
-            budget = memory.SHARE * memory.free_bytes(placement.mesh.local_devices)
+            free = memory.free_bytes(placement.mesh.local_devices)
+            budget = memory.SHARE * devices.agreed(free, placement)
             cap = CAPS.get(placement.platform, 32)
             self._fitted[known] = fit(
                 cap, budget, lambda size: self._need(call, shared, placement, size)

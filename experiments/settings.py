@@ -8,6 +8,7 @@ import tyro
 
 from experiments.sources import SOURCES
 from jaxsal import resident
+from jaxsal.parallel import Processes
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,7 @@ class Settings:
     """Of phantoms, initial parameters, batches, augmentation and noise."""
     strict: bool = False
     """Stop at a broken file, instead of leaving it out and saying so."""
-    processes: Annotated[parallel.Processes, tyro.conf.arg(name="")] = field(
-        default_factory=parallel.Processes
-    )
+    processes: Annotated[Processes, tyro.conf.arg(name="")] = field(default_factory=Processes)
 
 
 def resolve(settings: Settings) -> Settings:

@@ -186,7 +186,7 @@ def check_batch_size(batch_size: Any) -> int | str:
                 f'batch_size: expected a positive integer or "auto", got {batch_size!r}'
             )
         return batch_size
-    if isinstance(batch_size, bool) or not hasattr(batch_size, "__index__"):
+    if isinstance(batch_size, bool | type) or not hasattr(batch_size, "__index__"):
         raise TypeError(f'batch_size: expected a positive integer or "auto", got {batch_size!r}')
     if int(batch_size) < 1:
         raise ValueError(f'batch_size: expected a positive integer or "auto", got {batch_size}')

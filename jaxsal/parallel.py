@@ -39,11 +39,14 @@ def local_devices(count: int | None = None) -> Sequence[jax.Device]:
     """The first `count` local devices; `None` is all of them.
 
     Raises:
+        TypeError: `count` is no integer.
         ValueError: fewer than `count` devices, or `count` below one.
     """
     devices = jax.local_devices()
     if count is None:
         return devices
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise TypeError(f"devices: expected a count or None, got {count!r}")
     if not 1 <= count <= len(devices):
         raise ValueError(f"devices: asked for {count}, this process has {len(devices)}")
     return devices[:count]

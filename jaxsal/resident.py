@@ -84,10 +84,8 @@ def check(settings: Any) -> None:
         raise ValueError(f"learning_rate: expected more than 0, got {settings.learning_rate}")
     widths = settings.widths or ()
     if not widths or settings.image_size < 2 ** len(widths) or min(widths) < 1:
-        raise ValueError(
-            f"widths: {len(widths)} stages {widths} cannot be had from images of "
-            f"{settings.image_size} pixels"
-        )
+        size = settings.image_size
+        raise ValueError(f"widths: {len(widths)} stages cannot be had from images of {size} pixels")
     parallel.local_devices(settings.devices)
 
 

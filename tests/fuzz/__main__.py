@@ -20,7 +20,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.fuzz import calls, documents
+from tests.fuzz import calls, commands, documents
 from tests.fuzz.calls import Case
 from tests.fuzz.values import OWN
 
@@ -105,7 +105,7 @@ def main() -> None:
 
 
 def everything(seed: int) -> list[Case]:
-    return [*calls.cases(), *documents.cases(seed)]
+    return [*calls.cases(), *documents.cases(seed), *commands.cases()]
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ def fixed(value: Any) -> Callable[[Path], Any]:
 
 
 @functools.cache
-def _explainer(name: str) -> Any:
+def prepared(name: str) -> Any:
     function = {**jaxsal.METHODS}.get(name)
     if function is None:
         function = jaxsal.COMBINATORS[name](jaxsal.gradient, **NEEDED.get(name, {}))
@@ -85,8 +85,8 @@ def explaining() -> Iterator[Case]:
     """Batches to explainers of several kinds."""
     for name in ("gradient", "grad_cam", "smoothgrad"):
         given = {**BATCH, "key": fixed(jax.random.key(0))}
-        yield from swapped(f"explain {name}", _explainer(name), given)
-    whole = _explainer("gradient")
+        yield from swapped(f"explain {name}", prepared(name), given)
+    whole = prepared("gradient")
     for kind in ("record", "identity", "describe", "lower"):
         yield from swapped(f"explain.{kind}", getattr(whole, kind), BATCH, only=("images",))
 
@@ -158,7 +158,7 @@ def drawing() -> Iterator[Case]:
 def storing() -> Iterator[Case]:
     """Sources into a store."""
     given = {
-        "explain": fixed(_explainer("gradient")),
+        "explain": fixed(prepared("gradient")),
         "params": BATCH["params"],
         "source": BATCH["images"],
         "out": lambda place: place / "out",

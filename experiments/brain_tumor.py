@@ -10,7 +10,6 @@ split by patient. Writes metrics.json, report.html, figures/, checkpoints/, maps
 after a kill goes on where it stopped. After Keles et al., IMVIP 2023.
 """
 
-import hashlib
 import sys
 import time
 from collections.abc import Iterator
@@ -25,12 +24,13 @@ import numpy as np
 import tqdm
 import tyro
 
-from experiments import explaining, outputs, training
+from experiments import explaining, outputs
 from experiments.explaining import Explained
-from experiments.progress import Progress
 from experiments.settings import Settings, resolve
 from experiments.sources import SOURCES
-from jaxsal import checkpoint, machine, parallel, train
+from jaxsal import checkpoint, machine, parallel, resident, train
+from jaxsal.command import places
+from jaxsal.command.progress import Training
 from jaxsal.data import pipeline
 from jaxsal.data.examples import Dataset, Examples
 from jaxsal.metrics import bootstrap, classification
@@ -41,20 +41,24 @@ Splits = dict[str, Examples]
 
 def main(settings: Settings) -> dict[str, Any]:
     """Runs the study; returns what metrics.json holds."""
+    parallel.join_if(settings.processes)
     settings = resolve(settings)
     timings: dict[str, float] = {}
-    with outputs.writable(settings.out) as folder, _timed(timings, "load"):
+    with places.writable(settings.out) as folder, _timed(timings, "load"):
         dataset, splits = _load(settings)
     _announce(dataset, splits)
     model = _network(settings, len(dataset.classes))
     with _timed(timings, "train"):
         trained = _train(settings, model, splits, folder)
     variables, test = trained.fitted.variables, splits["test"]
-    size = settings.image_size or test.images.shape[1]
-    checkpoint.save(folder, model, variables, classes=dataset.classes, image_size=size)
     with _timed(timings, "evaluate"):
         logits = trained.predict(variables, test.images)
         black = trained.predict(variables, np.zeros_like(test.images[:1]))[0]
+    if jax.process_index():  # what follows is the first one's
+        parallel.wait("written")
+        return {}
+    size = settings.image_size or test.images.shape[1]
+    checkpoint.save(folder, model, variables, classes=dataset.classes, image_size=size)
     metrics = _classify(logits, test, dataset.classes)
 
     rows = _chosen(settings, len(test.labels))
@@ -85,6 +89,7 @@ def main(settings: Settings) -> dict[str, Any]:
         **machine.describe(),
     }
     outputs.write(folder, metrics, explained, shown, splits["train"], dataset.classes)
+    parallel.wait("written")
     return metrics
 
 
@@ -106,6 +111,8 @@ def _load(settings: Settings) -> tuple[Dataset, Splits]:
 
 
 def _announce(dataset: Dataset, splits: Splits) -> None:
+    if jax.process_index():
+        return
     sizes = ", ".join(f"{len(part.labels)} {name}" for name, part in splits.items())
     print(f"{dataset.source}\n{sizes}; classes {', '.join(dataset.classes)}")
     for line in (*dataset.notes, *(f"skipped: {line}" for line in dataset.skipped[:5])):
@@ -115,19 +122,16 @@ def _announce(dataset: Dataset, splits: Splits) -> None:
 
 
 def _network(settings: Settings, classes: int) -> CNN:
-    large = (settings.image_size or 0) >= 128
-    return CNN(
-        classes=classes,
+    return resident.network(
+        classes,
+        settings.image_size or 0,
         widths=tuple(settings.widths or ()),
-        # Twice as many pixels a millimetre: the same detail is smoothed away, at the same cost.
-        smooth=2 if large else 1,
-        stride=2 if large else 1,
         dropout=settings.dropout,
         dtype=jnp.bfloat16 if settings.bfloat16 else jnp.float32,
     )
 
 
-def _train(settings: Settings, model: CNN, splits: Splits, folder: Path) -> training.Trained:
+def _train(settings: Settings, model: CNN, splits: Splits, folder: Path) -> resident.Trained:
     recipe = train.Recipe(
         epochs=settings.epochs or 1,
         batch_size=settings.batch_size,
@@ -136,14 +140,14 @@ def _train(settings: Settings, model: CNN, splits: Splits, folder: Path) -> trai
         patience=settings.patience,
     )
     steps = -(-len(splits["train"].labels) // recipe.batch_size)
-    with Progress(steps, recipe) as progress:
-        return training.run(
+    with Training(steps, recipe, silent=jax.process_index() > 0) as progress:
+        return resident.run(
             model,
             splits["train"],
             splits["validation"],
             recipe=recipe,
-            augmentation=training.Augmentation(),
-            fading=training.Fading(settings.fading),
+            augmentation=resident.Augmentation(),
+            fading=resident.Fading(settings.fading),
             seed=settings.seed,
             mode=settings.parallel,
             devices=settings.devices,
@@ -157,11 +161,8 @@ def _identity(settings: Settings, splits: Splits) -> dict[str, Any]:
     """What decides the trained parameters: a checkpoint of anything else is refused."""
     apart = {"data_dir", "out", "explain", "parallel", "devices", "strict", "count"}
     kept = {name: value for name, value in _plain(settings).items() if name not in apart}
-    content = hashlib.sha256()
-    for part in (splits["train"], splits["validation"]):
-        for column in (part.images, part.labels):
-            content.update(np.ascontiguousarray(column))
-    return kept | {"training images": content.hexdigest()[:16]}
+    content = resident.fingerprint(splits["train"], splits["validation"])
+    return kept | {"training images": content}
 
 
 def _classify(logits: np.ndarray, test: Examples, classes: tuple[str, ...]) -> dict[str, Any]:
@@ -195,7 +196,7 @@ def _explain(
 
 
 def _throughput(
-    explained: Explained, trained: training.Trained, count: int, timings: dict[str, float]
+    explained: Explained, trained: resident.Trained, count: int, timings: dict[str, float]
 ) -> dict[str, float]:
     """Images a second; that of training includes its compilation, those of the maps do not."""
     epochs = len(trained.fitted.history["train_loss"]) - trained.fitted.resumed
@@ -218,7 +219,8 @@ def _describe(dataset: Dataset, splits: Splits) -> dict[str, Any]:
 
 
 def _plain(settings: Settings) -> dict[str, Any]:
-    return {n: str(v) if isinstance(v, Path) else v for n, v in asdict(settings).items()}
+    kept = {n: v for n, v in asdict(settings).items() if n != "processes"}
+    return {n: str(v) if isinstance(v, Path) else v for n, v in kept.items()}
 
 
 @contextmanager
@@ -231,6 +233,7 @@ def _timed(timings: dict[str, float], name: str) -> Iterator[None]:
 if __name__ == "__main__":
     given = tyro.cli(Settings, prog="python -m experiments.brain_tumor", description=__doc__)
     try:
-        print(outputs.summary(main(given), given.out))
+        if found := main(given):
+            print(outputs.summary(found, given.out))
     except (ValueError, TypeError, OSError, FloatingPointError) as error:
         sys.exit(f"error: {error}")

@@ -1,10 +1,5 @@
 """What the study leaves behind: maps, figures, report, and metrics.json last."""
 
-import json
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +8,8 @@ import numpy as np
 from experiments import figures
 from experiments.explaining import Explained
 from experiments.report import write_report
+from jaxsal.command import places
 from jaxsal.data.examples import Examples
-
-
-@contextmanager
-def writable(out: Path) -> Iterator[Path]:
-    """Makes the folder and tries it, before hours are spent on what would fill it.
-
-    Where the body fails, a folder that was made here is removed again.
-
-    Raises:
-        ValueError: it cannot be made, or not be written to.
-    """
-    fresh = not out.exists()
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out):
-            pass
-    except OSError as error:
-        raise ValueError(f"out: {out} cannot be written to ({error.strerror})") from error
-    try:
-        yield out
-    except BaseException:
-        if fresh:
-            out.rmdir()
-        raise
 
 
 def write(
@@ -63,19 +35,7 @@ def write(
     for title, _, png in drawn:
         (folder / "figures" / f"{title.lower().replace(' ', '_')}.png").write_bytes(png)
     write_report(folder / "report.html", metrics, drawn)
-    partial = folder / ".metrics.json"
-    partial.write_text(json.dumps(finite(metrics), indent=1, allow_nan=False) + "\n")
-    os.replace(partial, folder / "metrics.json")
-
-
-def finite(tree: Any) -> Any:
-    """JSON has no NaN: what is not defined becomes null."""
-    if isinstance(tree, dict):
-        return {str(name): finite(value) for name, value in tree.items()}
-    if isinstance(tree, list | tuple):
-        return [finite(value) for value in tree]
-    value = tree.item() if isinstance(tree, np.generic) else tree
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+    places.write_json(folder / "metrics.json", metrics)
 
 
 def summary(metrics: dict[str, Any], out: Path) -> str:

@@ -1,11 +1,14 @@
 """The settings of the brain-tumour study, with what depends on the data filled in."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from experiments.sources import SOURCES
-from jaxsal import parallel
+from jaxsal import resident
+from jaxsal.parallel import Processes
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Settings:
     """Of phantoms, initial parameters, batches, augmentation and noise."""
     strict: bool = False
     """Stop at a broken file, instead of leaving it out and saying so."""
+    processes: Annotated[Processes, tyro.conf.arg(name="")] = field(default_factory=Processes)
 
 
 def resolve(settings: Settings) -> Settings:
@@ -66,18 +70,8 @@ def resolve(settings: Settings) -> Settings:
     names = ("image_size", "epochs", "widths", "validation_fold", "explain")
     missing = {name: getattr(source, name) for name in names if getattr(settings, name) is None}
     settings = replace(settings, **missing)
-    least = {"image_size": 16, "epochs": 1, "batch_size": 1, "test_fold": 1, "count": 1}
-    for name, bound in {**least, "validation_fold": 0, "explain": 0, "patience": 0}.items():
+    for name, bound in {"count": 1, "explain": 0}.items():
         if getattr(settings, name) < bound:
             raise ValueError(f"{name}: expected at least {bound}, got {getattr(settings, name)}")
-    if not 0 <= settings.fading <= 1:
-        raise ValueError(f"fading: expected a share from 0 to 1, got {settings.fading}")
-    if not settings.learning_rate > 0:
-        raise ValueError(f"learning_rate: expected more than 0, got {settings.learning_rate}")
-    stages = len(settings.widths or ())
-    if not stages or settings.image_size < 2**stages:
-        raise ValueError(
-            f"widths: {stages} stages cannot be had from images of {settings.image_size} pixels"
-        )
-    parallel.local_devices(settings.devices)
+    resident.check(settings)
     return settings

@@ -18,7 +18,7 @@ from jaxsal.types import ApplyFn, Params
 
 MODEL, PARAMS = "model.json", "params.npz"
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib", ".ckpt")
-KEPT = ("classes", "widths", "convs", "stride", "norm", "dropout")
+KEPT = ("classes", "widths", "convs", "smooth", "stride", "norm", "dropout")
 
 
 class Saved(NamedTuple):
@@ -61,6 +61,7 @@ def load(folder: Path) -> Saved:
     Raises:
         ValueError: the folder holds no trained network, or a file of it is broken.
     """
+    folder = _path("checkpoint", folder)
     try:
         about = json.loads((folder / MODEL).read_text())
         fields, dtype = about["fields"], jnp.dtype(about["fields"]["dtype"])
@@ -88,6 +89,7 @@ def read_params(path: Path) -> Params:
     Raises:
         ValueError: a pickle, a file of another kind, or a broken one.
     """
+    path = _path("params", path)
     if path.suffix.lower() in PICKLES:
         raise ValueError(
             f"params: {path} is a pickle, which is a program and not read; save arrays with "
@@ -158,6 +160,12 @@ class _whole:
             os.replace(self.partial, self.path)
         else:
             self.partial.unlink(missing_ok=True)
+
+
+def _path(name: str, value: Any) -> Path:
+    if not isinstance(value, str | os.PathLike) or not str(value) or "\0" in str(value):
+        raise TypeError(f"{name}: expected a path, got {value!r}")
+    return Path(value)
 
 
 def _line(error: BaseException) -> str:

@@ -15,6 +15,10 @@ Baseline = ArrayLike | Callable[[Image], ArrayLike]
 """What stands for absence: a scalar, an image, or a function from the image to either."""
 
 
+LARGEST = 2**31 - 1
+"""What the indices of a loop can count."""
+
+
 def count(name: str, value: int, *, least: int = 1) -> int:
     """`value` as an int that is at least `least`.
 
@@ -30,6 +34,8 @@ def count(name: str, value: int, *, least: int = 1) -> int:
         raise TypeError(f"{name}: expected an integer, got {value!r}")
     if number < least:
         raise ValueError(f"{name}: expected an integer >= {least}, got {number}")
+    if number > LARGEST:
+        raise ValueError(f"{name}: expected an integer up to {LARGEST}, got {number}")
     return number
 
 
@@ -40,11 +46,32 @@ def scale(name: str, value: ArrayLike, *, most: float = float("inf")) -> ArrayLi
         TypeError: not a real scalar.
         ValueError: out of range.
     """
-    if isinstance(value, str | bool) or jnp.ndim(value) != 0:
+    array = numbers(name, value)
+    if isinstance(value, bool) or array.ndim:
         raise TypeError(f"{name}: expected a number, got {value!r}")
     if not isinstance(value, jax.core.Tracer) and not 0 <= np.asarray(value) <= most:
         raise ValueError(f"{name}: expected a number in [0, {most}], got {value!r}")
     return value
+
+
+def numbers(name: str, value: object) -> jax.Array | np.ndarray:
+    """`value` as an array of real numbers; what is traced stays so.
+
+    Raises:
+        TypeError: it is none.
+        ValueError: a number that no array holds.
+    """
+    expected = f"{name}: expected real numbers, got "
+    try:
+        array = value if isinstance(value, jax.Array) else np.asarray(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(expected + type(value).__name__) from error
+    if not any(jnp.issubdtype(array.dtype, kind) for kind in (jnp.floating, jnp.integer, bool)):
+        raise TypeError(f"{expected}{array.dtype if array.ndim else repr(value)}")
+    if jnp.issubdtype(array.dtype, jnp.integer) and not isinstance(array, jax.core.Tracer):
+        if array.size and np.abs(np.asarray(array, float)).max() > LARGEST:
+            raise ValueError(f"{name}: expected numbers up to {LARGEST}, got {value!r}")
+    return array
 
 
 def baseline_image(baseline: Baseline, image: Image, *, name: str = "baseline") -> Image:
@@ -55,14 +82,7 @@ def baseline_image(baseline: Baseline, image: Image, *, name: str = "baseline") 
         ValueError: an array that is neither a scalar nor of the image's shape.
     """
     value = baseline(image) if callable(baseline) else baseline
-    try:
-        array = jnp.asarray(value)
-    except TypeError as error:
-        raise TypeError(
-            f"{name}: expected a number, an image or a function, got {value!r}"
-        ) from error
-    if jnp.issubdtype(array.dtype, jnp.complexfloating):
-        raise TypeError(f"{name}: expected real values, got {array.dtype}")
+    array = jnp.asarray(numbers(name, value))
     if array.ndim == 0:
         return jnp.full_like(image, array)
     if array.shape != image.shape:

@@ -1,13 +1,17 @@
-"""Devices: one training step over all of them, by `jit` on a sharded batch or by `pmap`."""
+"""Devices: one training step over all of them, by `jit` on a sharded batch or by `pmap`.
+
+Of several processes (usually one a host) each makes the same calls with the same arguments, and
+puts on its own devices its own rows of a batch.
+"""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
 AXIS = "devices"
 
@@ -35,14 +39,28 @@ def local_devices(count: int | None = None) -> Sequence[jax.Device]:
     """The first `count` local devices; `None` is all of them.
 
     Raises:
+        TypeError: `count` is no integer.
         ValueError: fewer than `count` devices, or `count` below one.
     """
     devices = jax.local_devices()
     if count is None:
         return devices
+    if isinstance(count, bool) or not isinstance(count, int):
+        raise TypeError(f"devices: expected a count or None, got {count!r}")
     if not 1 <= count <= len(devices):
         raise ValueError(f"devices: asked for {count}, this process has {len(devices)}")
     return devices[:count]
+
+
+def all_devices(count: int | None = None) -> Sequence[jax.Device]:
+    """The first `count` devices of every process, process by process; `None` is all of them.
+
+    Raises:
+        ValueError: as of `local_devices`.
+    """
+    share = len(local_devices(count))
+    owned = [[d for d in jax.devices() if d.process_index == p] for p in range(jax.process_count())]
+    return [device for own in owned for device in own[:share]]
 
 
 def join(
@@ -71,6 +89,7 @@ def join(
             processes,
             process,
             heartbeat_timeout_seconds=patience,
+            shutdown_timeout_seconds=patience,
             initialization_timeout=10 * patience,
         )
     except ValueError as error:
@@ -84,10 +103,68 @@ def join(
         ) from error
 
 
+@dataclass(frozen=True)
+class Processes:
+    """Several processes, usually one a host; each makes the same call."""
+
+    distributed: bool = False
+    """Join the others: as Slurm, GKE, Open MPI or a TPU pod say, or by the three that follow."""
+    coordinator: str | None = None
+    """HOST:PORT where process 0 can be reached."""
+    processes: int | None = None
+    """How many there are."""
+    process: int | None = None
+    """Which one this is, from 0."""
+
+
+def join_if(asked: Processes) -> None:
+    """Joins the other processes, if there are any.
+
+    Raises:
+        ValueError: numbers without `distributed`; and as of `join`.
+        ConnectionError: as of `join`.
+    """
+    given = (asked.coordinator, asked.processes, asked.process)
+    if asked.distributed:
+        join(*given)
+    elif any(value is not None for value in given):
+        raise ValueError("distributed: --coordinator, --processes and --process go with it")
+
+
+def lost(error: BaseException) -> bool:
+    """Whether an error says that another process is gone."""
+    signs = ("Connection closed by peer", "Gloo", "heartbeat", "CoordinationService", "NCCL")
+    return jax.process_count() > 1 and any(sign in str(error) for sign in signs)
+
+
 def wait(name: str) -> None:
     """Waits until every process is here."""
     if jax.process_count() > 1:
         multihost_utils.sync_global_devices(name)
+
+
+def place(tree: Any, sharding: Sharding) -> Any:
+    """Arrays of host memory on the devices of a sharding; each process puts its own part there."""
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+
+    def one(leaf: Any) -> jax.Array:
+        host = np.asarray(leaf)
+        return jax.make_array_from_callback(host.shape, sharding, host.__getitem__)
+
+    return jax.tree.map(one, tree)
+
+
+def gather(tree: Any) -> Any:
+    """Arrays of any sharding as NumPy's, whole, in every process."""
+
+    def one(leaf: Any) -> Any:
+        whole = not isinstance(leaf, jax.Array) or leaf.is_fully_addressable
+        if whole or leaf.is_fully_replicated:
+            return jax.device_get(leaf)
+        return multihost_utils.process_allgather(leaf, tiled=True)
+
+    return jax.tree.map(one, tree)
 
 
 def by_jit(make_step: Callable[[str | None], Step], devices: Sequence[jax.Device]) -> Parallel:
@@ -102,9 +179,9 @@ def by_jit(make_step: Callable[[str | None], Step], devices: Sequence[jax.Device
     )
 
     def padded(state: Any, data: Any, selection: Any) -> tuple[Any, Any]:
-        return step(state, data, pad(selection, len(devices)))
+        return step(state, data, place(pad(selection, len(devices)), split))
 
-    return Parallel(padded, lambda tree: jax.device_put(tree, whole), jax.device_get, len(devices))
+    return Parallel(padded, lambda tree: place(tree, whole), jax.device_get, len(devices))
 
 
 def by_pmap(make_step: Callable[[str | None], Step], devices: Sequence[jax.Device]) -> Parallel:
@@ -113,25 +190,28 @@ def by_pmap(make_step: Callable[[str | None], Step], devices: Sequence[jax.Devic
     step = jax.pmap(make_step(AXIS), AXIS, devices=devices, donate_argnums=0)
 
     def replicate(tree: Any) -> Any:
-        return jax.tree.map(
-            lambda leaf: jax.device_put(
-                jnp.broadcast_to(leaf, (len(devices), *jnp.shape(leaf))), split
-            ),
-            tree,
-        )
+        def copies(leaf: Any) -> np.ndarray:
+            return np.broadcast_to(leaf, (len(devices), *np.shape(leaf)))
+
+        return place(jax.tree.map(copies, tree), split)
 
     def spread(state: Any, data: Any, selection: Any) -> tuple[Any, Any]:
         rows = jax.tree.map(
             lambda leaf: leaf.reshape(len(devices), -1, *leaf.shape[1:]),
             pad(selection, len(devices)),
         )
-        state, metrics = step(state, data, rows)
-        return state, jax.tree.map(lambda leaf: leaf[0], metrics)
+        state, metrics = step(state, data, place(rows, split))
+        return state, jax.tree.map(_first_copy, metrics)
 
     def fetch(tree: Any) -> Any:
-        return jax.device_get(jax.tree.map(lambda leaf: leaf[0], tree))
+        return jax.device_get(jax.tree.map(_first_copy, tree))
 
     return Parallel(spread, replicate, fetch, len(devices))
+
+
+def _first_copy(leaf: jax.Array) -> jax.Array:
+    """This process's first of the equal entries along the leading axis."""
+    return leaf.addressable_shards[0].data[0]
 
 
 MODES: dict[str, Callable[..., Parallel]] = {"jit": by_jit, "pmap": by_pmap}
@@ -150,13 +230,20 @@ def pad(tree: Any, multiple: int) -> Any:
 def over_batch(
     function: Callable[[Any, Any], Any], devices: Sequence[jax.Device]
 ) -> Callable[[Any, Any], Any]:
-    """`function(params, batch)` under `jit`, the batch (any length) sharded over `devices`."""
+    """`function(params, batch)` under `jit`, the batch (any length) sharded over `devices`.
+
+    Every process gets all of the result, as NumPy arrays.
+    """
     mesh = Mesh(np.asarray(devices), (AXIS,))
     whole, split = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec(AXIS))
-    compiled = jax.jit(function, in_shardings=(whole, split), out_shardings=split)
+    several = not split.is_fully_addressable
+    compiled = jax.jit(
+        function, in_shardings=(whole, split), out_shardings=whole if several else split
+    )
 
     def call(params: Any, batch: Any) -> Any:
-        outputs = jax.device_get(compiled(params, pad(batch, len(devices))))
+        rows = place(pad(batch, len(devices)), split)
+        outputs = jax.device_get(compiled(place(params, whole), rows))
         return jax.tree.map(lambda leaf: leaf[: len(batch)], outputs)
 
     return call

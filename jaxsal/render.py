@@ -17,6 +17,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
+from jaxsal import drawable
+
 DIVERGING = "RdBu_r"
 OUTLINE, INK, FAINT = "#FFD92F", "#222222", "#999999"
 LABEL: Any = {"boxstyle": "round", "facecolor": "white", "edgecolor": FAINT, "alpha": 0.85}
@@ -61,9 +63,14 @@ def grey(image: Any) -> np.ndarray:
     image = np.nan_to_num(np.asarray(image, float))
     if image.ndim == 2:
         image = image[..., None]
-    if image.min() < 0 or image.max() > 1:
-        image = (image - image.min()) / max(np.ptp(image), 1e-12)
+    image = _stretched(image)
     return image if image.shape[-1] == 3 else np.repeat(image.mean(-1, keepdims=True), 3, -1)
+
+
+def _stretched(image: np.ndarray) -> np.ndarray:
+    if image.min() < 0 or image.max() > 1:
+        return (image - image.min()) / max(np.ptp(image), 1e-12)
+    return image
 
 
 def note(map: Any) -> str:
@@ -98,7 +105,16 @@ def relevance_grid(
         rows: N labels. title: over all. percentile: where the scale is clipped.
         common: one scale for all methods; else one a method, the same for all of its images.
         overlay: maps over the image, as opaque as they are strong.
+
+    Raises:
+        TypeError: what are no pictures of real numbers, or maps that are no dict.
+        ValueError: other axes, counts or sizes than the images', a percentile out of range.
     """
+    images = drawable.batch("images", images)
+    masks = drawable.outlines(masks, images)
+    maps = drawable.columns(maps, len(images))
+    rows = drawable.labels(rows, len(images))
+    drawable.check_percentile(percentile)
     first = ["image"] if masks is None else ["image", "tumour outline"]
     titles = [*first, *maps]
     figure, axes = _panels(len(images), len(titles), top=0.9 if title else 0.65, bottom=0.75)
@@ -116,7 +132,9 @@ def relevance_grid(
             row[0].set_ylabel(rows[i])
     for axis, column in zip(axes[0], titles, strict=True):
         name = textwrap.fill(column, 20)
-        axis.set_title(f"{name}\n±{bounds[column]:.2g}" if column in bounds else name)
+        shown = any(signed(map).any() for map in maps.get(column, ()))
+        bound = f"±{bounds[column]:.2g}" if shown else "0"
+        axis.set_title(f"{name}\n{bound}" if column in bounds else name)
     if title:
         height = figure.get_size_inches()[1]
         figure.suptitle(textwrap.shorten(title, 80), fontsize=9.5, y=1 - 0.08 / height, va="top")
@@ -148,16 +166,28 @@ def explanation(
     Raises:
         ValueError: an image of other axes, or no such axis.
     """
-    image = np.asarray(image)
-    if image.ndim not in (2, 3, 4) or not -3 <= axis < 3:
+    image = drawable.real("image", image)
+    if image.ndim not in (2, 3, 4) or not image.size or not -3 <= axis < 3:
         raise ValueError(
             f"image: expected [H, W], [H, W, C] or [D, H, W, C], got {image.shape}, axis {axis}"
         )
     numbers = slice_numbers(image.shape[axis % 3], slices) if image.ndim == 4 else None
+    image = image if numbers is None else _stretched(image)  # one scale of grey for all slices
 
-    def cut(values: Any) -> list[np.ndarray]:
-        values = np.asarray(values)
-        return [values] if numbers is None else [np.take(values, n, axis % 3) for n in numbers]
+    def cut(values: Any) -> list[Any]:
+        if numbers is None:
+            return [values]
+        return [np.take(values, n, axis % 3) for n in numbers]
+
+    if not isinstance(maps, Mapping):
+        raise TypeError(f"maps: expected {{method: map}}, got {type(maps).__name__}")
+    spatial = image.shape[: 2 if numbers is None else 3]
+    if mask is not None and (mask := drawable.real("mask", mask)).shape != spatial:
+        raise ValueError(f"mask: expected {spatial}, the image's, got {mask.shape}")
+    maps = {name: drawable.real("maps", map) for name, map in maps.items()}
+    for map in maps.values():
+        if numbers is not None and map.shape[:3] != spatial:
+            raise ValueError(f"maps: expected {spatial}, the volume's, got {map.shape}")
 
     return relevance_grid(
         cut(image),
@@ -262,7 +292,8 @@ def _draw(axis: Axes, map: Any, bound: float, *, overlay: bool, size: tuple[int,
 def _scale(figure: Figure, percentile: float | int, columns: int) -> None:
     """The one colour bar under all maps: each is a fraction of the value in its column's title."""
     width, height = figure.get_size_inches()
-    bar = figure.add_axes((0.5 - 1.4 / width, 0.42 / height, 2.8 / width, 0.12 / height))
+    long = min(2.8, width - 1.5)  # room for the words at its ends
+    bar = figure.add_axes((0.5 - long / 2 / width, 0.42 / height, long / width, 0.12 / height))
     figure.colorbar(
         ScalarMappable(Normalize(-1, 1), DIVERGING),
         cax=bar,

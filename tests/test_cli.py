@@ -116,6 +116,79 @@ def test_people_get_a_bar_and_a_summary(network, scans, tmp_path, capsys) -> Non
     assert "image/s" in error
 
 
+@pytest.fixture(scope="module")
+def classes(tmp_path_factory) -> Path:
+    """Two classes that a glance tells apart, with a file that is no image."""
+    folder = tmp_path_factory.mktemp("classes")
+    for kind, mean in (("dark", 60), ("light", 190)):
+        (folder / kind).mkdir()
+        for number in range(10):
+            pixels = np.clip(draw.normal(mean, 20, (20, 24)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(
+                folder / kind / f"{kind}{number}.{('png', 'jpg')[number % 2]}"
+            )
+    (folder / "dark/broken.png").write_bytes(b"")
+    return folder
+
+
+SMALL = ("--epochs", 2, "--image-size", 16, "--widths", 4, "--batch-size", 8)
+
+
+def test_a_network_is_trained_on_a_folder_resumed_and_explained(classes, tmp_path, capsys) -> None:
+    options = ("--images", classes, "--out", tmp_path / "net", *SMALL)
+    done = run(capsys, "train", *options)
+    assert done["classes"] == ["dark", "light"] and 0 <= done["accuracy"] <= 1
+    assert done["resumed"] == 0 and len(done["skipped"]) == 1
+    assert np.sum(done["confusion"]) + done["trained_on"] == 20
+    metrics = json.loads((tmp_path / "net/metrics.json").read_text())
+    assert next(iter(metrics)) == "accuracy" and metrics["accuracy"] == done["accuracy"]
+    again = run(capsys, "train", *options)
+    assert again["resumed"] == 2 and again["accuracy"] == done["accuracy"]
+    options = ("--checkpoint", tmp_path / "net", "--images", classes / "light")
+    explained = run(
+        capsys, "explain", *options, "--method", "gradient", "--out", tmp_path / "m.zarr"
+    )
+    assert explained["explained"] == 10
+    assert zarr.open(str(tmp_path / "m.zarr"), mode="r")["logits"].shape == (10, 2)
+
+
+def test_training_shows_a_bar_and_a_summary(classes, tmp_path, capsys) -> None:
+    options = ("--images", classes, "--out", tmp_path / "net", *SMALL)
+    assert cli.main(["train", *map(str, options)]) == 0
+    out, error = capsys.readouterr()
+    assert "accuracy on" in out and "skipped: dark/broken.png" in out
+    assert "image/s" in error and "loss=" in error
+
+
+UNTRAINABLE = {
+    "no folder": (["--images", "nowhere"], "data_dir='nowhere' does not exist"),
+    "one class": (["--images", "one"], "data_dir='one': images in the class folders"),
+    "no epochs": (["--epochs", "0"], "epochs: expected at least 1, got 0"),
+    "too deep": (["--widths", "4", "4", "4", "4", "4"], "widths: 5 stages"),
+    "no rate": (["--learning-rate", "nan"], "learning_rate: expected more than 0"),
+    "a fold too many": (["--test-fold", "9"], "test_fold=9, expected one of the folds"),
+    "too many devices": (["--devices", "99"], "devices: asked for 99"),
+    "a file": (["--out", "file"], "out: file cannot be written to"),
+    "strict": (["--strict"], "strict: 1 broken files"),
+}
+
+
+@pytest.mark.parametrize("name", UNTRAINABLE)
+def test_errors_of_training_are_one_line(name, classes, tmp_path, capsys, monkeypatch) -> None:
+    arguments, message = UNTRAINABLE[name]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "one/a").mkdir(parents=True)
+    given = {"--images": str(classes), "--out": "out", "--image-size": "16", "--widths": "4"}
+    given = {key: value for key, value in given.items() if key not in arguments}
+    listed = [word for pair in given.items() for word in pair]
+    assert cli.main(["train", *listed, *arguments]) == 1
+    text, error = capsys.readouterr()
+    lines = [line for line in error.splitlines() if line.startswith("jaxsal: ")]
+    assert text == "" and len(lines) == 1 and message in lines[0]
+    assert not (tmp_path / "out").exists()
+
+
 WRONG = {
     "no images": (["--images", "nowhere.png"], "images: 'nowhere.png' is no file"),
     "an empty folder": (["--images", "empty"], "images: no image file in empty"),
@@ -169,9 +242,9 @@ def test_misuse_ends_with_two(arguments, capsys) -> None:
 
 
 def test_help_reads_like_documentation(capsys) -> None:
-    for arguments in (["--help"], ["explain", "--help"], ["methods", "--help"]):
+    for command in ([], ["explain"], ["train"], ["methods"]):
         with pytest.raises(SystemExit) as stopped:
-            cli.main(arguments)
+            cli.main([*command, "--help"])
         assert stopped.value.code == 0
     out = capsys.readouterr().out
     assert "Exit codes" in out and "--checkpoint" in out and "occlusion(window=8)" in out

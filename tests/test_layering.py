@@ -27,11 +27,16 @@ ROOMS = {
     "data": {"filters", "types"},
     "machine": set(),
     "charts": {"render", "types"},
-    "render": {"types"},
+    "drawable": set(),
+    "render": {"drawable", "types"},
     "store": {"engine", "types"},
     "checkpoint": {"models", "types"},
-    "command": {"checkpoint", "engine", "methods", "render", "store", "types"},
-    "cli": {"__init__", "command", "data", "methods", "parallel", "types"},
+    "resident": {"fit", "train", "parallel", "models", "data", "types"},
+    "command": {
+        *("checkpoint", "data", "engine", "machine", "methods", "metrics", "models", "parallel"),
+        *("render", "resident", "store", "train", "types"),
+    },
+    "cli": {"command", "parallel"},
     "__init__": {"engine", "methods", "metrics", "rewrite", "store", "types"},
 }
 """Each room, and the rooms that it may import besides itself."""
@@ -50,8 +55,8 @@ WORLD = {
     "h5py": {"data"},
     "tensorstore": {"store"},
     "matplotlib": {"render.py", "charts.py"},
-    "tyro": {"cli.py"},
-    "tqdm": {"cli.py"},
+    "tyro": {"cli.py", "command"},
+    "tqdm": {"command"},
     "torch": set(),
     "tensorflow": set(),
 }

@@ -191,3 +191,40 @@ def test_slices_are_cut_across_the_axis_that_is_asked_for():
 def test_a_coarse_map_covers_the_whole_image():
     figure = render.explanation(IMAGES[0], {"cam": np.ones((3, 3))})
     assert figure.axes[1].get_images()[-1].get_extent() == [-0.5, 11.5, 11.5, -0.5]
+
+
+def test_slices_of_a_volume_share_one_scale_of_grey():
+    volume = np.stack([np.full((4, 5), value) for value in (-2.0, 0.0, 2.0)])
+    volume[:, 0, 0] = 0.0
+    figure = render.explanation(volume[..., None], {"m": volume}, slices=3)
+    greys = [axis.get_images()[0].get_array()[-1, -1, 0] for axis in figure.axes[:-1:2]]
+    np.testing.assert_allclose(greys, [0.0, 0.5, 1.0])
+
+
+def test_a_map_of_zeros_has_the_scale_zero_and_words_stay_inside():
+    figure = render.explanation(IMAGES[0], {"m": 0 * IMAGES[0]})
+    assert "m\n0" in words(figure)
+    render.png(figure)
+    width = figure.get_size_inches()[0] * figure.dpi
+    for label in figure.axes[-1].get_xticklabels():
+        box = label.get_window_extent()
+        assert box.x0 >= 0 and box.x1 <= width
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": 3}, "images: expected pictures"),
+        ({"images": IMAGES[0, 0]}, r"images: expected \[N, H, W\]"),
+        ({"masks": MASKS[:, :5]}, "masks: expected .*12, 12"),
+        ({"masks": MASKS[:1]}, "masks: expected one an image"),
+        ({"maps": IMAGES}, "maps: expected {method: maps}"),
+        ({"maps": {"m": np.full((2, 4, 4), "a")}}, "maps: expected real numbers"),
+        ({"rows": ["one"]}, "rows: expected 2 labels"),
+        ({"percentile": 101}, "percentile: expected from 0 to 100"),
+    ],
+)
+def test_what_cannot_be_drawn_is_named(change, message):
+    given = {"images": IMAGES, "masks": MASKS, "maps": {"m": IMAGES}, **change}
+    with pytest.raises((TypeError, ValueError), match=message):
+        render.relevance_grid(**given)

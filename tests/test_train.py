@@ -10,8 +10,7 @@ import optax
 import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
-from experiments import training
-from jaxsal import fit, parallel, train
+from jaxsal import fit, parallel, resident, train
 from jaxsal.models import CNN
 
 RECIPE = train.Recipe(epochs=3, batch_size=12)
@@ -30,11 +29,11 @@ def fresh() -> train.TrainState:
 
 @functools.cache
 def spread(mode: str, devices: int, fading: float = 0.5) -> parallel.Parallel:
-    step = training.make_step(
+    step = resident.make_step(
         MODEL,
         recipe=RECIPE,
-        augmentation=training.Augmentation(sharpness=0.5, noise=0.05),
-        fading=training.Fading(fading),
+        augmentation=resident.Augmentation(sharpness=0.5, noise=0.05),
+        fading=resident.Fading(fading),
         steps=STEPS,
         class_weight=np.ones(3, np.float32),
         seed=0,
@@ -43,7 +42,7 @@ def spread(mode: str, devices: int, fading: float = 0.5) -> parallel.Parallel:
 
 
 def trained(run: parallel.Parallel, recipe: train.Recipe = RECIPE, **options: object) -> fit.Fitted:
-    batches = functools.partial(training.select, len(LABELS), RECIPE.batch_size, 0)
+    batches = functools.partial(resident.select, len(LABELS), RECIPE.batch_size, 0)
     return fit.fit(fresh(), (IMAGES, LABELS), run=run, batches=batches, recipe=recipe, **options)
 
 
@@ -115,7 +114,7 @@ def test_labels_of_no_certainty_ask_for_uniform_chances() -> None:
 def test_fading_darkens_its_share_and_says_how_much() -> None:
     keys = jax.random.split(jax.random.key(0), 400)
     image = jnp.full((2, 2, 1), 0.5)
-    faded, certainty = jax.vmap(training.Fading(0.25), (0, None))(keys, image)
+    faded, certainty = jax.vmap(resident.Fading(0.25), (0, None))(keys, image)
     np.testing.assert_allclose(faded, certainty[:, None, None, None] * image[None], atol=1e-6)
     assert 0.18 < np.mean(certainty < 1) < 0.32
 

@@ -16,7 +16,7 @@ def check_images(images: Any) -> None:
         TypeError: no array, or not floating.
         ValueError: no batch axis, or no examples.
     """
-    if not hasattr(images, "dtype") or not hasattr(images, "shape"):
+    if not is_array(images):
         raise TypeError(f"images: expected an array [B, ...], got {type(images).__name__}")
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise TypeError(
@@ -28,6 +28,13 @@ def check_images(images: Any) -> None:
         raise ValueError(f"images: expected at least one, got the shape {tuple(images.shape)}")
 
 
+def is_array(value: Any) -> bool:
+    """Whether a value is an array, or the shape of one."""
+    kinds = np.ndarray | np.generic | jax.Array | jax.ShapeDtypeStruct
+    known = isinstance(value, kinds) or hasattr(value, "__array__")
+    return known and hasattr(value, "dtype") and hasattr(value, "shape")
+
+
 def check_maps(maps: Any, count: int, classes: int | None) -> None:
     """Raises unless `maps` is a floating array with one entry an image (and class, if given).
 
@@ -35,7 +42,7 @@ def check_maps(maps: Any, count: int, classes: int | None) -> None:
         TypeError: no array, or not floating.
         ValueError: another number of maps than of images, or of classes.
     """
-    if not hasattr(maps, "dtype") or not jnp.issubdtype(maps.dtype, jnp.floating):
+    if not is_array(maps) or not jnp.issubdtype(maps.dtype, jnp.floating):
         raise TypeError(f"maps: expected a floating array [B, ...], got {describe(maps)}")
     expected = (count,) if classes is None else (count, classes)
     if tuple(maps.shape[: len(expected)]) != expected:
@@ -53,8 +60,9 @@ def check_row(name: str, value: Any, count: int) -> Any:
         ValueError: another number of entries than of images.
     """
     for leaf in jax.tree.leaves(value):
-        if not hasattr(leaf, "dtype") or not hasattr(leaf, "shape"):
-            raise TypeError(f"{name}: expected an array with one entry an image, got {leaf!r}")
+        if not is_array(leaf):
+            came = describe(leaf)
+            raise TypeError(f"{name}: expected an array with one entry an image, got {came}")
         if tuple(leaf.shape[:1]) != (count,):
             raise ValueError(
                 f"{name}: expected one an image, [{count}, ...], got the shape {tuple(leaf.shape)}"
@@ -76,7 +84,7 @@ def check_targets(targets: Any, count: int) -> str:
             raise ValueError(f'targets: expected integers, None or "all", got {targets!r}')
         return "all"
     if not isinstance(targets, jax.core.Tracer | jax.ShapeDtypeStruct | jax.Array):
-        targets = np.asarray(targets)
+        targets = _as_array(targets)
     if not jnp.issubdtype(targets.dtype, jnp.integer):
         raise TypeError(f'targets: expected integers, None or "all", got {describe(targets)}')
     if targets.shape not in ((), (count,)):
@@ -103,7 +111,7 @@ def check_key(key: Any, count: int, names: list[str]) -> str:
         if names:
             raise ValueError(f"key: {names[0]} draws random numbers and needs a key, got None")
         return "none"
-    if not hasattr(key, "dtype"):
+    if not is_array(key):
         raise TypeError(f"key: expected jax.random.key(...), got {describe(key)}")
     shape = tuple(key.shape)
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
@@ -158,11 +166,11 @@ def check_params(params: Any) -> Any:
     """
 
     def leaf(value: Any) -> Any:
-        if hasattr(value, "shape") and hasattr(value, "dtype"):
+        if is_array(value) and _is_plain(value.dtype):
             return value
-        if isinstance(value, bool | int | float | complex):
+        if isinstance(value, bool | int | float | complex) and _is_plain(np.asarray(value).dtype):
             return np.asarray(value, jax.dtypes.canonicalize_dtype(np.asarray(value).dtype))
-        raise TypeError(f"params: expected a pytree of arrays, got a leaf {value!r}")
+        raise TypeError(f"params: expected a pytree of arrays, got a leaf {describe(value)}")
 
     return jax.tree.map(leaf, params)
 
@@ -178,7 +186,7 @@ def check_values(images: Any, targets: Any, classes: int) -> None:
             raise ValueError("images: expected finite values, got NaN or infinity")
     if targets is None or isinstance(targets, str | jax.core.Tracer | jax.ShapeDtypeStruct):
         return
-    values = np.asarray(targets)
+    values = np.concatenate([np.ravel(part) for part in _local(targets)])
     wrong = values[(values < 0) | (values >= classes)]
     if wrong.size:
         raise ValueError(f"targets: expected classes in [0, {classes}), got {int(wrong[0])}")
@@ -188,8 +196,14 @@ def _finite(images: Any) -> bool:
     if isinstance(images, np.ndarray):
         return bool(np.isfinite(images).all())
     if next(iter(images.devices())).platform == "cpu":  # host memory: nothing to compile
-        return all(np.isfinite(np.asarray(s.data)).all() for s in images.addressable_shards)
+        return all(np.isfinite(np.asarray(part)).all() for part in _local(images))
     return bool(_all_finite(images))
+
+
+def _local(array: Any) -> list[Any]:
+    """The parts of an array that this process holds."""
+    several = isinstance(array, jax.Array)
+    return [shard.data for shard in array.addressable_shards] if several else [array]
 
 
 @jax.jit
@@ -199,6 +213,22 @@ def _all_finite(images: Any) -> Any:
 
 def describe(value: Any) -> str:
     """An array by its dtype and shape, anything else by itself."""
-    if hasattr(value, "shape") and hasattr(value, "dtype"):
+    if is_array(value):
         return f"{value.dtype}{list(value.shape)}"
-    return repr(value)
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+def _is_plain(dtype: Any) -> bool:
+    """Whether JAX holds arrays of this dtype: numbers and keys, but neither text nor objects."""
+    kinds = (jnp.number, jnp.bool_, jax.dtypes.extended)
+    return any(jnp.issubdtype(dtype, kind) for kind in kinds)
+
+
+def _as_array(targets: Any) -> Any:
+    try:
+        return np.asarray(targets)
+    except (ValueError, OverflowError) as error:
+        raise TypeError(
+            f'targets: expected integers, None or "all", got {describe(targets)}'
+        ) from error

@@ -140,8 +140,34 @@ def put_all(leaves: dict[str, Any], sharding: Sharding) -> dict[str, Any]:
     return {
         **leaves,
         **{n: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding) for n, x in shapes.items()},
-        **(jax.device_put(moved, sharding) if moved else {}),
+        **(_moved(moved, sharding) if moved else {}),
     }
+
+
+def _moved(leaves: dict[str, Any], sharding: Sharding) -> dict[str, Any]:
+    """Arrays on the devices of a sharding; where other processes own some, each puts its part.
+
+    `device_put` would send every array to all processes, to be compared there.
+    """
+    if sharding.is_fully_addressable:
+        return dict(jax.device_put(leaves, sharding))
+    here = {name: _spread(leaf, sharding) for name, leaf in leaves.items() if _is_local(leaf)}
+    return {**jax.device_put({n: x for n, x in leaves.items() if n not in here}, sharding), **here}
+
+
+def _is_local(leaf: Any) -> bool:
+    return not isinstance(leaf, jax.Array) or (
+        leaf.is_fully_addressable and not isinstance(leaf, jax.core.Tracer)
+    )
+
+
+def _spread(leaf: Any, sharding: Sharding) -> jax.Array:
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        data = _spread(jax.random.key_data(leaf), sharding)
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+    host = np.asarray(leaf)
+    host = host.astype(jax.dtypes.canonicalize_dtype(host.dtype), copy=False)
+    return jax.make_array_from_callback(host.shape, sharding, host.__getitem__)
 
 
 def _has(leaf: Any, sharding: Sharding) -> bool:
@@ -154,6 +180,21 @@ def _cut_loose(leaf: Any, sharding: Sharding) -> Any:
         host = on_host(leaf)
         return leaf if host is None else host.copy()  # else the result would keep it alive
     return leaf
+
+
+def agreed(value: float, placement: Placement) -> float:
+    """The least of the values of the processes that share a mesh, which compile one program."""
+    if placement.rows.is_fully_addressable:
+        return value
+    mesh = placement.mesh
+    split = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+    own = np.full(mesh.size, min(value, float(np.finfo(np.float32).max)), np.float32)
+    return float(_least(jax.make_array_from_callback(own.shape, split, own.__getitem__)))
+
+
+@jax.jit
+def _least(values: Any) -> Any:
+    return jnp.min(values)
 
 
 def on_host(array: Any) -> np.ndarray | None:

@@ -127,6 +127,8 @@ class Executor:
             except jax.errors.JaxRuntimeError as error:
                 if "RESOURCE_EXHAUSTED" not in str(error) or evaluations == 1:
                     raise
+                if not placement.rows.is_fully_addressable:  # the others go on with this program
+                    raise
             evaluations = self._fitted[known] = evaluations // 2
 
     def _evaluations(self, call: Call, shared: Any, placement: Placement) -> int:
@@ -134,7 +136,8 @@ class Executor:
             return int(self._batch_size)
         known = self._fit_key(call, placement)
         if known not in self._fitted:
-            budget = memory.SHARE * memory.free_bytes(placement.mesh.local_devices)
+            free = memory.free_bytes(placement.mesh.local_devices)
+            budget = memory.SHARE * devices.agreed(free, placement)
             cap = CAPS.get(placement.platform, 32)
             self._fitted[known] = fit(
                 cap, lambda size: self._load(call, shared, placement, size, budget)
@@ -203,7 +206,7 @@ def check_batch_size(batch_size: Any) -> int | str:
                 f'batch_size: expected a positive integer or "auto", got {batch_size!r}'
             )
         return batch_size
-    if isinstance(batch_size, bool) or not hasattr(batch_size, "__index__"):
+    if isinstance(batch_size, bool | type) or not hasattr(batch_size, "__index__"):
         raise TypeError(f'batch_size: expected a positive integer or "auto", got {batch_size!r}')
     if int(batch_size) < 1:
         raise ValueError(f'batch_size: expected a positive integer or "auto", got {batch_size}')

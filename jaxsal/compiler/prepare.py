@@ -137,6 +137,8 @@ def _targets(targets: Any, count: int) -> Any:
         return _as_int32(targets, count)
     if isinstance(targets, jax.Array) and targets.dtype == jnp.int32 and targets.shape == (count,):
         return targets
+    if isinstance(targets, jax.Array) and not targets.is_fully_addressable:
+        return _as_int32(targets, count)
     values = np.asarray(targets).astype(np.int64)  # unsigned ones that do not fit turn negative
     values = np.where(values > np.iinfo(np.int32).max, -1, values).astype(np.int32)
     return np.broadcast_to(values, (count,))

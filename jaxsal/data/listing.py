@@ -79,8 +79,11 @@ def directory(data_dir: Path | str) -> Path:
     """Checks a data directory.
 
     Raises:
+      TypeError: if it is no path.
       ValueError: if it is missing, no directory, or not readable.
     """
+    if not isinstance(data_dir, str | os.PathLike) or "\0" in str(data_dir):
+        raise TypeError(f"data_dir={data_dir!r}, expected a path")
     root = Path(data_dir).expanduser()
     try:
         if not root.is_dir():

@@ -30,9 +30,12 @@ def load(builder: Any, *, image_size: int, source: str, strict: bool = False) ->
       strict: raise where a file was broken.
 
     Raises:
+      TypeError: if `image_size` is no integer.
       ValueError: if `image_size` is negative; with `strict`, if a file was broken; if fewer than
         two classes can be read.
     """
+    if isinstance(image_size, bool) or not isinstance(image_size, int):
+        raise TypeError(f"image_size={image_size!r}, expected a number of pixels")
     if image_size < 0:
         raise ValueError(f"image_size={image_size}, expected at least 1 pixel")
     classes = tuple(builder.info.features["label"].names)

@@ -99,8 +99,10 @@ def dataset(seed: int, count: int, *, size: int) -> Dataset:
       ValueError: `count` is below 1 or `size` below 32.
     """
     _check_size(size)
-    if count < 1:
-        raise ValueError(f"count: expected at least 1, got {count}")
+    if not isinstance(count, int) or isinstance(count, bool):
+        raise TypeError(f"count: expected an int, got {type(count).__name__}")
+    if not 1 <= count < 2**31:
+        raise ValueError(f"count: expected at least 1, below 2^31, got {count}")
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(count, dtype=np.int32) % len(CLASSES))
     folds = rng.permutation(np.arange(count, dtype=np.int32) % FOLDS + 1)

@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxsal.methods.quadrature import quadrature
-from jaxsal.options import Baseline, baseline_image, count, scale
+from jaxsal.options import Baseline, baseline_image, count, numbers, scale
 from jaxsal.points import accumulator, sum_points
 from jaxsal.rewrite.line import line
 from jaxsal.types import Image, Key, Scalar, ScoreFn
@@ -114,7 +114,7 @@ def draw_path(
     Raises:
         ValueError: baselines that are no non-empty set of images, or negative noise.
     """
-    images = jnp.asarray(baselines, image.dtype)
+    images = jnp.asarray(numbers("baselines", baselines), image.dtype)
     if images.shape[1:] != image.shape or images.shape[:1] == (0,) or images.ndim == 0:
         raise ValueError(
             f"baselines: expected shape (N, {', '.join(map(str, image.shape))}) with N >= 1, "

@@ -29,7 +29,7 @@ def quadrature(rule: str, steps: int) -> Nodes:
     Raises:
         ValueError: an unknown rule, or too few steps.
     """
-    if rule not in RULES:
+    if not isinstance(rule, str) or rule not in RULES:
         raise ValueError(f"rule: expected one of {sorted(RULES)}, got {rule!r}")
     least, nodes = RULES[rule]
     if steps < least:

@@ -87,7 +87,11 @@ def classification_report(logits: Any, labels: Any, classes: Sequence[str]) -> d
     Raises:
         ValueError: shapes that do not belong together, no images, logits that are not finite.
     """
-    logits, labels = np.asarray(logits, float), np.asarray(labels)
+    logits, labels = _read("logits", logits, float), _read("labels", labels, int)
+    if not isinstance(classes, list | tuple):
+        raise TypeError(f"classes: expected a list of names, got {type(classes).__name__}")
+    if labels.ndim != 1 or ((labels < 0) | (labels >= len(classes))).any():
+        raise ValueError(f"labels: expected [N] of [0, {len(classes)}), got {labels.shape}")
     if logits.shape != (len(labels), len(classes)) or not len(labels):
         raise ValueError(
             f"logits {logits.shape}: expected {(len(labels), len(classes))}, not empty"
@@ -117,6 +121,21 @@ def classification_report(logits: Any, labels: Any, classes: Sequence[str]) -> d
             "brier": brier_score(probabilities, labels),
         },
     }
+
+
+def _read(name: str, values: Any, kind: type) -> np.ndarray:
+    """An array of this kind of numbers.
+
+    Raises:
+        TypeError: it is none.
+    """
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind in ("OUSMmc" if kind is float else "OUSMmcfb"):
+            raise TypeError(array.dtype)
+        return array.astype(kind)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name}: expected numbers ({kind.__name__}), got {error}") from error
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

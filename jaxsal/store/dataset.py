@@ -1,6 +1,7 @@
 """The front door of the store: a source, an explainer and a folder."""
 
 import importlib.metadata
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from jaxsal.store.targets import Targets
 from jaxsal.store.zarr import Store
 
 DTYPES = ("float32", "float16")
+LARGEST_CHUNK = 2**20
+"""Examples; a chunk is in memory as a whole."""
 
 
 def explain_dataset(
@@ -78,6 +81,9 @@ def explain_dataset(
         raise TypeError(f"explain: expected what jaxsal.explainer returns, got {explain!r}")
     if dtype not in DTYPES:
         raise ValueError(f"dtype: expected one of {DTYPES}, got {dtype!r}")
+    if transform is not None and not callable(transform):
+        raise TypeError(f"transform: expected a function of a record, got {transform!r}")
+    check_about(about)
     records = Source(source, transform=transform, count=count)
     process = check_shard(shard)
     if process[1] > 1 and records.count is None:
@@ -124,18 +130,38 @@ def _layout(
     found = columns(*shapes, dtype=dtype)
     if chunk == "auto":
         return Layout(found, automatic_chunk(found), count)
-    if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
-        raise ValueError(f'chunk: expected a positive integer or "auto", got {chunk!r}')
+    if isinstance(chunk, bool) or not isinstance(chunk, int) or not 1 <= chunk <= LARGEST_CHUNK:
+        raise ValueError(
+            f'chunk: expected an integer from 1 to {LARGEST_CHUNK} or "auto", got {chunk!r}'
+        )
     return Layout(found, chunk, count)
+
+
+def check_about(about: Any) -> None:
+    """Raises unless the facts are a mapping that JSON can hold.
+
+    Raises:
+        TypeError: they are not.
+    """
+    if about is None:
+        return
+    if not isinstance(about, Mapping):
+        raise TypeError(f"about: expected a dict of JSON-able facts, got {about!r}")
+    try:
+        json.dumps(dict(about))
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"about: expected what JSON can hold ({error})") from error
 
 
 def check_shard(shard: tuple[int, int] | None) -> tuple[int, int]:
     """`(this process, processes)`: as given, else JAX's.
 
     Raises:
-        ValueError: a number that is no process.
+        ValueError: what is no process.
     """
-    index, count = shard or (jax.process_index(), jax.process_count())
+    given = (jax.process_index(), jax.process_count()) if shard is None else shard
+    whole = isinstance(given, tuple) and [type(n) for n in given] == [int, int]
+    index, count = given if whole else (0, 0)
     if not 0 <= index < count:
         raise ValueError(f"shard: expected (index, count), index in [0, count), got {shard}")
     return index, count

@@ -20,7 +20,10 @@ class Targets:
         self.by_label = isinstance(targets, str) and targets == "label"
         self.rows = None
         if not self.by_label and targets is not None and not isinstance(targets, str):
-            values = np.asarray(targets)
+            try:
+                values = np.asarray(targets)
+            except ValueError:  # of several lengths
+                values = np.zeros(0)
             if values.dtype.kind not in "iu":
                 raise TypeError(
                     'targets: expected integers, None, "all" or "label", got '

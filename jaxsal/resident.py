@@ -1,6 +1,7 @@
-"""The study's training: the CNN on examples that fit on the device, over all its devices."""
+"""Training of the CNN on examples that fit on a device, over the devices of all processes."""
 
 import functools
+import hashlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsal import fit, parallel, train
-from jaxsal.data import pipeline
+from jaxsal.data.augment import augment
+from jaxsal.data.batches import batches
 from jaxsal.data.examples import Examples
 from jaxsal.models import CNN
 
@@ -53,6 +55,65 @@ class Fading:
         return factor * image, factor
 
 
+LEAST = {
+    "image_size": 16,
+    "epochs": 1,
+    "batch_size": 1,
+    "test_fold": 1,
+    "validation_fold": 0,
+    "patience": 0,
+    "seed": 0,
+}
+"""Settings and what they are at least."""
+
+
+def check(settings: Any) -> None:
+    """Settings of a training that make no sense, before anything is read.
+
+    Raises:
+        ValueError: a number out of its range, or more devices than there are.
+    """
+    for name, bound in LEAST.items():
+        if getattr(settings, name) < bound:
+            raise ValueError(f"{name}: expected at least {bound}, got {getattr(settings, name)}")
+    if not 0 <= settings.fading <= 1:
+        raise ValueError(f"fading: expected a share from 0 to 1, got {settings.fading}")
+    if not 0 <= settings.dropout < 1:
+        raise ValueError(f"dropout: expected a rate from 0 to below 1, got {settings.dropout}")
+    if not 0 < settings.learning_rate < float("inf"):
+        raise ValueError(f"learning_rate: expected more than 0, got {settings.learning_rate}")
+    widths = settings.widths or ()
+    if not widths or settings.image_size < 2 ** len(widths) or min(widths) < 1:
+        size = settings.image_size
+        raise ValueError(f"widths: {len(widths)} stages cannot be had from images of {size} pixels")
+    parallel.local_devices(settings.devices)
+
+
+def network(
+    classes: int, image_size: int, *, widths: tuple[int, ...], dropout: float, dtype: Any
+) -> CNN:
+    """The CNN for images of that side: the larger, the more is smoothed and strided away."""
+    large = image_size >= 128
+    # Twice as many pixels a millimetre: the same detail is smoothed away, at the same cost.
+    return CNN(
+        classes=classes,
+        widths=widths,
+        smooth=2 if large else 1,
+        stride=2 if large else 1,
+        dropout=dropout,
+        dtype=dtype,
+    )
+
+
+def fingerprint(*parts: Examples) -> str:
+    """Of images and labels: a checkpoint of other ones is another run's."""
+    content = hashlib.sha256()
+    for part in parts:
+        for column in (part.images, part.labels):
+            content.update(np.ascontiguousarray(column))
+    return content.hexdigest()[:16]
+
+
 class Selection(NamedTuple):
     """Which examples make a batch: rows of the set on the device.
 
@@ -71,7 +132,7 @@ def select(count: int, batch_size: int, seed: int, epoch: int) -> Iterable[Selec
     """The selections of one epoch: a function of its arguments alone."""
     positions = np.arange(batch_size, dtype=np.int32)
     weights = np.ones(batch_size, np.float32)
-    for rows in pipeline.batches(count, batch_size, seed=seed, epoch=epoch):
+    for rows in batches(count, batch_size, seed=seed, epoch=epoch):
         yield Selection(rows, weights, positions)
 
 
@@ -86,7 +147,7 @@ def make_step(
     seed: int,
 ) -> Callable[[str | None], parallel.Step]:
     """`make_step(...)(axis_name)` is the step: draw a batch on the device, vary it, descend."""
-    vary = jax.vmap(lambda key, image: pipeline.augment(key, image, **vars(augmentation)))
+    vary = jax.vmap(lambda key, image: augment(key, image, **vars(augmentation)))
 
     def on_axis(axis_name: str | None) -> parallel.Step:
         step = functools.partial(
@@ -136,7 +197,14 @@ def run(
     identity: dict[str, Any],
     on_step: Callable[[int, Any], None] = lambda epoch, metrics: None,
 ) -> Trained:
-    """Trains `model` on `examples`, validating where there are validation examples."""
+    """Trains `model` on `examples`, validating where there are validation examples.
+
+    Args:
+        recipe, augmentation, fading: how.
+        seed: of the parameters, the batches, and how their images are varied.
+        mode: "jit" or "pmap". devices: of each process; None: all.
+        checkpoints, identity, on_step: as of `fit.fit`.
+    """
     count = len(examples.labels)
     steps = recipe.epochs * -(-count // recipe.batch_size)
     weights = np.ones(model.classes, np.float32)
@@ -151,7 +219,7 @@ def run(
         class_weight=weights,
         seed=seed,
     )
-    chosen = parallel.local_devices(devices)
+    chosen = parallel.all_devices(devices)
     apply: Any = model.apply
     predict = train.make_predict(apply, batch_size=256, devices=chosen)
     sample = jnp.asarray(examples.images[:1])

@@ -1,0 +1,123 @@
+"""`jaxsal train`: a folder of labelled images to a network that `jaxsal explain` reads."""
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxsal import checkpoint, machine, parallel, resident
+from jaxsal.command import places
+from jaxsal.command.progress import Training
+from jaxsal.command.settings import Train
+from jaxsal.data import pipeline
+from jaxsal.data.examples import Dataset, Examples
+from jaxsal.metrics import bootstrap, classification
+from jaxsal.models import CNN
+from jaxsal.train import Recipe
+
+APART = ("images", "out", "parallel", "devices", "strict", "json", "processes")
+"""Settings that do not decide the trained parameters."""
+
+
+def train(settings: Train) -> dict[str, Any]:
+    """Runs the command; returns what is told of it."""
+    parallel.join_if(settings.processes)
+    resident.check(settings)
+    with places.writable(settings.out) as folder:
+        dataset = pipeline.folder(
+            settings.images, image_size=settings.image_size, strict=settings.strict
+        )
+        training, validation, test = pipeline.split(
+            dataset,
+            test_fold=settings.test_fold,
+            validation_fold=settings.validation_fold or None,
+            seed=settings.seed,
+        )
+    model = resident.network(
+        len(dataset.classes),
+        settings.image_size,
+        widths=settings.widths,
+        dropout=settings.dropout,
+        dtype=jnp.float32,
+    )
+    begun = time.monotonic()
+    trained = _trained(settings, model, training, validation, folder / "checkpoints")
+    seconds = time.monotonic() - begun
+    logits = trained.predict(trained.fitted.variables, test.images)
+    metrics = {
+        **_tested(logits, test, dataset.classes),
+        "trained_on": len(training.labels),
+        "resumed": trained.fitted.resumed,
+        "seconds": round(seconds, 3),
+        "images_per_second": round(_seen(trained, training) / seconds, 2),
+    }
+    if not jax.process_index():
+        about = {"size": settings.image_size, "history": trained.fitted.history}
+        _write(folder, model, trained, dataset, metrics | about)
+    parallel.wait("trained")
+    told = {"out": str(folder), **metrics, "skipped": list(dataset.skipped)}
+    return dict(places.finite(told))
+
+
+def _trained(
+    settings: Train, model: CNN, training: Examples, validation: Examples, checkpoints: Path
+) -> resident.Trained:
+    recipe = Recipe(
+        epochs=settings.epochs,
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        class_weights=settings.class_weights,
+        patience=settings.patience,
+    )
+    steps = -(-len(training.labels) // recipe.batch_size)
+    silent = settings.json or jax.process_index() > 0
+    with Training(steps, recipe, silent=silent) as bar:
+        return resident.run(
+            model,
+            training,
+            validation,
+            recipe=recipe,
+            augmentation=resident.Augmentation(),
+            fading=resident.Fading(settings.fading),
+            seed=settings.seed,
+            mode=settings.parallel,
+            devices=settings.devices,
+            checkpoints=checkpoints,
+            identity=_identity(settings, training, validation),
+            on_step=bar,
+        )
+
+
+def _identity(settings: Train, *parts: Examples) -> dict[str, Any]:
+    kept = {k: v for k, v in dataclasses.asdict(settings).items() if k not in APART}
+    return kept | {"training images": resident.fingerprint(*parts)}
+
+
+def _tested(logits: np.ndarray, test: Examples, classes: tuple[str, ...]) -> dict[str, Any]:
+    report = classification.classification_report(logits, test.labels, classes)
+    hits = (logits.argmax(-1) == test.labels).astype(float)
+    _, low, high = bootstrap.mean_interval(hits)
+    return {"accuracy": report.pop("accuracy"), "accuracy_interval": [low, high], **report}
+
+
+def _seen(trained: resident.Trained, training: Examples) -> int:
+    epochs = len(trained.fitted.history["train_loss"]) - trained.fitted.resumed
+    return epochs * len(training.labels)
+
+
+def _write(
+    folder: Path,
+    model: CNN,
+    trained: resident.Trained,
+    dataset: Dataset,
+    metrics: dict[str, Any],
+) -> None:
+    size = metrics.pop("size")
+    variables = trained.fitted.variables
+    checkpoint.save(folder, model, variables, classes=dataset.classes, image_size=size)
+    about = {"data": dataset.source, "notes": dataset.notes, "skipped": dataset.skipped}
+    places.write_json(folder / "metrics.json", {**metrics, **about, **machine.describe()})

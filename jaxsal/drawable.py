@@ -1,0 +1,106 @@
+"""What can be drawn: images, masks and maps, held against what a figure expects of them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+
+def batch(name: str, values: Any, count: int | None = None) -> list[np.ndarray]:
+    """Pictures `[H, W]` or `[H, W, C]` of real numbers, any sizes, as arrays.
+
+    Args:
+        name: of the argument.
+        values: an array with one entry an image, or a sequence of arrays.
+        count: how many there must be; None: any number.
+
+    Raises:
+        TypeError: no sequence, or not of real numbers.
+        ValueError: other axes, no pixels, or another count.
+    """
+    try:
+        pictures = [real(name, value) for value in values]
+    except TypeError as error:
+        if str(error).startswith(f"{name}: "):
+            raise
+        raise TypeError(
+            f"{name}: expected pictures [N, H, W] or [N, H, W, C], got {type(values).__name__}"
+        ) from error
+    for picture in pictures:
+        if picture.ndim not in (2, 3) or not picture.size:
+            raise ValueError(
+                f"{name}: expected [N, H, W] or [N, H, W, C], got one of the shape {picture.shape}"
+            )
+    if count is not None and len(pictures) != count:
+        raise ValueError(f"{name}: expected one an image ({count}), got {len(pictures)}")
+    return pictures
+
+
+def outlines(masks: Any, images: list[np.ndarray]) -> list[np.ndarray] | None:
+    """Masks bool `[H, W]`, one an image and of its size; None where there are none.
+
+    Raises:
+        TypeError, ValueError: as of `batch`, or a mask of another size.
+    """
+    if masks is None:
+        return None
+    found = batch("masks", masks, len(images))
+    for mask, image in zip(found, images, strict=True):
+        if mask.shape != image.shape[:2]:
+            raise ValueError(f"masks: expected {image.shape[:2]}, the image's, got {mask.shape}")
+    return [mask.astype(bool) for mask in found]
+
+
+def columns(maps: Any, count: int) -> dict[str, list[np.ndarray]]:
+    """Maps by method, one an image.
+
+    Raises:
+        TypeError, ValueError: no dict of names, or as of `batch`.
+    """
+    if not isinstance(maps, Mapping):
+        raise TypeError(f"maps: expected {{method: maps}}, got {type(maps).__name__}")
+    return {str(name): batch("maps", values, count) for name, values in maps.items()}
+
+
+def check_percentile(percentile: Any) -> None:
+    """Raises unless it is a number from 0 to 100.
+
+    Raises:
+        TypeError: no number.
+        ValueError: out of range.
+    """
+    if isinstance(percentile, bool) or not isinstance(percentile, int | float | np.number):
+        raise TypeError(f"percentile: expected a number, got {percentile!r}")
+    if not 0 <= percentile <= 100:
+        raise ValueError(f"percentile: expected from 0 to 100, got {percentile}")
+
+
+def labels(rows: Any, count: int) -> list[str]:
+    """A text an image, or none at all.
+
+    Raises:
+        TypeError: no sequence.
+        ValueError: another number of them than of images.
+    """
+    if not isinstance(rows, list | tuple | np.ndarray):
+        raise TypeError(f"rows: expected a list of labels, got {type(rows).__name__}")
+    if len(rows) not in (0, count):
+        raise ValueError(f"rows: expected {count} labels or none, got {len(rows)}")
+    return [str(row) for row in rows]
+
+
+def real(name: str, value: Any) -> np.ndarray:
+    """An array of real numbers.
+
+    Raises:
+        TypeError: it is none.
+    """
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise TypeError(
+            f"{name}: expected arrays of numbers, got {type(value).__name__}"
+        ) from error
+    if array.dtype.kind not in "fiub" and "float" not in array.dtype.name:  # bfloat16 has no kind
+        raise TypeError(f"{name}: expected real numbers, got {array.dtype}")
+    return array

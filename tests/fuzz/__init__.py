@@ -1,0 +1,1 @@
+"""Malformed inputs of every kind to every public function and to the command."""

@@ -1,0 +1,198 @@
+"""What each of several processes does in `tests/test_processes.py`; and how they are started.
+
+    python -m tests.processes OUT COORDINATOR PROCESSES PROCESS [--modes ...] [--die store|train]
+
+Maps of a batch spread over the devices of all processes, maps into one store, and parameters
+trained by `jit` and `pmap`, from the same arguments in every process. `--die` is a SIGKILL of the
+last process, amid the store or the training.
+"""
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+PATIENCE = 5
+"""Seconds after which a silent process counts as dead."""
+
+
+def start(out: Path, count: int, *options: str, devices: int = 1) -> list[subprocess.Popen[str]]:
+    """The processes, started together; each writes its errors into `out/PROCESS.log`."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{free.getsockname()[1]}"
+    flags = f"--xla_force_host_platform_device_count={devices} --xla_backend_optimization_level=0"
+    cache = {
+        "JAX_COMPILATION_CACHE_DIR": str(out.parent / "cache"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    env = {**os.environ, **cache, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    out.mkdir(parents=True, exist_ok=True)
+    begun = []
+    for process in range(count):
+        arguments = [str(out), place, str(count), str(process), *options]
+        with open(out / f"{process}.log", "w") as log:
+            command = [sys.executable, "-m", "tests.processes", *arguments]
+            begun.append(subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log))
+    return begun
+
+
+def end(begun: list[subprocess.Popen[str]], seconds: float) -> list[int | None]:
+    """Their exit codes; None, and a kill, for one that has not ended by then."""
+    deadline = time.monotonic() + seconds
+    codes: list[int | None] = []
+    for process in begun:
+        try:
+            codes.append(process.wait(max(0.1, deadline - time.monotonic())))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            codes.append(None)
+    return codes
+
+
+def results(out: Path, *, modes: tuple[str, ...], die: str = "") -> dict[str, Any]:
+    """What the processes must agree on, and one process alone too."""
+    return {
+        **maps(),
+        "stored": stored(out / "maps.zarr", die == "store"),
+        **trained(out, modes, die == "train"),
+    }
+
+
+def maps() -> dict[str, Any]:
+    """Of eleven images over all devices, one chunk after another."""
+    import jax
+    import numpy as np
+
+    import jaxsal
+    from jaxsal import parallel
+    from tests import toy
+
+    mesh = jax.sharding.Mesh(np.asarray(parallel.all_devices()), ("batch",))
+    noisy = jaxsal.smoothgrad(jaxsal.gradient, samples=2)
+    methods = {"gradient": jaxsal.gradient, "smoothgrad": noisy}
+    found = {}
+    for size in ("auto", 2):
+        explain = jaxsal.explainer(toy.apply, methods, mesh=mesh, batch_size=size)
+        got = explain(toy.params(), toy.images(11), toy.targets(11), key=jax.random.key(3))
+        found |= {f"{name} {size}": parallel.gather(values) for name, values in got.items()}
+    return found
+
+
+def stored(out: Path, die: bool) -> Any:
+    """Maps by way of the store, to which every process contributes its chunks."""
+    import jax
+    import zarr
+
+    import jaxsal
+    from jaxsal import parallel
+    from tests import toy
+
+    def on_progress(progress: Any) -> None:
+        if die and progress.finished >= 2:
+            kill_the_last()
+
+    explain = jaxsal.explainer(toy.apply, jaxsal.smoothgrad(jaxsal.gradient, samples=2))
+    jaxsal.explain_dataset(
+        explain,
+        toy.params(),
+        toy.images(11),
+        out,
+        key=jax.random.key(3),
+        chunk=2,
+        on_progress=on_progress,
+    )
+    parallel.wait("stored")
+    return zarr.open(str(out), mode="r")["maps"][:]
+
+
+def trained(out: Path, modes: tuple[str, ...], die: bool) -> dict[str, Any]:
+    """Parameters of a small network after three epochs of two steps."""
+    import jax
+
+    from jaxsal import fit, parallel, train
+    from jaxsal.data.batches import batches
+    from jaxsal.models import CNN
+    from tests import toy
+
+    model, recipe = CNN(classes=3, widths=(4,), dropout=0.5), train.Recipe(epochs=3, batch_size=8)
+    images, labels = toy.images(11), toy.targets(11)
+    devices = parallel.all_devices()
+    predict = train.make_predict(model.apply, batch_size=6, devices=devices)
+    optimizer = train.make_optimizer(recipe, 6)
+
+    def step(axis_name: str | None) -> parallel.Step:
+        def drawn(state: train.TrainState, data: Any, rows: Any) -> Any:
+            keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), rows)
+            batch = train.Batch(data[0][rows], data[1][rows], jax.numpy.ones(rows.shape), keys)
+            return train.train_step(
+                state,
+                batch,
+                apply=train.linen(model.clone(axis_name=axis_name)),
+                optimizer=optimizer,
+                recipe=recipe,
+                class_weight=jax.numpy.ones(3),
+                axis_name=axis_name,
+            )
+
+        return drawn
+
+    def on_step(epoch: int, metrics: Any) -> None:
+        if die and epoch == 2:
+            kill_the_last()
+
+    variables = jax.jit(model.init)(jax.random.key(0), images[:1])
+    found: dict[str, Any] = {}
+    for mode in modes:
+        fitted = fit.fit(
+            train.init_state(variables, optimizer),
+            (images, labels),
+            run=parallel.MODES[mode](step, devices),
+            batches=lambda epoch: batches(11, 8, seed=0, epoch=epoch),
+            recipe=recipe,
+            validate=lambda variables: train.evaluate(predict(variables, images), labels),
+            checkpoints=out / f"checkpoints-{mode}",
+            on_step=on_step,
+        )
+        found |= {mode: fitted.variables, f"{mode} resumed": fitted.resumed}
+    return found
+
+
+def kill_the_last() -> None:
+    import jax
+
+    if jax.process_index() == jax.process_count() - 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("out", type=Path)
+    parser.add_argument("coordinator")
+    parser.add_argument("processes", type=int)
+    parser.add_argument("process", type=int)
+    parser.add_argument("--modes", nargs="+", default=["jit", "pmap"])
+    parser.add_argument("--die", choices=("store", "train"), default="")
+    given = parser.parse_args()
+
+    from jaxsal import checkpoint, parallel
+
+    parallel.join(given.coordinator, given.processes, given.process, patience=PATIENCE)
+    import jax
+    import numpy as np
+
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+    jax.config.update("jax_default_matmul_precision", "highest")
+    found = checkpoint.flatten(results(given.out, modes=tuple(given.modes), die=given.die))
+    np.savez(given.out / f"results-{given.process}.npz", **found)
+
+
+if __name__ == "__main__":
+    main()

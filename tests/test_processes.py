@@ -1,0 +1,58 @@
+"""Several processes give what one gives; where one dies the others stop, and a restart goes on."""
+
+import functools
+import signal
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from jaxsal import checkpoint
+from tests import processes
+
+
+@functools.cache
+def alone(out: Path) -> dict[str, np.ndarray]:
+    """The same work in this process alone."""
+    return checkpoint.flatten(processes.results(out / "alone", modes=("jit",)))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("processes")
+
+
+def agree(out: Path, count: int, expected: dict[str, np.ndarray]) -> None:
+    for process in range(count):
+        with np.load(out / f"results-{process}.npz") as found:
+            for name in found.files:
+                if not name.endswith(" resumed"):
+                    one = expected[name.replace("pmap/", "jit/")]
+                    np.testing.assert_allclose(found[name], one, rtol=0, atol=2e-5, err_msg=name)
+
+
+def test_four_processes_give_what_one_gives(place) -> None:
+    codes = processes.end(processes.start(place / "four", 4, "--modes", "jit"), 120)
+    assert codes == [0] * 4, (place / "four/0.log").read_text()[-3000:]
+    agree(place / "four", 4, alone(place))
+
+
+def test_two_stop_where_one_is_killed_and_go_on_to_the_same_end(place) -> None:
+    out = place / "two"
+    for moment in ("store", "train"):
+        begun = processes.start(out, 2, "--die", moment, devices=2)
+        begun[1].wait(120)
+        dead = time.monotonic()
+        codes = processes.end(begun, 60)
+        told = (out / "0.log").read_text()
+        assert codes[1] == -signal.SIGKILL and codes[0] not in (0, None), told[-3000:]
+        assert time.monotonic() - dead < 60
+        assert "Connection closed by peer" in told or "stopped sending heartbeats" in told
+    codes = processes.end(processes.start(out, 2, devices=2), 120)
+    assert codes == [0, 0], (out / "0.log").read_text()[-3000:]
+    agree(out, 2, alone(place))
+    with np.load(out / "results-0.npz") as found:
+        assert int(found["jit resumed"]) == 2
+    assert jax.process_count() == 1

@@ -64,5 +64,8 @@ def program(problem: str, batch: int, method: str, options: dict[str, Any]) -> d
 
 
 if __name__ == "__main__":
-    extra = {"create": jax_worker.create, "program": program}
+    extra: dict[str, Callable[..., dict[str, Any]]] = {
+        "create": jax_worker.create,
+        "program": program,
+    }
     serve(prepare, about=machine.describe, peak=jax_worker.peak, extra=extra)

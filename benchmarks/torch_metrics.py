@@ -44,7 +44,7 @@ def curve_area(
     *,
     steps: int,
 ) -> torch.Tensor:
-    """The area under the score [B] as `first`'s pixels replace `rest`'s, the most relevant first."""
+    """The area under the score [B] as `first`'s pixels replace `rest`'s, in order of relevance."""
     order = maps.abs().sum(1).flatten(1).argsort(1, descending=True)
     taken = first.flatten(2).gather(2, order[:, None])
     total = order.shape[1]

@@ -25,7 +25,7 @@ import numpy as np
 import tqdm
 import tyro
 
-from experiments import explaining, outputs, training
+from experiments import explaining, outputs, study, training
 from experiments.explaining import Explained
 from experiments.progress import Progress
 from experiments.settings import Settings, resolve
@@ -167,8 +167,8 @@ def _identity(settings: Settings, splits: Splits) -> dict[str, Any]:
 def _classify(logits: np.ndarray, test: Examples, classes: tuple[str, ...]) -> dict[str, Any]:
     report = classification.classification_report(logits, test.labels, classes)
     hits = (logits.argmax(-1) == test.labels).astype(float)
-    known = test.patients if all(test.patients) else None
-    _, low, high = bootstrap.mean_interval(hits, known)
+    clusters, _ = study.resampled(test)
+    _, low, high = bootstrap.mean_interval(hits, clusters)
     # metrics.json begins with the accuracy.
     return {"accuracy": report.pop("accuracy"), "accuracy_interval": [low, high], **report}
 

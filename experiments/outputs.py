@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import figures
+from experiments import figures, sections
 from experiments.explaining import Explained
 from experiments.report import write_report
 from jaxsal.data.examples import Examples
@@ -49,8 +49,7 @@ def write(
     classes: tuple[str, ...],
 ) -> None:
     """Maps and figures first, the report next, metrics.json last: where it is, all is."""
-    for name in ("maps", "figures"):
-        (folder / name).mkdir(exist_ok=True)
+    (folder / "maps").mkdir(exist_ok=True)
     for name, values in explained.maps.items():
         np.save(folder / "maps" / f"{name.replace(' ', '_')}.npy", values)
     np.savez(
@@ -60,12 +59,26 @@ def write(
         targets=explained.targets,
     )
     drawn = figures.draw(metrics, explained, shown, training_set, classes)
-    for title, _, png in drawn:
-        (folder / "figures" / f"{title.lower().replace(' ', '_')}.png").write_bytes(png)
-    write_report(folder / "report.html", metrics, drawn)
-    partial = folder / ".metrics.json"
-    partial.write_text(json.dumps(finite(metrics), indent=1, allow_nan=False) + "\n")
-    os.replace(partial, folder / "metrics.json")
+    figures.write(folder / "figures", drawn)
+    write_study_report(folder, metrics)
+    write_json(folder / "metrics.json", metrics)
+
+
+def write_study_report(folder: Path, metrics: dict[str, Any]) -> None:
+    """The report of a study, from its metrics and from the figures and sections in its folder."""
+    write_report(
+        folder / "report.html",
+        metrics,
+        figures.read(folder / "figures"),
+        sections.read(folder / "sections"),
+    )
+
+
+def write_json(path: Path, tree: Any) -> None:
+    """A JSON file, whole or not at all; what is not finite becomes null."""
+    partial = path.with_name(f".{path.name}")
+    partial.write_text(json.dumps(finite(tree), indent=1, allow_nan=False) + "\n")
+    os.replace(partial, path)
 
 
 def finite(tree: Any) -> Any:

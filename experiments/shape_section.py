@@ -1,0 +1,153 @@
+"""The report on edited tumours: a table, and what its intervals say of the paper's claim."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from experiments.claims import AGAINST, HOLDS, bullets, listed, said, together, verdict
+from experiments.tables import measured, number, percent, table, text
+
+Record = Mapping[str, Any]
+
+CLAIMS = {
+    "The tumour drives the classification": ("tumour removed", ("over_sham",)),
+    "Its surround does": ("surround removed", ("over_sham",)),
+    "Its shape matters": ("shape made a disc", ("over_sham", "over_control")),
+    "Its texture matters": ("texture flattened", ("over_sham", "over_control")),
+    "Its place matters": ("moved", ("over_sham", "over_control")),
+    "Its size matters, enlarged": ("dilated", ("over_sham", "over_control")),
+    "Its size matters, shrunk": ("eroded", ("over_sham", "over_control")),
+}
+"""Each claim: the edit that tests it, and which differences have to lie above zero."""
+
+PAPER = {
+    "The tumour drives the classification": "the tumour drives it",
+    "Its surround does": "its surround does",
+    "Its shape matters": "shape matters",
+}
+"""Which of them the paper concludes, and in short."""
+
+QUIET = {"put back", "turned"}
+
+
+def shape_section(record: Record) -> str:
+    """Table and reading of `tumor_shape.json`."""
+    edits = record["edits"]
+    rows = [(name, *_cells(edit)) for name, edit in edits.items()]
+    head = [
+        "edit",
+        "drop, tumour",
+        "drop, sham",
+        "tumour − sham",
+        "over control",
+        "prediction changed, tumour",
+        "sham",
+        "pixels edited, tumour",
+        "sham",
+        "mean change, tumour / sham",
+    ]
+    classes = list(record["by_class_cases"])
+    by_class = [
+        (name, *(measured(edit["by_class"][each], _two) for each in classes))
+        for name, edit in edits.items()
+    ]
+    counts = [f"{name} ({record['by_class_cases'][name]})" for name in classes]
+    return "".join(
+        [
+            "<h2>Is it the tumour, its surround, its shape?</h2>",
+            f"<p>{text(_intro(record))}</p>",
+            _reading(record),
+            table(head, rows, caption="What an edit takes from the class's logit", quiet=QUIET),
+            table(["edit", *counts], by_class, caption="Tumour − sham, by class", quiet=QUIET),
+        ]
+    )
+
+
+def _two(value: Any) -> str:
+    return number(value, 2)
+
+
+def _cells(edit: Record) -> list[str]:
+    own, sham = edit["tumour"], edit["sham"]
+    ratio = own["amount"][0] / sham["amount"][0] if sham["amount"][0] else None
+    return [
+        measured(own["drop"], _two),
+        measured(sham["drop"], _two),
+        _bold(edit["over_sham"]),
+        _bold(edit["over_control"]),
+        measured(own["changed"], percent),
+        measured(sham["changed"], percent),
+        percent(own["area"][0]),
+        percent(sham["area"][0]),
+        number(ratio, 1),
+    ]
+
+
+def _bold(interval: Any) -> str:
+    cell = measured(interval, _two)
+    return f"<b>{cell}</b>" if verdict(interval) == HOLDS else cell
+
+
+def _intro(record: Record) -> str:
+    said_of_patients = (
+        ""
+        if record["bootstrap"] == "patient"
+        else " The files name no patients: slices of one patient count as independent, and these "
+        "intervals are too narrow."
+    )
+    return (
+        f"{record['cases']} correctly classified test tumours, each edited, and the same edit done "
+        f"at {record['shams']} other places of equal area in the same head (shams; "
+        f"{record['without_place']} more tumours fit nowhere else and are left out). A drop is the "
+        f"logit of the predicted class before ({said(record['logit'])} on average) less after. Put "
+        "back: the tumour cut out and put back, which is what cutting alone costs. Turned: by an "
+        "eighth about its centre, which is what resampling costs; it is the control of the edits "
+        "that resample, putting back that of the others. A sham has the tumour's area, not its "
+        "contrast: mean change says how much more the edit of the tumour alters the pixels. In "
+        f"brackets: 95 % bootstrap intervals, resampled by {record['bootstrap']}; bold: above zero."
+        f"{said_of_patients}"
+    )
+
+
+def verdicts(record: Record) -> dict[str, str]:
+    """Each claim of `CLAIMS`: holds, does not hold, or is not decided."""
+    edits = record["edits"]
+    return {
+        claim: together([verdict(edits[edit][part]) for part in parts])
+        for claim, (edit, parts) in CLAIMS.items()
+    }
+
+
+def _reading(record: Record) -> str:
+    edits, found = record["edits"], verdicts(record)
+    items = []
+    for claim, (edit, parts) in CLAIMS.items():
+        control = edits[edit]["control"]
+        said_of = {"over_sham": "more than its sham", "over_control": f"more than {control}"}
+        numbers = ", ".join(f"{said(edits[edit][part])} {said_of[part]}" for part in parts)
+        items.append(f"{claim}: {found[claim]} ({edit}: a drop of {numbers}).")
+    removed, sham = edits["tumour removed"]["tumour"], edits["tumour removed"]["sham"]
+    answers = edits["tumour removed"]["answers"]
+    first = max(answers, key=lambda name: answers[name])
+    items.append(
+        f"Without the tumour {percent(removed['changed'][0])} of the predictions change, against "
+        f"{percent(sham['changed'][0])} for shams; the answer is then most often {first} "
+        f"({percent(answers[first])})."
+    )
+    return f"<p>{text(_conclusion(found))}</p>{bullets(items)}"
+
+
+def _conclusion(found: Mapping[str, str]) -> str:
+    """What all of it says of the paper's claim, in a sentence or two."""
+    holding = [claim for claim in PAPER if found[claim] == HOLDS]
+    against = [claim for claim in PAPER if found[claim] == AGAINST]
+    open_ = [claim for claim in PAPER if claim not in holding + against]
+    parts = ["The paper: tumour and surround drive the classification, and shape matters."]
+    if len(holding) == len(PAPER):
+        parts.append("For this network and these images all three hold.")
+    else:
+        parts.append(f"Here these hold: {listed([PAPER[c] for c in holding])}.")
+    if against:
+        parts.append(f"These do not hold: {listed([PAPER[c] for c in against])}.")
+    if open_:
+        parts.append(f"These are not decided: {listed([PAPER[c] for c in open_])}.")
+    return " ".join(parts)

@@ -40,11 +40,18 @@ class Settings(NamedTuple):
 
 
 SETTINGS = {
-    "cpu": Settings("cnn-128", 256, rounds=2),
-    "short": Settings("cnn-128", 32, steps=20, curves=("deletion",)),
+    "cpu": Settings("cnn-128", 256, rounds=1),
+    "short": Settings(
+        "cnn-128",
+        16,
+        contenders=(*CONTENDERS[:3], CONTENDERS[-1]),
+        curves=("deletion",),
+        rounds=1,
+    ),
     "gpu": Settings("cnn-128", 256, rounds=7, precision="tf32"),
     "toy": Settings("cnn-toy", 4, steps=4, memory=(4, 8), rounds=1),
 }
+"""By name: a CPU in an hour, or in minutes, an accelerator, a trial."""
 
 
 def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def main(settings: Settings) -> str:
         )
     with again.timed(timings, "score"):
         values = scoring.score(found, chosen, explained.maps, every, settings.seed)
-    record = {
+    record: dict[str, Any] = {
         "study": found.about,
         "cases": len(chosen.targets),
         "bootstrap": chosen.unit,

@@ -55,7 +55,7 @@ def main(settings: Settings) -> str:
             name: randomised(found, chosen, every[name], settings.seed)
             for name in tqdm.tqdm(every, unit="method")
         }
-    record = {
+    record: dict[str, Any] = {
         "study": found.about,
         "cases": len(chosen.targets),
         "bootstrap": chosen.unit,

@@ -9,15 +9,17 @@ from experiments.tables import measured, number, percent, table, text
 Record = Mapping[str, Any]
 
 CLAIMS = {
-    "The tumour drives the classification": ("tumour removed", ("over_sham",)),
-    "Its surround does": ("surround removed", ("over_sham",)),
-    "Its shape matters": ("shape made a disc", ("over_sham", "over_control")),
-    "Its texture matters": ("texture flattened", ("over_sham", "over_control")),
-    "Its place matters": ("moved", ("over_sham", "over_control")),
-    "Its size matters, enlarged": ("dilated", ("over_sham", "over_control")),
-    "Its size matters, shrunk": ("eroded", ("over_sham", "over_control")),
+    "The tumour drives the classification": "tumour removed",
+    "Its surround does": "surround removed",
+    "Its shape matters": "shape made a disc",
+    "Its texture matters": "texture flattened",
+    "Its place matters": "moved",
+    "Its size matters, enlarged": "dilated",
+    "Its size matters, shrunk": "eroded",
 }
-"""Each claim: the edit that tests it, and which differences have to lie above zero."""
+"""Each claim, and the edit that tests it: it has to cost more than its sham and its control."""
+
+GAPS = ("over_sham", "over_control")
 
 PAPER = {
     "The tumour drives the classification": "the tumour drives it",
@@ -112,19 +114,20 @@ def verdicts(record: Record) -> dict[str, str]:
     """Each claim of `CLAIMS`: holds, does not hold, or is not decided."""
     edits = record["edits"]
     return {
-        claim: together([verdict(edits[edit][part]) for part in parts])
-        for claim, (edit, parts) in CLAIMS.items()
+        claim: together([verdict(edits[edit][gap]) for gap in GAPS])
+        for claim, edit in CLAIMS.items()
     }
 
 
 def _reading(record: Record) -> str:
     edits, found = record["edits"], verdicts(record)
     items = []
-    for claim, (edit, parts) in CLAIMS.items():
-        control = edits[edit]["control"]
-        said_of = {"over_sham": "more than its sham", "over_control": f"more than {control}"}
-        numbers = ", ".join(f"{said(edits[edit][part])} {said_of[part]}" for part in parts)
-        items.append(f"{claim}: {found[claim]} ({edit}: a drop of {numbers}).")
+    for claim, name in CLAIMS.items():
+        edit = edits[name]
+        items.append(
+            f"{claim}: {found[claim]} ({name}: a drop of {said(edit['over_sham'])} more than its "
+            f"sham, {said(edit['over_control'])} more than {edit['control']})."
+        )
     removed, sham = edits["tumour removed"]["tumour"], edits["tumour removed"]["sham"]
     answers = edits["tumour removed"]["answers"]
     first = max(answers, key=lambda name: answers[name])

@@ -61,7 +61,7 @@ def main(settings: Settings) -> str:
         chosen, places, homeless = placed(chosen, settings)
     with again.timed(timings, "edit"):
         own, other, shown = outcomes(found, chosen, places)
-    record = {
+    record: dict[str, Any] = {
         "study": found.about,
         "cases": len(chosen.targets),
         "without_place": homeless,
@@ -124,8 +124,9 @@ def _mean(outcomes: list[Outcome]) -> Outcome:
 def edit_all(images: np.ndarray, masks: np.ndarray, by: np.ndarray) -> dict[str, np.ndarray]:
     """Every edit of N images, [N, H, W, C] each, a chunk at a time."""
     parts = []
-    for start in range(0, len(images), CHUNK):
-        rows = np.minimum(np.arange(start, start + CHUNK), len(images) - 1)
+    size = min(CHUNK, len(images))
+    for start in range(0, len(images), size):
+        rows = np.minimum(np.arange(start, start + size), len(images) - 1)
         parts.append(jax.device_get(_edited(images[rows], masks[rows], by[rows])))
     return {n: np.concatenate([part[n] for part in parts])[: len(images)] for n in edits.EDITS}
 

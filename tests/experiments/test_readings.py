@@ -6,7 +6,7 @@ from experiments import claims
 from experiments.compare_section import compare_section
 from experiments.edits import EDITS
 from experiments.sanity_section import sanity_section
-from experiments.shape_section import shape_section, verdicts
+from experiments.shape_section import CLAIMS, PAPER, shape_section, verdicts
 
 UP, DOWN, OPEN, NONE = [1.0, 0.5, 1.5], [-1.0, -2.0, -0.5], [0.1, -1.0, 1.0], [None] * 3
 
@@ -54,6 +54,7 @@ def shape_record(**over: list) -> dict:
 
 
 def test_the_papers_claim_stands_and_falls_with_the_intervals() -> None:
+    assert set(CLAIMS.values()) <= set(EDITS) and set(PAPER) <= set(CLAIMS)
     every = shape_record(tumour_removed=UP, surround_removed=UP, shape_made_a_disc=UP)
     assert "all three hold" in shape_section(every)
     part = shape_record(tumour_removed=UP, shape_made_a_disc=DOWN)

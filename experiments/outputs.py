@@ -103,4 +103,5 @@ def summary(metrics: dict[str, Any], out: Path) -> str:
     within = metrics["completeness"]["within_1_percent"]
     lines.append(f"integrated gradients complete to 1 % on {within:.1%} of the images")
     lines.append(f"report: {out / 'report.html'}")
+    lines += [f"  more of it: python -m experiments.{n} --checkpoint {out}" for n in sections.ORDER]
     return "\n".join(lines)

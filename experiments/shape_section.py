@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.claims import AGAINST, HOLDS, bullets, listed, said, together, verdict
-from experiments.tables import measured, number, percent, table, text
+from experiments.tables import bounds, measured, number, percent, table, text
 
 Record = Mapping[str, Any]
 
@@ -128,12 +128,13 @@ def _reading(record: Record) -> str:
             f"{claim}: {found[claim]} ({name}: a drop of {said(edit['over_sham'])} more than its "
             f"sham, {said(edit['over_control'])} more than {edit['control']})."
         )
-    removed, sham = edits["tumour removed"]["tumour"], edits["tumour removed"]["sham"]
-    answers = edits["tumour removed"]["answers"]
+    removed = edits["tumour removed"]
+    answers = removed["answers"]
     first = max(answers, key=lambda name: answers[name])
     items.append(
-        f"Without the tumour {percent(removed['changed'][0])} of the predictions change, against "
-        f"{percent(sham['changed'][0])} for shams; the answer is then most often {first} "
+        f"Without the tumour {percent(removed['tumour']['changed'][0])} of the predictions change, "
+        f"against {percent(removed['sham']['changed'][0])} for shams (interval of the difference "
+        f"{bounds(removed['changed_over_sham'], percent)}); the answer is then most often {first} "
         f"({percent(answers[first])})."
     )
     return f"<p>{text(_conclusion(found))}</p>{bullets(items)}"

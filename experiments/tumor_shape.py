@@ -4,7 +4,7 @@
 
 The tumour is removed, flattened, reshaped to a disc, moved, resized, its surround removed; the same
 edits of equal area elsewhere in the head (shams) say what an edit costs as such. On correctly
-classified test tumours of a finished study. About a minute for 200 images of 64x64 on two CPU cores.
+classified test tumours of a finished study. About a minute for 200 images of 64x64 on two cores.
 Writes tumor_shape.json, .html and a figure each, and a section of the study's report.
 """
 

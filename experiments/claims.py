@@ -1,6 +1,6 @@
 """What intervals say: a claim holds, does not hold, or is not decided."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.tables import DASH, bounds, defined, number, text
@@ -41,3 +41,15 @@ def listed(names: Sequence[str]) -> str:
 def bullets(items: Sequence[str]) -> str:
     """Plain sentences as a list."""
     return f"<ul>{''.join(f'<li>{text(item)}</li>' for item in items)}</ul>"
+
+
+def resampled(record: Mapping[str, Any]) -> str:
+    """What the brackets of a table are; that files without patients make them too narrow."""
+    unit = record["bootstrap"]
+    told = f"In brackets: 95 % bootstrap intervals, resampled by {unit}."
+    if unit == "patient":
+        return told
+    return (
+        f"{told} The files name no patients: slices of one patient count as independent, and these "
+        "intervals are too narrow."
+    )

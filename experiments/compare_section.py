@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.claims import listed
+from experiments.claims import listed, resampled
 from experiments.tables import measured, number, table, text, times, words
 from jaxsal.metrics import LOWER_IS_BETTER
 from jaxsal.metrics.controls import CONTROLS
@@ -68,9 +68,8 @@ def _intro(record: Record) -> str:
         f"Maps of {record['cases']} correctly classified test tumours for the predicted class. "
         f"Faithfulness is the mean rank over {faithful}; localisation over {local}. Arrows: which "
         "way is better. Completeness, sparseness, entropy and sensitivity-max (on "
-        f"{record['few']} images) count in no rank: a map that knows nothing can do well. In "
-        f"brackets: 95 % bootstrap intervals, resampled by {record['bootstrap']}. In italics: "
-        "controls that know nothing of the network."
+        f"{record['few']} images) count in no rank: a map that knows nothing can do well. "
+        f"{resampled(record)} In italics: controls that know nothing of the network."
     )
 
 

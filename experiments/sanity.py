@@ -4,7 +4,7 @@
 
 Cascading from the logits down, and each layer by itself (Adebayo et al., "Sanity Checks for
 Saliency Maps", NeurIPS 2018): how like are a method's maps before and after? Over every method of
-jaxsal, with controls, on test images of a finished study. About four minutes for 12 images of 64x64
+jaxsal, with controls, on test images of a finished study. About five minutes for 12 images of 64x64
 on two CPU cores. Writes sanity.json, .html and a figure, and a section of the study's report.
 """
 

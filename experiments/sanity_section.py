@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.claims import listed
+from experiments.claims import listed, resampled
 from experiments.tables import measured, number, table, text
 from jaxsal.metrics.controls import CONTROLS
 
@@ -16,6 +16,7 @@ def sanity_section(record: Record) -> str:
     head = [
         "method",
         "passes",
+        "layers ignored",
         "all layers: Spearman in the head",
         "in the image",
         "SSIM",
@@ -23,7 +24,6 @@ def sanity_section(record: Record) -> str:
         "last layer alone: in the head",
         "first layer alone",
         "defined",
-        "ignores",
     ]
     rows = [(name, *_cells(each, record["cases"])) for name, each in found.items()]
     return "".join(
@@ -39,6 +39,7 @@ def _cells(each: Record, cases: int) -> list[str]:
     alone = list(each["independent"].values())
     return [
         "<b>yes</b>" if each["passes"] else "no",
+        str(len(each["ignored"])),
         *(
             measured(each["final"][name], _two)
             for name in ("in_head", "spearman", "ssim", "cosine")
@@ -46,7 +47,6 @@ def _cells(each: Record, cases: int) -> list[str]:
         measured(alone[0]["in_head"], _two),
         measured(alone[-1]["in_head"], _two),
         f"{each['defined']} of {cases}",
-        text(", ".join(each["ignored"])) or "none",
     ]
 
 
@@ -64,9 +64,8 @@ def _intro(record: Record) -> str:
         f"correlation of |map| in the head lies below {rule['unlike']}, and it ignores no layer: "
         f"with any one drawn anew, the interval lies below {rule['alike']}. Over the whole image "
         "the correlation is higher: on the black background most maps are zero whatever the "
-        "network. SSIM is of |map|, the cosine of the signed map. Intervals are resampled by "
-        f"{record['bootstrap']}. In italics: controls, which know nothing of the network and have "
-        "to fail."
+        f"network. SSIM is of |map|, the cosine of the signed map. {resampled(record)} In italics: "
+        "controls, which know nothing of the network and have to fail."
     )
 
 

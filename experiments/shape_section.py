@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.claims import AGAINST, HOLDS, bullets, listed, said, together, verdict
+from experiments.claims import AGAINST, HOLDS, bullets, listed, resampled, said, together, verdict
 from experiments.tables import bounds, measured, number, percent, table, text
 
 Record = Mapping[str, Any]
@@ -90,12 +90,6 @@ def _bold(interval: Any) -> str:
 
 
 def _intro(record: Record) -> str:
-    said_of_patients = (
-        ""
-        if record["bootstrap"] == "patient"
-        else " The files name no patients: slices of one patient count as independent, and these "
-        "intervals are too narrow."
-    )
     return (
         f"{record['cases']} correctly classified test tumours, each edited, and the same edit done "
         f"at {record['shams']} other places of equal area in the same head (shams; "
@@ -104,9 +98,8 @@ def _intro(record: Record) -> str:
         "back: the tumour cut out and put back, which is what cutting alone costs. Turned: by an "
         "eighth about its centre, which is what resampling costs; it is the control of the edits "
         "that resample, putting back that of the others. A sham has the tumour's area, not its "
-        "contrast: mean change says how much more the edit of the tumour alters the pixels. In "
-        f"brackets: 95 % bootstrap intervals, resampled by {record['bootstrap']}; bold: above zero."
-        f"{said_of_patients}"
+        "contrast: mean change says how much more the edit of the tumour alters the pixels. "
+        f"{resampled(record)} Bold: above zero."
     )
 
 

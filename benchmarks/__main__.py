@@ -3,6 +3,7 @@
     python -m benchmarks throughput     images/s of every method, beside captum, PyTorch, plain JAX
     python -m benchmarks training       images/s of a training step, beside PyTorch
     python -m benchmarks memory         peak memory against the number of steps, beside captum
+    python -m benchmarks metrics        deletion and insertion beside PyTorch, their memory by steps
     python -m benchmarks scaling        images/s against the number of devices
     python -m benchmarks compile        first call, second call, and the persistent cache
     python -m benchmarks rewrites       each rewrite on and off
@@ -20,7 +21,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from benchmarks import compilation, memory, rewrites, scaling, throughput, training
+from benchmarks import compilation, memory, metrics, rewrites, scaling, throughput, training
 from jaxsal import machine
 
 MEASURED: dict[str, Any] = {
@@ -28,6 +29,7 @@ MEASURED: dict[str, Any] = {
     "training": training,
     "memory": memory,
     "scaling": scaling,
+    "metrics": metrics,
     "compile": compilation,
     "rewrites": rewrites,
 }

@@ -89,6 +89,12 @@ def load(folder: Path | str, batch: int) -> Loaded:
         return Loaded(problem, dict(weights), images, targets, arrays)
 
 
+def maps(loaded: Loaded) -> np.ndarray:
+    """A map of each image, [B, H, W, C], no two values alike: what metrics are measured on."""
+    drawn = np.random.default_rng(2).normal(size=loaded.images.shape)
+    return drawn.astype(np.float32)
+
+
 def options(loaded: Loaded, given: dict[str, Any]) -> dict[str, Any]:
     """A method's options, with the arrays in place of names such as "@segments"."""
     return {

@@ -18,7 +18,7 @@ CAPTUM, TORCH, PLAIN = "captum", "torch", "plain jax"
 
 
 def tables() -> str:
-    """A table a record of throughput, then one for training, memory and the rewrites."""
+    """A table a record of throughput, then one for training, memory, metrics and the rewrites."""
     records = kept(RESULTS)
     return "\n\n".join(PARTS[r["name"]](r) for n in PARTS for r in records if r["name"] == n)
 
@@ -88,6 +88,27 @@ def _memory(record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _metrics(record: dict[str, Any]) -> str:
+    first = record["rows"][0]
+    steps = first["options"]["steps"]
+    lines = [
+        f"{where(record)}: deletion and insertion of {first['batch']} images, {steps} steps",
+        "",
+        "| curve, problem, batch | contender | images/s | times as slow as jaxsal | difference |",
+        "|---|---|---|---|---|",
+    ]
+    for row in record["rows"]:
+        head = f"| {row['case']} | {row['contender']} |"
+        if "time" in row:
+            gap = row["agreement"].get("largest", float("nan"))
+            lines.append(f"{head} {row['images_per_s']:.3g} | {row['ratio']:.2f} | {gap:.0e} |")
+        else:
+            lines.append(f"{head} {'absent' if 'absent' in row else 'failed'} | | |")
+    sizes = record["program_bytes"].items()
+    told = ", ".join(f"{count / 2**20:.2f} MiB at {steps}" for steps, count in sizes)
+    return "\n".join([*lines, "", f"Memory of the program by its number of steps: {told}."])
+
+
 def _mebibytes(row: dict[str, Any]) -> str:
     if "peak_bytes" not in row:
         return "absent" if "absent" in row else "failed"
@@ -115,6 +136,7 @@ PARTS = {
     "throughput": _throughput,
     "training": _training,
     "memory": _memory,
+    "metrics": _metrics,
     "rewrites": _rewrites,
 }
 """By a record's name, in README's order."""

@@ -76,9 +76,7 @@ CONTENDERS: dict[str, Callable[..., _Run]] = {
 
 def prepare(contender: str, problem: str, batch: int, precision: str, **_: Any) -> Prepared:
     """A contender of `CONTENDERS` at a problem's folder, ready to take steps."""
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"
-    torch.backends.cudnn.benchmark = True
+    torch_worker.set_precision(precision)
     run = CONTENDERS[contender](problems.load(problem, batch))
     return Prepared(run, run.fetch)
 

@@ -23,7 +23,8 @@ class Inputs(NamedTuple):
     arrays: dict[str, torch.Tensor]
 
 
-def _inputs(loaded: problems.Loaded, layout: Any = torch.contiguous_format) -> Inputs:
+def inputs_of(loaded: problems.Loaded, layout: Any = torch.contiguous_format) -> Inputs:
+    """The problem on the device, images in a memory layout."""
     network = torch_networks.build(loaded.problem, loaded.weights).requires_grad_(False)
     images = torch.from_numpy(loaded.images).permute(0, 3, 1, 2).to(DEVICE)
     arrays = {
@@ -48,7 +49,7 @@ def by_captum(
         raise Absent("captum has no such method")
     if chunk is not None and name not in by_captum.CHUNKED:
         raise Absent("captum's method has no chunk")
-    return by_captum.METHODS[name](_inputs(loaded), options, chunk)
+    return by_captum.METHODS[name](inputs_of(loaded), options, chunk)
 
 
 def by_hand(
@@ -63,7 +64,7 @@ def by_hand(
     """PyTorch by hand: parameters frozen, a memory layout, compiled or not, autocast or not."""
     if name not in by_torch.METHODS:
         raise Absent("not written by hand")
-    inputs = _inputs(loaded, layout)
+    inputs = inputs_of(loaded, layout)
 
     def forward(images: torch.Tensor) -> torch.Tensor:
         with torch.autocast(DEVICE, dtype, enabled=dtype is not None):
@@ -72,6 +73,13 @@ def by_hand(
     network = torch.compile(forward) if compiled else forward
     method = by_torch.METHODS[name]
     return lambda: method(network, inputs.images, inputs.targets, **options)
+
+
+def set_precision(precision: str) -> None:
+    """Of products and convolutions on a GPU: "highest" or "tf32"."""
+    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    torch.backends.cudnn.benchmark = True
 
 
 CONTENDERS: dict[str, Callable[..., Callable[[], Any]]] = {
@@ -98,9 +106,7 @@ def prepare(
     precision: str,
 ) -> Prepared:
     """A contender of `CONTENDERS` at a problem's folder, ready to run."""
-    torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
-    torch.backends.cudnn.allow_tf32 = precision == "tf32"
-    torch.backends.cudnn.benchmark = True
+    set_precision(precision)
     torch.manual_seed(0)
     call = CONTENDERS[contender](problems.load(problem, batch), method, options)
 

@@ -24,7 +24,7 @@ import numpy as np
 import tqdm
 import tyro
 
-from experiments import explaining, outputs
+from experiments import explaining, outputs, study
 from experiments.explaining import Explained
 from experiments.settings import Settings, resolve
 from experiments.sources import SOURCES
@@ -134,7 +134,7 @@ def _network(settings: Settings, classes: int) -> CNN:
 def _train(settings: Settings, model: CNN, splits: Splits, folder: Path) -> resident.Trained:
     recipe = train.Recipe(
         epochs=settings.epochs or 1,
-        batch_size=settings.batch_size,
+        batch_size=settings.batch_size or 1,
         learning_rate=settings.learning_rate,
         class_weights=settings.class_weights,
         patience=settings.patience,
@@ -168,8 +168,8 @@ def _identity(settings: Settings, splits: Splits) -> dict[str, Any]:
 def _classify(logits: np.ndarray, test: Examples, classes: tuple[str, ...]) -> dict[str, Any]:
     report = classification.classification_report(logits, test.labels, classes)
     hits = (logits.argmax(-1) == test.labels).astype(float)
-    known = test.patients if all(test.patients) else None
-    _, low, high = bootstrap.mean_interval(hits, known)
+    clusters, _ = study.resampled(test)
+    _, low, high = bootstrap.mean_interval(hits, clusters)
     # metrics.json begins with the accuracy.
     return {"accuracy": report.pop("accuracy"), "accuracy_interval": [low, high], **report}
 

@@ -2,7 +2,7 @@
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxsal
+from experiments import study
+from jaxsal.data import pipeline
 from jaxsal.data.examples import Examples
 from jaxsal.metrics import bootstrap, controls, localization, sanity
 
@@ -44,10 +46,11 @@ def explain(
     key: jax.Array,
     mesh: Any = None,
     on_method: Callable[[str], None] = lambda name: None,
+    methods: Mapping[str, Any] = METHODS,
 ) -> Explained:
     """Maps of every method; a first call, on 32 images at most, compiles and is not timed."""
     maps, seconds = {}, {}
-    for name, method in METHODS.items():
+    for name, method in methods.items():
         on_method(name)
         explainer = jaxsal.explainer(apply, method, mesh=mesh)
         jax.block_until_ready(explainer(variables, images[:32], targets[:32], key=key))
@@ -64,10 +67,9 @@ def relevance(explained: Explained, examples: Examples, correct: np.ndarray) -> 
     images, masks = examples.images[chosen], examples.masks[chosen]
     maps = {name: values[chosen] for name, values in explained.maps.items()}
     maps |= _controls(images)
-    patients = examples.patients[chosen]
-    known = bool(len(patients)) and all(patients)
+    clusters, unit = study.resampled(pipeline.take(examples, chosen))
     measures = localization.localize(maps, masks, images, width=SURROUND)
-    summary = bootstrap.summarise(measures, patients if known else None)
+    summary = bootstrap.summarise(measures, clusters)
     for methods in summary.values():
         for region in methods.values():
             if isinstance(region, dict):
@@ -82,7 +84,7 @@ def relevance(explained: Explained, examples: Examples, correct: np.ndarray) -> 
     return {
         "cases": int(chosen.sum()),
         "excluded": excluded,
-        "bootstrap": "patient" if known else "image",
+        "bootstrap": unit,
         "surround_width": SURROUND,
         "methods": summary,
     }

@@ -1,5 +1,6 @@
 """The study's figures, in the order in which the report shows them."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,50 +15,63 @@ SHEET = 4  # images of each class on the contact sheet
 ROWS = 6  # images on the grid of maps
 
 
+CAPTIONS = {
+    "Relevance": "Image, outline of the tumour, and the signed map of each method for the "
+    "predicted class: red speaks for it, blue against it, white is zero; one scale a method.",
+    "Relevance density": "A region's share of |map| over its share of the area, with 95 % "
+    "bootstrap intervals, over correctly classified test tumours; the line is chance.",
+    "Learning curves": "By epoch.",
+    "Confusion matrix": "Test images.",
+    "Contact sheet": "Training images of each class, with the outline of the tumour.",
+}
+"""By title, in the report's order."""
+
+
 def draw(
     metrics: dict[str, Any],
     explained: Explained,
     shown: Examples,
     training: Examples,
     classes: tuple[str, ...],
-) -> list[Figure]:
-    """`(title, caption, PNG)` of every figure."""
+) -> dict[str, bytes]:
+    """The PNG of every figure, by its title."""
     rows = _examples(explained, shown)
-    titles = [f"{classes[label]}" for label in shown.labels[rows]]
     maps = {name: values[rows] for name, values in explained.maps.items()}
-    grid = render.relevance_grid(shown.images[rows], shown.masks[rows], maps, rows=titles)
     sheet = _by_class(training, len(classes))
-    return [
-        (
-            "Relevance",
-            "Image, outline of the tumour, and the signed map of each method for the predicted "
-            "class: red speaks for it, blue against it, white is zero; one scale a method.",
-            render.png(grid),
+    drawn = (
+        render.relevance_grid(
+            shown.images[rows],
+            shown.masks[rows],
+            maps,
+            rows=[classes[label] for label in shown.labels[rows]],
         ),
-        (
-            "Relevance density",
-            "A region's share of |map| over its share of the area, with 95 % bootstrap intervals, "
-            "over correctly classified test tumours; the line is chance.",
-            render.png(charts.region_densities(metrics["relevance"]["methods"], REGIONS)),
+        charts.region_densities(metrics["relevance"]["methods"], REGIONS),
+        charts.learning_curves(metrics["history"]),
+        charts.confusion(metrics["confusion"], classes),
+        render.contact_sheet(
+            training.images[sheet],
+            titles=[classes[label] for label in training.labels[sheet]],
+            masks=training.masks[sheet],
         ),
-        ("Learning curves", "By epoch.", render.png(charts.learning_curves(metrics["history"]))),
-        (
-            "Confusion matrix",
-            "Test images.",
-            render.png(charts.confusion(metrics["confusion"], classes)),
-        ),
-        (
-            "Contact sheet",
-            "Training images of each class, with the outline of the tumour.",
-            render.png(
-                render.contact_sheet(
-                    training.images[sheet],
-                    titles=[classes[label] for label in training.labels[sheet]],
-                    masks=training.masks[sheet],
-                )
-            ),
-        ),
-    ]
+    )
+    return dict(zip(CAPTIONS, map(render.png, drawn), strict=True))
+
+
+def write(folder: Path, drawn: dict[str, bytes]) -> None:
+    """Each figure as a PNG file named by its title."""
+    folder.mkdir(exist_ok=True)
+    for title, png in drawn.items():
+        _path(folder, title).write_bytes(png)
+
+
+def read(folder: Path) -> list[Figure]:
+    """`(title, caption, PNG)` of the figures that lie in a folder."""
+    paths = {title: _path(folder, title) for title in CAPTIONS}
+    return [(t, CAPTIONS[t], path.read_bytes()) for t, path in paths.items() if path.exists()]
+
+
+def _path(folder: Path, title: str) -> Path:
+    return folder / f"{title.lower().replace(' ', '_')}.png"
 
 
 def _examples(explained: Explained, shown: Examples) -> np.ndarray:

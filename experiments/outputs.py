@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments import figures
+from experiments import figures, sections
 from experiments.explaining import Explained
 from experiments.report import write_report
 from jaxsal.command import places
@@ -21,8 +21,7 @@ def write(
     classes: tuple[str, ...],
 ) -> None:
     """Maps and figures first, the report next, metrics.json last: where it is, all is."""
-    for name in ("maps", "figures"):
-        (folder / name).mkdir(exist_ok=True)
+    (folder / "maps").mkdir(exist_ok=True)
     for name, values in explained.maps.items():
         np.save(folder / "maps" / f"{name.replace(' ', '_')}.npy", values)
     np.savez(
@@ -32,10 +31,19 @@ def write(
         targets=explained.targets,
     )
     drawn = figures.draw(metrics, explained, shown, training_set, classes)
-    for title, _, png in drawn:
-        (folder / "figures" / f"{title.lower().replace(' ', '_')}.png").write_bytes(png)
-    write_report(folder / "report.html", metrics, drawn)
+    figures.write(folder / "figures", drawn)
+    write_study_report(folder, metrics)
     places.write_json(folder / "metrics.json", metrics)
+
+
+def write_study_report(folder: Path, metrics: dict[str, Any]) -> None:
+    """The report of a study, from its metrics and from the figures and sections in its folder."""
+    write_report(
+        folder / "report.html",
+        metrics,
+        figures.read(folder / "figures"),
+        sections.read(folder / "sections"),
+    )
 
 
 def summary(metrics: dict[str, Any], out: Path) -> str:
@@ -50,4 +58,5 @@ def summary(metrics: dict[str, Any], out: Path) -> str:
     within = metrics["completeness"]["within_1_percent"]
     lines.append(f"integrated gradients complete to 1 % on {within:.1%} of the images")
     lines.append(f"report: {out / 'report.html'}")
+    lines += [f"  more of it: python -m experiments.{n} --checkpoint {out}" for n in sections.ORDER]
     return "\n".join(lines)

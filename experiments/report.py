@@ -30,16 +30,16 @@ Figure = tuple[str, str, bytes]
 CSS = Path(__file__).with_suffix(".css")
 
 
-def write_report(path: str | Path, metrics: Metrics, figures: Sequence[Figure]) -> None:
-    """Write the page whole or not at all: to a temporary file beside it, then renamed.
+def write_report(
+    path: str | Path, metrics: Metrics, figures: Sequence[Figure], sections: Sequence[str] = ()
+) -> None:
+    """Write the page whole or not at all; arguments as for `render_report`, and the file's path."""
+    write_page(path, render_report(metrics, figures, sections))
 
-    Args:
-        path: of the HTML file, in a folder that exists.
-        metrics: what `metrics.json` holds.
-        figures: `(title, caption, PNG bytes)`, in order.
-    """
+
+def write_page(path: str | Path, page: str) -> None:
+    """Write a page whole or not at all: to a temporary file beside it, then renamed."""
     path = Path(path)
-    page = render_report(metrics, figures)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -52,22 +52,35 @@ def write_report(path: str | Path, metrics: Metrics, figures: Sequence[Figure]) 
         raise
 
 
-def render_report(metrics: Metrics, figures: Sequence[Figure] = ()) -> str:
-    """The page as a string; arguments as for `write_report`."""
-    sections = (
+def render_report(
+    metrics: Metrics, figures: Sequence[Figure] = (), sections: Sequence[str] = ()
+) -> str:
+    """The page of a study as a string.
+
+    Args:
+        metrics: what `metrics.json` holds.
+        figures: `(title, caption, PNG bytes)`, in order.
+        sections: HTML of what looked at the study again, in order.
+    """
+    parts = (
         _summary(metrics),
         relevance_section(metrics.get("relevance", {})),
-        _figures(figures),
+        figures_section(figures),
+        *sections,
         _classification(metrics),
         _checks(metrics),
         _data(metrics.get("data", {})),
-        _provenance(metrics),
+        provenance(metrics),
     )
-    body = "\n".join(section for section in sections if section)
+    return page("Where does the network look?", "\n".join(part for part in parts if part))
+
+
+def page(title: str, body: str) -> str:
+    """A whole HTML document that needs no network."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Where does the network look?</title>\n<style>\n{CSS.read_text()}</style></head>\n"
+        f"<title>{text(title)}</title>\n<style>\n{CSS.read_text()}</style></head>\n"
         f"<body><main>\n{body}\n</main></body></html>\n"
     )
 
@@ -100,14 +113,19 @@ def _summary(metrics: Metrics) -> str:
     )
 
 
-def _figures(figures: Sequence[Figure]) -> str:
-    body = "".join(
+def figures_section(figures: Sequence[Figure]) -> str:
+    """All figures under a heading; nothing without any."""
+    body = "".join(figure_html(*figure) for figure in figures)
+    return f"<h2>Figures</h2>\n{body}" if figures else ""
+
+
+def figure_html(title: str, caption: str, png: bytes) -> str:
+    """A figure inside the page itself, with its caption."""
+    return (
         f'<figure><img alt="{text(title)}" src="data:image/png;base64,'
         f'{base64.b64encode(png).decode()}"><figcaption><b>{text(title)}.</b> {text(caption)}'
         "</figcaption></figure>\n"
-        for title, caption, png in figures
     )
-    return f"<h2>Figures</h2>\n{body}" if figures else ""
 
 
 def _classification(metrics: Metrics) -> str:
@@ -163,7 +181,8 @@ def _data(data: Metrics) -> str:
     return f"<h2>Data</h2><p>{text(data.get('source', ''))}</p>{body}"
 
 
-def _provenance(metrics: Metrics) -> str:
+def provenance(metrics: Metrics) -> str:
+    """Command, commit, device, versions, timings and settings, as far as they are there."""
     command = metrics.get("command")
     shown = f"<pre>{text(command)}</pre>" if command else ""
     commit = {key: metrics[key] for key in ("commit", "date") if metrics.get(key)}

@@ -25,7 +25,7 @@ class Settings:
     """Side of the images in pixels."""
     epochs: int | None = None
     """Passes over the training images."""
-    batch_size: int = 64
+    batch_size: int | None = None
     """Images a step, over all devices."""
     learning_rate: float = 4e-3
     """Peak of the one-cycle schedule."""
@@ -67,7 +67,7 @@ def resolve(settings: Settings) -> Settings:
         ValueError: a number that makes no sense, or more devices than there are.
     """
     source = SOURCES[settings.data]
-    names = ("image_size", "epochs", "widths", "validation_fold", "explain")
+    names = ("image_size", "epochs", "batch_size", "widths", "validation_fold", "explain")
     missing = {name: getattr(source, name) for name in names if getattr(settings, name) is None}
     settings = replace(settings, **missing)
     for name, bound in {"count": 1, "explain": 0}.items():

@@ -87,3 +87,81 @@ def region_densities(methods: Mapping[str, Mapping[str, Any]], regions: Sequence
     axis.tick_params(axis="y", length=0)
     figure.legend(loc="outside upper center", ncols=len(regions))
     return figure
+
+
+@styled
+def dots(
+    series: Mapping[str, Mapping[str, Sequence[float]]],
+    *,
+    label: str,
+    reference: float | None = None,
+    log: bool = False,
+) -> Any:
+    """Means with their intervals, a row a name, a colour a series.
+
+    Args:
+        series: `{series: {row: [mean, low, high]}}`, the same rows in each; NaN is not drawn.
+        label: of the axis. reference: where a line is drawn. log: whether the axis is logarithmic.
+    """
+    rows = list(next(iter(series.values())))
+    figure, axis = canvas(7.5, 1.1 + 0.3 * len(rows))
+    _dots(axis, series, rows, label=label, reference=reference, log=log)
+    axis.set_yticks(range(len(rows)), rows)
+    figure.legend(loc="outside upper center", ncols=len(series))
+    return figure
+
+
+@styled
+def dots_beside(
+    panels: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], *, log: Sequence[str] = ()
+) -> Any:
+    """`dots` side by side, over the same rows: `{label of the axis: series}`."""
+    rows = list(next(iter(next(iter(panels.values())).values())))
+    figure, axes = canvas(10.5, 1.1 + 0.26 * len(rows), ncols=len(panels), sharey=True)
+    for axis, (label, series) in zip(axes, panels.items(), strict=True):
+        _dots(axis, series, rows, label=label, reference=None, log=label in log)
+        if len(series) > 1:
+            axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(series))
+    axes[0].set_yticks(range(len(rows)), rows)
+    return figure
+
+
+def _dots(
+    axis: Any, series: Any, rows: list[str], *, label: str, reference: float | None, log: bool
+) -> None:
+    if reference is not None:
+        axis.axvline(reference, color=INK, lw=0.8, ls="--", zorder=0)
+    colours = ("#D55E00", "#0072B2", "#009E73", "#7F7F7F")
+    for k, ((name, values), colour) in enumerate(zip(series.items(), colours, strict=False)):
+        places = np.arange(len(rows)) + 0.2 * (k - (len(series) - 1) / 2)
+        cells = [[np.nan if v is None else v for v in values[row]] for row in rows]
+        mean, low, high = np.array(cells, float).T
+        axis.hlines(places, low, high, color=colour, lw=2.2, alpha=0.55)
+        axis.plot(mean, places, "o", color=colour, ms=4.5, label=name)
+    axis.set_ylim(len(rows) - 0.5, -0.5)
+    axis.set_xscale("log" if log else "linear")
+    axis.set_xlabel(label)
+    axis.grid(alpha=0.25)
+    axis.tick_params(axis="y", length=0)
+
+
+@styled
+def heat(panels: Mapping[str, Any], rows: Sequence[str], columns: Sequence[str]) -> Any:
+    """Matrices `[rows, columns]` of values from 0 to 1 side by side, each cell with its number."""
+    width = 1.8 + len(panels) * (0.4 + 0.62 * len(columns))
+    figure, axes = canvas(
+        width, 1.2 + 0.24 * len(rows), ncols=len(panels), sharey=True, squeeze=False
+    )
+    for axis, (title, matrix) in zip(axes[0], panels.items(), strict=True):
+        matrix = np.array([[np.nan if v is None else v for v in row] for row in matrix], float)
+        axis.imshow(matrix, cmap="Blues", vmin=0, vmax=1.15, aspect="auto")
+        for (i, j), value in np.ndenumerate(matrix):
+            if np.isfinite(value):
+                colour = "white" if value > 0.6 else INK
+                axis.text(j, i, f"{value:.2f}", ha="center", va="center", color=colour, fontsize=8)
+        axis.set_title(title)
+        axis.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
+        axis.set_yticks(range(len(rows)), rows)
+        axis.spines[:].set_visible(False)
+        axis.tick_params(length=0)
+    return figure

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,12 +30,14 @@ class Saved(NamedTuple):
         variables: parameters and statistics, NumPy.
         classes: the name of class 0, 1, ...
         image_size: the side of the images that it was trained on.
+        init: `init(key, images) -> variables` of a network that has learned nothing.
     """
 
     apply: ApplyFn
     variables: Params
     classes: tuple[str, ...]
     image_size: int
+    init: Callable[..., Params]
 
 
 def save(
@@ -65,6 +68,8 @@ def load(folder: Path) -> Saved:
     try:
         about = json.loads((folder / MODEL).read_text())
         fields, dtype = about["fields"], jnp.dtype(about["fields"]["dtype"])
+        if fields["stride"] == 1:  # such networks smooth nothing, and once were saved without
+            fields.setdefault("smooth", 0)
         known = {name: fields[name] for name in KEPT}
         model = CNN(**{**known, "widths": tuple(known["widths"])}, dtype=dtype)
         classes, size = tuple(map(str, about["classes"])), int(about["image_size"])
@@ -77,7 +82,7 @@ def load(folder: Path) -> Saved:
         reason = f"{type(error).__name__}: {error}"
         raise ValueError(f"checkpoint: {folder / MODEL} cannot be read ({reason})") from error
     apply: Any = model.apply
-    return Saved(apply, read_params(folder / PARAMS), classes, size)
+    return Saved(apply, read_params(folder / PARAMS), classes, size, model.init)
 
 
 def read_params(path: Path) -> Params:

@@ -19,7 +19,7 @@ X = jnp.asarray(np.random.default_rng(0).random((2, 16, 16, 1), np.float32))
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> tuple[Path, CNN, dict]:
     folder = tmp_path_factory.mktemp("saved")
-    model = CNN(classes=3, widths=(4, 8), stride=2, dropout=0.5, dtype=jnp.bfloat16)
+    model = CNN(classes=3, widths=(4, 8), smooth=2, stride=2, dropout=0.5, dtype=jnp.bfloat16)
     variables = model.init(jax.random.key(0), X)
     checkpoint.save(folder, model, variables, classes=("a", "b", "c"), image_size=16)
     return folder, model, variables
@@ -31,6 +31,8 @@ def test_a_network_comes_back(saved) -> None:
     assert (found.classes, found.image_size) == (("a", "b", "c"), 16)
     assert jax.tree.structure(found.variables) == jax.tree.structure(variables)
     np.testing.assert_array_equal(found.apply(found.variables, X), model.apply(variables, X))
+    fresh = found.init(jax.random.key(0), X)
+    jax.tree.map(np.testing.assert_array_equal, fresh, variables)
     assert {path.name for path in folder.iterdir()} == {"model.json", "params.npz"}
 
 

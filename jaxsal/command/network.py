@@ -36,7 +36,7 @@ def load(folder: Path | None, apply: str | None, params: Path | None) -> Network
     if folder is not None:
         if params is not None:
             raise ValueError("params: goes with --apply, a checkpoint has its own")
-        return Network(*checkpoint.load(folder))
+        return Network(*checkpoint.load(folder)[:4])
     if params is None:
         raise ValueError("params: --apply needs --params FILE (.npz, .npy or .msgpack)")
     return Network(function(str(apply)), checkpoint.read_params(params), (), None)

@@ -78,13 +78,13 @@ class Train:
     """The folder to write into."""
     image_size: int = 64
     """Side in pixels that images are made square and resized to."""
-    epochs: int = 40
+    epochs: int = 60
     """Passes over the training images."""
-    batch_size: int = 64
+    batch_size: int = 32
     """Images a step, over all devices."""
     learning_rate: float = 4e-3
     """Peak of the one-cycle schedule."""
-    widths: tuple[int, ...] = (32, 64, 128, 256)
+    widths: tuple[int, ...] = (32, 64, 128, 256, 256)
     """Channels of the network's stages."""
     dropout: float = 0.5
     """Rate before the dense layer."""

@@ -1,0 +1,71 @@
+"""The JAX side of the benchmark of metrics: `jaxsal.evaluator`, and what it asks of memory."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+import jaxsal
+from benchmarks import jax_worker, problems
+from benchmarks.problems import Loaded
+from benchmarks.worker import Prepared, serve
+from jaxsal import machine, metrics
+from jaxsal.compiler import memory
+
+BASELINES: dict[str, Any] = {"black": 0.0, "blur": metrics.blur}
+
+
+def metric(name: str, options: dict[str, Any]) -> Any:
+    """A metric of jaxsal by name, the baseline by its name too."""
+    baseline = BASELINES[options["baseline"]]
+    return functools.partial(jaxsal.METRICS[name], **{**options, "baseline": baseline})
+
+
+def by_jaxsal(
+    loaded: Loaded, name: str, options: dict[str, Any], **settings: Any
+) -> Callable[[], Any]:
+    """`jaxsal.evaluator`, as a user calls it."""
+    model = jax_worker.network(loaded.problem)
+    evaluate = jaxsal.evaluator(model.apply, metric(name, options), **settings)
+    variables = jax_worker.unflatten(loaded.weights)
+    rows = jax.device_put((loaded.images, problems.maps(loaded), loaded.targets))
+    return lambda: evaluate(variables, *rows)
+
+
+CONTENDERS: dict[str, Callable[..., Callable[[], Any]]] = {
+    "jaxsal": by_jaxsal,
+    "jaxsal without rewrites": functools.partial(by_jaxsal, rewrite=False),
+    **{f"jaxsal, {n} at a time": functools.partial(by_jaxsal, batch_size=n) for n in (8, 64, 128)},
+}
+
+
+def prepare(
+    contender: str, problem: str, batch: int, method: str, options: dict[str, Any], precision: str
+) -> Prepared:
+    """A contender of `CONTENDERS` at a problem's folder, ready to run."""
+    jax.config.update("jax_default_matmul_precision", jax_worker.PRECISIONS[precision])
+    call = CONTENDERS[contender](problems.load(problem, batch), method, options)
+    return Prepared(
+        lambda: jax.block_until_ready(call()),
+        lambda values: {"value": np.asarray(values, np.float32).reshape(-1, 1)},
+    )
+
+
+def program(problem: str, batch: int, method: str, options: dict[str, Any]) -> dict[str, Any]:
+    """Bytes of the compiled program of a batch, as the compiler's memory analysis has them."""
+    loaded = problems.load(problem, batch)
+    model = jax_worker.network(loaded.problem)
+    evaluate = jaxsal.evaluator(model.apply, metric(method, options), batch_size=32)
+    variables, maps = jax_worker.unflatten(loaded.weights), problems.maps(loaded)
+    whole = jax.jit(evaluate).lower(variables, loaded.images, maps, loaded.targets)
+    return {"bytes": memory.program_bytes(whole.compile())}
+
+
+if __name__ == "__main__":
+    extra: dict[str, Callable[..., dict[str, Any]]] = {
+        "create": jax_worker.create,
+        "program": program,
+    }
+    serve(prepare, about=machine.describe, peak=jax_worker.peak, extra=extra)

@@ -1,0 +1,101 @@
+"""Deletion and insertion: images a second beside the same loop in PyTorch, and memory by steps.
+
+The areas are shown to agree before anything is timed. Memory is the compiler's own analysis of the
+program: it must not grow with the number of steps.
+"""
+
+from typing import Any, NamedTuple
+
+from benchmarks.contest import Case, Contender, Workers, contest, workers, written
+from benchmarks.throughput import line
+
+MODULES = {"jax": "benchmarks.jax_metrics", "torch": "benchmarks.torch_metrics"}
+CURVES = {"deletion": "black", "insertion": "blur"}
+"""The metrics and their baselines."""
+
+CONTENDERS = (
+    Contender("jax", "jaxsal"),
+    Contender("torch", "torch"),
+    Contender("torch", "torch channels_last"),
+    Contender("torch", "torch, 32 at a time"),
+    Contender("torch", "torch channels_last, 32 at a time"),
+)
+
+
+class Settings(NamedTuple):
+    """What is measured.
+
+    Attributes:
+        steps: of the curves that are timed; memory: of those whose programs are compared.
+    """
+
+    problem: str
+    batch: int
+    steps: int = 100
+    memory: tuple[int, ...] = (10, 100, 1000)
+    rounds: int = 3
+    curves: tuple[str, ...] = tuple(CURVES)
+    contenders: tuple[Contender, ...] = CONTENDERS
+    precision: str = "highest"
+
+
+SETTINGS = {
+    "cpu": Settings("cnn-128", 256, rounds=1),
+    "short": Settings(
+        "cnn-128",
+        16,
+        contenders=(*CONTENDERS[:3], CONTENDERS[-1]),
+        curves=("deletion",),
+        rounds=1,
+    ),
+    "gpu": Settings("cnn-128", 256, rounds=7, precision="tf32"),
+    "toy": Settings("cnn-toy", 4, steps=4, memory=(4, 8), rounds=1),
+}
+"""By name: a CPU in an hour, or in minutes, an accelerator, a trial."""
+
+
+def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
+    """A row for each curve and contender, and the bytes of jaxsal's program by steps."""
+    cases = [
+        Case(
+            settings.problem,
+            name,
+            settings.batch,
+            {"steps": settings.steps, "baseline": CURVES[name]},
+        )
+        for name in settings.curves
+    ]
+    rows = []
+    with workers(peer_python, modules=MODULES) as running, written(running, cases) as folders:
+        folder = folders[settings.problem]
+        bytes_by_steps = _memory(running, settings, cases[0], str(folder))
+        for case in cases:
+            print(f"\n{case}, {settings.steps} steps", flush=True)
+            for row in contest(
+                running,
+                case,
+                settings.contenders,
+                folder,
+                rounds=settings.rounds,
+                precision=settings.precision,
+            ):
+                rows.append(row)
+                print(line(row), flush=True)
+        about = {name: running.ask(name, "about") for name in running}
+    return {
+        "precision": settings.precision,
+        "frameworks": about,
+        "program_bytes": bytes_by_steps,
+        "rows": rows,
+    }
+
+
+def _memory(running: Workers, settings: Settings, case: Case, folder: str) -> dict[str, Any]:
+    """The bytes of the program of a metric, by its number of steps."""
+    found = {}
+    for steps in settings.memory:
+        options = {**case.options, "steps": steps}
+        asked = {"problem": folder, "batch": case.batch, "method": case.method}
+        found[str(steps)] = running.ask("jax", "program", options=options, **asked).get("bytes")
+        print(f"{steps:>5} steps: the program takes {found[str(steps)]:,} bytes", flush=True)
+    return found

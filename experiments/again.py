@@ -1,0 +1,80 @@
+"""What an experiment on a finished study leaves behind, and how it is started."""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from experiments import outputs, sections
+from experiments.report import Figure, figure_html, page, provenance, write_page
+from experiments.study import Reopened
+from jaxsal import machine
+from jaxsal.command import places
+
+Section = Callable[[dict[str, Any]], str]
+
+
+def publish(
+    name: str,
+    settings: Reopened,
+    record: dict[str, Any],
+    drawn: list[Figure],
+    section: Section,
+) -> Path:
+    """Writes NAME.json, figures and NAME.html, and puts the section into the study's report.
+
+    Args:
+        name: of the experiment, one of `sections.ORDER`.
+        record: what was measured; settings, versions, device, commit and date are added.
+        drawn: `(title, caption, PNG)` of each figure.
+        section: from the record to HTML.
+
+    Returns:
+        Where the page is.
+    """
+    out = settings.out or settings.checkpoint / name
+    out.mkdir(parents=True, exist_ok=True)
+    record = {**record, "settings": plain(settings), **machine.describe()}
+    # As a reader of the file will see it: what is not defined is null.
+    record = json.loads(json.dumps(places.finite(record)))
+    for title, _, png in drawn:
+        (out / f"{name}-{title.lower().replace(' ', '_')}.png").write_bytes(png)
+    html = section(record) + "".join(figure_html(*figure) for figure in drawn)
+    whole = page(name.replace("_", " ").capitalize(), html + provenance(record))
+    write_page(out / f"{name}.html", whole)
+    places.write_json(out / f"{name}.json", record)
+    sections.write(settings.checkpoint / "sections", name, html)
+    finished = settings.checkpoint / "metrics.json"
+    if finished.exists():
+        outputs.write_study_report(settings.checkpoint, json.loads(finished.read_text()))
+    return out
+
+
+def plain(settings: Reopened) -> dict[str, Any]:
+    """The settings, ready for JSON."""
+    return {n: str(v) if isinstance(v, Path) else v for n, v in asdict(settings).items()}
+
+
+@contextmanager
+def timed(timings: dict[str, float], name: str) -> Iterator[None]:
+    """Says what begins, and notes the seconds that it took."""
+    print(f"{name} ...", flush=True)
+    begin = time.perf_counter()
+    yield
+    timings[name] = round(time.perf_counter() - begin, 2)
+
+
+def start(kind: type, main: Callable[[Any], str], prog: str, description: str | None) -> None:
+    """Reads the settings from the command line, runs, prints what `main` returns and the time."""
+    begin = time.perf_counter()
+    try:
+        said = main(tyro.cli(kind, prog=f"python -m experiments.{prog}", description=description))
+    except (ValueError, TypeError, OSError) as error:
+        sys.exit(f"error: {error}")
+    print(f"{said}\n{time.perf_counter() - begin:.0f} seconds")

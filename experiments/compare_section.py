@@ -1,0 +1,107 @@
+"""The report on all methods by all metrics: a ranking, every value, and what the intervals say."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from experiments.claims import listed, resampled
+from experiments.tables import measured, number, table, text, times, words
+from jaxsal.metrics import LOWER_IS_BETTER
+from jaxsal.metrics.controls import CONTROLS
+
+Record = Mapping[str, Any]
+
+
+def compare_section(record: Record) -> str:
+    """Tables and reading of `compare_methods.json`."""
+    faithful = record["families"]["faithfulness"]
+    ranks = [
+        (
+            name,
+            measured(record["ranks"]["faithfulness"][name], _one),
+            measured(record["behind"]["faithfulness"][name], _one),
+            measured(record["ranks"]["localisation"][name], _one),
+            _above(record, name),
+            times(record["milliseconds"][name]),
+        )
+        for name in record["methods"]
+    ]
+    head = [
+        "method",
+        "faithfulness, mean rank",
+        "behind the first",
+        "localisation, mean rank",
+        f"above all controls, of {len(faithful)}",
+        "ms a map",
+    ]
+    names = [name for family in record["families"].values() for name in family]
+    names.append("sensitivity_max")
+    values = [
+        (method, *(measured(each[name], times) for name in names))
+        for method, each in record["methods"].items()
+    ]
+    columns = ["method", *(f"{words(n)} {'↓' if n in LOWER_IS_BETTER else '↑'}" for n in names)]
+    return "".join(
+        [
+            "<h2>Which method is the truest?</h2>",
+            f"<p>{text(_intro(record))}</p><p>{text(_reading(record))}</p>",
+            table(head, ranks, caption="Ranking and cost", quiet=CONTROLS),
+            table(columns, values, caption="Every method by every metric", quiet=CONTROLS),
+        ]
+    )
+
+
+def _one(value: Any) -> str:
+    return number(value, 1)
+
+
+def _above(record: Record, name: str) -> str:
+    found = record["above_controls"].get(name)
+    return "" if found is None else str(len(found))
+
+
+def _intro(record: Record) -> str:
+    faithful, local = (
+        listed([words(name) for name in record["families"][family]])
+        for family in ("faithfulness", "localisation")
+    )
+    return (
+        f"Maps of {record['cases']} correctly classified test tumours for the predicted class. "
+        f"Faithfulness is the mean rank over {faithful}; localisation over {local}. Arrows: which "
+        "way is better. Completeness, sparseness, entropy and sensitivity-max (on "
+        f"{record['few']} images) count in no rank: a map that knows nothing can do well. "
+        f"{resampled(record)} In italics: controls that know nothing of the network."
+    )
+
+
+def _reading(record: Record) -> str:
+    """What the intervals support: who leads, who is not told apart, who is no better than blind."""
+    behind, best = record["behind"]["faithfulness"], record["best"]["faithfulness"]
+    level = [n for n in behind if n != best and n not in CONTROLS and behind[n][1] <= 0]
+    cost = record["milliseconds"]
+    parts = [f"The most faithful by mean rank is {best}."]
+    parts.append(
+        f"Not told apart from it: {listed(level)}."
+        if level
+        else "All others are behind it by intervals that do not reach zero."
+    )
+    if level:
+        cheap = min([best, *level], key=lambda name: cost[name])
+        parts.append(f"The cheapest of these is {cheap}, at {times(cost[cheap])} ms a map.")
+    above, count = record["above_controls"], len(record["families"]["faithfulness"])
+    always = [name for name, found in above.items() if len(found) == count]
+    never = [name for name, found in above.items() if not found]
+    parts.append(f"Above every control in all {count} metrics of faithfulness: {listed(always)}.")
+    parts.append(f"In none of them: {listed(never)}.")
+    ahead = [name for name in behind if name in CONTROLS and _before(record, name)]
+    if ahead:
+        parts.append(f"Controls that some method ranks behind: {listed(ahead)}.")
+    parts.append(f"The tumour is found best by {record['best']['localisation']}.")
+    if best in CONTROLS:
+        parts.append("The first is a control: no method is shown to be faithful here.")
+    return " ".join(parts)
+
+
+def _before(record: Record, control: str) -> bool:
+    """Whether a control's mean rank is better than that of some method."""
+    ranks = record["ranks"]["faithfulness"]
+    return any(ranks[control][0] < ranks[name][0] for name in ranks if name not in CONTROLS)

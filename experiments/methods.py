@@ -1,0 +1,42 @@
+"""Every method of jaxsal, its options bound to what suits images of the study's size."""
+
+import functools
+from typing import Any
+
+import numpy as np
+
+import jaxsal
+from jaxsal.metrics import CONTROLS
+
+STEPS = 64  # of integrated gradients, as in the study
+MASKS = 512  # of RISE
+PARTS = 8  # into how many an image's side is cut for occlusion and segments
+
+
+def every(size: int, background: np.ndarray) -> dict[str, Any]:
+    """Each method of `jaxsal.METHODS`, and each combinator over the gradient, by name.
+
+    Args:
+        size: the side of the images.
+        background: [n, H, W, C], where expected gradients start.
+    """
+    window = max(size // PARTS, 2)
+    along = np.arange(size) // window
+    options: dict[str, dict[str, Any]] = {
+        "integrated_gradients": {"steps": STEPS},
+        "expected_gradients": {"baselines": background},
+        "occlusion": {"window": window, "stride": window // 2},
+        "feature_ablation": {"segments": along[:, None] * size + along},
+        "rise": {"samples": MASKS},
+    }
+    plain = {
+        name: functools.partial(method, **options[name]) if name in options else method
+        for name, method in jaxsal.METHODS.items()
+    }
+    noisy = {name: combine(jaxsal.gradient) for name, combine in jaxsal.COMBINATORS.items()}
+    return {name.replace("_", " "): method for name, method in (plain | noisy).items()}
+
+
+def with_controls(size: int, background: np.ndarray) -> dict[str, Any]:
+    """`every`, and the maps that know nothing of the network."""
+    return every(size, background) | CONTROLS

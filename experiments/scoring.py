@@ -1,0 +1,89 @@
+"""Every metric of a map, by family, and what each map of a method is worth."""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import jaxsal
+from experiments.study import Chosen, Study
+from jaxsal import metrics
+from jaxsal.types import Image, Key, Map, Scalar, ScoreFn
+
+STEPS = 20  # of deletion and insertion
+FEW = 16  # images on which methods are run again, by sensitivity-max
+AGAIN = 4  # times
+
+
+def mean_sensitivity_n(score: ScoreFn, image: Image, map: Map, *, key: Key, chunk: int) -> Scalar:
+    """`jaxsal.metrics.sensitivity_n` averaged over its shares of pixels."""
+    values = metrics.sensitivity_n(score, image, map, samples=16, key=key, chunk=chunk)
+    return jnp.mean(values)
+
+
+def families(size: int) -> dict[str, dict[str, Any]]:
+    """The metrics of one map: curves by their areas, sensitivity-n by its mean.
+
+    Args:
+        size: the side of the images; top-k takes a hundredth of the pixels.
+    """
+    k = max(1, size * size // 100)
+    top_k = functools.partial(metrics.top_k_intersection, k=k)
+    return {
+        "faithfulness": {
+            "deletion": functools.partial(metrics.deletion, steps=STEPS),
+            "insertion": functools.partial(metrics.insertion, steps=STEPS),
+            "road": metrics.road,
+            "infidelity": functools.partial(metrics.infidelity, normalize=True, samples=30),
+            "sensitivity_n": mean_sensitivity_n,
+        },
+        "localisation": {
+            "relevance_mass": metrics.relevance_mass,
+            "rank_accuracy": metrics.rank_accuracy,
+            "pointing_game": metrics.pointing_game,
+            "roc_auc": metrics.roc_auc,
+            "average_precision": metrics.average_precision,
+            "top_k_intersection": top_k,
+        },
+        "other": {
+            "completeness": metrics.completeness,
+            "sparseness": metrics.sparseness,
+            "entropy": metrics.entropy,
+        },
+    }
+
+
+def score(
+    found: Study,
+    chosen: Chosen,
+    maps: Mapping[str, np.ndarray],
+    methods: Mapping[str, Any],
+    seed: int,
+) -> dict[str, dict[str, np.ndarray]]:
+    """`{method: {metric: [N]}}`; sensitivity-max is NaN beyond the first few images."""
+    size = chosen.examples.images.shape[1]
+    all_metrics = {name: m for family in families(size).values() for name, m in family.items()}
+    evaluate = jaxsal.evaluator(found.apply, all_metrics)
+    images, masks, key = chosen.examples.images, chosen.examples.masks, jax.random.key(seed)
+    values = {}
+    for name, batch in maps.items():
+        # Of one shape for maps with channels and CAMs, so that one program serves all.
+        batch = batch if batch.ndim == images.ndim else batch[..., None]
+        own = evaluate(found.variables, images, batch, chosen.targets, key=key, mask=masks)
+        values[name] = {metric: np.asarray(value) for metric, value in own.items()}
+        values[name]["sensitivity_max"] = _sensitivity(found, chosen, batch, methods[name], key)
+    return values
+
+
+def _sensitivity(found: Study, chosen: Chosen, maps: Any, method: Any, key: Any) -> np.ndarray:
+    evaluate = jaxsal.evaluator(
+        found.apply, functools.partial(metrics.sensitivity_max, method=method, samples=AGAIN)
+    )
+    images, targets = chosen.examples.images[:FEW], chosen.targets[:FEW]
+    own = evaluate(found.variables, images, maps[:FEW], targets, key=key)
+    whole = np.full(len(chosen.targets), np.nan, np.float32)
+    whole[:FEW] = own
+    return whole

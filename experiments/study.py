@@ -1,0 +1,183 @@
+"""A finished study, read back: its network, and the images that it was tested on."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from experiments import settings as studies
+from experiments.sources import SOURCES
+from jaxsal import checkpoint, train
+from jaxsal.data import pipeline
+from jaxsal.data.examples import Dataset, Examples
+
+
+@dataclass(frozen=True)
+class Reopened:
+    """Which study is looked at again. None: as the study itself had it."""
+
+    checkpoint: Path
+    """The --out folder of a study that has finished training."""
+    out: Path | None = None
+    """Where record, figures and page are written; none = in a folder of the study's."""
+    data: Literal["phantom", "figshare", "folder"] | None = None
+    """Generated phantoms, Cheng's figshare set, or any folder of <class>/*.png|jpg."""
+    data_dir: Path | None = None
+    """Where the images lie."""
+    explain: int = 48
+    """How many test images are looked at, at most; 0 = all."""
+    seed: int = 0
+    """Of the choice of images, and of all that is drawn."""
+
+    def __post_init__(self) -> None:
+        for name in ("explain", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
+
+
+class Study(NamedTuple):
+    """A trained network and its test images.
+
+    Attributes:
+        test: every test image; logits [N, K] and predicted [N] are the network's.
+        background: training images, one a class: what an expected gradient starts from.
+        about: what a record says of the study.
+    """
+
+    apply: Any
+    variables: Any
+    init: Callable[..., Any]
+    classes: tuple[str, ...]
+    test: Examples
+    logits: np.ndarray
+    predicted: np.ndarray
+    background: np.ndarray
+    about: dict[str, Any]
+
+
+class Chosen(NamedTuple):
+    """Some test images, what the network says of them, and whose they are.
+
+    Attributes:
+        clusters: [N] patients, of whom whole ones are drawn; None: each image by itself.
+        unit: what is drawn in a bootstrap: "patient" or "image".
+    """
+
+    examples: Examples
+    logits: np.ndarray
+    targets: np.ndarray
+    clusters: np.ndarray | None
+    unit: str
+
+
+def reopen(given: Reopened) -> Study:
+    """The network of a study and the images of its test fold.
+
+    Raises:
+        ValueError: the folder holds no trained network, or images of other classes than its own.
+    """
+    saved = checkpoint.load(given.checkpoint)
+    settings = _settings(given, saved.image_size)
+    dataset = SOURCES[settings.data].load(
+        settings.data_dir,
+        count=settings.count,
+        image_size=settings.image_size,
+        seed=settings.seed,
+        strict=settings.strict,
+    )
+    if dataset.classes != saved.classes:
+        raise ValueError(
+            f"data: expected images of the network's classes {saved.classes}, got {dataset.classes}"
+        )
+    training, _, test = pipeline.split(
+        dataset,
+        test_fold=settings.test_fold,
+        validation_fold=settings.validation_fold or None,
+        seed=settings.seed,
+    )
+    logits = train.make_predict(saved.apply, batch_size=128)(saved.variables, test.images)
+    rows = [np.flatnonzero(training.labels == k)[0] for k in np.unique(training.labels)]
+    return Study(
+        saved.apply,
+        saved.variables,
+        saved.init,
+        saved.classes,
+        test,
+        logits,
+        logits.argmax(-1).astype(np.int32),
+        training.images[rows],
+        _about(given, settings, dataset, test, logits),
+    )
+
+
+def _settings(given: Reopened, image_size: int) -> studies.Settings:
+    """The study's own settings where it left them, what is given in their place."""
+    try:
+        kept = json.loads((given.checkpoint / "metrics.json").read_text())["settings"]
+    except FileNotFoundError:
+        kept = {}
+    known = {field.name for field in fields(studies.Settings)}
+    kept = {name: value for name, value in kept.items() if name in known}
+    if given.data is not None:
+        kept |= {"data": given.data, "data_dir": None}
+    if given.data_dir is not None:
+        kept["data_dir"] = str(given.data_dir)
+    if kept.get("data_dir"):
+        kept["data_dir"] = Path(kept["data_dir"])
+    kept = {name: tuple(v) if isinstance(v, list) else v for name, v in kept.items()}
+    # Nothing is trained again: devices and the like are those of this machine.
+    return studies.resolve(
+        replace(studies.Settings(), **{**kept, "image_size": image_size, "devices": None})
+    )
+
+
+def _about(
+    given: Reopened, settings: Any, dataset: Dataset, test: Examples, logits: np.ndarray
+) -> dict[str, Any]:
+    return {
+        "checkpoint": str(given.checkpoint),
+        "data": settings.data,
+        "source": dataset.source,
+        "image_size": settings.image_size,
+        "test_fold": settings.test_fold,
+        "tested": len(test.labels),
+        "accuracy": float(np.mean(logits.argmax(-1) == test.labels)),
+    }
+
+
+def choose(study: Study, wanted: np.ndarray, count: int, seed: int) -> Chosen:
+    """At most `count` of the wanted test images, drawn at random; 0 = all of them.
+
+    Raises:
+        ValueError: none is wanted.
+    """
+    rows = np.flatnonzero(wanted)
+    if not len(rows):
+        raise ValueError("explain: none of the test images is a correctly classified tumour")
+    order = np.random.default_rng(seed).permutation(rows)
+    rows = np.sort(order[: count or len(order)]).astype(np.int32)
+    examples = pipeline.take(study.test, rows)
+    clusters, unit = resampled(examples)
+    return Chosen(examples, study.logits[rows], study.predicted[rows], clusters, unit)
+
+
+def subset(chosen: Chosen, rows: np.ndarray) -> Chosen:
+    """Some of the chosen images."""
+    rows = rows.astype(np.int32)
+    examples = pipeline.take(chosen.examples, rows)
+    clusters = None if chosen.clusters is None else chosen.clusters[rows]
+    return Chosen(examples, chosen.logits[rows], chosen.targets[rows], clusters, chosen.unit)
+
+
+def correct_tumours(study: Study) -> np.ndarray:
+    """Which test images are tumours with a mask, correctly classified."""
+    return study.test.masks.any((1, 2)) & (study.predicted == study.test.labels)
+
+
+def resampled(examples: Examples) -> tuple[np.ndarray | None, str]:
+    """What a bootstrap draws: patients where all are known, else images, and its name."""
+    known = bool(len(examples.patients)) and all(examples.patients)
+    return (examples.patients, "patient") if known else (None, "image")

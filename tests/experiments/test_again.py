@@ -1,0 +1,95 @@
+"""Experiments on a finished study, from end to end at toy size: their sections in its report."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import jaxsal
+from experiments import compare_methods, methods, sanity, scoring, sections, study, tumor_shape
+from jaxsal.metrics import CONTROLS
+
+
+@pytest.fixture
+def few(monkeypatch):
+    """Two methods and the controls, for methods compile longest."""
+    some = {"gradient": jaxsal.gradient, "grad cam": jaxsal.grad_cam, **CONTROLS}
+    monkeypatch.setattr(methods, "with_controls", lambda size, background: some)
+    monkeypatch.setattr(scoring, "AGAIN", 1)
+    return some
+
+
+def record_of(folder: Path, name: str) -> dict:
+    record = json.loads((folder / name / f"{name}.json").read_text())
+    page = (folder / name / f"{name}.html").read_text()
+    report = (folder / "report.html").read_text()
+    assert f'<section id="{name}">' in report and report.count("<h1>") == 1
+    assert "http" not in page and "data:image/png;base64" in page
+    assert list((folder / name).glob("*.png"))
+    assert {"versions", "device", "commit", "command", "date", "settings"} <= set(record)
+    return record
+
+
+def test_tumour_shape(untrained: Path) -> None:
+    tumor_shape.main(tumor_shape.Settings(untrained, explain=3, shams=1))
+    record = record_of(untrained, "tumor_shape")
+    assert 1 <= record["cases"] <= 3 and record["bootstrap"] == "patient"
+    for edit in record["edits"].values():
+        assert np.isfinite(edit["tumour"]["drop"][0]) and np.isfinite(edit["sham"]["drop"][0])
+        assert sum(edit["answers"].values()) == pytest.approx(1)
+    removed = record["edits"]["tumour removed"]
+    assert removed["tumour"]["area"][0] == pytest.approx(removed["sham"]["area"][0], rel=0.5)
+
+
+def test_sanity(untrained: Path, few) -> None:
+    sanity.main(sanity.Settings(untrained, explain=3))
+    record = record_of(untrained, "sanity")
+    assert list(record["methods"]) == list(few)
+    layers = ["Dense_0", "Conv_1", "Conv_0"]
+    for name, each in record["methods"].items():
+        assert list(each["cascading"]) == list(each["independent"]) == layers
+        if name in CONTROLS:
+            assert each["final"]["in_head"][0] == pytest.approx(1, abs=1e-5)
+            assert not each["passes"] and each["ignored"] == layers
+    assert record["methods"]["gradient"]["final"]["in_head"][0] < 0.9
+
+
+def test_compare_methods(untrained: Path, few) -> None:
+    compare_methods.main(compare_methods.Settings(untrained, explain=3))
+    record = record_of(untrained, "compare_methods")
+    assert set(record["methods"]) == set(few) == set(record["milliseconds"])
+    names = {name for family in record["families"].values() for name in family}
+    names |= {"deletion_curve", "insertion_curve", "road_curve", "sensitivity_max"}
+    assert names == set(jaxsal.METRICS)  # curves by their areas
+    ranks = [rank[0] for rank in record["ranks"]["faithfulness"].values()]
+    assert ranks == sorted(ranks)
+    blind = record["methods"]["centre prior"]
+    assert blind["sensitivity_max"][0] == 0
+
+
+def test_every_method_is_compared() -> None:
+    found = methods.every(32, np.zeros((2, 32, 32, 1), np.float32))
+    assert {name.replace(" ", "_") for name in found} == set(jaxsal.METHODS) | set(
+        jaxsal.COMBINATORS
+    )
+
+
+def test_a_study_is_looked_at_with_other_images(untrained: Path) -> None:
+    given = study.Reopened(untrained, data="folder", data_dir=untrained / "nowhere")
+    with pytest.raises(ValueError, match="data_dir"):
+        study.reopen(given)
+    with pytest.raises(ValueError, match=r"checkpoint: .* holds no model\.json"):
+        study.reopen(replace(given, checkpoint=untrained / "nowhere"))
+    with pytest.raises(ValueError, match="explain: expected at least 0, got -1"):
+        study.Reopened(untrained, explain=-1)
+
+
+def test_sections_have_their_place(tmp_path: Path) -> None:
+    for name in reversed(sections.ORDER):
+        sections.write(tmp_path / "sections", name, name)
+    found = sections.read(tmp_path / "sections")
+    assert [html.split('"')[1] for html in found] == list(sections.ORDER)
+    with pytest.raises(ValueError, match="name: expected one of"):
+        sections.write(tmp_path, "other", "")

@@ -88,24 +88,24 @@ def _cases(problem: str, single: int, loops: int) -> tuple[tuple[str, str, int],
 
 LATENCY = (("cnn-128", "gradient", 1), ("cnn-128", "gradient", 8))
 
-_PEERS = tuple(
-    Contender("torch", name)
-    for name in ("captum", "captum, chunk 8", "captum, chunk 64", "torch", "torch channels_last")
+_FEW = tuple(
+    each
+    for each in CONTENDERS
+    if each.name
+    in ("jaxsal", "plain jax", "captum", "captum, chunk 8", "torch", "torch channels_last")
 )
 
 SETTINGS = {
     "short": Settings(
-        tuple(("cnn-128", name, 32) for name in ("gradient", "grad_cam", "together")),
-        (Contender("jax", "jaxsal"), Contender("jax", "plain jax"), *_PEERS),
-    ),
-    "short-loops": Settings(
         (
+            *(("cnn-128", method, 32) for method in ONE_PASS),
             ("cnn-128", "integrated_gradients", 8),
             ("cnn-128", "smoothgrad", 8),
-            ("cnn-128", "occlusion", 2),
+            *(("cnn-128", m, 2) for m in LOOPS if m not in ("integrated_gradients", "smoothgrad")),
+            *LATENCY,
         ),
-        (Contender("jax", "jaxsal"), *_PEERS),
-        rounds=3,
+        _FEW,
+        rounds=5,
     ),
     "cpu": Settings((*_cases("cnn-128", 32, 8), *LATENCY)),
     "large": Settings(
@@ -144,7 +144,7 @@ SETTINGS = {
         toy=True,
     ),
 }
-"""By name: a CPU in minutes, all of it in an hour, with larger images, an accelerator, a trial."""
+"""By name: on a CPU in ten minutes, in an hour, with larger images; an accelerator; a trial."""
 
 
 def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:

@@ -129,7 +129,8 @@ class Explainer(_Engine):
             params: any pytree of arrays; traced, never a constant.
             images: [B, ...], floating.
             targets: an int, integers [B], None for the predicted class, or "all": maps [B, K, ...].
-            key: for methods that draw random numbers: one key, or one an image.
+            key: for methods that draw random numbers: one key, or one an image. Draws are always
+                threefry's; a key of another generator only seeds them.
 
         Returns:
             Maps [B, ...] of the images' shape (CAMs: of its spatial axes); of a dict, a dict.

@@ -80,6 +80,23 @@ WRONG = {
     ),
     "an empty dict": (explain(X, method={}), ValueError, "method: .*empty"),
     "no function": (explain(X, method="gradient"), TypeError, "method: .*'gradient'"),
+    "a number as a name": (explain(X, method={1: PATH, "a": PATH}), TypeError, "method: .*1"),
+    "segments that are no integers": (
+        explain(X, method=jaxsal.feature_ablation, segments=np.zeros((8, 8))),
+        TypeError,
+        "segments: .*integers.*float64",
+    ),
+    "a list to resize by": (explain(X, method=jaxsal.grad_cam, resize=[]), ValueError, "resize: "),
+    "a size as spatial": (
+        explain(X, method=jaxsal.grad_cam, spatial=(4, 4)),
+        TypeError,
+        "spatial: ",
+    ),
+    "a metric that is none": (
+        lambda: jaxsal.evaluator(toy.apply, 3),
+        TypeError,
+        "metric: .*3",
+    ),
     "no function in a dict": (explain(X, method={"a": 3}), TypeError, "method: .*3"),
     "a method's own error": (explain(X, steps=0, method=PATH), ValueError, "steps: "),
     "a chunk of none": (explain(X, chunk=0, method=PATH), ValueError, "chunk: .*0"),

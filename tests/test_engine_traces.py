@@ -106,6 +106,24 @@ def test_inside_shard_map() -> None:
     toy.close(jax.jit(mapped)(P, toy.images(8), toy.targets(8)), reference(8))
 
 
+def test_layers_and_windows_inside_shard_map() -> None:
+    """Casts of values to the mesh's axes stand in the program there, some inside of ReLU."""
+    names = ("grad_cam", "grad_cam_plus_plus", "x_grad_cam", "eigen_cam", "score_cam")
+    methods = {name: jaxsal.METHODS[name] for name in names}
+    methods["occlusion"] = functools.partial(jaxsal.occlusion, window=3, stride=2)
+    explain = jaxsal.explainer(toy.apply, methods)
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
+    mapped = jax.shard_map(
+        explain,
+        mesh=mesh,
+        in_specs=(Spec(), Spec("data"), Spec("data")),
+        out_specs=Spec("data"),
+        check_vma=True,
+    )
+    expected = explain(P, toy.images(4), toy.targets(4))
+    toy.close(jax.jit(mapped)(P, toy.images(4), toy.targets(4)), expected)
+
+
 @pytest.mark.parametrize("given", [True, False])
 def test_meshes_inside_jit(given: bool) -> None:
     plain = Mesh(np.array(jax.devices()[:4]), ("data",))

@@ -163,3 +163,50 @@ def test_the_answer_does_not_depend_on_the_chunk(batch_size):
         for image in images
     ]
     np.testing.assert_allclose(explain(WEIGHTS, images, 3), jnp.stack(singles), atol=1e-6)
+
+
+def normed(dtype, image):
+    """A convolution, a norm with running statistics and a ReLU, in a dtype; a sum in float32."""
+    hidden = jax.lax.conv_general_dilated(
+        image[None].astype(dtype),
+        WEIGHTS.astype(dtype),
+        (1, 1),
+        "SAME",
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    shift = jnp.arange(-1.0, 3.0).reshape(1, 1, 1, 4)
+    hidden = jax.nn.relu((hidden.astype(jnp.float32) * 0.5 - shift).astype(dtype))
+    return jnp.sum(hidden.astype(jnp.float32))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float16])
+def test_a_layer_reaches_over_casts_to_its_activation(dtype):
+    """A cast is no convolution, whatever its name begins with: norm and ReLU are inside."""
+    value, _ = jaxsal.cut(partial(normed, dtype), normal(3, *SHAPE))
+    assert value.shape == (1, 6, 6, 4) and value.min() >= 0
+
+
+@pytest.mark.parametrize("impl", ["rbg", "unsafe_rbg"])
+def test_keys_of_any_generator_give_maps_that_no_batch_size_changes(impl):
+    method = jaxsal.smoothgrad(jaxsal.gradient, samples=3)
+    key, images = jax.random.key(0, impl=impl), normal(4, 6, *SHAPE)
+    one, four = (
+        jaxsal.explainer(partial(apply, jnp.tanh), method, batch_size=size)(
+            WEIGHTS, images, 0, key=key
+        )
+        for size in (1, 4)
+    )
+    np.testing.assert_allclose(one, four, rtol=0, atol=1e-5 * np.abs(one).max())
+
+
+def test_images_may_be_overwritten_once_the_call_is_back():
+    """On a CPU JAX shares the memory of an aligned NumPy array, and runs later."""
+    room = np.empty(64 * 64 * 64 * 4 + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    images = room[start:-64].view(np.float32)[: 64 * 36 * 36 * 2].reshape(64, 36, 36, 2)
+    images[:] = np.random.default_rng(0).normal(size=images.shape)
+    explain = jaxsal.explainer(partial(apply, jnp.tanh), jaxsal.gradient)
+    expected = np.array(explain(WEIGHTS, images.copy(), 0))
+    maps = explain(WEIGHTS, images, 0)
+    images[:] = 0
+    np.testing.assert_array_equal(maps, expected)

@@ -68,8 +68,8 @@ def split(value: Any, concrete: tuple[str, ...] = ()) -> tuple[Structure, list[A
 
     Goes into pytrees, `functools.partial` and combinators' results (frozen dataclasses with an
     `inner`). Functions and integer scalars stay in the structure; arrays and keys are data, but for
-    arrays of integers under a name in `concrete`, or in the attribute `concrete` of the function
-    that a partial binds: they must be known when the program is traced.
+    arrays under a name in `concrete`, or in the attribute `concrete` of the function that a partial
+    binds: they must be known when the program is traced.
     """
     arrays: list[Any] = []
 
@@ -89,10 +89,10 @@ def split(value: Any, concrete: tuple[str, ...] = ()) -> tuple[Structure, list[A
             return Node(type(value), (take(fields),))
         if not isinstance(value, np.ndarray | np.generic | jax.Array):
             return Static(value)
-        integers = _countable(value.dtype) and not isinstance(value, jax.core.Tracer)
-        if integers and value.ndim == 0:
+        here = not isinstance(value, jax.core.Tracer)
+        if here and value.ndim == 0 and _countable(value.dtype):
             return Static(value.item())
-        if integers and known:
+        if here and known and isinstance(value.dtype, np.dtype):
             table = np.asarray(value)
             return Table(table.shape, table.dtype.str, table.tobytes())
         arrays.append(value)

@@ -150,9 +150,18 @@ def _moved(leaves: dict[str, Any], sharding: Sharding) -> dict[str, Any]:
     `device_put` would send every array to all processes, to be compared there.
     """
     if sharding.is_fully_addressable:
-        return dict(jax.device_put(leaves, sharding))
+        return dict(jax.device_put({n: _owned(x, sharding) for n, x in leaves.items()}, sharding))
     here = {name: _spread(leaf, sharding) for name, leaf in leaves.items() if _is_local(leaf)}
     return {**jax.device_put({n: x for n, x in leaves.items() if n not in here}, sharding), **here}
+
+
+def _owned(leaf: Any, sharding: Sharding) -> Any:
+    """The array; of the caller's own memory a copy, where JAX would share it (on a CPU).
+
+    Calls do not wait for their programs, and the caller may fill the memory anew meanwhile.
+    """
+    shared = isinstance(leaf, np.ndarray) and next(iter(sharding.device_set)).platform == "cpu"
+    return leaf.copy() if shared else leaf
 
 
 def _is_local(leaf: Any) -> bool:

@@ -52,7 +52,12 @@ class Prepare:
         by_example: bool = False,
     ) -> None:
         checks.check_callables(apply, objective)
-        functions = signatures.functions_of(function, options, complete=not by_example)
+        functions = signatures.functions_of(
+            function,
+            options,
+            complete=not by_example,
+            role="metric" if by_example else "method",
+        )
         self.points = any(signatures.accepts(f, "chunk") for f in functions)
         self.points = self.points and "chunk" not in options
         self._functions, self._options = functions, tuple(options)

@@ -186,7 +186,10 @@ def _key(shared: Tree, row: Tree) -> Any:
 
 
 def typed(key: Any) -> Any:
-    """A new-style key, also of an old one of uint32."""
-    if jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        return key
-    return jax.random.wrap_key_data(key)
+    """A threefry key: itself, or made of the first words of a key of another kind.
+
+    Under `vmap` other generators (rbg) draw one stream for the whole batch: maps would depend on
+    how many images and points are evaluated at a time.
+    """
+    words = jax.random.key_data(key) if jnp.issubdtype(key.dtype, jax.dtypes.prng_key) else key
+    return jax.random.wrap_key_data(words[..., :2], impl="threefry2x32")

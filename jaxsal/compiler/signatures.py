@@ -33,7 +33,7 @@ def needs_key(function: Callable[..., Any]) -> bool:
 
 
 def functions_of(
-    function: Any, options: Mapping[str, Any], *, complete: bool = True
+    function: Any, options: Mapping[str, Any], *, complete: bool = True, role: str = "method"
 ) -> list[Callable[..., Any]]:
     """The functions that an explainer is made of, each held against the options.
 
@@ -41,6 +41,7 @@ def functions_of(
         function: one, or a dict of them.
         options: of the only function.
         complete: whether every option without a default must be there already.
+        role: what the argument is called.
 
     Raises:
         TypeError: not a function or a dict of functions, options beside a dict, or see
@@ -48,16 +49,18 @@ def functions_of(
         ValueError: an empty dict.
     """
     if not isinstance(function, Mapping):
-        check_options(function, options, complete=complete)
+        check_options(function, options, complete=complete, role=role)
         return [function]
     if options:
         raise TypeError(
             f"{next(iter(options))}: with a dict of functions, bind options with functools.partial"
         )
     if not function:
-        raise ValueError("method: expected at least one function, got an empty dict")
-    for each in function.values():
-        check_options(each, {}, complete=complete)
+        raise ValueError(f"{role}: expected at least one function, got an empty dict")
+    for name, each in function.items():
+        if not isinstance(name, str):
+            raise TypeError(f"{role}: expected names that are strings, got {name!r}")
+        check_options(each, {}, complete=complete, role=role)
     return list(function.values())
 
 
@@ -77,7 +80,9 @@ def bound_chunk(function: Callable[..., Any], options: Mapping[str, Any]) -> int
     return 1
 
 
-def check_options(function: Any, options: Mapping[str, Any], *, complete: bool = True) -> None:
+def check_options(
+    function: Any, options: Mapping[str, Any], *, complete: bool = True, role: str = "method"
+) -> None:
     """Raises if `function` does not take `options`, or lacks one that has no default (if complete).
 
     A combinator passes its options on to the method inside, so that they are held against the
@@ -87,7 +92,7 @@ def check_options(function: Any, options: Mapping[str, Any], *, complete: bool =
         TypeError: not callable; an unknown, a reserved or a missing option.
     """
     if not callable(function):
-        raise TypeError(f"method: expected a function or a dict of functions, got {function!r}")
+        raise TypeError(f"{role}: expected a function or a dict of functions, got {function!r}")
     for option in RESERVED:
         if option in options:
             raise TypeError(f"{option}: is given to the call, not to the explainer")

@@ -13,13 +13,16 @@ from jaxsal.points import accumulator, map_points
 from jaxsal.rewrite.patch import patch
 from jaxsal.types import Image, Scalar, ScoreFn
 
+Extents = int | tuple[int, ...] | list[int] | Int[np.ndarray, "..."]
+"""Of a window in pixels: one for all spatial axes, or one an axis."""
+
 
 def occlusion(
     score: ScoreFn,
     image: Image,
     *,
-    window: int | tuple[int, ...],
-    stride: int | tuple[int, ...] | None = None,
+    window: Extents,
+    stride: Extents | None = None,
     baseline: Baseline = 0.0,
     chunk: int = 1,
 ) -> Image:
@@ -56,7 +59,7 @@ def occlusion(
 
     def occluded(point: tuple[Int[Array, " axes"], Int[Array, " axes"]]) -> Scalar:
         begin, first = point
-        corner = (*begin, 0)
+        corner = (*begin, jnp.zeros((), begin.dtype))
         shape = (*windows.size, image.shape[-1])
         inside = jnp.ones(shape, bool)
         for axis in range(len(windows.size)):
@@ -67,6 +70,9 @@ def occlusion(
     scores = map_points(occluded, (windows.begin, windows.first), chunk=chunk)
     losses = _wide(score(image)) - _wide(scores)
     return _over_channels(_mean_over_coverage(losses, windows.cover), image)
+
+
+occlusion.concrete = ("window", "stride")  # type: ignore[attr-defined]
 
 
 def feature_ablation(
@@ -122,9 +128,7 @@ class _Windows(NamedTuple):
     cover: list[Float[np.ndarray, "windows_of_axis length"]]  # 1 where a window occludes
 
 
-def _windows(
-    lengths: tuple[int, ...], window: int | tuple[int, ...], stride: int | tuple[int, ...] | None
-) -> _Windows:
+def _windows(lengths: tuple[int, ...], window: Extents, stride: Extents | None) -> _Windows:
     size = _per_axis("window", window, lengths)
     step = size if stride is None else _per_axis("stride", stride, lengths)
     if any(w > n for w, n in zip(size, lengths, strict=True)):
@@ -143,8 +147,9 @@ def _windows(
     return _Windows(size, begin.astype(np.int32), (start - begin).astype(np.int32), cover)
 
 
-def _per_axis(name: str, value: int | tuple[int, ...], lengths: tuple[int, ...]) -> tuple[int, ...]:
-    values = value if isinstance(value, tuple | list) else (value,) * len(lengths)
+def _per_axis(name: str, value: Extents, lengths: tuple[int, ...]) -> tuple[int, ...]:
+    several = isinstance(value, tuple | list | np.ndarray) and np.ndim(value)
+    values = tuple(value) if several else (value,) * len(lengths)  # type: ignore[arg-type]
     if len(values) != len(lengths):
         raise ValueError(f"{name}: expected one extent for each of {lengths}, got {value}")
     return tuple(count(name, extent) for extent in values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -65,8 +66,7 @@ class Section(NamedTuple):
 
 def section(score: ScoreFn, image: Image, layer: LayerName = None) -> Section:
     """`cut`, with how the value lies over the image."""
-    if isinstance(layer, bool) or not isinstance(layer, int | str | None):
-        raise TypeError(f"layer: expected None, an int or a string, got {layer!r}")
+    layer = layer if isinstance(layer, str | None) else _index(layer)
     closed, _ = trace(score, image)
     flat = flatten(closed, unroll=lambda eqn: mentions(eqn, layer))
     lay = layout(flat)
@@ -77,6 +77,15 @@ def section(score: ScoreFn, image: Image, layer: LayerName = None) -> Section:
     play(before, known)
     head = partial(_head, flat, after, known, var)
     return Section(known[var], head, lay.axes(var), lay.spatial)
+
+
+def _index(layer: Any) -> int:
+    try:
+        if not isinstance(layer, bool):
+            return operator.index(layer)
+    except Exception:  # a tracer raises an error of its own
+        pass
+    raise TypeError(f"layer: expected None, an int or a string, got {layer!r}")
 
 
 def _halves(flat: ClosedJaxpr, var: Var) -> tuple[list[JaxprEqn], list[JaxprEqn]]:

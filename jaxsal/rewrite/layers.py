@@ -15,7 +15,7 @@ LayerName = int | str | None
 """`None` = the last convolution; an int = that one; a string = a tag or a named scope."""
 
 _CONV = "conv_general_dilated"
-_BARRIERS = ("conv", "dot_general", "ragged_dot", "reduce_window", "select_and_")
+_BARRIERS = (_CONV, "dot_general", "ragged_dot", "reduce_window", "select_and_")
 _SHOWN = 40
 
 

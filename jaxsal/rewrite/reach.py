@@ -65,10 +65,18 @@ def _is_relu(eqn: JaxprEqn) -> bool:
     """Whether a call with a derivative of its own is `jax.nn.relu`: nothing but `max(x, 0)`."""
     body = open_jaxpr(eqn.params["call_jaxpr"])
     inner = [e for e in equations(body) if e.primitive not in CALLS]
-    return len(inner) == 1 and inner[0].primitive.name == "max" and _zero(inner[0].invars[1])
+    # Under `shard_map` the zero is first cast to the operand's type and mesh axes.
+    casts = {e.outvars[0]: e.invars[0] for e in inner if e.primitive.name in _CASTS}
+    rest = [e for e in inner if e.primitive.name not in _CASTS]
+    return len(rest) == 1 and rest[0].primitive.name == "max" and _zero(rest[0].invars[1], casts)
 
 
-def _zero(atom: Any) -> bool:
+_CASTS = ("convert_element_type", "pvary", "pcast")
+
+
+def _zero(atom: Any, casts: dict[Any, Any]) -> bool:
+    while not isinstance(atom, Literal) and atom in casts:
+        atom = casts[atom]
     return isinstance(atom, Literal) and not np.any(atom.val)
 
 

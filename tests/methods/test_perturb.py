@@ -224,6 +224,18 @@ def test_bad_options_raise(method, options, error, name):
         method(jnp.sum, jnp.asarray(IMAGE), **options)
 
 
+def test_windows_as_an_array_are_those_of_a_tuple():
+    score, image = jnp.sum, jnp.asarray(IMAGE)
+    as_array, as_tuple = (occlusion(score, image, window=w) for w in (np.array([2, 3]), (2, 3)))
+    np.testing.assert_array_equal(as_array, as_tuple)
+
+
+def test_positions_do_not_mix_integers_of_two_widths():
+    with jax.enable_x64(True):
+        map = occlusion(jnp.sum, jnp.ones((4, 4, 1)), window=2)
+    np.testing.assert_allclose(map, 4.0)
+
+
 def test_traced_segments_raise():
     explain = lambda s: feature_ablation(jnp.sum, jnp.asarray(IMAGE), segments=s)  # noqa: E731
     with pytest.raises(TypeError, match="segments"):

@@ -55,7 +55,7 @@ def save(
         partial.write_text(json.dumps(about, indent=1) + "\n")
 
 
-def load(folder: Path) -> Saved:
+def load(folder: Any) -> Saved:
     """Reads what `save` wrote.
 
     Raises:
@@ -80,7 +80,7 @@ def load(folder: Path) -> Saved:
     return Saved(apply, read_params(folder / PARAMS), classes, size)
 
 
-def read_params(path: Path) -> Params:
+def read_params(path: Any) -> Params:
     """A pytree of arrays from a file.
 
     `.npz`: names with slashes become nested dicts; `.npy`: one array; `.msgpack`: as

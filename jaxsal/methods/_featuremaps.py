@@ -24,10 +24,13 @@ def channels_last(
     """A layer's value, or its gradient, as float32 `[*s, C]`.
 
     Raises:
+      TypeError: `spatial` is no function.
       ValueError: the layer has no spatial axes and `spatial` is not given, or gives none.
     """
     rank = len(parts.spatial)
     if spatial is not None:
+        if not callable(spatial):
+            raise TypeError(f"spatial: expected a function of the layer's value, got {spatial!r}")
         value = spatial(value[0] if value.shape[:1] == (1,) else value)
         if value.ndim != rank + 1:
             raise ValueError(
@@ -58,7 +61,7 @@ def finished(
 
 def upsampled(raw: Float[Array, "*s"], image: Image, parts: Section, resize: Resize) -> Map:
     """A raw map, resized to the image's spatial shape."""
-    if resize not in _RESIZES:
+    if not isinstance(resize, str | bool) or resize not in _RESIZES:
         raise ValueError(f"resize: expected True, 'bilinear', 'nearest' or False, got {resize!r}")
     shape = tuple(image.shape[axis] for axis in parts.spatial)
     return jax.image.resize(raw, shape, _RESIZES[resize])

@@ -78,7 +78,8 @@ def explain_dataset(
         OSError: the store cannot be written; what is finished stays so.
     """
     if not isinstance(explain, Explainer):
-        raise TypeError(f"explain: expected what jaxsal.explainer returns, got {explain!r}")
+        came = type(explain).__name__
+        raise TypeError(f"explain: expected what jaxsal.explainer returns, got {came}")
     if dtype not in DTYPES:
         raise ValueError(f"dtype: expected one of {DTYPES}, got {dtype!r}")
     if transform is not None and not callable(transform):

@@ -58,7 +58,7 @@ def save(
         partial.write_text(json.dumps(about, indent=1) + "\n")
 
 
-def load(folder: Path) -> Saved:
+def load(folder: Any) -> Saved:
     """Reads what `save` wrote.
 
     Raises:
@@ -85,7 +85,7 @@ def load(folder: Path) -> Saved:
     return Saved(apply, read_params(folder / PARAMS), classes, size, model.init)
 
 
-def read_params(path: Path) -> Params:
+def read_params(path: Any) -> Params:
     """A pytree of arrays from a file.
 
     `.npz`: names with slashes become nested dicts; `.npy`: one array; `.msgpack`: as

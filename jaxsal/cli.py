@@ -45,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("JAXSAL_TRACEBACK"):
             raise
         return _failed(given, f"{type(error).__name__}: {_line(error)}")
-    print(json.dumps(done, allow_nan=False) if given.json else TOLD[type(given)](done), flush=True)
+    if given.json or not _process():
+        told = json.dumps(done, allow_nan=False) if given.json else TOLD[type(given)](done)
+        print(told, flush=True)
     return DONE
 
 
@@ -125,15 +127,17 @@ def _failed(given: Any, message: str, code: int = FAILED) -> int:
     print(f"jaxsal: error: {message}", file=sys.stderr, flush=True)
     if given.json:
         print(json.dumps({"error": message}), flush=True)
-    if _among_others():  # JAX would wait at the exit for those that may be gone
+    if _process() is not None:  # JAX would wait at the exit for those that may be gone
         os._exit(code)
     return code
 
 
-def _among_others() -> bool:
+def _process() -> int | None:
+    """Which of several processes this is; None where it is the only one."""
     import jax
 
-    return jax.distributed.is_initialized() and jax.process_count() > 1
+    several = jax.distributed.is_initialized() and jax.process_count() > 1
+    return jax.process_index() if several else None
 
 
 def _line(error: BaseException) -> str:

@@ -70,7 +70,7 @@ def check_percentile(percentile: Any) -> None:
         ValueError: out of range.
     """
     if isinstance(percentile, bool) or not isinstance(percentile, int | float | np.number):
-        raise TypeError(f"percentile: expected a number, got {percentile!r}")
+        raise TypeError(f"percentile: expected a number, got {type(percentile).__name__}")
     if not 0 <= percentile <= 100:
         raise ValueError(f"percentile: expected from 0 to 100, got {percentile}")
 

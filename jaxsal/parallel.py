@@ -35,7 +35,7 @@ class Parallel(NamedTuple):
     devices: int
 
 
-def local_devices(count: int | None = None) -> Sequence[jax.Device]:
+def local_devices(count: Any = None) -> Sequence[jax.Device]:
     """The first `count` local devices; `None` is all of them.
 
     Raises:

@@ -87,11 +87,11 @@ def note(map: Any) -> str:
 def relevance_grid(
     images: Any,
     masks: Any,
-    maps: Mapping[str, Any],
+    maps: Any,
     *,
-    rows: Sequence[str] = (),
+    rows: Any = (),
     title: str = "",
-    percentile: float | int = 99.5,
+    percentile: Any = 99.5,
     common: bool = False,
     overlay: bool = False,
 ) -> Figure:
@@ -144,11 +144,11 @@ def relevance_grid(
 
 def explanation(
     image: Any,
-    maps: Mapping[str, Any],
+    maps: Any,
     *,
     mask: Any = None,
     title: str = "",
-    percentile: float | int = 99.5,
+    percentile: Any = 99.5,
     common: bool = False,
     overlay: bool = True,
     axis: int = 0,

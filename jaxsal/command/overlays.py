@@ -57,6 +57,7 @@ def explain_folder(
     spans = [(n, n * CHUNK, min((n + 1) * CHUNK, total)) for n in range(-(-total // CHUNK))]
     mine = [span for span in spans if span[0] % shard[1] == process]
     taken: set[str] = set()
+    on_progress(Progress(0, total))
     with ThreadPoolExecutor(READERS) as pool:
         for number, chunk in ahead(records.chunks(mine, expected, pool)):
             first = number * CHUNK
@@ -78,12 +79,13 @@ def explain_folder(
                         "logits": np.asarray(logits, float).tolist(),
                     }
                 )
+                on_progress(Progress(len(index), total))
             index += [
                 {"source": r.name, "number": first + i, "fault": r.fault}
                 for i, r in enumerate(chunk)
                 if r.fault
             ]
-            on_progress(Progress(min(total, first + len(chunk)), total))
+            on_progress(Progress(len(index), total))
     index.sort(key=lambda entry: entry["number"])
     name = INDEX if shard[1] == 1 else f"index-{process}.json"
     _write(out / name, (json.dumps(index, indent=1) + "\n").encode())

@@ -23,7 +23,8 @@ def method(words: str) -> Callable[..., Any]:
         ValueError: no such method, or words of another form.
     """
     try:
-        tree = ast.parse(words.strip(), mode="eval").body
+        text, words = words, words if len(words) <= 100 else f"{words[:97]}..."
+        tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         raise ValueError(f"method: {words!r} is neither a name nor name(option=value)") from error
     return _method(tree, words)

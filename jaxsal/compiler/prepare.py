@@ -93,6 +93,8 @@ class Prepare:
         if each is not None:
             signatures.check_rows(self._functions, self._options, each)
             rows["each"] = {name: checks.check_row(name, x, count) for name, x in each.items()}
+        if "map" in rows:
+            checks.check_maps(rows["map"], count, None)
         mode = checks.check_targets(targets, count)
         given = checks.check_key(key, count, self.keyed)
         given = given if self._draws else checks.check_key(None, count, [])  # one argument less
@@ -102,8 +104,8 @@ class Prepare:
             found = check_model(*self._model, params, rows["image"], self._dtype)
             self._classes[signature] = found
         classes = self._classes[signature]
-        if "map" in rows:
-            checks.check_maps(rows["map"], count, classes if mode == "all" else None)
+        if "map" in rows and mode == "all":
+            checks.check_maps(rows["map"], count, classes)
         if self._check:
             checks.check_values(rows["image"], targets, classes)
         shared = {"params": params, "arrays": self._arrays}

@@ -129,7 +129,9 @@ def _array(path: Path) -> Arrays:
         else:
             with np.load(path, allow_pickle=False) as file:
                 values, labels = _member(path, file)
-    except images.READ_ERRORS as error:
+        if not isinstance(values, np.ndarray):
+            raise ValueError("no array")
+    except Exception as error:  # NumPy parses a file's header as Python
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise ValueError(f"images: {path} cannot be read ({reason[:200]})") from error
     if values.ndim not in (3, 4) or not values.size:

@@ -61,7 +61,7 @@ def finished(
 
 def upsampled(raw: Float[Array, "*s"], image: Image, parts: Section, resize: Resize) -> Map:
     """A raw map, resized to the image's spatial shape."""
-    if not isinstance(resize, bool | str) or resize not in _RESIZES:
+    if not isinstance(resize, str | bool) or resize not in _RESIZES:
         raise ValueError(f"resize: expected True, 'bilinear', 'nearest' or False, got {resize!r}")
     shape = tuple(image.shape[axis] for axis in parts.spatial)
     return jax.image.resize(raw, shape, _RESIZES[resize])

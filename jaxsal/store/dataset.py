@@ -34,8 +34,8 @@ def explain_dataset(
     chunk: Any = "auto",
     dtype: Any = "float32",
     strict: bool = False,
-    shard: tuple[int, int] | None = None,
-    about: Mapping[str, Any] | None = None,
+    shard: Any = None,
+    about: Any = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Stored:
     """Explains every image of a source, and writes the maps into a Zarr 3 store.
@@ -78,7 +78,8 @@ def explain_dataset(
         OSError: the store cannot be written; what is finished stays so.
     """
     if not isinstance(explain, Explainer):
-        raise TypeError(f"explain: expected what jaxsal.explainer returns, got {explain!r}")
+        came = type(explain).__name__
+        raise TypeError(f"explain: expected what jaxsal.explainer returns, got {came}")
     if dtype not in DTYPES:
         raise ValueError(f"dtype: expected one of {DTYPES}, got {dtype!r}")
     if transform is not None and not callable(transform):
@@ -153,7 +154,7 @@ def check_about(about: Any) -> None:
         raise TypeError(f"about: expected what JSON can hold ({error})") from error
 
 
-def check_shard(shard: tuple[int, int] | None) -> tuple[int, int]:
+def check_shard(shard: Any) -> tuple[int, int]:
     """`(this process, processes)`: as given, else JAX's.
 
     Raises:

@@ -172,6 +172,8 @@ def _held(record: Record, expected: Shape | None) -> dict[str, Any]:
             f"source: expected floating images, got {image.dtype} in {record.name!r}; convert and "
             "scale them: transform=lambda record: ..."
         )
+    if not image.ndim:
+        raise TypeError(f"source: expected images, got a number in {record.name!r}")
     if expected is not None and image.shape != expected.shape:
         fault = f"shape {image.shape}, the others have {expected.shape}"
     elif not image.size:

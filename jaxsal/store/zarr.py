@@ -169,6 +169,8 @@ def read_about(path: Path) -> dict[str, Any] | None:
         text = (path / "zarr.json").read_text()
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except (OSError, ValueError) as error:
+        raise ValueError(f"out: {path} cannot be read ({error})") from error
     try:
         return dict(json.loads(text)["attributes"][KEY])
     except (ValueError, KeyError, TypeError) as error:

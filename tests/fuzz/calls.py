@@ -49,6 +49,7 @@ def swapped(
     given: dict[str, Callable[[Path], Any]],
     values: dict[str, Callable[[], Any]] = EVERY,
     only: tuple[str, ...] = (),
+    also: tuple[str, ...] = (),
 ) -> Iterator[Case]:
     """A case for each argument and each value in the place of it."""
     for argument in only or given:
@@ -58,7 +59,7 @@ def swapped(
                 rest = {k: make(place) for k, make in given.items() if k != argument}
                 return jax.block_until_ready(function(**rest, **{argument: value()}))
 
-            yield Case(f"{name}({argument}={label})", call, tuple(given))
+            yield Case(f"{name}({argument}={label})", call, (*given, *also))
 
 
 def fixed(value: Any) -> Callable[[Path], Any]:
@@ -124,7 +125,9 @@ def measuring() -> Iterator[Case]:
     for name in ("deletion", "infidelity"):
         evaluate = jaxsal.evaluator(toy.apply, jaxsal.METRICS[name])
         given = {**BATCH, "maps": fixed(good()), "key": fixed(jax.random.key(0))}
-        yield from swapped(f"evaluate {name}", evaluate, given, only=("images", "maps", "targets"))
+        yield from swapped(
+            f"evaluate {name}", evaluate, given, only=("images", "maps", "targets"), also=("map",)
+        )
     report = {
         "logits": fixed(np.eye(3)),
         "labels": fixed(np.arange(3)),
@@ -192,9 +195,15 @@ def preparing() -> Iterator[Case]:
     folder = {"data_dir": lambda place: place, "image_size": fixed(16)}
     yield from swapped("pipeline.folder", pipeline.folder, folder, ANY)
     yield from swapped("pipeline.figshare", pipeline.figshare, folder, ANY, only=("image_size",))
-    yield from swapped("local_devices", parallel.local_devices, {"count": fixed(1)}, ANY)
-    yield from swapped("checkpoint.load", checkpoint.load, {"folder": fixed(None)}, ANY)
-    yield from swapped("read_params", checkpoint.read_params, {"path": fixed(None)}, ANY)
+    yield from swapped(
+        "local_devices", parallel.local_devices, {"count": fixed(1)}, ANY, also=("devices",)
+    )
+    yield from swapped(
+        "checkpoint.load", checkpoint.load, {"folder": fixed(None)}, ANY, also=("checkpoint",)
+    )
+    yield from swapped(
+        "read_params", checkpoint.read_params, {"path": fixed(None)}, ANY, also=("params",)
+    )
 
 
 def cases() -> list[Case]:

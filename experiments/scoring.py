@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import tqdm
 
 import jaxsal
 from experiments.study import Chosen, Study
@@ -69,7 +70,7 @@ def score(
     evaluate = jaxsal.evaluator(found.apply, all_metrics)
     images, masks, key = chosen.examples.images, chosen.examples.masks, jax.random.key(seed)
     values = {}
-    for name, batch in maps.items():
+    for name, batch in tqdm.tqdm(maps.items(), unit="method"):
         # Of one shape for maps with channels and CAMs, so that one program serves all.
         batch = batch if batch.ndim == images.ndim else batch[..., None]
         own = evaluate(found.variables, images, batch, chosen.targets, key=key, mask=masks)

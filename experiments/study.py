@@ -27,7 +27,7 @@ class Reopened:
     """Generated phantoms, Cheng's figshare set, or any folder of <class>/*.png|jpg."""
     data_dir: Path | None = None
     """Where the images lie."""
-    explain: int = 48
+    explain: int = 32
     """How many test images are looked at, at most; 0 = all."""
     seed: int = 0
     """Of the choice of images, and of all that is drawn."""

@@ -14,14 +14,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import again, edits, shams, study
+from experiments import again, edits, shams, shape_figures, study
 from experiments.shape_section import shape_section
 from experiments.study import Chosen, Reopened, Study
-from jaxsal import charts, render, train
+from jaxsal import train
 from jaxsal.metrics import bootstrap
 
 CHUNK = 32  # images edited at a time
-ROWS = 4  # images in the figure of edits
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def main(settings: Settings) -> str:
         **summary(own, other, chosen, found.classes),
         "timings": timings,
     }
-    drawn = [_effects(record), _examples(chosen, found.classes, shown)]
+    drawn = [shape_figures.effects(record), shape_figures.examples(chosen, found.classes, shown)]
     out = again.publish("tumor_shape", settings, record, drawn, shape_section)
     lines = [
         f"  {name:<20} tumour {edit['tumour']['drop'][0]:6.2f} "
@@ -105,7 +104,7 @@ def outcomes(
             name: _outcome(chosen, images, pixels, predict(found.variables, pixels))
             for name, pixels in altered.items()
         }
-        return results, {name: pixels[:ROWS] for name, pixels in altered.items()}
+        return results, {name: pixels[: shape_figures.ROWS] for name, pixels in altered.items()}
 
     own, shown = measured(masks, places.first[:, 0])
     each = []
@@ -191,35 +190,6 @@ def control(edit: str) -> str:
 
 MEASURES = ("drop", "changed", "area", "amount")
 """What of an `Outcome` is averaged."""
-
-
-def _effects(record: dict[str, Any]) -> tuple[str, str, bytes]:
-    edited = record["edits"]
-    series = {
-        who: {name: edit[who]["drop"] for name, edit in edited.items()}
-        for who in ("tumour", "sham")
-    }
-    label = "drop in the predicted class's logit, 95 % interval"
-    return (
-        "Effects",
-        "What each edit takes from the predicted class's logit, done to the tumour and, with the "
-        "same area, elsewhere in the head.",
-        render.png(charts.dots(series, label=label, reference=0.0)),
-    )
-
-
-def _examples(
-    chosen: Chosen, classes: tuple[str, ...], shown: dict[str, np.ndarray]
-) -> tuple[str, str, bytes]:
-    pictures, outlines, titles = [], [], []
-    for i, target in enumerate(chosen.targets[:ROWS]):
-        mask = chosen.examples.masks[i]
-        pictures += [chosen.examples.images[i], *(shown[name][i] for name in edits.EDITS)]
-        outlines += [mask, *([np.zeros_like(mask)] * len(edits.EDITS))]
-        titles += [classes[target], *edits.EDITS]
-    columns = len(edits.EDITS) + 1
-    figure = render.contact_sheet(pictures, titles=titles, masks=outlines, columns=columns)
-    return "Edits", "Some tumours, outlined, and what each edit makes of them.", render.png(figure)
 
 
 if __name__ == "__main__":

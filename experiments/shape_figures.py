@@ -1,0 +1,41 @@
+"""The figures of the edited tumours."""
+
+from typing import Any
+
+import numpy as np
+
+from experiments import edits
+from experiments.report import Figure
+from experiments.study import Chosen
+from jaxsal import charts, render
+
+ROWS = 4  # tumours in the figure of edits
+
+
+def effects(record: dict[str, Any]) -> Figure:
+    """What each edit costs, tumour beside sham."""
+    edited = record["edits"]
+    series = {
+        who: {name: edit[who]["drop"] for name, edit in edited.items()}
+        for who in ("tumour", "sham")
+    }
+    label = "drop in the predicted class's logit, 95 % interval"
+    return (
+        "Effects",
+        "What each edit takes from the predicted class's logit, done to the tumour and, with the "
+        "same area, elsewhere in the head.",
+        render.png(charts.dots(series, label=label, reference=0.0)),
+    )
+
+
+def examples(chosen: Chosen, classes: tuple[str, ...], shown: dict[str, np.ndarray]) -> Figure:
+    """The first tumours and what each edit makes of them: `shown` by edit, [n, H, W, C]."""
+    pictures, outlines, titles = [], [], []
+    for i, target in enumerate(chosen.targets[:ROWS]):
+        mask = chosen.examples.masks[i]
+        pictures += [chosen.examples.images[i], *(shown[name][i] for name in edits.EDITS)]
+        outlines += [mask, *([np.zeros_like(mask)] * len(edits.EDITS))]
+        titles += [classes[target], *edits.EDITS]
+    columns = len(edits.EDITS) + 1
+    figure = render.contact_sheet(pictures, titles=titles, masks=outlines, columns=columns)
+    return "Edits", "Some tumours, outlined, and what each edit makes of them.", render.png(figure)

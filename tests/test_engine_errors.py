@@ -86,12 +86,6 @@ WRONG = {
         TypeError,
         "segments: .*integers.*float64",
     ),
-    "a list to resize by": (explain(X, method=jaxsal.grad_cam, resize=[]), ValueError, "resize: "),
-    "a size as spatial": (
-        explain(X, method=jaxsal.grad_cam, spatial=(4, 4)),
-        TypeError,
-        "spatial: ",
-    ),
     "a metric that is none": (
         lambda: jaxsal.evaluator(toy.apply, 3),
         TypeError,

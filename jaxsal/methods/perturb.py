@@ -148,8 +148,8 @@ def _windows(lengths: tuple[int, ...], window: Extents, stride: Extents | None) 
 
 
 def _per_axis(name: str, value: Extents, lengths: tuple[int, ...]) -> tuple[int, ...]:
-    several = isinstance(value, tuple | list | np.ndarray) and np.ndim(value)
-    values = tuple(value) if several else (value,) * len(lengths)  # type: ignore[arg-type]
+    value = value.tolist() if isinstance(value, np.ndarray) else value
+    values = value if isinstance(value, tuple | list) else (value,) * len(lengths)
     if len(values) != len(lengths):
         raise ValueError(f"{name}: expected one extent for each of {lengths}, got {value}")
     return tuple(count(name, extent) for extent in values)

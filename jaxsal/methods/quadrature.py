@@ -21,7 +21,7 @@ def quadrature(rule: str, steps: int) -> Nodes:
 
     Args:
         rule: a name of the table.
-        steps: n, at least 1; at least 2 for the Riemann sums.
+        steps: n, at least 1; at least 2 for the trapezoid, which has two ends.
 
     Returns:
         `(positions, weights)`, each float64 [steps], positions ascending.
@@ -58,9 +58,9 @@ def _trapezoid(steps: int) -> Nodes:
 
 RULES: dict[str, tuple[int, Callable[[int], Nodes]]] = {
     "gausslegendre": (1, _gausslegendre),
-    "riemann_left": (2, _riemann(0.0)),
-    "riemann_right": (2, _riemann(1.0)),
-    "riemann_middle": (2, _riemann(0.5)),
+    "riemann_left": (1, _riemann(0.0)),
+    "riemann_right": (1, _riemann(1.0)),
+    "riemann_middle": (1, _riemann(0.5)),
     "riemann_trapezoid": (2, _trapezoid),
 }
 """Each rule's least number of steps and its nodes."""

@@ -156,7 +156,7 @@ def test_memory_is_flat_in_steps():
         ({"steps": 0}, ValueError, "steps"),
         ({"steps": 2.5}, TypeError, "steps"),
         ({"steps": True}, TypeError, "steps"),
-        *(({"steps": 1, "rule": r}, ValueError, "steps") for r in RULES if r != "gausslegendre"),
+        ({"steps": 1, "rule": "riemann_trapezoid"}, ValueError, "steps"),
         ({"rule": "simpson"}, ValueError, "rule"),
         ({"chunk": 0}, ValueError, "chunk"),
         ({"baseline": np.zeros((4, 3))}, ValueError, "baseline"),

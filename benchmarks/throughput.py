@@ -107,6 +107,16 @@ SETTINGS = {
         _FEW,
         rounds=5,
     ),
+    "headline": Settings(
+        (
+            *(("cnn-128", method, 32) for method in ("gradient", "grad_cam", "together")),
+            ("cnn-128", "integrated_gradients", 8),
+            ("cnn-128", "smoothgrad", 8),
+            ("cnn-128", "occlusion", 2),
+        ),
+        _FEW,
+        rounds=3,
+    ),
     "cpu": Settings((*_cases("cnn-128", 32, 8), *LATENCY)),
     "large": Settings(
         (
@@ -144,7 +154,8 @@ SETTINGS = {
         toy=True,
     ),
 }
-"""By name: on a CPU in ten minutes, in an hour, with larger images; an accelerator; a trial."""
+"""By name: on a CPU in ten minutes, in four, in an hour, with larger images; an accelerator; a
+trial."""
 
 
 def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:

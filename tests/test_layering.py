@@ -29,7 +29,7 @@ ROOMS = {
     "charts": {"render", "types"},
     "drawable": set(),
     "render": {"drawable", "types"},
-    "store": {"engine", "types"},
+    "store": {"engine", "parallel", "types"},
     "checkpoint": {"models", "types"},
     "resident": {"fit", "train", "parallel", "models", "data", "types"},
     "command": {

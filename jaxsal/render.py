@@ -18,6 +18,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from jaxsal import drawable
+from jaxsal.tones import grey, limit, note, signed, stretched
 
 DIVERGING = "RdBu_r"
 OUTLINE, INK, FAINT = "#FFD92F", "#222222", "#999999"
@@ -34,53 +35,6 @@ STYLE: Any = {
     "legend.frameon": False,
 }
 styled = matplotlib.rc_context(STYLE)
-
-
-def signed(map: Any) -> np.ndarray:
-    """A map `[H, W]` or `[H, W, C]` as the float array that is drawn: `[H, W]`, channels summed."""
-    map = np.asarray(map, float)
-    return map.sum(-1) if map.ndim == 3 else map
-
-
-def limit(maps: Any, *, percentile: float | int = 99.5) -> float:
-    """The value at which a scale is clipped: that percentile of |map| over all finite pixels.
-
-    The largest value where the percentile is zero (few pixels); 1 where there is nothing to show.
-    """
-    magnitude = np.abs(np.concatenate([signed(map).ravel() for map in maps] or [np.zeros(0)]))
-    magnitude = magnitude[np.isfinite(magnitude)]
-    if not magnitude.any():
-        return 1.0
-    return float(np.percentile(magnitude, percentile) or magnitude.max())
-
-
-def grey(image: Any) -> np.ndarray:
-    """An image `[H, W]` or `[H, W, C]` as it is drawn: `[H, W, 3]` in [0, 1].
-
-    Three channels are colours, another number is averaged. Values outside [0, 1] (standardised
-    images) are stretched to it from their own range.
-    """
-    image = np.nan_to_num(np.asarray(image, float))
-    if image.ndim == 2:
-        image = image[..., None]
-    image = _stretched(image)
-    return image if image.shape[-1] == 3 else np.repeat(image.mean(-1, keepdims=True), 3, -1)
-
-
-def _stretched(image: np.ndarray) -> np.ndarray:
-    if image.min() < 0 or image.max() > 1:
-        return (image - image.min()) / max(np.ptp(image), 1e-12)
-    return image
-
-
-def note(map: Any) -> str:
-    """Why a map shows nothing: "not finite", "all zero" or "constant"; else ""."""
-    map = signed(map)
-    if not np.isfinite(map).all():
-        return "not finite"
-    if np.ptp(map) > 0:
-        return ""
-    return "constant" if map.any() else "all zero"
 
 
 @styled
@@ -172,7 +126,7 @@ def explanation(
             f"image: expected [H, W], [H, W, C] or [D, H, W, C], got {image.shape}, axis {axis}"
         )
     numbers = slice_numbers(image.shape[axis % 3], slices) if image.ndim == 4 else None
-    image = image if numbers is None else _stretched(image)  # one scale of grey for all slices
+    image = image if numbers is None else stretched(image)  # one scale of grey for all slices
 
     def cut(values: Any) -> list[Any]:
         if numbers is None:

@@ -168,7 +168,7 @@ UNTRAINABLE = {
     "no rate": (["--learning-rate", "nan"], "learning_rate: expected more than 0"),
     "a fold too many": (["--test-fold", "9"], "test_fold=9, expected one of the folds"),
     "too many devices": (["--devices", "99"], "devices: asked for 99"),
-    "a file": (["--out", "file"], "out: file cannot be written to"),
+    "a file": (["--out", "file"], "out: 'file' cannot be written to"),
     "strict": (["--strict"], "strict: 1 broken files"),
 }
 
@@ -205,7 +205,7 @@ WRONG = {
     "no checkpoint": (["--checkpoint", "empty"], "checkpoint: empty holds no model.json"),
     "two models": (["--apply", "a:b"], "checkpoint: expected --checkpoint DIR, or"),
     "a coordinator alone": (["--processes", "2"], "distributed: --coordinator"),
-    "a file for a folder": (["--out", "2.png"], "out: 2.png is a file"),
+    "a file for a folder": (["--out", "2.png"], "out: '2.png' cannot be written to"),
     "a full folder": (["--out", "full.zarr"], "out: .*full.zarr is no store and not empty"),
     "strict": (["--strict", "--images", "*.png"], "strict: cut.png: "),
 }

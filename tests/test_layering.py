@@ -28,8 +28,9 @@ ROOMS = {
     "machine": set(),
     "charts": {"render", "types"},
     "drawable": set(),
-    "render": {"drawable", "types"},
-    "store": {"engine", "types"},
+    "tones": set(),
+    "render": {"drawable", "tones", "types"},
+    "store": {"engine", "parallel", "types"},
     "checkpoint": {"models", "types"},
     "resident": {"fit", "train", "parallel", "models", "data", "types"},
     "command": {

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 
 from jaxsal import engine, parallel
-from jaxsal.command import network, overlays, wording
+from jaxsal.command import network, overlays, places, wording
 from jaxsal.command.progress import Explaining
 from jaxsal.command.settings import Explain
 from jaxsal.data import pictures
@@ -62,14 +62,15 @@ def _explained(settings: Explain) -> tuple[Stored, float]:
                 **common,
             )
         else:
-            stored = overlays.explain_folder(
-                explain,
-                model.params,
-                source,
-                settings.out,
-                classes=model.classes,
-                names=settings.method,
-                shard=(jax.process_index(), jax.process_count()),
-                **common,
-            )
+            with places.writable(settings.out) as out:
+                stored = overlays.explain_folder(
+                    explain,
+                    model.params,
+                    source,
+                    out,
+                    classes=model.classes,
+                    names=settings.method,
+                    shard=(jax.process_index(), jax.process_count()),
+                    **common,
+                )
     return stored, time.monotonic() - begun

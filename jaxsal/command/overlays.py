@@ -42,17 +42,14 @@ def explain_folder(
         classes: their names. names: of the methods, in order.
 
     Raises:
-        ValueError: as of `explain_dataset`, or `out` is a file.
+        ValueError: as of `explain_dataset`.
         OSError: it cannot be written.
     """
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"out: {out} is a file; expected a folder or a name that is free")
     records = Source(source, transform=None, count=None)
     expected = records.peek()
     wanted = Targets(targets, records.count)
     total = records.count or 0
     explain.identity(params, jax.ShapeDtypeStruct((1, *expected.shape), expected.dtype))
-    out.mkdir(parents=True, exist_ok=True)
     index, process = [], shard[0]
     spans = [(n, n * CHUNK, min((n + 1) * CHUNK, total)) for n in range(-(-total // CHUNK))]
     mine = [span for span in spans if span[0] % shard[1] == process]
@@ -164,9 +161,9 @@ def _class(number: int, classes: tuple[str, ...]) -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(content)
         os.replace(partial, path)
     except OSError as error:

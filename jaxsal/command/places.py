@@ -20,13 +20,15 @@ def writable(out: Path) -> Iterator[Path]:
     Raises:
         ValueError: it cannot be made, or not be written to.
     """
-    fresh = not out.exists()
+    fresh = not os.path.exists(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
             pass
-    except OSError as error:
-        raise ValueError(f"out: {out} cannot be written to ({error.strerror})") from error
+    except (OSError, ValueError) as error:  # ValueError: what no file can be called
+        reason = getattr(error, "strerror", None) or error
+        text = f"out: {str(out)[:200]!r} cannot be written to ({reason}); expected a folder"
+        raise ValueError(text) from error
     try:
         yield out
     except BaseException:

@@ -11,6 +11,9 @@ import numpy as np
 
 from jaxsal.methods import COMBINATORS, METHODS
 
+LONGEST = 500
+"""Characters of a method in words."""
+
 
 def method(words: str) -> Callable[..., Any]:
     """The method that `words` call, with its options bound.
@@ -20,8 +23,11 @@ def method(words: str) -> Callable[..., Any]:
             option that ends in `.npy` is read as an array.
 
     Raises:
-        ValueError: no such method, or words of another form.
+        ValueError: no such method, words of another form, or too many of them.
     """
+    if len(words) > LONGEST:
+        start = words[:60]
+        raise ValueError(f"method: expected {LONGEST} characters at most, got {start!r}...")
     try:
         text, words = words, words if len(words) <= 100 else f"{words[:97]}..."
         tree = ast.parse(text.strip(), mode="eval").body

@@ -160,8 +160,8 @@ def _owned(leaf: Any, sharding: Sharding) -> Any:
 
     Calls do not wait for their programs, and the caller may fill the memory anew meanwhile.
     """
-    shared = isinstance(leaf, np.ndarray) and next(iter(sharding.device_set)).platform == "cpu"
-    return leaf.copy() if shared else leaf
+    device: Any = next(iter(sharding.device_set))
+    return leaf.copy() if isinstance(leaf, np.ndarray) and device.platform == "cpu" else leaf
 
 
 def _is_local(leaf: Any) -> bool:

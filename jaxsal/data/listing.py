@@ -95,7 +95,7 @@ def directory(data_dir: Path | str) -> Path:
     return root.resolve()
 
 
-def visible(root: Path) -> list[Path]:
+def visible(root: Path, argument: str = "data_dir") -> list[Path]:
     """Every file below a directory, in order; hidden ones left out, no directory taken twice.
 
     Raises:
@@ -103,7 +103,8 @@ def visible(root: Path) -> list[Path]:
     """
 
     def refuse(error: OSError) -> None:
-        raise ValueError(f"{error.filename} cannot be read: {error.strerror}") from error
+        text = f"{argument}: {error.filename} cannot be read: {error.strerror}"
+        raise ValueError(text) from error
 
     found, seen = [], {os.path.realpath(root)}
     for folder, folders, files in os.walk(root, onerror=refuse, followlinks=True):

@@ -101,14 +101,14 @@ def find(what: str, *, size: int | None = None, channels: int = 1, split: str = 
         return _prepared(what.removeprefix(TFDS), split, size=size, channels=channels)
     if not what or "\0" in what:
         raise ValueError(f"images: expected a file, folder, pattern or tfds:NAME, got {what!r}")
-    path = Path(what).expanduser()
+    path = Path(os.path.expanduser(what))  # what is no name of a user or file is none of these
     options: dict[str, Any] = {"size": size, "channels": channels}
-    if path.is_dir():
-        found = [file for file in visible(path) if file.suffix.lower() in SUFFIXES]
+    if os.path.isdir(path):
+        found = [file for file in visible(path, "images") if file.suffix.lower() in SUFFIXES]
         if not found:
             raise ValueError(f"images: no image file in {what} ({', '.join(SUFFIXES)})")
         return Files(found, path, **options)
-    if path.is_file():
+    if os.path.isfile(path):
         if path.suffix.lower() in ARRAYS:
             return _array(path)
         return Files([path], path.parent, **options)
@@ -118,7 +118,8 @@ def find(what: str, *, size: int | None = None, channels: int = 1, split: str = 
         root = Path(os.path.commonpath([match.parent for match in matched]))
         return Files(matched, root, **options)
     raise ValueError(
-        f"images: {what!r} is no file, folder or pattern that matches; a TFDS set is tfds:NAME"
+        f"images: {what[:200]!r} is no file, folder or pattern that matches; "
+        "a TFDS set is tfds:NAME"
     )
 
 

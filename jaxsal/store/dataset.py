@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxsal import parallel
 from jaxsal.engine import Explainer
 from jaxsal.store.layout import Layout, automatic_chunk, columns
 from jaxsal.store.records import Source
@@ -48,7 +50,7 @@ def explain_dataset(
     run. While a chunk is computed the next is read and the last is written.
 
     Under `jax.distributed` every process makes the same call: each reads its own chunks of the
-    source, explains them on its own devices and writes them.
+    source, explains them on its own devices and writes them, and waits for the others.
 
     Args:
         explain: what `jaxsal.explainer` returned.
@@ -67,7 +69,7 @@ def explain_dataset(
         chunk: examples a chunk; "auto": about 16 MiB of maps, 512 at most.
         dtype: of the stored maps, "float32" or "float16".
         strict: stop at an image that cannot be used, instead of skipping it.
-        shard: (this process, processes); None: JAX's.
+        shard: (this process, processes), which then waits for none; None: JAX's.
         about: further JSON-able facts that the store must have been made with.
         on_progress: called after each chunk that is on the disk.
 
@@ -85,6 +87,7 @@ def explain_dataset(
     if transform is not None and not callable(transform):
         raise TypeError(f"transform: expected a function of a record, got {transform!r}")
     check_about(about)
+    folder = check_out(out)
     records = Source(source, transform=transform, count=count)
     process = check_shard(shard)
     if process[1] > 1 and records.count is None:
@@ -104,9 +107,12 @@ def explain_dataset(
         **(about or {}),
         "versions": {name: importlib.metadata.version(name) for name in ("jaxsal", "jax")},
     }
-    store = Store.create(Path(out).expanduser(), layout, facts, first=process[0] == 0)
+    store = Store.create(folder, layout, facts, first=process[0] == 0)
     stream = Stream(explain, params, records, store, expected, wanted, key, strict=strict)
-    return stream.run(process, on_progress)
+    resumed = stream.run(process, on_progress)
+    if shard is None:
+        parallel.wait("stored")  # the others' chunks count too
+    return stream.told(resumed)
 
 
 def _layout(
@@ -136,6 +142,17 @@ def _layout(
             f'chunk: expected an integer from 1 to {LARGEST_CHUNK} or "auto", got {chunk!r}'
         )
     return Layout(found, chunk, count)
+
+
+def check_out(out: Any) -> Path:
+    """The folder; `~` is the user's own.
+
+    Raises:
+        TypeError: no path.
+    """
+    if not isinstance(out, str | os.PathLike) or "\0" in str(out):
+        raise TypeError(f"out: expected a path, got {out!r}")
+    return Path(os.path.expanduser(out))
 
 
 def check_about(about: Any) -> None:

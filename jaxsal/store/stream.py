@@ -83,8 +83,11 @@ class Stream:
         self.expected, self.targets, self.key, self.strict = expected, targets, key, strict
         self.layout = store.layout
 
-    def run(self, process: tuple[int, int], on_progress: Callable[[Progress], None]) -> Stored:
-        """Explains what this process, `(index, of how many)`, has to and the store has not."""
+    def run(self, process: tuple[int, int], on_progress: Callable[[Progress], None]) -> int:
+        """Explains what this process, `(index, of how many)`, has to and the store has not.
+
+        Returns how many examples the store had already.
+        """
         done = self.store.finished()
         resumed = int((self.store.status() > 0).sum())
         progress = Progress(resumed, self.layout.count)
@@ -97,7 +100,7 @@ class Stream:
                     progress = self._landed(writing, progress, on_progress)
             while writing:
                 progress = self._landed(writing, progress, on_progress)
-        return self._told(resumed)
+        return resumed
 
     def _landed(
         self,
@@ -191,7 +194,8 @@ class Stream:
         self.store.write(block.number, values)
         return count
 
-    def _told(self, resumed: int) -> Stored:
+    def told(self, resumed: int) -> Stored:
+        """What the store holds when the last process is done."""
         status = self.store.status()
         complete = self.layout.count is None or len(self.store.finished()) == self.layout.chunks
         if complete:

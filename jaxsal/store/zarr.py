@@ -85,15 +85,25 @@ class Store:
         return {int(key) for key in keys if key.isdecimal()}
 
     def status(self) -> np.ndarray:
-        """The status of every example, uint8 [N]."""
-        return np.asarray(self._arrays[STATUS].read().result())
+        """The status of every example, uint8 [N].
+
+        Raises:
+            OSError: a chunk of it cannot be read.
+        """
+        with _told(self.path, "read"):
+            return np.asarray(self._arrays[STATUS].read().result())
 
     def faults(self) -> list[tuple[str, str]]:
-        """`(source, fault)` of every example that was skipped, in order."""
+        """`(source, fault)` of every example that was skipped, in order.
+
+        Raises:
+            OSError: they cannot be read.
+        """
         found = []
         for number in sorted(self.finished()):
-            names, faults = (self._read_text(column, number) for column in ("source", "fault"))
-            found += [(n, f) for n, f in zip(names, faults, strict=True) if f]
+            with _told(self.path, "read", f"source/c/{number} or fault/c/{number}: "):
+                names, faults = (self._read_text(each, number) for each in ("source", "fault"))
+                found += [(n, f) for n, f in zip(names, faults, strict=True) if f]
         return found
 
     def write(self, number: int, values: Mapping[str, np.ndarray | Sequence[str]]) -> None:
@@ -205,8 +215,8 @@ def _open_folder(path: Path) -> Any:
 class _told:
     """What TensorStore raises, as one line that names the store."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, done: str = "written", what: str = "") -> None:
+        self.path, self.done, self.what = path, done, what
 
     def __enter__(self) -> None:
         return None
@@ -214,7 +224,8 @@ class _told:
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         if isinstance(error, Exception):
             reason = " ".join(str(error).split()).split(" [source locations")[0]
-            raise OSError(f"out: {self.path} cannot be written: {reason[:300]}") from error
+            text = f"out: {self.path} cannot be {self.done}: {self.what}{reason[:300]}"
+            raise OSError(text) from error
 
 
 def _encode(texts: Sequence[str]) -> bytes:

@@ -179,6 +179,8 @@ def storing() -> Iterator[Case]:
         return jaxsal.explain_dataset(**arguments)
 
     yield from swapped("explain_dataset", store, given, only=("explain", "params", "source"))
+    no_path = {label: value for label, value in ANY.items() if label != "text"}
+    yield from swapped("explain_dataset", store, given, no_path, only=("out",))
     rest = tuple(name for name in given if name not in ("explain", "params", "source", "out"))
     yield from swapped("explain_dataset", store, given, ANY, only=rest)
 

@@ -1,6 +1,7 @@
 """Arguments of the command, and methods in words."""
 
 import contextlib
+import re
 import shutil
 from collections.abc import Iterator
 from functools import partial
@@ -78,7 +79,9 @@ def commands() -> Iterator[Case]:
                     command("explain", *[word for pair in given.items() for word in pair])
 
             name = option.strip("-").replace("-", "_")
-            yield Case(f"command {option} {value[:40]!r}", call, (*PLACES, name, "arguments"))
+            inside = re.findall(r"(\w+)=", value)  # the options of a method in words
+            told = (*PLACES, name, "arguments", *inside)
+            yield Case(f"command {option} {value[:40]!r}", call, told)
 
 
 def words() -> Iterator[Case]:

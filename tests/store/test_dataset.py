@@ -217,6 +217,13 @@ def test_a_store_of_anything_else_is_refused(name, finished) -> None:
     assert run(finished).resumed == 11
 
 
+def test_a_chunk_that_cannot_be_read_is_named(tmp_path) -> None:
+    run(tmp_path / "m")
+    (tmp_path / "m/status/c/0").write_bytes(b"mangled")
+    with pytest.raises(OSError, match=r"out: .* cannot be read: .*status/c/0"):
+        run(tmp_path / "m")
+
+
 def test_folders_that_hold_something_else_are_refused(tmp_path) -> None:
     (tmp_path / "full").mkdir()
     (tmp_path / "full/thesis.txt").write_text("mine")

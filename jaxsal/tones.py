@@ -1,0 +1,53 @@
+"""What is shown at each pixel, as arrays: of images greys or colours, of maps signed numbers."""
+
+from typing import Any
+
+import numpy as np
+
+
+def signed(map: Any) -> np.ndarray:
+    """A map `[H, W]` or `[H, W, C]` as the float array that is drawn: `[H, W]`, channels summed."""
+    map = np.asarray(map, float)
+    return map.sum(-1) if map.ndim == 3 else map
+
+
+def limit(maps: Any, *, percentile: float | int = 99.5) -> float:
+    """The value at which a scale is clipped: that percentile of |map| over all finite pixels.
+
+    The largest value where the percentile is zero (few pixels); 1 where there is nothing to show.
+    """
+    magnitude = np.abs(np.concatenate([signed(map).ravel() for map in maps] or [np.zeros(0)]))
+    magnitude = magnitude[np.isfinite(magnitude)]
+    if not magnitude.any():
+        return 1.0
+    return float(np.percentile(magnitude, percentile) or magnitude.max())
+
+
+def grey(image: Any) -> np.ndarray:
+    """An image `[H, W]` or `[H, W, C]` as it is drawn: `[H, W, 3]` in [0, 1].
+
+    Three channels are colours, another number is averaged. Values outside [0, 1] (standardised
+    images) are stretched to it from their own range.
+    """
+    image = np.nan_to_num(np.asarray(image, float))
+    if image.ndim == 2:
+        image = image[..., None]
+    image = stretched(image)
+    return image if image.shape[-1] == 3 else np.repeat(image.mean(-1, keepdims=True), 3, -1)
+
+
+def stretched(image: np.ndarray) -> np.ndarray:
+    """An image of values outside [0, 1] stretched to it from their own range; another as it is."""
+    if image.min() < 0 or image.max() > 1:
+        return (image - image.min()) / max(np.ptp(image), 1e-12)
+    return image
+
+
+def note(map: Any) -> str:
+    """Why a map shows nothing: "not finite", "all zero" or "constant"; else ""."""
+    map = signed(map)
+    if not np.isfinite(map).all():
+        return "not finite"
+    if np.ptp(map) > 0:
+        return ""
+    return "constant" if map.any() else "all zero"

@@ -28,7 +28,8 @@ def speedups(records: list[dict[str, Any]]) -> Any:
         _panel(axis, rows)
         title = where(record).replace("*", "").split(", `")[0]
         axis.set(title=title, xlabel="times as fast as the peer (logarithmic)")
-    _listed(panels)[0].legend(loc="lower right")
+    handles, labels = _listed(panels)[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(PEERS))
     return figure
 
 

@@ -118,13 +118,16 @@ class Store:
             with self._growing:  # several chunks are written at a time
                 if last > self._count:
                     self._grow(last)
-            writes = [
-                self._write(column, number, first, last, values[column.name])
-                for column in self.layout.columns
-                if column.name != STATUS
-            ]
-            for write in writes:
-                write.result()
+            writes: list[Any] = []
+            try:
+                for column in self.layout.columns:
+                    if column.name != STATUS:
+                        values_of = values[column.name]
+                        writes.append(self._write(column, number, first, last, values_of))
+            finally:  # where one fails, the others are not left writing behind the caller's back
+                failed = [error for write in writes if (error := write.exception())]
+            if failed:
+                raise failed[0]
             self._arrays[STATUS][first:last].write(values[STATUS]).result()
 
     def tidy(self) -> None:

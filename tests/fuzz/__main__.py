@@ -87,7 +87,7 @@ def run(chosen: list[Case]) -> collections.Counter:
     """Tries the cases, and prints those that end badly."""
     counts: collections.Counter = collections.Counter()
     for case in chosen:
-        with tempfile.TemporaryDirectory() as place:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
             os.chdir(place)
             with contextlib.redirect_stderr(io.StringIO()):
                 found, why = outcome(case, Path(place))

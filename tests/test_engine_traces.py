@@ -93,17 +93,22 @@ def test_a_penalty_on_relevance_outside_a_mask_falls() -> None:
     assert float(loss(params)) < float(loss(P))
 
 
-def test_inside_shard_map() -> None:
-    mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
-    explain = jaxsal.explainer(toy.apply, METHODS, batch_size=1)
-    mapped = jax.shard_map(
-        explain,
-        mesh=mesh,
-        in_specs=(Spec(), Spec("data"), Spec("data")),
-        out_specs=Spec("data"),
-        check_vma=True,
+def over_four_devices(explain):
+    """The explainer inside the user's own `shard_map`, types checked."""
+    return jax.jit(
+        jax.shard_map(
+            explain,
+            mesh=jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,)),
+            in_specs=(Spec(), Spec("data"), Spec("data")),
+            out_specs=Spec("data"),
+            check_vma=True,
+        )
     )
-    toy.close(jax.jit(mapped)(P, toy.images(8), toy.targets(8)), reference(8))
+
+
+def test_inside_shard_map() -> None:
+    explain = jaxsal.explainer(toy.apply, METHODS, batch_size=1)
+    toy.close(over_four_devices(explain)(P, toy.images(8), toy.targets(8)), reference(8))
 
 
 def test_layers_and_windows_inside_shard_map() -> None:
@@ -112,16 +117,8 @@ def test_layers_and_windows_inside_shard_map() -> None:
     methods = {name: jaxsal.METHODS[name] for name in names}
     methods["occlusion"] = functools.partial(jaxsal.occlusion, window=3, stride=2)
     explain = jaxsal.explainer(toy.apply, methods)
-    mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Auto,))
-    mapped = jax.shard_map(
-        explain,
-        mesh=mesh,
-        in_specs=(Spec(), Spec("data"), Spec("data")),
-        out_specs=Spec("data"),
-        check_vma=True,
-    )
     expected = explain(P, toy.images(4), toy.targets(4))
-    toy.close(jax.jit(mapped)(P, toy.images(4), toy.targets(4)), expected)
+    toy.close(over_four_devices(explain)(P, toy.images(4), toy.targets(4)), expected)
 
 
 @pytest.mark.parametrize("given", [True, False])

@@ -121,9 +121,8 @@ class Store:
             writes: list[Any] = []
             try:
                 for column in self.layout.columns:
-                    if column.name != STATUS:
-                        values_of = values[column.name]
-                        writes.append(self._write(column, number, first, last, values_of))
+                    if (name := column.name) != STATUS:
+                        writes.append(self._write(column, number, first, last, values[name]))
             finally:  # where one fails, the others are not left writing behind the caller's back
                 failed = [error for write in writes if (error := write.exception())]
             if failed:

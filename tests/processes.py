@@ -1,13 +1,15 @@
 """What each of several processes does in `tests/test_processes.py`; and how they are started.
 
     python -m tests.processes OUT COORDINATOR PROCESSES PROCESS [--modes ...] [--die store|train]
+        [--victim I]
 
 Maps of a batch spread over the devices of all processes, maps into one store, and parameters
-trained by `jit` and `pmap`, from the same arguments in every process. `--die` is a SIGKILL of the
-last process, amid the store or the training.
+trained by `jit` and `pmap`, from the same arguments in every process. `--die` is a SIGKILL of one
+process, the last unless told otherwise, amid the store or the training.
 """
 
 import argparse
+import json
 import os
 import signal
 import socket
@@ -57,12 +59,15 @@ def end(begun: list[subprocess.Popen[str]], seconds: float) -> list[int | None]:
     return codes
 
 
-def results(out: Path, *, modes: tuple[str, ...], die: str = "") -> dict[str, Any]:
+def results(
+    out: Path, *, modes: tuple[str, ...], die: str = "", victim: int = -1
+) -> dict[str, Any]:
     """What the processes must agree on, and one process alone too."""
     return {
         **maps(),
-        "stored": stored(out / "maps.zarr", die == "store"),
-        **trained(out, modes, die == "train"),
+        "pictured": pictured(out / "pictures"),
+        "stored": stored(out / "maps.zarr", victim if die == "store" else None),
+        **trained(out, modes, victim if die == "train" else None),
     }
 
 
@@ -86,7 +91,7 @@ def maps() -> dict[str, Any]:
     return found
 
 
-def stored(out: Path, die: bool) -> Any:
+def stored(out: Path, victim: int | None) -> Any:
     """Maps by way of the store, to which every process contributes its chunks."""
     import jax
     import zarr
@@ -96,8 +101,8 @@ def stored(out: Path, die: bool) -> Any:
     from tests import toy
 
     def on_progress(progress: Any) -> None:
-        if die and progress.finished >= 2:
-            kill_the_last()
+        if progress.finished >= 2:
+            kill(victim)
 
     explain = jaxsal.explainer(toy.apply, jaxsal.smoothgrad(jaxsal.gradient, samples=2))
     jaxsal.explain_dataset(
@@ -113,7 +118,37 @@ def stored(out: Path, die: bool) -> Any:
     return zarr.open(str(out), mode="r")["maps"][:]
 
 
-def trained(out: Path, modes: tuple[str, ...], die: bool) -> dict[str, Any]:
+def pictured(out: Path) -> Any:
+    """The classes told of five pictures, drawn two at a time; every process tells of all."""
+    import jax
+    import numpy as np
+
+    import jaxsal
+    from jaxsal.command import overlays
+    from tests import toy
+
+    overlays.CHUNK = 2
+    told = overlays.explain_folder(
+        jaxsal.explainer(toy.apply, jaxsal.gradient),
+        toy.params(),
+        toy.images(5),
+        out,
+        targets=None,
+        key=None,
+        classes=(),
+        names=("gradient",),
+        strict=True,
+        shard=(jax.process_index(), jax.process_count()),
+        on_progress=lambda progress: None,
+    )
+    assert (told.explained, told.complete) == (5, True), told
+    parts = sorted(path.name for path in out.iterdir() if path.name[0] != ".")
+    entries = json.loads((out / "index.json").read_text())
+    assert parts == sorted(["index.json", *(entry["file"] for entry in entries)]), parts
+    return np.array([entry["target"] for entry in entries])
+
+
+def trained(out: Path, modes: tuple[str, ...], victim: int | None) -> dict[str, Any]:
     """Parameters of a small network after three epochs of two steps."""
     import jax
 
@@ -145,8 +180,8 @@ def trained(out: Path, modes: tuple[str, ...], die: bool) -> dict[str, Any]:
         return drawn
 
     def on_step(epoch: int, metrics: Any) -> None:
-        if die and epoch == 2:
-            kill_the_last()
+        if epoch == 2:
+            kill(victim)
 
     variables = jax.jit(model.init)(jax.random.key(0), images[:1])
     found: dict[str, Any] = {}
@@ -165,10 +200,11 @@ def trained(out: Path, modes: tuple[str, ...], die: bool) -> dict[str, Any]:
     return found
 
 
-def kill_the_last() -> None:
+def kill(victim: int | None) -> None:
+    """Ends this process if it is the victim: by its number, or from the end by a negative one."""
     import jax
 
-    if jax.process_index() == jax.process_count() - 1:
+    if victim is not None and jax.process_index() == victim % jax.process_count():
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -180,6 +216,7 @@ def main() -> None:
     parser.add_argument("process", type=int)
     parser.add_argument("--modes", nargs="+", default=["jit", "pmap"])
     parser.add_argument("--die", choices=("store", "train"), default="")
+    parser.add_argument("--victim", type=int, default=-1)
     given = parser.parse_args()
 
     from jaxsal import checkpoint, parallel
@@ -190,7 +227,9 @@ def main() -> None:
 
     jax.config.update("jax_numpy_rank_promotion", "raise")
     jax.config.update("jax_default_matmul_precision", "highest")
-    found = checkpoint.flatten(results(given.out, modes=tuple(given.modes), die=given.die))
+    found = checkpoint.flatten(
+        results(given.out, modes=tuple(given.modes), die=given.die, victim=given.victim)
+    )
     np.savez(given.out / f"results-{given.process}.npz", **found)
 
 

@@ -57,3 +57,18 @@ def test_two_stop_where_one_is_killed_and_go_on_to_the_same_end(place) -> None:
         # Checkpoints are written while training goes on: the last one may not have been whole yet.
         assert int(found["jit resumed"]) in (1, 2)
     assert jax.process_count() == 1
+
+
+def test_the_other_stops_where_the_first_is_killed(place) -> None:
+    # It holds the service by which all find each other: with it every connection is gone.
+    out = place / "headless"
+    begun = processes.start(out, 2, "--die", "store", "--victim", "0")
+    begun[0].wait(120)
+    dead = time.monotonic()
+    codes = processes.end(begun, 60)
+    told = (out / "1.log").read_text()
+    assert codes[0] == -signal.SIGKILL and codes[1] not in (0, None), told[-3000:]
+    assert time.monotonic() - dead < 60
+    assert any(sign in told for sign in ("closed by peer", "JAX distributed service")), told[-3000:]
+    assert processes.end(processes.start(out, 2, "--modes", "jit"), 120) == [0, 0]
+    agree(out, 2, alone(place))

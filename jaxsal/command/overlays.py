@@ -1,8 +1,9 @@
 """A folder of pictures: an image beside its maps, one PNG each."""
 
 import json
+import operator
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxsal import render
+from jaxsal import parallel, render
 from jaxsal.engine import Explainer
 from jaxsal.store.records import Record, Source
 from jaxsal.store.stream import READERS, Progress, Stored, ahead, fold
@@ -18,6 +19,8 @@ from jaxsal.store.targets import Targets
 
 CHUNK = 32
 INDEX = "index.json"
+PART = ".index-{}.json"
+"""Of one process, until the last is done."""
 
 
 def explain_folder(
@@ -37,7 +40,8 @@ def explain_folder(
     """Draws the maps of every image into `out/<its name>.png`; `index.json` lists them.
 
     Args:
-        explain, params, source, targets, key, strict, shard, on_progress: as of `explain_dataset`.
+        explain, params, source, targets, key, strict, on_progress: as of `explain_dataset`.
+        shard: `(this process, of how many)`; every process returns what became of all images.
         out: the folder; nothing is written outside it, whatever the images are called.
         classes: their names. names: of the methods, in order.
 
@@ -48,46 +52,73 @@ def explain_folder(
     records = Source(source, transform=None, count=None)
     expected = records.peek()
     wanted = Targets(targets, records.count)
-    total = records.count or 0
     explain.identity(params, jax.ShapeDtypeStruct((1, *expected.shape), expected.dtype))
-    index, process = [], shard[0]
-    spans = [(n, n * CHUNK, min((n + 1) * CHUNK, total)) for n in range(-(-total // CHUNK))]
-    mine = [span for span in spans if span[0] % shard[1] == process]
-    taken: set[str] = set()
-    on_progress(Progress(0, total))
+    spans = _spans(records.count or 0, shard)
+    mine, taken = sum(last - first for _, first, last in spans), set[str]()
+    entries: list[dict[str, Any]] = []
+    on_progress(Progress(0, mine))
     with ThreadPoolExecutor(READERS) as pool:
-        for number, chunk in ahead(records.chunks(mine, expected, pool)):
-            first = number * CHUNK
-            chunk = [r._replace(fault=r.fault or wanted.fault(r)) for r in chunk]
-            for record in chunk:
-                if strict and record.fault:
-                    raise ValueError(f"strict: {record.name}: {record.fault}")
-            drawn = _explained(explain, params, chunk, first, wanted, key, expected)
-            for i, record, maps, target, logits in drawn:
-                place = free_name(record.name, taken)
-                picture = _draw(record, maps, target, logits, names, classes)
-                _write(out / place, picture)
-                index.append(
-                    {
-                        "file": place,
-                        "source": record.name,
-                        "number": i,
-                        "target": np.asarray(target).tolist(),
-                        "logits": np.asarray(logits, float).tolist(),
-                    }
-                )
-                on_progress(Progress(len(index), total))
-            index += [
-                {"source": r.name, "number": first + i, "fault": r.fault}
-                for i, r in enumerate(chunk)
-                if r.fault
-            ]
-            on_progress(Progress(len(index), total))
-    index.sort(key=lambda entry: entry["number"])
-    name = INDEX if shard[1] == 1 else f"index-{process}.json"
-    _write(out / name, (json.dumps(index, indent=1) + "\n").encode())
-    faults = tuple((e["source"], e["fault"]) for e in index if "fault" in e)
-    return Stored(out, len(index) - len(faults), len(faults), 0, shard[1] == 1, faults)
+        for number, read in ahead(records.chunks(spans, expected, pool)):
+            chunk, first = _usable(read, wanted, strict), number * CHUNK
+            found = _explained(explain, params, chunk, first, wanted, key, expected)
+            for row, record in enumerate(chunk):
+                entry = {"source": record.name, "number": first + row}
+                if record.fault:
+                    entry["fault"] = record.fault
+                else:
+                    own = jax.tree.map(operator.itemgetter(row), found)
+                    place = free_name(record.name, taken)
+                    _write(out / place, _draw(record, own, names, classes))
+                    entry |= _said(place, own)
+                entries.append(entry)
+                on_progress(Progress(len(entries), mine))
+    entries = _indexed(out, entries, shard)
+    faults = tuple((e["source"], e["fault"]) for e in entries if "fault" in e)
+    complete = len(entries) == records.count
+    return Stored(out, len(entries) - len(faults), len(faults), 0, complete, faults)
+
+
+def _spans(total: int, shard: tuple[int, int]) -> list[tuple[int, int, int]]:
+    """`(chunk, first, last)` of the chunks that are this process's."""
+    process, processes = shard
+    numbers = range(process, -(-total // CHUNK), processes)
+    return [(n, n * CHUNK, min((n + 1) * CHUNK, total)) for n in numbers]
+
+
+def _usable(chunk: list[Record], wanted: Targets, strict: bool) -> list[Record]:
+    """The records, with a fault where one cannot be explained either.
+
+    Raises:
+        ValueError: there is a fault, and `strict`.
+    """
+    chunk = [record._replace(fault=record.fault or wanted.fault(record)) for record in chunk]
+    for record in chunk:
+        if strict and record.fault:
+            raise ValueError(f"strict: {record.name}: {record.fault}")
+    return chunk
+
+
+def _indexed(
+    out: Path, entries: list[dict[str, Any]], shard: tuple[int, int]
+) -> list[dict[str, Any]]:
+    """Writes `index.json`; returns the entries of all processes, by number."""
+    process, processes = shard
+    part = out / PART.format(process)
+    if processes > 1:
+        _write_index(part, entries)
+        parallel.wait("drawn")
+        parts = [out / PART.format(p) for p in range(processes)]
+        entries = [entry for part in parts for entry in json.loads(part.read_text())]
+    entries = sorted(entries, key=lambda entry: entry["number"])
+    if not process:
+        _write_index(out / INDEX, entries)
+    parallel.wait("indexed")
+    part.unlink(missing_ok=True)
+    return entries
+
+
+def _write_index(path: Path, entries: list[dict[str, Any]]) -> None:
+    _write(path, (json.dumps(entries, indent=1) + "\n").encode())
 
 
 def free_name(name: str, taken: set[str]) -> str:
@@ -117,32 +148,23 @@ def _explained(
     wanted: Targets,
     key: Any,
     expected: Any,
-) -> Iterator[tuple[int, Record, dict[str, Any] | Any, Any, Any]]:
+) -> dict[str, Any]:
+    """Maps, targets and logits of a chunk; nothing where none of its images can be used."""
+    if all(record.fault for record in chunk):
+        return {}
     images = np.zeros((len(chunk), *expected.shape), expected.dtype)
     for i, record in enumerate(chunk):
         if record.image is not None:
             images[i] = record.image
-    if all(record.fault for record in chunk):
-        return
-    numbers = np.arange(first, first + len(chunk))
-    keys = None if key is None else fold(key, numbers)
-    found = jax.device_get(
-        explain.record(params, images, wanted.of(first, chunk), key=keys)._asdict()
-    )
-    for i, record in enumerate(chunk):
-        if not record.fault:
-            maps = jax.tree.map(lambda x, i=i: x[i], found["maps"])
-            yield first + i, record, maps, found["targets"][i], found["logits"][i]
+    keys = None if key is None else fold(key, np.arange(first, first + len(chunk)))
+    found = explain.record(params, images, wanted.of(first, chunk), key=keys)
+    return dict(jax.device_get(found._asdict()))
 
 
 def _draw(
-    record: Record,
-    maps: Any,
-    target: Any,
-    logits: Any,
-    names: tuple[str, ...],
-    classes: tuple[str, ...],
+    record: Record, found: dict[str, Any], names: tuple[str, ...], classes: tuple[str, ...]
 ) -> bytes:
+    maps, target = found["maps"], found["targets"]
     panels = dict(maps) if isinstance(maps, dict) else {names[0]: maps}
     if np.ndim(target):
         panels = {
@@ -154,6 +176,11 @@ def _draw(
     else:
         title = f"{record.name}: {_class(int(target), classes)}"
     return render.png(render.explanation(record.image, panels, title=title))
+
+
+def _said(place: str, found: dict[str, Any]) -> dict[str, Any]:
+    target, logits = np.asarray(found["targets"]), np.asarray(found["logits"], float)
+    return {"file": place, "target": target.tolist(), "logits": logits.tolist()}
 
 
 def _class(number: int, classes: tuple[str, ...]) -> str:

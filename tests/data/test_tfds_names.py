@@ -1,0 +1,64 @@
+"""`--images tfds:NAME`: sets that TFDS has prepared, found by their names alone."""
+
+import io
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from PIL import Image
+
+from jaxsal.data import pictures
+
+SCANS = np.random.default_rng(0).integers(0, 256, (5, 6, 8, 3), np.uint8)
+
+
+class ToyScans(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """Five colour images with classes."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    url_infos = None
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        features = tfds.features.FeaturesDict(
+            {
+                "image": tfds.features.Image(shape=(None, None, 3), encoding_format="png"),
+                "label": tfds.features.ClassLabel(names=["a", "b"]),
+            }
+        )
+        return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
+
+    def _split_generators(self, dl_manager):
+        return {"test": self._generate_examples()}
+
+    def _generate_examples(self):
+        for number, image in enumerate(SCANS):
+            png = io.BytesIO()  # arrays would be encoded by TensorFlow
+            Image.fromarray(image).save(png, "PNG")
+            yield number, {"image": io.BytesIO(png.getvalue()), "label": number % 2}
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """Where TFDS keeps its sets; this one's code is not registered, only its files are there."""
+    ToyScans(data_dir=tmp_path, file_format="array_record").download_and_prepare()
+    monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    return tmp_path
+
+
+def test_a_prepared_set_is_found_by_its_name(home) -> None:
+    source = pictures.find("tfds:toy_scans", channels=3)
+    assert len(source) == len(SCANS)
+    np.testing.assert_allclose(source[3]["image"], SCANS[3] / np.float32(255), rtol=1e-6)
+    assert (source[3]["label"], source[2]["label"]) == (1, 0)
+    assert "toy_scans" in source.text
+
+
+def test_it_is_resized_and_made_grey(home) -> None:
+    source = pictures.find("tfds:toy_scans", size=4)
+    assert source[0]["image"].shape == (4, 4, 1)
+
+
+def test_a_split_that_is_not_there_is_named(home) -> None:
+    with pytest.raises(ValueError, match="nosuch"):
+        pictures.find("tfds:toy_scans", split="nosuch")

@@ -7,6 +7,7 @@
     python -m benchmarks scaling        images/s against the number of devices
     python -m benchmarks compile        first call, second call, and the persistent cache
     python -m benchmarks rewrites       each rewrite on and off
+    python -m benchmarks precision      maps in float32 beside float64, jaxsal's beside PyTorch's
 
 `--settings toy` is a trial of seconds; without it, what suits the device. `--out DIR` takes
 DIR/NAME-DEVICE.json (say benchmarks/results, from which `python -m benchmarks.summary --write`
@@ -21,7 +22,16 @@ import re
 from pathlib import Path
 from typing import Any
 
-from benchmarks import compilation, memory, metrics, rewrites, scaling, throughput, training
+from benchmarks import (
+    compilation,
+    memory,
+    metrics,
+    precision,
+    rewrites,
+    scaling,
+    throughput,
+    training,
+)
 from jaxsal import machine
 
 MEASURED: dict[str, Any] = {
@@ -32,6 +42,7 @@ MEASURED: dict[str, Any] = {
     "metrics": metrics,
     "compile": compilation,
     "rewrites": rewrites,
+    "precision": precision,
 }
 """By name a module: SETTINGS by name, `run(settings, peer_python) -> record`, which prints."""
 

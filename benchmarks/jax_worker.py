@@ -72,6 +72,18 @@ def by_jaxsal(
     return lambda: explain(variables, images, targets, key=jax.random.key(0))
 
 
+def in_float64(loaded: Loaded, name: str, options: dict[str, Any]) -> Callable[[], Any]:
+    """`jaxsal.explainer` in double precision."""
+    if not jax.config.read("jax_enable_x64"):
+        raise Absent("JAX_ENABLE_X64 is not set")
+    images, weights = jax.tree.map(np.float64, (loaded.images, loaded.weights))
+    wide = loaded._replace(images=images, weights=weights)
+    model = network(loaded.problem, jnp.float64)
+    explain = jaxsal.explainer(model.apply, method(name, options))
+    variables = unflatten(wide.weights)
+    return lambda: explain(variables, wide.images, wide.targets, key=jax.random.key(0))
+
+
 def by_hand(loaded: Loaded, name: str, options: dict[str, Any]) -> Callable[[], Any]:
     """`jit(vmap(...))` of the method in plain JAX."""
     program, arguments = _plain(loaded, name, options)
@@ -117,6 +129,7 @@ CONTENDERS: dict[str, Callable[..., Callable[[], Any]]] = {
     "jaxsal unchecked": functools.partial(by_jaxsal, check=False),
     "jaxsal without rewrites": functools.partial(by_jaxsal, rewrite=False),
     "jaxsal bfloat16": functools.partial(by_jaxsal, dtype=jnp.bfloat16),
+    "jaxsal float64": in_float64,
     "plain jax": by_hand,
     "plain jax, loop": in_a_loop,
 }
@@ -143,7 +156,12 @@ PRECISIONS = {"highest": "highest", "tf32": "tensorfloat32"}
 
 def _fetch(result: Any) -> dict[str, np.ndarray]:
     maps = result if isinstance(result, dict) else {"map": result}
-    return {name: np.asarray(values, np.float32) for name, values in maps.items()}
+    return {name: np.asarray(values, _least_single(values.dtype)) for name, values in maps.items()}
+
+
+def _least_single(dtype: Any) -> Any:
+    """NumPy has no bfloat16."""
+    return jnp.promote_types(dtype, jnp.float32)
 
 
 def cost(problem: str, batch: int, method: str, options: dict[str, Any]) -> dict[str, Any]:

@@ -60,11 +60,14 @@ def by_hand(
     layout: Any = torch.contiguous_format,
     compiled: bool = False,
     dtype: Any = None,
+    double: bool = False,
 ) -> Callable[[], Any]:
-    """PyTorch by hand: parameters frozen, a memory layout, compiled or not, autocast or not."""
+    """PyTorch by hand: frozen parameters, a memory layout, compiled, autocast, float64 or not."""
     if name not in by_torch.METHODS:
         raise Absent("not written by hand")
     inputs = inputs_of(loaded, layout)
+    if double:
+        inputs = inputs._replace(network=inputs.network.double(), images=inputs.images.double())
 
     def forward(images: torch.Tensor) -> torch.Tensor:
         with torch.autocast(DEVICE, dtype, enabled=dtype is not None):
@@ -86,6 +89,7 @@ CONTENDERS: dict[str, Callable[..., Callable[[], Any]]] = {
     "captum": by_captum,
     **{f"captum, chunk {n}": functools.partial(by_captum, chunk=n) for n in (1, 8, 32, 64, 256)},
     "torch": by_hand,
+    "torch float64": functools.partial(by_hand, double=True),
     "torch channels_last": functools.partial(by_hand, layout=torch.channels_last),
     "torch compiled": functools.partial(by_hand, compiled=True),
     "torch compiled channels_last": functools.partial(
@@ -121,7 +125,9 @@ def prepare(
 
 def _fetch(result: torch.Tensor) -> dict[str, np.ndarray]:
     """Maps as [B, H, W, C]."""
-    return {"map": result.detach().float().cpu().permute(0, 2, 3, 1).numpy()}
+    result = result.detach().cpu()
+    wide = result if result.dtype == torch.float64 else result.float()
+    return {"map": wide.permute(0, 2, 3, 1).numpy()}
 
 
 def about() -> dict[str, Any]:

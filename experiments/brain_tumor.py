@@ -26,17 +26,17 @@ import tyro
 
 from experiments import explaining, outputs, study
 from experiments.explaining import Explained
-from experiments.settings import Settings, resolve
-from experiments.sources import SOURCES
-from jaxsal import checkpoint, machine, parallel, resident, train
+from experiments.settings import Settings, load, resolve
+from jaxsal import checkpoint, machine, parallel, resident
 from jaxsal.command import places
-from jaxsal.command.progress import Training
+from jaxsal.command.fitting import fitted
 from jaxsal.data import pipeline
 from jaxsal.data.examples import Dataset, Examples
 from jaxsal.metrics import bootstrap, classification
 from jaxsal.models import CNN
 
-Splits = dict[str, Examples]
+APART = ("data_dir", "out", "explain", "parallel", "devices", "strict", "count")
+"""Settings that do not decide the trained parameters."""
 
 
 def main(settings: Settings) -> dict[str, Any]:
@@ -45,11 +45,19 @@ def main(settings: Settings) -> dict[str, Any]:
     settings = resolve(settings)
     timings: dict[str, float] = {}
     with places.writable(settings.out) as folder, _timed(timings, "load"):
-        dataset, splits = _load(settings)
+        dataset, splits = load(settings)
     _announce(dataset, splits)
     model = _network(settings, len(dataset.classes))
     with _timed(timings, "train"):
-        trained = _train(settings, model, splits, folder)
+        trained = fitted(
+            settings,
+            model,
+            splits["train"],
+            splits["validation"],
+            checkpoints=folder / "checkpoints",
+            identity={n: v for n, v in _plain(settings).items() if n not in APART},
+            silent=jax.process_index() > 0,
+        )
     variables, test = trained.fitted.variables, splits["test"]
     with _timed(timings, "evaluate"):
         logits = trained.predict(variables, test.images)
@@ -93,24 +101,7 @@ def main(settings: Settings) -> dict[str, Any]:
     return metrics
 
 
-def _load(settings: Settings) -> tuple[Dataset, Splits]:
-    dataset = SOURCES[settings.data].load(
-        settings.data_dir,
-        count=settings.count,
-        image_size=settings.image_size,
-        seed=settings.seed,
-        strict=settings.strict,
-    )
-    parts = pipeline.split(
-        dataset,
-        test_fold=settings.test_fold,
-        validation_fold=settings.validation_fold or None,
-        seed=settings.seed,
-    )
-    return dataset, dict(zip(("train", "validation", "test"), parts, strict=True))
-
-
-def _announce(dataset: Dataset, splits: Splits) -> None:
+def _announce(dataset: Dataset, splits: dict[str, Examples]) -> None:
     if jax.process_index():
         return
     sizes = ", ".join(f"{len(part.labels)} {name}" for name, part in splits.items())
@@ -129,40 +120,6 @@ def _network(settings: Settings, classes: int) -> CNN:
         dropout=settings.dropout,
         dtype=jnp.bfloat16 if settings.bfloat16 else jnp.float32,
     )
-
-
-def _train(settings: Settings, model: CNN, splits: Splits, folder: Path) -> resident.Trained:
-    recipe = train.Recipe(
-        epochs=settings.epochs or 1,
-        batch_size=settings.batch_size or 1,
-        learning_rate=settings.learning_rate,
-        class_weights=settings.class_weights,
-        patience=settings.patience,
-    )
-    steps = -(-len(splits["train"].labels) // recipe.batch_size)
-    with Training(steps, recipe, silent=jax.process_index() > 0) as progress:
-        return resident.run(
-            model,
-            splits["train"],
-            splits["validation"],
-            recipe=recipe,
-            augmentation=resident.Augmentation(),
-            fading=resident.Fading(settings.fading),
-            seed=settings.seed,
-            mode=settings.parallel,
-            devices=settings.devices,
-            checkpoints=folder / "checkpoints",
-            identity=_identity(settings, splits),
-            on_step=progress,
-        )
-
-
-def _identity(settings: Settings, splits: Splits) -> dict[str, Any]:
-    """What decides the trained parameters: a checkpoint of anything else is refused."""
-    apart = {"data_dir", "out", "explain", "parallel", "devices", "strict", "count"}
-    kept = {name: value for name, value in _plain(settings).items() if name not in apart}
-    content = resident.fingerprint(splits["train"], splits["validation"])
-    return kept | {"training images": content}
 
 
 def _classify(logits: np.ndarray, test: Examples, classes: tuple[str, ...]) -> dict[str, Any]:
@@ -205,7 +162,7 @@ def _throughput(
     return rates | {name: shown / seconds for name, seconds in explained.seconds.items()}
 
 
-def _describe(dataset: Dataset, splits: Splits) -> dict[str, Any]:
+def _describe(dataset: Dataset, splits: dict[str, Examples]) -> dict[str, Any]:
     def count(part: Examples) -> dict[str, int]:
         counts = np.bincount(part.labels, minlength=len(dataset.classes))
         return dict(zip(dataset.classes, counts.tolist(), strict=True))

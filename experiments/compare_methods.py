@@ -39,8 +39,7 @@ def main(settings: Settings) -> str:
     """Runs the experiment; returns what it found, in a few lines."""
     timings: dict[str, float] = {}
     with again.timed(timings, "load"):
-        found = study.reopen(settings)
-        chosen = study.choose(found, study.correct_tumours(found), settings.explain, settings.seed)
+        found, chosen = study.tumours(settings)
     every = methods.with_controls(found.about["image_size"], found.background)
     with again.timed(timings, "explain"), tqdm.tqdm(total=len(every), unit="method") as bar:
         explained = explaining.explain(

@@ -8,6 +8,8 @@ import tyro
 
 from experiments.sources import SOURCES
 from jaxsal import resident
+from jaxsal.data import pipeline
+from jaxsal.data.examples import Dataset, Examples
 from jaxsal.parallel import Processes
 
 
@@ -75,3 +77,21 @@ def resolve(settings: Settings) -> Settings:
             raise ValueError(f"{name}: expected at least {bound}, got {getattr(settings, name)}")
     resident.check(settings)
     return settings
+
+
+def load(settings: Settings) -> tuple[Dataset, dict[str, Examples]]:
+    """The images of resolved settings, and those of train, validation and test."""
+    dataset = SOURCES[settings.data].load(
+        settings.data_dir,
+        count=settings.count,
+        image_size=settings.image_size,
+        seed=settings.seed,
+        strict=settings.strict,
+    )
+    parts = pipeline.split(
+        dataset,
+        test_fold=settings.test_fold,
+        validation_fold=settings.validation_fold or None,
+        seed=settings.seed,
+    )
+    return dataset, dict(zip(("train", "validation", "test"), parts, strict=True))

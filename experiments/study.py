@@ -9,7 +9,6 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from experiments import settings as studies
-from experiments.sources import SOURCES
 from jaxsal import checkpoint, train
 from jaxsal.data import pipeline
 from jaxsal.data.examples import Dataset, Examples
@@ -81,23 +80,12 @@ def reopen(given: Reopened) -> Study:
     """
     saved = checkpoint.load(given.checkpoint)
     settings = _settings(given, saved.image_size)
-    dataset = SOURCES[settings.data].load(
-        settings.data_dir,
-        count=settings.count,
-        image_size=settings.image_size,
-        seed=settings.seed,
-        strict=settings.strict,
-    )
+    dataset, splits = studies.load(settings)
     if dataset.classes != saved.classes:
         raise ValueError(
             f"data: expected images of the network's classes {saved.classes}, got {dataset.classes}"
         )
-    training, _, test = pipeline.split(
-        dataset,
-        test_fold=settings.test_fold,
-        validation_fold=settings.validation_fold or None,
-        seed=settings.seed,
-    )
+    training, test = splits["train"], splits["test"]
     logits = train.make_predict(saved.apply, batch_size=128)(saved.variables, test.images)
     rows = [np.flatnonzero(training.labels == k)[0] for k in np.unique(training.labels)]
     return Study(
@@ -162,6 +150,16 @@ def choose(study: Study, wanted: np.ndarray, count: int, seed: int) -> Chosen:
     examples = pipeline.take(study.test, rows)
     clusters, unit = resampled(examples)
     return Chosen(examples, study.logits[rows], study.predicted[rows], clusters, unit)
+
+
+def tumours(given: Reopened) -> tuple[Study, Chosen]:
+    """A study, and those of its correctly classified tumours that an experiment looks at.
+
+    Raises:
+        ValueError: as of `reopen` and `choose`.
+    """
+    found = reopen(given)
+    return found, choose(found, correct_tumours(found), given.explain, given.seed)
 
 
 def subset(chosen: Chosen, rows: np.ndarray) -> Chosen:

@@ -54,8 +54,7 @@ def main(settings: Settings) -> str:
     """Runs the experiment; returns what it found, in a few lines."""
     timings: dict[str, float] = {}
     with again.timed(timings, "load"):
-        found = study.reopen(settings)
-        chosen = study.choose(found, study.correct_tumours(found), settings.explain, settings.seed)
+        found, chosen = study.tumours(settings)
     with again.timed(timings, "place shams"):
         chosen, places, homeless = placed(chosen, settings)
     with again.timed(timings, "edit"):

@@ -114,7 +114,7 @@ class CNN(nn.Module):
         x = jnp.mean(x, (1, 2))
         if keys is not None and self.dropout:
             x = x * _dropout_mask(keys, x.shape[-1], self.dropout).astype(x.dtype)
-        return nn.Dense(self.classes, dtype=jnp.float32)(x.astype(jnp.float32))
+        return _logits(self.classes, self.dtype)(x)
 
 
 def _dropout_mask(
@@ -122,6 +122,11 @@ def _dropout_mask(
 ) -> Float[Array, "batch {width}"]:
     keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, (width,)))(keys)
     return keep / (1 - rate)
+
+
+def _logits(classes: int, dtype: Any) -> nn.Dense:
+    """The last layer, never less exact than float32."""
+    return nn.Dense(classes, dtype=jnp.promote_types(dtype, jnp.float32))
 
 
 class Bottleneck(nn.Module):
@@ -189,4 +194,4 @@ class ResNet(nn.Module):
                 block = Bottleneck(self.width << stage, stride, self.dtype, self.axis_name)
                 x = block(x, weights)
         x = jnp.mean(x, (1, 2))
-        return nn.Dense(self.classes, dtype=jnp.float32)(x.astype(jnp.float32))
+        return _logits(self.classes, self.dtype)(x)

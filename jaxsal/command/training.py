@@ -11,13 +11,12 @@ import numpy as np
 
 from jaxsal import checkpoint, machine, parallel, resident
 from jaxsal.command import places
-from jaxsal.command.progress import Training
+from jaxsal.command.fitting import fitted
 from jaxsal.command.settings import Train
 from jaxsal.data import pipeline
 from jaxsal.data.examples import Dataset, Examples
 from jaxsal.metrics import bootstrap, classification
 from jaxsal.models import CNN
-from jaxsal.train import Recipe
 
 APART = ("images", "out", "parallel", "devices", "strict", "json", "processes")
 """Settings that do not decide the trained parameters."""
@@ -45,7 +44,15 @@ def train(settings: Train) -> dict[str, Any]:
         dtype=jnp.float32,
     )
     begun = time.monotonic()
-    trained = _trained(settings, model, training, validation, folder / "checkpoints")
+    trained = fitted(
+        settings,
+        model,
+        training,
+        validation,
+        checkpoints=folder / "checkpoints",
+        identity={k: v for k, v in dataclasses.asdict(settings).items() if k not in APART},
+        silent=settings.json or jax.process_index() > 0,
+    )
     seconds = time.monotonic() - begun
     logits = trained.predict(trained.fitted.variables, test.images)
     metrics = {
@@ -61,40 +68,6 @@ def train(settings: Train) -> dict[str, Any]:
     parallel.wait("trained")
     told = {"out": str(folder), **metrics, "skipped": list(dataset.skipped)}
     return dict(places.finite(told))
-
-
-def _trained(
-    settings: Train, model: CNN, training: Examples, validation: Examples, checkpoints: Path
-) -> resident.Trained:
-    recipe = Recipe(
-        epochs=settings.epochs,
-        batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        class_weights=settings.class_weights,
-        patience=settings.patience,
-    )
-    steps = -(-len(training.labels) // recipe.batch_size)
-    silent = settings.json or jax.process_index() > 0
-    with Training(steps, recipe, silent=silent) as bar:
-        return resident.run(
-            model,
-            training,
-            validation,
-            recipe=recipe,
-            augmentation=resident.Augmentation(),
-            fading=resident.Fading(settings.fading),
-            seed=settings.seed,
-            mode=settings.parallel,
-            devices=settings.devices,
-            checkpoints=checkpoints,
-            identity=_identity(settings, training, validation),
-            on_step=bar,
-        )
-
-
-def _identity(settings: Train, *parts: Examples) -> dict[str, Any]:
-    kept = {k: v for k, v in dataclasses.asdict(settings).items() if k not in APART}
-    return kept | {"training images": resident.fingerprint(*parts)}
 
 
 def _tested(logits: np.ndarray, test: Examples, classes: tuple[str, ...]) -> dict[str, Any]:

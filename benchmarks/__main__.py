@@ -8,6 +8,8 @@
     python -m benchmarks compile        first call, second call, and the persistent cache
     python -m benchmarks rewrites       each rewrite on and off
     python -m benchmarks precision      maps in float32 beside float64, jaxsal's beside PyTorch's
+    python -m benchmarks profile        where the time of a program goes, operation by operation
+    python -m benchmarks everything     all of these, one after another
 
 `--settings toy` is a trial of seconds; without it, what suits the device. `--out DIR` takes
 DIR/NAME-DEVICE.json (say benchmarks/results, from which `python -m benchmarks.summary --write`
@@ -19,6 +21,8 @@ framework in a process of its own, and compared within a round.
 import argparse
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +31,7 @@ from benchmarks import (
     memory,
     metrics,
     precision,
+    profile,
     rewrites,
     scaling,
     throughput,
@@ -43,8 +48,12 @@ MEASURED: dict[str, Any] = {
     "compile": compilation,
     "rewrites": rewrites,
     "precision": precision,
+    "profile": profile,
 }
 """By name a module: SETTINGS by name, `run(settings, peer_python) -> record`, which prints."""
+
+
+EVERYTHING = "everything"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -54,12 +63,14 @@ def main(argv: list[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", choices=list(MEASURED))
+    parser.add_argument("name", choices=[*MEASURED, EVERYTHING])
     parser.add_argument("--settings", help="toy, cpu, gpu, ...; default: what suits the device")
     parser.add_argument("--rounds", type=int, help="how often each contender is timed")
     parser.add_argument("--peer-python", help="interpreter with torch and captum; default this one")
     parser.add_argument("--out", type=Path, help="a folder for the record")
     given = parser.parse_args(argv)
+    if given.name == EVERYTHING:
+        return _everything(sys.argv[1:] if argv is None else argv)
     measured = MEASURED[given.name]
     # Asked of a process that ends: a worker wants the device's memory for itself.
     about = machine.describe_apart()
@@ -76,6 +87,18 @@ def main(argv: list[str] | None = None) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(record, indent=1) + "\n")
         print(f"\nwrote {path}")
+
+
+def _everything(argv: list[str]) -> None:
+    """Each measurement in a process of its own, which leaves no memory behind; one may fail."""
+    failed = []
+    for name in MEASURED:
+        print(f"\n== {name}", flush=True)
+        given = [name if word == EVERYTHING else word for word in argv]
+        if subprocess.run([sys.executable, "-m", "benchmarks", *given]).returncode:
+            failed.append(name)
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
 
 
 def slug(about: dict[str, Any]) -> str:

@@ -75,6 +75,8 @@ class CNN(nn.Module):
         smooth: how often the images go through a binomial mean of 3x3 pixels first. Scanners differ
             in sharpness and classes in scanners: a network that sees the finest detail learns it.
         stride: of the first convolution; 2 makes an image of twice the side cost about the same.
+        last_pool: whether the last stage pools too. Where it does not, four times as many values
+            make the mean, and the logits have smaller kinks: integrated gradients need fewer steps.
         norm: batch normalisation between convolution and ReLU (layer and group normalisation make
             integrated gradients from a black baseline meaningless, and are not offered).
         dropout: rate before the dense layer.
@@ -87,6 +89,7 @@ class CNN(nn.Module):
     convs: int = 1
     smooth: int = 0
     stride: int = 1
+    last_pool: bool = True
     norm: bool = True
     dropout: float = 0.0
     dtype: Any = jnp.float32
@@ -103,14 +106,15 @@ class CNN(nn.Module):
         for _ in range(self.smooth):
             images = binomial(images)
         x, stride = images.astype(self.dtype), self.stride
-        for width in self.widths:
+        for stage, width in enumerate(self.widths, 1):
             for _ in range(self.convs):
                 x = nn.Conv(width, (3, 3), stride, use_bias=not self.norm, dtype=self.dtype)(x)
                 stride = 1
                 if self.norm:
                     x = BatchNorm(axis_name=self.axis_name, dtype=self.dtype)(x, weights)
                 x = nn.relu(x)
-            x = nn.max_pool(x, (2, 2), (2, 2))
+            if self.last_pool or stage < len(self.widths):
+                x = nn.max_pool(x, (2, 2), (2, 2))
         x = jnp.mean(x, (1, 2))
         if keys is not None and self.dropout:
             x = x * _dropout_mask(keys, x.shape[-1], self.dropout).astype(x.dtype)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import brain_tumor, explaining
+from experiments import brain_tumor, explaining, folds
 from experiments.settings import Settings, resolve
 
 TOY = Settings(count=40, image_size=32, epochs=2, widths=(4, 8), explain=6, batch_size=12)
@@ -109,3 +109,14 @@ def test_a_tree_of_pictures_is_a_dataset(tmp_path) -> None:
     assert metrics["classes"] == ["no", "yes"]
     assert metrics["relevance"]["cases"] == 0
     assert (tmp_path / "out" / "report.html").exists()
+
+
+def test_folds_are_tested_in_turn_and_averaged(tmp_path) -> None:
+    settings = replace(TOY, epochs=1, explain=2, out=tmp_path)
+    record = folds.main(settings, folds=(4, 5))
+    assert [run["settings"]["test_fold"] for run in record["folds"]] == [4, 5]
+    assert [run["settings"]["validation_fold"] for run in record["folds"]] == [5, 1]
+    accuracies = [run["accuracy"] for run in record["folds"]]
+    assert record["accuracy"] == pytest.approx(np.mean(accuracies))
+    assert json.loads((tmp_path / "folds.json").read_text())["accuracy"] == record["accuracy"]
+    assert (tmp_path / "fold-4/report.html").exists()

@@ -40,7 +40,7 @@ class Settings(NamedTuple):
 
 
 SETTINGS = {
-    "cpu": Settings("cnn-128", 256, rounds=1),
+    "cpu": Settings("cnn-128", 256, contenders=CONTENDERS[:3], curves=("deletion",), rounds=1),
     "short": Settings(
         "cnn-128",
         16,
@@ -51,7 +51,7 @@ SETTINGS = {
     "gpu": Settings("cnn-128", 256, rounds=7, precision="tf32"),
     "toy": Settings("cnn-toy", 4, steps=4, memory=(4, 8), rounds=1),
 }
-"""By name: a CPU in an hour, or in minutes, an accelerator, a trial."""
+"""By name: a CPU in half an hour, or in minutes, an accelerator, a trial."""
 
 
 def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class Settings:
     """Peak of the one-cycle schedule."""
     class_weights: bool = False
     """Weigh classes by the inverse of their frequency."""
-    fading: float = 0.25
+    fading: float = 0.5
     """Share of the training images that are darkened, and their labels made unsure alike."""
     test_fold: int = 5
     """The fold that is tested on, and on nothing else looked at."""

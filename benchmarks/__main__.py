@@ -70,6 +70,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="a folder for the record")
     given = parser.parse_args(argv)
     if given.name == EVERYTHING:
+        common = set.intersection(*(set(each.SETTINGS) for each in MEASURED.values()))
+        if given.settings and given.settings not in common:
+            parser.error(f"--settings: expected one of {sorted(common)}, got {given.settings}")
         return _everything(sys.argv[1:] if argv is None else argv)
     measured = MEASURED[given.name]
     # Asked of a process that ends: a worker wants the device's memory for itself.

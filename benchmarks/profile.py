@@ -84,7 +84,7 @@ def text(loaded: problems.Loaded, method: str, options: dict[str, Any]) -> str:
     model = jax_worker.network(loaded.problem)
     explain = jaxsal.explainer(model.apply, jax_worker.method(method, options))
     arguments = jax_worker.unflatten(loaded.weights), loaded.images, loaded.targets
-    return str(explain.lower(*arguments, key=jax.random.key(0)).compile().as_text())
+    return str(explain.program(*arguments, key=jax.random.key(0)).as_text())
 
 
 def named(program: str) -> dict[str, str]:
@@ -99,7 +99,10 @@ def named(program: str) -> dict[str, str]:
 
 
 def operations(call: Callable[[], Any], rounds: int, sources: Mapping[str, str]) -> list[Operation]:
-    """What a call does, the longest operation first; its first call is not looked at."""
+    """What a call does, on all devices together, the longest operation first.
+
+    The first call is not looked at.
+    """
     jax.block_until_ready(call())
     with tempfile.TemporaryDirectory() as place:
         with jax.profiler.trace(place):

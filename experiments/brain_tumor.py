@@ -14,8 +14,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -26,7 +24,7 @@ import tyro
 
 from experiments import explaining, outputs, study
 from experiments.explaining import Explained
-from experiments.settings import Settings, load, resolve
+from experiments.settings import Settings, load, plain, resolve
 from jaxsal import checkpoint, machine, parallel, resident
 from jaxsal.command import places
 from jaxsal.command.fitting import fitted
@@ -55,7 +53,7 @@ def main(settings: Settings) -> dict[str, Any]:
             splits["train"],
             splits["validation"],
             checkpoints=folder / "checkpoints",
-            identity={n: v for n, v in _plain(settings).items() if n not in APART},
+            identity={n: v for n, v in plain(settings).items() if n not in APART},
             silent=jax.process_index() > 0,
         )
     variables, test = trained.fitted.variables, splits["test"]
@@ -89,7 +87,7 @@ def main(settings: Settings) -> dict[str, Any]:
         }
     metrics |= {
         "history": trained.fitted.history,
-        "settings": _plain(settings),
+        "settings": plain(settings),
         "data": _describe(dataset, splits),
         "timings": timings,
         "resumed": trained.fitted.resumed,  # epochs that an earlier process trained
@@ -173,11 +171,6 @@ def _describe(dataset: Dataset, splits: dict[str, Examples]) -> dict[str, Any]:
         "skipped": list(dataset.skipped),
         "notes": list(dataset.notes),
     }
-
-
-def _plain(settings: Settings) -> dict[str, Any]:
-    kept = {n: v for n, v in asdict(settings).items() if n != "processes"}
-    return {n: str(v) if isinstance(v, Path) else v for n, v in kept.items()}
 
 
 @contextmanager

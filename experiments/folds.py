@@ -2,11 +2,13 @@
 
     python -m experiments.folds --data figshare --data-dir DIR --image-size 128 --out runs/folds
 
-Takes the settings of `python -m experiments.brain_tumor`, `--test-fold` apart, and writes one such
-run into each of fold-1 ... fold-5 under --out, and folds.json: every fold's accuracy, their mean
-and spread. The same command after a kill goes on where it stopped.
+Takes the settings of `python -m experiments.brain_tumor`, `--test-fold` apart (a fold that is to be
+validated on gives way to the next where it is tested), and writes one such run into each of
+fold-1 ... fold-5 under --out, and folds.json: every fold's accuracy, their mean and spread. The
+same command after a kill goes on where it stopped.
 """
 
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -16,26 +18,22 @@ import numpy as np
 import tyro
 
 from experiments import brain_tumor
-from experiments.settings import Settings, resolve
-from jaxsal import machine
+from experiments.settings import Settings, plain, resolve
+from jaxsal import machine, parallel
 from jaxsal.command import places
+from jaxsal.parallel import Processes
 
 FOLDS = (1, 2, 3, 4, 5)
 
 
 def main(settings: Settings, folds: Sequence[int] = FOLDS) -> dict[str, Any]:
     """Runs the study for each fold; returns what folds.json holds."""
-    out = settings.out
+    parallel.join_if(settings.processes)  # once, for all folds
+    settings = resolve(replace(settings, processes=Processes()))
     runs = []
     for fold in folds:
         print(f"== fold {fold}", flush=True)
-        one = replace(
-            settings,
-            test_fold=fold,
-            validation_fold=_validated(settings, fold),
-            out=out / f"fold-{fold}",
-        )
-        metrics = brain_tumor.main(one)
+        metrics = _of_fold(settings, fold)
         if metrics:  # of several processes the first one's alone
             runs.append({"fold": fold, **{name: metrics[name] for name in KEPT}})
     if not runs:
@@ -49,17 +47,27 @@ def main(settings: Settings, folds: Sequence[int] = FOLDS) -> dict[str, Any]:
         "folds": runs,
         **machine.describe(),
     }
-    places.write_json(out / "folds.json", record)
+    places.write_json(settings.out / "folds.json", record)
     return record
+
+
+def _of_fold(settings: Settings, fold: int) -> dict[str, Any]:
+    """The study's metrics on one fold: of the finished run that is there, or of a new one."""
+    validated = settings.validation_fold
+    if validated == fold:
+        validated = fold % len(FOLDS) + 1
+    out = settings.out / f"fold-{fold}"
+    one = replace(settings, test_fold=fold, validation_fold=validated, out=out)
+    try:
+        found: dict[str, Any] = json.loads((out / "metrics.json").read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return brain_tumor.main(one)
+    same = found["settings"] == json.loads(json.dumps(plain(one)))
+    return found if same else brain_tumor.main(one)
 
 
 KEPT = ("accuracy", "accuracy_interval", "confusion", "completeness", "timings", "settings")
 """What folds.json has of a fold's metrics.json."""
-
-
-def _validated(settings: Settings, tested: int) -> int:
-    """The fold after the tested one, where the settings want a validation at all; else 0."""
-    return tested % len(FOLDS) + 1 if resolve(settings).validation_fold else 0
 
 
 def summary(record: dict[str, Any]) -> str:

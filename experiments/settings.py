@@ -1,8 +1,8 @@
 """The settings of the brain-tumour study, with what depends on the data filled in."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -95,3 +95,9 @@ def load(settings: Settings) -> tuple[Dataset, dict[str, Examples]]:
         seed=settings.seed,
     )
     return dataset, dict(zip(("train", "validation", "test"), parts, strict=True))
+
+
+def plain(settings: Settings) -> dict[str, Any]:
+    """The settings, ready for JSON; which processes ran them is apart."""
+    kept = {n: v for n, v in asdict(settings).items() if n != "processes"}
+    return {n: str(v) if isinstance(v, Path) else v for n, v in kept.items()}

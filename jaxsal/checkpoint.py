@@ -19,7 +19,7 @@ from jaxsal.types import ApplyFn, Params
 
 MODEL, PARAMS = "model.json", "params.npz"
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib", ".ckpt")
-KEPT = ("classes", "widths", "convs", "smooth", "stride", "norm", "dropout")
+KEPT = ("classes", "widths", "convs", "smooth", "stride", "last_pool", "norm", "dropout")
 
 
 class Saved(NamedTuple):
@@ -44,10 +44,9 @@ def save(
     folder: Path, model: CNN, variables: Params, *, classes: tuple[str, ...], image_size: int
 ) -> None:
     """Writes the two files, each whole or not at all, `model.json` last."""
-    fields = {name: getattr(model, name) for name in KEPT}
     about = {
         "network": "CNN",
-        "fields": {**fields, "dtype": jnp.dtype(model.dtype).name},
+        "fields": described(model),
         "classes": list(classes),
         "image_size": image_size,
     }
@@ -56,6 +55,12 @@ def save(
         np.savez(file, **arrays)
     with _whole(folder / MODEL) as partial:
         partial.write_text(json.dumps(about, indent=1) + "\n")
+
+
+def described(model: CNN) -> dict[str, Any]:
+    """What makes the network, ready for JSON."""
+    fields = {name: getattr(model, name) for name in KEPT}
+    return {**fields, "dtype": jnp.dtype(model.dtype).name}
 
 
 def load(folder: Any) -> Saved:
@@ -70,6 +75,7 @@ def load(folder: Any) -> Saved:
         fields, dtype = about["fields"], jnp.dtype(about["fields"]["dtype"])
         if fields["stride"] == 1:  # such networks smooth nothing, and once were saved without
             fields.setdefault("smooth", 0)
+        fields.setdefault("last_pool", True)  # once there was no other
         known = {name: fields[name] for name in KEPT}
         model = CNN(**{**known, "widths": tuple(known["widths"])}, dtype=dtype)
         classes, size = tuple(map(str, about["classes"])), int(about["image_size"])

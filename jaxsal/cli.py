@@ -17,7 +17,8 @@ DESCRIPTION = """Saliency maps of any JAX classifier, from one image to ten mill
 
 jaxsal train makes a classifier of a folder of images; jaxsal explain shows what it, or any other,
 looks at; jaxsal methods lists the ways. Each has --help. Exit codes: 0 done, 1 failed (one line
-says why), 2 misused, 130 interrupted. Interrupted, the same command goes on where it stopped."""
+says why), 2 misused, 130 interrupted. Interrupted, the same command goes on with a
+training or a .zarr where it stopped; PNG pictures are drawn anew."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

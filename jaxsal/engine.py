@@ -9,7 +9,7 @@ from typing import Any
 
 import jax
 
-from jaxsal.compiler.description import describe
+from jaxsal.compiler.description import describe, program
 from jaxsal.compiler.execute import Executor
 from jaxsal.compiler.identity import identity
 from jaxsal.compiler.lowering import Lowered
@@ -188,6 +188,15 @@ class Explainer(_Engine):
         """
         key = jax.random.key(0) if key is None and self._prepare.keyed else key
         return describe(self._prepare(params, {"image": images}, targets, key), self._execute)
+
+    def program(
+        self, params: Any, images: Any, targets: Any = None, *, key: Any = None
+    ) -> jax.stages.Compiled:
+        """The program that a call runs, for as many images as it takes at a time, compiled again.
+
+        Its `as_text()` has the operations that a profile names.
+        """
+        return program(self._prepare(params, {"image": images}, targets, key), self._execute)
 
     def trace(self, *args: Any, **keywords: Any) -> Any:
         """The batch as a traced program of these arguments, for `jax.export.export(explain)`."""

@@ -67,14 +67,15 @@ def average_precision_in_order(ordered: Float[Array, " n"], hits: Int[Array, " n
 def spearman(first: Float[Array, " n"], second: Float[Array, " n"]) -> Scalar:
     """Spearman's correlation: Pearson's correlation of the average ranks, in [-1, 1].
 
-    NaN where one of the two is constant: it has no order to compare.
+    NaN where one of the two is constant or holds a NaN: it has no order to compare.
     """
     # Scaled to [-1/2, 1/2], so that the sums of squares stay well inside float32.
     a, b = (average_ranks(values) / values.size for values in (first, second))
     a, b = a - jnp.mean(a), b - jnp.mean(b)
-    constant = (jnp.min(first) == jnp.max(first)) | (jnp.min(second) == jnp.max(second))
+    # A NaN is its array's least and largest value, and unequal to itself.
+    ordered = (jnp.min(first) < jnp.max(first)) & (jnp.min(second) < jnp.max(second))
     norm = jnp.sqrt(jnp.sum(a * a) * jnp.sum(b * b))
-    return jnp.sum(a * b) / jnp.where(constant, jnp.nan, norm)
+    return jnp.sum(a * b) / jnp.where(ordered, norm, jnp.nan)
 
 
 def _ranks_in_order(ordered: Float[Array, " n"]) -> Float[Array, " n"]:

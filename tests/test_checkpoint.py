@@ -1,5 +1,6 @@
 """A network saved is the same network loaded; nothing that could run is ever read."""
 
+import dataclasses
 import json
 import pickle
 from pathlib import Path
@@ -19,7 +20,8 @@ X = jnp.asarray(np.random.default_rng(0).random((2, 16, 16, 1), np.float32))
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> tuple[Path, CNN, dict]:
     folder = tmp_path_factory.mktemp("saved")
-    model = CNN(classes=3, widths=(4, 8), smooth=2, stride=2, dropout=0.5, dtype=jnp.bfloat16)
+    model = CNN(classes=3, widths=(4, 8), smooth=2, stride=2, last_pool=False, dropout=0.5)
+    model = model.clone(dtype=jnp.bfloat16)
     variables = model.init(jax.random.key(0), X)
     checkpoint.save(folder, model, variables, classes=("a", "b", "c"), image_size=16)
     return folder, model, variables
@@ -34,6 +36,22 @@ def test_a_network_comes_back(saved) -> None:
     fresh = found.init(jax.random.key(0), X)
     jax.tree.map(np.testing.assert_array_equal, fresh, variables)
     assert {path.name for path in folder.iterdir()} == {"model.json", "params.npz"}
+
+
+def test_all_that_makes_a_network_is_written() -> None:
+    made_of = {field.name for field in dataclasses.fields(CNN)} - {"parent", "name", "axis_name"}
+    assert set(checkpoint.described(CNN(classes=2))) == made_of
+
+
+def test_networks_saved_before_the_last_pool_was_a_choice_have_it(saved, tmp_path) -> None:
+    folder, _, _ = saved
+    about = json.loads((folder / "model.json").read_text())
+    del about["fields"]["last_pool"]
+    (tmp_path / "model.json").write_text(json.dumps(about))
+    (tmp_path / "params.npz").write_bytes((folder / "params.npz").read_bytes())
+    pooled = CNN(classes=3, widths=(4, 8), smooth=2, stride=2, dtype=jnp.bfloat16)
+    found = checkpoint.load(tmp_path)
+    np.testing.assert_array_equal(found.apply(found.variables, X), pooled.apply(found.variables, X))
 
 
 def test_nesting_is_the_inverse_of_flattening() -> None:

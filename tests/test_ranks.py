@@ -57,3 +57,5 @@ def test_without_two_classes_or_an_order_there_is_no_answer():
     assert jnp.isnan(ranks.roc_auc(values, jnp.zeros(4, bool)))
     assert jnp.isnan(ranks.roc_auc(values, jnp.ones(4, bool)))
     assert jnp.isnan(ranks.spearman(values, jnp.ones(4)))
+    assert jnp.isnan(ranks.spearman(values.at[1].set(jnp.nan), values))
+    assert jnp.isnan(ranks.spearman(values, jnp.full(4, jnp.nan)))

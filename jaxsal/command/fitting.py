@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from jaxsal import resident, train
+from jaxsal import checkpoint, resident, train
 from jaxsal.command.progress import Training
 from jaxsal.data.examples import Examples
 from jaxsal.models import CNN
@@ -46,8 +46,8 @@ def fitted(
     """Trains `model`, or goes on where the checkpoints are.
 
     Args:
-        identity: the settings that decide the parameters; those of other images or settings are
-            refused.
+        identity: the settings that decide the parameters; checkpoints of other settings, images or
+            networks are refused.
         silent: no progress bar.
     """
     recipe = train.Recipe(
@@ -70,6 +70,10 @@ def fitted(
             mode=settings.parallel,
             devices=settings.devices,
             checkpoints=checkpoints,
-            identity=identity | {"training images": resident.fingerprint(training, validation)},
+            identity={
+                **identity,
+                **checkpoint.described(model),
+                "training images": resident.fingerprint(training, validation),
+            },
             on_step=progress,
         )

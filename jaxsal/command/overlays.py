@@ -14,7 +14,7 @@ import numpy as np
 from jaxsal import parallel, render
 from jaxsal.engine import Explainer
 from jaxsal.store.records import Record, Source
-from jaxsal.store.stream import READERS, Progress, Stored, ahead, fold
+from jaxsal.store.stream import READERS, Progress, Stored, ahead, fold, shapes
 from jaxsal.store.targets import Targets
 
 CHUNK = 32
@@ -52,7 +52,8 @@ def explain_folder(
     records = Source(source, transform=None, count=None)
     expected = records.peek()
     wanted = Targets(targets, records.count)
-    explain.identity(params, jax.ShapeDtypeStruct((1, *expected.shape), expected.dtype))
+    one = jax.ShapeDtypeStruct((1, *expected.shape), expected.dtype)
+    wanted.bound(shapes(explain, params, one, wanted.abstract, key).logits.shape[-1])
     spans = _spans(records.count or 0, shard)
     mine, taken = sum(last - first for _, first, last in spans), set[str]()
     entries: list[dict[str, Any]] = []
@@ -67,7 +68,9 @@ def explain_folder(
                     entry["fault"] = record.fault
                 else:
                     own = jax.tree.map(operator.itemgetter(row), found)
-                    place = free_name(record.name, taken)
+                    # What another process has taken is not known here.
+                    mark = f"-{first + row}" if shard[1] > 1 else ""
+                    place = free_name(record.name, taken, mark)
                     _write(out / place, _draw(record, own, names, classes))
                     entry |= _said(place, own)
                 entries.append(entry)
@@ -121,23 +124,31 @@ def _write_index(path: Path, entries: list[dict[str, Any]]) -> None:
     _write(path, (json.dumps(entries, indent=1) + "\n").encode())
 
 
-def free_name(name: str, taken: set[str]) -> str:
+def free_name(name: str, taken: set[str], mark: str = "") -> str:
     """A path below a folder for the picture of a source, unlike those taken; it is taken then.
 
     What could lead out of the folder (`..`, a leading slash, a drive) is dropped.
+
+    Args:
+        mark: put behind the name.
     """
     parts = [
-        "".join(c if c.isprintable() and c not in '\\:*?"<>|' else "_" for c in part)[:120]
+        _short("".join(c if c.isprintable() and c not in '\\:*?"<>|' else "_" for c in part))
         for part in PurePosixPath(name.replace("\\", "/")).parts
         if part not in ("/", "..", ".")
     ]
     stem = "/".join(part for part in parts if part) or "image"
     stem = stem[:-4] if stem.lower().endswith(".png") else stem
     for ending in ("", *(f"-{n}" for n in range(2, len(taken) + 3))):
-        if (place := f"{stem}{ending}.png") not in taken and place != INDEX:
+        if (place := f"{stem}{mark}{ending}.png") not in taken and place != INDEX:
             break
     taken.add(place)
     return place
+
+
+def _short(part: str) -> str:
+    """A name that leaves room for endings: file systems take 255 bytes."""
+    return part.encode(errors="backslashreplace")[:200].decode(errors="ignore")
 
 
 def _explained(

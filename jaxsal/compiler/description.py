@@ -16,6 +16,24 @@ from jaxsal.rewrite.fast import rewrites
 from jaxsal.rewrite.log import noted
 
 
+def program(call: Call, execute: Executor) -> jax.stages.Compiled:
+    """The program of as many images as are on the devices at a time, compiled once more."""
+    placement, here = execute.placement(call), execute.plan(call)
+    size = here.images * placement.devices
+    shared, row = _abstract(call, execute)
+    rows = jax.tree.map(lambda x: abstract(x, (size, *x.shape), placement.rows), row)
+    with placement.context():
+        whole = jax.jit(functools.partial(batch, execute.spec(call, placement, here)))
+        return whole.lower(shared, rows).compile()
+
+
+def _abstract(call: Call, execute: Executor) -> tuple[Any, Any]:
+    """What the images share, on its devices, and one row, by their shapes."""
+    replicated = execute.placement(call).replicated
+    shared = jax.tree.map(lambda x: abstract(x, x.shape, replicated), call.shared)
+    return shared, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), call.rows)
+
+
 def describe(call: Call, execute: Executor) -> dict[str, Any]:
     """Compiles the call's program once more, and says what there is to know about it.
 
@@ -30,13 +48,10 @@ def describe(call: Call, execute: Executor) -> dict[str, Any]:
     """
     placement, here = execute.placement(call), execute.plan(call)
     spec = execute.spec(call, placement, here)
-    size = here.images * placement.devices
-    shared = jax.tree.map(lambda x: abstract(x, x.shape, placement.replicated), call.shared)
-    rows = jax.tree.map(lambda x: abstract(x, (size, *x.shape[1:]), placement.rows), call.rows)
-    row = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), rows)
-    with noted() as notes, placement.context():
+    shared, row = _abstract(call, execute)
+    with noted() as notes:
         start = time.perf_counter()
-        compiled = jax.jit(functools.partial(batch, spec)).lower(shared, rows).compile()
+        compiled = program(call, execute)
         seconds = time.perf_counter() - start
     one = functools.partial(example, spec)
     plain = functools.partial(example, dataclasses.replace(spec, rewrite=False, chunk=1))

@@ -176,7 +176,11 @@ def _spread(leaf: Any, sharding: Sharding) -> jax.Array:
         return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
     host = np.asarray(leaf)
     host = host.astype(jax.dtypes.canonicalize_dtype(host.dtype), copy=False)
-    return jax.make_array_from_callback(host.shape, sharding, host.__getitem__)
+
+    def part(index: Any) -> Any:
+        return _owned(host[index], sharding)
+
+    return jax.make_array_from_callback(host.shape, sharding, part)
 
 
 def _has(leaf: Any, sharding: Sharding) -> bool:

@@ -71,18 +71,32 @@ def _control_group(root: Path = Path("/sys/fs/cgroup"), own: Path | None = None)
     own = _own_group() if own is None else own
     left = math.inf
     for group in (own, *own.parents):
-        for limit, used in (
-            (root / group / "memory.max", root / group / "memory.current"),
+        for folder, limit, used, cache in (
+            (root / group, "memory.max", "memory.current", "inactive_file"),
             (
-                root / "memory" / group / "memory.limit_in_bytes",
-                root / "memory" / group / "memory.usage_in_bytes",
+                root / "memory" / group,
+                "memory.limit_in_bytes",
+                "memory.usage_in_bytes",
+                "total_inactive_file",
             ),
         ):
             try:
-                left = min(left, float(int(limit.read_text()) - int(used.read_text())))
+                whole, taken = (int((folder / name).read_text()) for name in (limit, used))
             except (OSError, ValueError):  # no such file, or "max"
                 continue
+            left = min(left, float(whole - taken + _cached(folder, cache)))
     return left
+
+
+def _cached(folder: Path, name: str) -> int:
+    """Bytes of files that a control group would give back before it runs out."""
+    try:
+        for line in (folder / "memory.stat").read_text().splitlines():
+            if line.startswith(f"{name} "):
+                return int(line.split()[1])
+    except (OSError, ValueError):
+        pass
+    return 0
 
 
 def _own_group() -> Path:

@@ -41,11 +41,11 @@ class Files:
 
 
 class BrokenImage(ValueError):
-    """An image file that cannot be read; `name` says which."""
+    """An image file that cannot be read; `source_name` says which."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(reason)
-        self.name = name
+        self.source_name = name
 
 
 class Arrays:

@@ -40,7 +40,7 @@ def road_curve(
         least_relevant: whether the least relevant pixels are removed first (LeRF; else MoRF).
         noise: deviation of the noise on imputed pixels, in the image's units.
         signed: whether relevance is the map rather than |map|.
-        key: the key is consumed; share k draws from `fold_in(key, k)`.
+        key: the key is consumed; the k-th smallest share draws from `fold_in(key, k)`.
         chunk: shares evaluated at a time.
 
     Raises:

@@ -157,6 +157,8 @@ def _places(eqn: JaxprEqn, old: tuple[int, ...], new: tuple[int, ...]) -> dict[i
         return {axis: place for place, axis in enumerate(eqn.params["permutation"])}
     if eqn.primitive.name == "broadcast_in_dim":
         return dict(enumerate(eqn.params["broadcast_dimensions"]))
+    if eqn.params.get("dimensions") is not None:  # it transposes too
+        return None
     before, after = ([i for i, n in enumerate(shape) if n > 1] for shape in (old, new))
     if [old[i] for i in before] != [new[i] for i in after]:
         return None

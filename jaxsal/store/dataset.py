@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 from jaxsal import parallel
 from jaxsal.engine import Explainer
 from jaxsal.store.layout import Layout, automatic_chunk, columns
 from jaxsal.store.records import Source
-from jaxsal.store.stream import Progress, Stored, Stream, fold
+from jaxsal.store.stream import Progress, Stored, Stream, shapes
 from jaxsal.store.targets import Targets
 from jaxsal.store.zarr import Store
 
@@ -75,8 +74,9 @@ def explain_dataset(
 
     Raises:
         TypeError: no explainer, a source that is none, images of integers.
-        ValueError: a store of another model, method, option or source; no image that can be read;
-            with `strict`, an image that cannot; maps that float16 cannot hold.
+        ValueError: a store of another model, method, option or source; a target that is no class;
+            no image that can be read; with `strict`, an image that cannot; maps that float16 cannot
+            hold.
         OSError: the store cannot be written; what is finished stays so.
     """
     if not isinstance(explain, Explainer):
@@ -96,7 +96,9 @@ def explain_dataset(
     wanted = Targets(targets, records.count)
     image = jax.ShapeDtypeStruct((1, *expected.shape), expected.dtype)
     identity = explain.identity(params, image, wanted.abstract, key=key)
-    layout = _layout(explain, params, image, wanted.abstract, key, chunk, dtype, records.count)
+    found = shapes(explain, params, image, wanted.abstract, key)
+    wanted.bound(found.logits.shape[-1])
+    layout = _layout(found, chunk, dtype, records.count)
     facts = {
         **{name: identity[name] for name in ("params", "model", "method", "key")},
         "targets": wanted.text,
@@ -115,33 +117,16 @@ def explain_dataset(
     return stream.told(resumed)
 
 
-def _layout(
-    explain: Explainer,
-    params: Any,
-    image: Any,
-    targets: Any,
-    key: Any,
-    chunk: int | str,
-    dtype: str,
-    count: int | None,
-) -> Layout:
-    """The columns of what `explain` gives, by shape alone, and the chunk."""
-    keys = None if key is None else fold(key, np.zeros(1))
-    word, numbers = (targets, None) if isinstance(targets, str) else (None, targets)
-
-    def record(params: Any, image: Any, numbers: Any, keys: Any) -> Any:
-        return explain.record(params, image, numbers if word is None else word, key=keys)
-
-    shapes = jax.eval_shape(record, params, image, numbers, keys)
-    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), shapes)
-    found = columns(*shapes, dtype=dtype)
+def _layout(found: Any, chunk: int | str, dtype: str, count: int | None) -> Layout:
+    """The columns of what an explainer gives, by shape alone, and the chunk."""
+    every = columns(*found, dtype=dtype)
     if chunk == "auto":
-        return Layout(found, automatic_chunk(found), count)
+        return Layout(every, automatic_chunk(every), count)
     if isinstance(chunk, bool) or not isinstance(chunk, int) or not 1 <= chunk <= LARGEST_CHUNK:
         raise ValueError(
             f'chunk: expected an integer from 1 to {LARGEST_CHUNK} or "auto", got {chunk!r}'
         )
-    return Layout(found, chunk, count)
+    return Layout(every, chunk, count)
 
 
 def check_out(out: Any) -> Path:

@@ -122,7 +122,7 @@ class Source:
         try:
             raw = self._source[number]
         except Exception as error:  # whatever a decoder raises on a broken file
-            known = getattr(error, "name", None)
+            known = getattr(error, "source_name", None)
             return _broken(known if isinstance(known, str) else str(number), error)
         return self._checked(number, raw, expected)
 

@@ -120,6 +120,7 @@ class Stream:
         numbers: Iterable[int] = range(self.layout.chunks or 2**53)
         mine = (n for n in numbers if n % processes == index and n not in done)
         wanted = ((n, *self.layout.span(n)) for n in mine)
+        size = len(self.store.status())
         for number, records in self.source.chunks(wanted, self.expected, readers):
             first, last = self.layout.span(number)
             if self.layout.count is not None and len(records) < last - first:
@@ -127,24 +128,16 @@ class Stream:
                     f"source: ended after {self.source.passed()} records, expected "
                     f"{self.layout.count}"
                 )
+            # Of an unknown number, a chunk that is not full was the last: nothing may follow it.
+            if self.layout.count is None and size % self.layout.chunk:
+                if self.source.passed() > size:
+                    raise ValueError(
+                        f"source: has more than the {size} records that the store was finished with"
+                    )
             if records:
                 yield self._block(number, records)
             if len(records) < last - first:
                 break
-        self._check_end(done)
-
-    def _check_end(self, done: set[int]) -> None:
-        """A store of as many as came is closed by a chunk that is not full.
-
-        Raises:
-            ValueError: now more come.
-        """
-        if self.layout.count is None and done:
-            size = len(self.store.status())
-            if size % self.layout.chunk and self.source.passed() > size:
-                raise ValueError(
-                    f"source: has more than the {size} records that the store was finished with"
-                )
 
     def _block(self, number: int, records: list[Record]) -> Block:
         records = [
@@ -197,7 +190,7 @@ class Stream:
     def told(self, resumed: int) -> Stored:
         """What the store holds when the last process is done."""
         status = self.store.status()
-        complete = self.layout.count is None or len(self.store.finished()) == self.layout.chunks
+        complete = bool((status > 0).all())
         if complete:
             self.store.tidy()
         return Stored(
@@ -218,6 +211,22 @@ def ahead(items: Iterator[Item]) -> Iterator[Item]:
         while (item := coming.result()) is not end:
             coming = pool.submit(next, items, end)
             yield item
+
+
+def shapes(explain: Explainer, params: Any, image: Any, targets: Any, key: Any) -> Any:
+    """Maps, targets and logits of one example by their shapes alone.
+
+    Args:
+        image: a batch of one, by shape. targets: one, by shape; or a word.
+    """
+    keys = None if key is None else fold(key, np.zeros(1))
+    word, numbers = (targets, None) if isinstance(targets, str) else (None, targets)
+
+    def record(params: Any, image: Any, numbers: Any, keys: Any) -> Any:
+        return explain.record(params, image, numbers if word is None else word, key=keys)
+
+    found = jax.eval_shape(record, params, image, numbers, keys)
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), found)
 
 
 @jax.jit
@@ -242,7 +251,7 @@ def _narrow(values: np.ndarray, dtype: str) -> np.ndarray:
     """The values in the store's dtype.
 
     Raises:
-        ValueError: finite ones that float16 cannot hold.
+        ValueError: finite ones that float16 cannot hold, or a map that would be nothing but zeros.
     """
     if dtype != "float16":
         return values.astype(dtype, copy=False)
@@ -252,5 +261,10 @@ def _narrow(values: np.ndarray, dtype: str) -> np.ndarray:
         raise ValueError(
             f"dtype: maps reach {np.nanmax(np.abs(values)):.3g}, float16 holds up to 65504; "
             'use dtype="float32"'
+        )
+    rest = tuple(range(1, values.ndim))
+    if (values.any(rest) & ~narrow.any(rest)).any():
+        raise ValueError(
+            'dtype: a map lies below 3e-8 everywhere, which float16 holds as 0; use dtype="float32"'
         )
     return narrow

@@ -19,6 +19,7 @@ class Targets:
     def __init__(self, targets: Any, count: int | None) -> None:
         self.by_label = isinstance(targets, str) and targets == "label"
         self.rows = None
+        self.classes: int | None = None
         if not self.by_label and targets is not None and not isinstance(targets, str):
             try:
                 values = np.asarray(targets)
@@ -43,18 +44,37 @@ class Targets:
         """Targets of one example, by shape where they are numbers."""
         return jax.ShapeDtypeStruct((1,), np.int32) if self.given else self.word
 
+    def bound(self, classes: int) -> None:
+        """Says how many classes there are: labels beyond them are faults of their records.
+
+        Raises:
+            ValueError: a given target is none of them.
+        """
+        self.classes = classes
+        if self.rows is not None and self.rows.size:
+            low, high = int(self.rows.min()), int(self.rows.max())
+            if low < 0 or high >= classes:
+                wrong = low if low < 0 else high
+                raise ValueError(f"targets: expected classes in [0, {classes}), got {wrong}")
+
     def of(self, first: int, records: list[Record]) -> Any:
         """The targets of consecutive records, as an explainer takes them."""
         if self.by_label:
-            return np.array([0 if r.label is None else r.label for r in records], np.int64)
+            return np.array([0 if self._wrong(r.label) else r.label for r in records], np.int64)
         if self.rows is None or not self.rows.ndim:
             return self.word if self.rows is None else int(self.rows)
         return self.rows[first : first + len(records)]
 
     def fault(self, record: Record) -> str:
         """Why a record has no target; "" where it has one."""
-        missing = self.by_label and record.label is None and record.image is not None
-        return "the record has no label" if missing else ""
+        return self._wrong(record.label) if self.by_label and record.image is not None else ""
+
+    def _wrong(self, label: int | None) -> str:
+        if label is None:
+            return "the record has no label"
+        if self.classes is not None and not 0 <= label < self.classes:
+            return f"the record's label is {label}, the model has {self.classes} classes"
+        return ""
 
     def _said(self) -> str:
         if self.rows is None:

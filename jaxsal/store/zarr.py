@@ -61,10 +61,7 @@ class Store:
         if found is None and first:
             _check_empty(path)
             with _told(path):
-                files = _open_folder(path)
-                files.write("zarr.json", as_json(about)).result()
-                for folder in {c.name.rpartition("/")[0] for c in layout.columns} - {""}:
-                    files.write(f"{folder}/zarr.json", as_json(group)).result()
+                _open_folder(path).write("zarr.json", as_json(about)).result()
         deadline = time.monotonic() + PATIENCE
         while (found := read_about(path)) is None:
             if time.monotonic() > deadline:
@@ -75,7 +72,15 @@ class Store:
             time.sleep(0.05)
         _refuse_another(path, found, facts)
         with _told(path):
-            return cls(path, layout)
+            store = cls(path, layout)
+            if first:  # a kill may have come before any of them
+                store._write_groups(group)
+            return store
+
+    def _write_groups(self, group: Mapping[str, Any]) -> None:
+        for folder in sorted({c.name.rpartition("/")[0] for c in self.layout.columns} - {""}):
+            if not (self.path / folder / "zarr.json").exists():
+                self._files.write(f"{folder}/zarr.json", as_json(group)).result()
 
     def finished(self) -> set[int]:
         """The numbers of the chunks that are on the disk."""

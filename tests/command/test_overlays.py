@@ -30,3 +30,10 @@ def test_equal_names_get_a_number() -> None:
         "a-2.png",
         "a-3.png",
     ]
+
+
+def test_long_names_fit_a_file_system() -> None:
+    for name in ("漢" * 300 + ".jpg", "a" * 400):
+        place = free_name(name, set(), "-12345678")
+        assert len(f".{place}.partial".encode()) <= 255
+        assert place.endswith("-12345678.png")

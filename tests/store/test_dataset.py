@@ -297,6 +297,63 @@ def test_a_stream_that_grew_is_refused(tmp_path) -> None:
         run(tmp_path / "m", source=iter(X))
 
 
+def test_a_stream_that_grew_by_chunks_is_refused_and_nothing_is_written(tmp_path) -> None:
+    out = tmp_path / "m"
+    jaxsal.explain_dataset(GRADIENT, P, iter(X[:9]), out, chunk=4)
+    before = files(out)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="more than the 9 records"):
+            jaxsal.explain_dataset(GRADIENT, P, iter(np.concatenate([X, X])), out, chunk=4)
+        assert files(out) == before
+
+
+def test_a_kill_before_the_group_of_maps_is_mended(tmp_path) -> None:
+    explain = jaxsal.explainer(toy.apply, {"a": jaxsal.gradient, "b": jaxsal.input_x_gradient})
+    out = tmp_path / "m"
+    jaxsal.explain_dataset(explain, P, X, out, chunk=4)
+    before = files(out)
+    (out / "maps/zarr.json").unlink()
+    jaxsal.explain_dataset(explain, P, X, out, chunk=4)
+    assert files(out) == before
+
+
+def test_a_target_that_is_no_class_leaves_no_store(tmp_path) -> None:
+    for targets in (99, np.full(11, 99)):
+        with pytest.raises(ValueError, match=r"targets: expected classes in \[0, \d+\), got 99"):
+            jaxsal.explain_dataset(GRADIENT, P, X, tmp_path / "m", targets=targets)
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_label_that_is_no_class_is_that_records_fault(tmp_path) -> None:
+    source = [dict(record) for record in records()]
+    source[5]["label"], source[6]["label"] = 99, -1
+    done = jaxsal.explain_dataset(GRADIENT, P, source, tmp_path / "m", targets="label", chunk=4)
+    assert (done.explained, done.skipped) == (9, 2)
+    assert [name for name, _ in done.faults] == ["ü/5.png", "ü/6.png"]
+    assert "label is 99" in done.faults[0][1]
+
+
+def test_maps_that_float16_would_lose_are_refused(tmp_path) -> None:
+    def faint(params, images):
+        return 1e-12 * toy.apply(params, images)
+
+    explain = jaxsal.explainer(faint, jaxsal.gradient)
+    with pytest.raises(ValueError, match="dtype: a map lies below"):
+        jaxsal.explain_dataset(explain, P, X, tmp_path / "m", dtype="float16")
+
+
+def test_a_broken_record_has_its_number_whatever_its_error_is_called(tmp_path) -> None:
+    class Broken:
+        def __len__(self) -> int:
+            return 3
+
+        def __getitem__(self, number: int) -> np.ndarray:
+            return None.astype(float) if number == 1 else X[number]  # type: ignore[attr-defined]
+
+    done = jaxsal.explain_dataset(GRADIENT, P, Broken(), tmp_path / "m")
+    assert [name for name, _ in done.faults] == ["1"]
+
+
 def test_the_next_is_made_while_this_one_is_used() -> None:
     made = []
 

@@ -22,7 +22,7 @@ def table() -> str:
     head = (
         "| images | test accuracy | relevance density: "
         + " | ".join(REGIONS)
-        + " | minutes | machine |\n|---|---|---|---|---|---|---|\n"
+        + " | complete to 1 % | minutes | machine |\n|---|---|---|---|---|---|---|---|\n"
     )
     runs = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
     rows = "\n".join(_row(metrics) for metrics in runs)
@@ -39,6 +39,7 @@ def _row(metrics: dict[str, Any]) -> str:
         f"{tested} tested (fold {settings['test_fold']})",
         _interval([metrics["accuracy"], *metrics["accuracy_interval"]], 3),
         *(_interval(density, 2) for density in densities),
+        f"{metrics['completeness']['within_1_percent']:.1%}",
         _minutes(metrics),
         f"{device['platform']}, {device['cores']} cores, jax {versions['jax']}, {metrics['date']}",
     ]

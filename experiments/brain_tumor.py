@@ -82,7 +82,7 @@ def main(settings: Settings) -> dict[str, Any]:
                 explained.maps["integrated gradients"], targets, logits, black
             ),
             "sanity": explaining.randomisation(
-                model.apply, variables, fresh, shown.images, targets, key=key, mesh=mesh
+                model.apply, variables, fresh, shown, targets, key=key, mesh=mesh
             ),
         }
     metrics |= {

@@ -76,14 +76,17 @@ def _intro(record: Record) -> str:
 def _reading(record: Record) -> str:
     """What the intervals support: who leads, who is not told apart, who is no better than blind."""
     behind, best = record["behind"]["faithfulness"], record["best"]["faithfulness"]
-    level = [n for n in behind if n != best and n not in CONTROLS and behind[n][1] <= 0]
+    near = [n for n in behind if n != best and behind[n][1] <= 0]
+    level, blind = ([n for n in near if (n in CONTROLS) is control] for control in (False, True))
     cost = record["milliseconds"]
     parts = [f"The most faithful by mean rank is {best}."]
     parts.append(
         f"Not told apart from it: {listed(level)}."
         if level
-        else "All others are behind it by intervals that do not reach zero."
+        else "All other methods are behind it by intervals that do not reach zero."
     )
+    if blind:
+        parts.append(f"Nor are controls: {listed(blind)}.")
     if level:
         cheap = min([best, *level], key=lambda name: cost[name])
         parts.append(f"The cheapest of these is {cheap}, at {times(cost[cheap])} ms a map.")

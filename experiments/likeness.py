@@ -43,8 +43,9 @@ def in_head(first: Array, second: Array) -> Scalar:
     a, b = centred(first), centred(second)
     norm = jnp.sqrt(jnp.sum(a * a) * jnp.sum(b * b))
     # What rounding leaves of a constant map's ranks is far below a single step's (1 / pixels).
-    constant = jnp.minimum(jnp.ptp(a), jnp.ptp(b)) < 0.1 / head.size
-    return jnp.sum(a * b) / jnp.where(constant, jnp.nan, norm)
+    ordered = jnp.minimum(jnp.ptp(a), jnp.ptp(b)) >= 0.1 / head.size
+    ordered &= jnp.all(jnp.isfinite(first)) & jnp.all(jnp.isfinite(second))
+    return jnp.sum(a * b) / jnp.where(ordered, norm, jnp.nan)
 
 
 def _of_maps(similarity: Callable[[Array, Array], Scalar]) -> Callable[[Array, Array], Scalar]:

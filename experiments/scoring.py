@@ -64,7 +64,7 @@ def score(
     methods: Mapping[str, Any],
     seed: int,
 ) -> dict[str, dict[str, np.ndarray]]:
-    """`{method: {metric: [N]}}`; sensitivity-max is NaN beyond the first few images."""
+    """`{method: {metric: [N]}}`; sensitivity-max is NaN but for a few images."""
     size = chosen.examples.images.shape[1]
     all_metrics = {name: m for family in families(size).values() for name, m in family.items()}
     evaluate = jaxsal.evaluator(found.apply, all_metrics)
@@ -75,16 +75,25 @@ def score(
         batch = batch if batch.ndim == images.ndim else batch[..., None]
         own = evaluate(found.variables, images, batch, chosen.targets, key=key, mask=masks)
         values[name] = {metric: np.asarray(value) for metric, value in own.items()}
-        values[name]["sensitivity_max"] = _sensitivity(found, chosen, batch, methods[name], key)
+        values[name]["sensitivity_max"] = _sensitivity(
+            found, chosen, batch, methods[name], key, _few(len(batch), seed)
+        )
     return values
 
 
-def _sensitivity(found: Study, chosen: Chosen, maps: Any, method: Any, key: Any) -> np.ndarray:
+def _few(count: int, seed: int) -> np.ndarray:
+    """Rows drawn at random: the first images of a set are often of one class."""
+    return np.sort(np.random.default_rng(seed).permutation(count)[:FEW])
+
+
+def _sensitivity(
+    found: Study, chosen: Chosen, maps: Any, method: Any, key: Any, rows: np.ndarray
+) -> np.ndarray:
     evaluate = jaxsal.evaluator(
         found.apply, functools.partial(metrics.sensitivity_max, method=method, samples=AGAIN)
     )
-    images, targets = chosen.examples.images[:FEW], chosen.targets[:FEW]
-    own = evaluate(found.variables, images, maps[:FEW], targets, key=key)
+    images, targets = chosen.examples.images[rows], chosen.targets[rows]
+    own = evaluate(found.variables, images, maps[rows], targets, key=key)
     whole = np.full(len(chosen.targets), np.nan, np.float32)
-    whole[:FEW] = own
+    whole[rows] = own
     return whole

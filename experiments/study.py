@@ -105,8 +105,12 @@ def _settings(given: Reopened, image_size: int) -> studies.Settings:
     """The study's own settings where it left them, what is given in their place."""
     try:
         kept = json.loads((given.checkpoint / "metrics.json").read_text())["settings"]
-    except FileNotFoundError:
-        kept = {}
+    except (FileNotFoundError, KeyError) as error:
+        # Without them nobody knows which images the network was not trained on.
+        raise ValueError(
+            f"checkpoint: {given.checkpoint} has no metrics.json of a finished study, which says "
+            "what was held out; expected the --out folder of python -m experiments.brain_tumor"
+        ) from error
     known = {field.name for field in fields(studies.Settings)}
     kept = {name: value for name, value in kept.items() if name in known}
     if given.data is not None:

@@ -50,7 +50,7 @@ def train(settings: Train) -> dict[str, Any]:
         training,
         validation,
         checkpoints=folder / "checkpoints",
-        identity={k: v for k, v in dataclasses.asdict(settings).items() if k not in APART},
+        identity=_kept(settings),
         silent=settings.json or jax.process_index() > 0,
     )
     seconds = time.monotonic() - begun
@@ -63,11 +63,19 @@ def train(settings: Train) -> dict[str, Any]:
         "images_per_second": round(_seen(trained, training) / seconds, 2),
     }
     if not jax.process_index():
-        about = {"size": settings.image_size, "history": trained.fitted.history}
+        about = {
+            "size": settings.image_size,
+            "settings": _kept(settings) | {"data": "folder", "data_dir": str(settings.images)},
+            "history": trained.fitted.history,
+        }
         _write(folder, model, trained, dataset, metrics | about)
     parallel.wait("trained")
     told = {"out": str(folder), **metrics, "skipped": list(dataset.skipped)}
     return dict(places.finite(told))
+
+
+def _kept(settings: Train) -> dict[str, Any]:
+    return {k: v for k, v in dataclasses.asdict(settings).items() if k not in APART}
 
 
 def _tested(logits: np.ndarray, test: Examples, classes: tuple[str, ...]) -> dict[str, Any]:

@@ -104,6 +104,7 @@ class Folder(Slices, skip_registration=True):  # type: ignore[call-arg]
     """Images in one folder a class."""
 
     name = "class_folders"
+    VERSION = tfds.core.Version("1.1.0")  # patients by folder and name
     ABOUT: ClassVar[dict[str, str]] = {"description": "images in one folder a class"}
 
 

@@ -12,6 +12,8 @@ IMAGES = (".png", ".jpg", ".jpeg")
 SLICE = re.compile(r"(.*\d.*?)[\s_.\-]+[a-z]*\d+", re.IGNORECASE)
 """`patient12_slice3`: what precedes the last separator holds a digit, what follows is a number."""
 
+HOMES = ("images", "image")
+
 SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
 
 
@@ -22,17 +24,22 @@ def listing(root: Path) -> Listing:
 
         <class>/a.png           and  <class>_masks/a.png  or  masks/<class>/a.png
         images/<class>/a.png    and  masks/<class>/a.png
+        <class>/a.png           and  <class>/a_mask.png
 
-    Folds 1..5 are dealt by a hash of the name, groups of slices kept whole. Slices are one group
-    in a folder below the class's, or if their names are equal up to a last number and what is equal
-    holds a digit: `patient12_slice3` and `patient12_slice4`, but not `glioma_3` and `glioma_4`.
-    Hidden files and folders are ignored, and a folder that holds the class folders once more.
+    (`mask` and `image` as well as `masks` and `images`). Folds 1..5 are dealt by a hash of the
+    name, patients kept whole. Slices are one patient's in a folder below the class's, which is the
+    same patient's in every class if its name holds a digit; or if their names are equal up to a
+    last number and what is equal holds a digit: `patient12_slice3` and `patient12_slice4`, but not
+    `glioma_3` and `glioma_4`. Hidden files and folders are ignored, and a folder that holds the
+    class folders once more.
 
     Raises:
       ValueError: if there are fewer than two classes, or sets in place of classes.
     """
-    home = root / "images" if (root / "images").is_dir() else root
+    home = next((root / name for name in HOMES if (root / name).is_dir()), root)
     paths = [path.relative_to(home) for path in visible(home) if path.suffix.lower() in IMAGES]
+    there = {path.with_suffix("") for path in paths}
+    paths = [path for path in paths if not _is_mask_beside(path, there)]
     paths = [path for path in paths if len(path.parts) > 1 and not _is_mask(path.parts[0])]
     again = _copies(paths)
     paths = [path for path in paths if path.parts[0] not in again]
@@ -45,18 +52,27 @@ def listing(root: Path) -> Listing:
             f"data_dir={str(root)!r}: images in the class folders {list(classes)}, expected two or"
             f" more folders <class>/*.{{png,jpg,jpeg}}"
         )
-    groups = [_group(path) for path in paths]
-    masks = [_mask(root, path) for path in paths]
+    patients = [_patient(path) for path in paths]
+    groups = [p or f"{path.parts[0]}/{path.stem}" for p, path in zip(patients, paths, strict=True)]
+    masks = [_mask(root, home, path) for path in paths]
     items = [
-        Item(path.as_posix(), fold, partial(read_pair, home / path, mask, path.parts[0]))
-        for path, mask, fold in zip(paths, masks, deal(groups, labels), strict=True)
+        Item(path.as_posix(), fold, partial(read_pair, home / path, mask, path.parts[0], patient))
+        for path, mask, patient, fold in zip(
+            paths, masks, patients, deal(groups, labels), strict=True
+        )
     ]
     files = [home / path for path in paths] + [mask for mask in masks if mask]
-    return Listing(classes, tuple(items), tuple(files), _notes(groups, masks, again))
+    return Listing(classes, tuple(items), tuple(files), _notes(patients, masks, again))
 
 
 def _is_mask(folder: str) -> bool:
-    return folder.lower() == "masks" or folder.lower().endswith("_masks")
+    return folder.lower().endswith(("_mask", "_masks")) or folder.lower() in ("mask", "masks")
+
+
+def _is_mask_beside(path: Path, there: set[Path]) -> bool:
+    """Whether a file is the mask of one that lies beside it."""
+    name = path.stem
+    return name.lower().endswith("_mask") and path.with_name(name[: -len("_mask")]) in there
 
 
 def _copies(paths: list[Path]) -> set[str]:
@@ -65,30 +81,36 @@ def _copies(paths: list[Path]) -> set[str]:
     return {path.parts[0] for path in paths if len(path.parts) > 2 and path.parts[1] in direct}
 
 
-def _group(path: Path) -> str:
+def _patient(path: Path) -> str:
+    """Whose slice it is, as a folder or a name tells; "" where neither does."""
     if len(path.parts) > 2:
-        return "/".join(path.parts[:2])
+        folder = path.parts[1]
+        return folder if any(c.isdigit() for c in folder) else f"{path.parts[0]}/{folder}"
     named = SLICE.fullmatch(path.stem)
-    return named[1] if named else f"{path.parts[0]}/{path.stem}"
+    return named[1] if named else ""
 
 
-def _mask(root: Path, path: Path) -> Path | None:
+def _mask(root: Path, home: Path, path: Path) -> Path | None:
     label, rest = path.parts[0], Path(*path.parts[1:])
-    for folder in (root / f"{label}_masks", root / "masks" / label):
-        for ending in ("", "_mask"):
-            for suffix in (path.suffix, *IMAGES):
-                candidate = folder / rest.with_name(f"{rest.stem}{ending}{suffix}")
-                if candidate.is_file():
-                    return candidate
+    apart = [root / f"{label}_mask", root / "mask" / label]
+    apart += [root / f"{label}_masks", root / "masks" / label]
+    names = [(folder / rest, ending) for folder in apart for ending in ("", "_mask")]
+    for name, ending in [*names, (home / path, "_mask")]:
+        for suffix in (path.suffix, *IMAGES):
+            candidate = name.with_name(f"{name.stem}{ending}{suffix}")
+            if candidate.is_file():
+                return candidate
     return None
 
 
-def _notes(groups: list[str], masks: list[Path | None], again: set[str]) -> tuple[str, ...]:
-    largest, size = Counter(groups).most_common(1)[0]
-    notes = ["patients unknown: folds dealt by a hash of the name, a patient may be in several"]
-    if size > 1:
-        count = len(set(groups))
-        notes.append(f"{count} groups of slices by name or folder, the largest {largest!r}: {size}")
+def _notes(patients: list[str], masks: list[Path | None], again: set[str]) -> tuple[str, ...]:
+    known = Counter(patient for patient in patients if patient)
+    notes = []
+    if known.total() < len(patients):
+        notes.append("patients unknown: folds dealt by a hash of the name, one may be in several")
+    if known:
+        largest, size = known.most_common(1)[0]
+        notes.append(f"{len(known)} patients by name or folder, the largest {largest!r}: {size}")
     missing = masks.count(None)
     if 0 < missing < len(masks):
         notes.append(f"{missing} images without a mask")

@@ -65,14 +65,14 @@ class Listing:
     notes: tuple[str, ...] = ()
 
 
-def read_pair(image: Path, mask: Path | None, label: str) -> Slice:
+def read_pair(image: Path, mask: Path | None, label: str, patient: str = "") -> Slice:
     """Reads a slice kept as an image file and perhaps a mask file."""
     picture = images.grey(image)
     remarks = [f"{picture.was} images converted to 8-bit grey"] if picture.was else []
     if picture.size[0] != picture.size[1]:
         remarks.append("images not square padded with black")
     outline = images.empty_mask(picture.size) if mask is None else images.mask(mask, picture.size)
-    return Slice(picture.png, outline, label, "", picture.size, tuple(remarks))
+    return Slice(picture.png, outline, label, patient, picture.size, tuple(remarks))
 
 
 def directory(data_dir: Path | str) -> Path:

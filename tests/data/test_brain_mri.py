@@ -122,9 +122,32 @@ def test_slices_of_one_name_or_folder_share_a_fold(tmp_path):
 
 @pytest.mark.parametrize("name, group", [("p12_slice03", "p12"), ("TCGA-02 7", "TCGA-02")])
 def test_what_precedes_a_last_number_is_a_group_if_it_holds_a_digit(name, group):
-    assert folder._group(Path("yes", f"{name}.png")) == group
-    assert folder._group(Path("yes", "Tr-gl_0010.png")) == "yes/Tr-gl_0010"
-    assert folder._group(Path("no", "no 7.png")) == "no/no 7"
+    assert folder._patient(Path("yes", f"{name}.png")) == group
+    assert folder._patient(Path("yes", "Tr-gl_0010.png")) == ""
+    assert folder._patient(Path("no", "no 7.png")) == ""
+
+
+def test_a_patients_folder_is_the_same_patient_in_every_class(tmp_path):
+    for label in ("yes", "no"):
+        for patient in range(6):
+            for n in range(2):
+                place = tmp_path / label / f"patient{patient}" / f"{n}.png"
+                files.save(place, files.grey(n + patient, 4, 4))
+    examples = pipeline.folder(tmp_path, image_size=4).examples
+    assert set(examples.patients.tolist()) == {f"patient{n}" for n in range(6)}
+    for patient in set(examples.patients.tolist()):
+        assert len(set(examples.folds[examples.patients == patient].tolist())) == 1
+    assert folder._patient(Path("yes", "axial", "1.png")) == "yes/axial"
+
+
+def test_a_mask_beside_its_image_is_no_image(tmp_path):
+    for n in range(3):
+        files.save(tmp_path / "no" / f"{n}.png", files.grey(n))
+        files.save(tmp_path / "yes" / f"{n}.png", files.grey(n))
+        files.save(tmp_path / "yes" / f"{n}_mask.png", files.outline())
+    examples = pipeline.folder(tmp_path, image_size=12).examples
+    assert len(examples.names) == 6
+    assert examples.masks.any((1, 2)).tolist() == [False] * 3 + [True] * 3
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A contest: contenders in processes of their own, shown to agree, then timed in turn."""
 
+import math
 import statistics
 import sys
 import tempfile
@@ -162,6 +163,9 @@ def contest(
             found = dict(np.load(maps))
             reference = found if reference is None else reference
             row["agreement"] = agreement(found, reference)
+            if not row["agreement"]:  # what was never compared is not timed
+                row.pop("first_call_s")
+                row["failed"] = f"maps of another shape: {_shapes(found)}, not {_shapes(reference)}"
         rows.append(row)
     _time(running, rows, rounds)
     return rows
@@ -178,12 +182,13 @@ def _time(running: Workers, rows: list[dict[str, Any]], rounds: int) -> None:
                 standing.remove(row)
             elif turn:  # the first turn warms up
                 seconds[id(row)].append(answer["seconds"])
-    first = seconds[id(standing[0])] if standing else []
+    # Ratios are to the first contender's; without it there are none.
+    first = seconds[id(rows[0])] if rows and rows[0] in standing else []
     for row in standing:
         own = seconds[id(row)]
         row["time"] = spread(own)
         row["images_per_s"] = round(row["batch"] / statistics.median(own), 3)
-        ratios = [mine / theirs for mine, theirs in zip(own, first, strict=True)]
+        ratios = [mine / theirs for mine, theirs in zip(own, first, strict=False)] or [math.nan]
         row["ratio"] = round(statistics.median(ratios), 3)
         row["ratios"] = [round(min(ratios), 3), round(max(ratios), 3)]
     for row in rows:
@@ -199,6 +204,7 @@ def agreement(
         largest, median: differences as shares of the reference's largest value.
         cosine, spearman: the least over images of the correlation with the reference.
     """
+    found, expected = ({n: _plain(x) for n, x in maps.items()} for maps in (found, expected))
     shared = sorted(set(found) & set(expected))
     if not shared or any(found[name].shape != expected[name].shape for name in shared):
         return {}
@@ -215,6 +221,15 @@ def agreement(
             for a, b in zip(ours, theirs, strict=True)
         ),
     }
+
+
+def _plain(maps: np.ndarray) -> np.ndarray:
+    """Maps of one channel, [B, H, W, 1], as [B, H, W]."""
+    return maps[..., 0] if maps.ndim == 4 and maps.shape[-1] == 1 else maps
+
+
+def _shapes(maps: Mapping[str, np.ndarray]) -> str:
+    return ", ".join(f"{name} {list(values.shape)}" for name, values in maps.items())
 
 
 def _cosine(a: np.ndarray, b: np.ndarray) -> float:

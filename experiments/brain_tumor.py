@@ -123,10 +123,15 @@ def _network(settings: Settings, classes: int) -> CNN:
 def _classify(logits: np.ndarray, test: Examples, classes: tuple[str, ...]) -> dict[str, Any]:
     report = classification.classification_report(logits, test.labels, classes)
     hits = (logits.argmax(-1) == test.labels).astype(float)
-    clusters, _ = study.resampled(test)
+    clusters, unit = study.resampled(test)
     _, low, high = bootstrap.mean_interval(hits, clusters)
     # metrics.json begins with the accuracy.
-    return {"accuracy": report.pop("accuracy"), "accuracy_interval": [low, high], **report}
+    return {
+        "accuracy": report.pop("accuracy"),
+        "accuracy_interval": [low, high],
+        "bootstrap": unit,
+        **report,
+    }
 
 
 def _chosen(settings: Settings, count: int) -> np.ndarray:

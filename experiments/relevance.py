@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from experiments.claims import resampled
 from experiments.tables import defined, measured, percent, table, text, times, words
 from jaxsal.metrics.controls import CONTROLS
 from jaxsal.metrics.localization import MEASURES
@@ -27,8 +28,7 @@ def relevance_section(relevance: Metrics) -> str:
         f"{excluded}). The surround is a ring around the tumour inside the head, "
         f"{relevance['surround_width']} of the tumour's equivalent diameter wide. Density is a "
         "region's share of |map| over its share of the area: 1 is chance, bold an interval above. "
-        "In brackets: 95 % bootstrap intervals, resampled by "
-        f"{relevance['bootstrap']}. In italics: controls that know nothing of the network."
+        f"{resampled(relevance)} In italics: controls that know nothing of the network."
     )
     head = ["method", *REGIONS]
     densities = [(m, *(_density(v[r]["density"]) for r in REGIONS)) for m, v in methods.items()]

@@ -89,6 +89,8 @@ def _summary(metrics: Metrics) -> str:
     source = metrics.get("data", {}).get("source")
     lead = " · ".join(str(part) for part in (source, metrics.get("date")) if part)
     interval = bounds(metrics.get("accuracy_interval"), percent)
+    if metrics.get("bootstrap") == "image":
+        interval += " by image: too narrow, the files name no patients"
     error = metrics.get("calibration", {}).get("ece")
     cards = [
         ("test accuracy", percent(metrics.get("accuracy")), interval),

@@ -172,7 +172,12 @@ class Explainer(_Engine):
     def lower(self, params: Any, images: Any, targets: Any = None, *, key: Any = None) -> Lowered:
         """The whole batch as one lowered program; arguments may be `jax.ShapeDtypeStruct`s."""
 
-        def arguments(params: Any, images: Any, targets: Any = targets, *, key: Any = None) -> Any:
+        word = targets if isinstance(targets, str) else None
+        given = targets is not None and word is None
+
+        def arguments(params: Any, images: Any, targets: Any = word, *, key: Any = None) -> Any:
+            if given and targets is None:
+                raise ValueError("targets: compiled for given targets; expected them, got None")
             call = self._prepare(params, {"image": images}, targets, key)
             return call.shared, call.rows
 

@@ -1,5 +1,6 @@
 """Bad input: a ValueError or TypeError that names the argument, before anything is compiled."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 
@@ -210,3 +211,57 @@ def test_sums_stay_in_float32() -> None:
     images = toy.images(3, shape=(16,))
     rounded = weights[:, 1].astype(jnp.bfloat16).astype(jnp.float32)
     toy.close(explain(weights, images, 1), images * jnp.broadcast_to(rounded, images.shape), 1e-6)
+
+
+class Lazy:
+    """An array as other libraries have them: what it holds is had by `np.asarray` alone."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self.values, self.shape, self.dtype = values, values.shape, str(values.dtype)
+
+    def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+        return self.values
+
+
+def test_arrays_of_other_libraries_are_taken_for_what_they_hold() -> None:
+    explain = jaxsal.explainer(toy.apply, jaxsal.gradient)
+    params = jax.tree.map(lambda leaf: Lazy(np.asarray(leaf)), P)
+    toy.close(explain(params, Lazy(X), 0), explain(P, X, 0))
+    with pytest.raises(ValueError, match="images: expected finite"):
+        explain(P, Lazy(WITH_NAN), 0)
+    metric = lambda score, image, map: jnp.sum(map)  # noqa: E731
+    evaluate = jaxsal.evaluator(toy.apply, metric)
+    toy.close(evaluate(P, X, Lazy(X), 0), X.sum((1, 2, 3)))
+
+
+def test_numpys_scalars_are_checked_as_pythons() -> None:
+    for keep in (np.float64(0), np.float32(1.5), 0.0):
+        with pytest.raises(ValueError, match="keep"):
+            jaxsal.explainer(toy.apply, jaxsal.rise, keep=keep)(P, X, 0, key=KEY)
+    rule = np.str_("riemann_left")
+    explain = jaxsal.explainer(toy.apply, jaxsal.integrated_gradients, steps=4, rule=rule)
+    assert explain(P, X, 0).shape == X.shape
+
+
+def test_a_program_compiled_for_labels_wants_labels() -> None:
+    explain = jaxsal.explainer(toy.apply, jaxsal.gradient)
+    compiled = explain.lower(P, X, np.zeros(4, int)).compile()
+    toy.close(compiled(P, X, np.ones(4, int)), explain(P, X, 1))
+    with pytest.raises(ValueError, match="targets: compiled for given targets"):
+        compiled(P, X)
+
+
+def test_a_callable_dataclass_of_ones_own_stays_whole() -> None:
+    @dataclasses.dataclass
+    class Scaled:
+        inner: Callable
+        mean: float
+
+        def __post_init__(self) -> None:
+            self.offset = self.mean / 2
+
+        def __call__(self, params: object, images: object) -> object:
+            return self.inner(params, images) - self.offset
+
+    maps = jaxsal.explainer(Scaled(toy.apply, 0.5), jaxsal.gradient)(P, X, 0)
+    toy.close(maps, explain(X, 0)())

@@ -84,9 +84,11 @@ def split(value: Any, concrete: tuple[str, ...] = ()) -> tuple[Structure, list[A
         if isinstance(value, functools.partial):
             parts = (value.func, value.args, value.keywords)
             return Node(_partial, (take(parts, concrete_options(value)),))
-        if dataclasses.is_dataclass(value) and hasattr(value, "inner"):
+        if _is_combined(value):
             fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
             return Node(type(value), (take(fields),))
+        if isinstance(value, np.generic) and value.dtype.kind in "fU":
+            return Static(value.item())  # as Python's own: it is checked, and no array
         if not isinstance(value, np.ndarray | np.generic | jax.Array):
             return Static(value)
         here = not isinstance(value, jax.core.Tracer)
@@ -99,6 +101,15 @@ def split(value: Any, concrete: tuple[str, ...] = ()) -> tuple[Structure, list[A
         return Slot(len(arrays) - 1)
 
     return take(value, concrete), arrays
+
+
+def _is_combined(value: Any) -> bool:
+    """A combinator's result: a frozen dataclass with an `inner`, and nothing beside its fields."""
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return False
+    fields = {field.name for field in dataclasses.fields(value)}
+    frozen = type(value).__dataclass_params__.frozen  # type: ignore[attr-defined]
+    return frozen and "inner" in fields and set(getattr(value, "__dict__", ())) == fields
 
 
 def concrete_options(function: Any) -> tuple[str, ...]:

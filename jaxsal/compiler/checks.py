@@ -28,6 +28,22 @@ def check_images(images: Any) -> None:
         raise ValueError(f"images: expected at least one, got the shape {tuple(images.shape)}")
 
 
+def in_memory(name: str, value: Any) -> Any:
+    """What can be had as an array (of Zarr, h5py, PyTorch) as NumPy's; all else as it is.
+
+    Raises:
+        TypeError: it cannot.
+    """
+    kinds = np.ndarray | np.generic | jax.Array | jax.ShapeDtypeStruct
+    if isinstance(value, kinds) or not hasattr(value, "__array__"):
+        return value
+    try:
+        return np.asarray(value)
+    except Exception as error:  # whatever another library raises
+        came = f"{type(value).__name__} ({' '.join(str(error).split())[:100]})"
+        raise TypeError(f"{name}: expected an array, got {came}") from error
+
+
 def is_array(value: Any) -> bool:
     """Whether a value is an array, or the shape of one."""
     kinds = np.ndarray | np.generic | jax.Array | jax.ShapeDtypeStruct
@@ -166,6 +182,7 @@ def check_params(params: Any) -> Any:
     """
 
     def leaf(value: Any) -> Any:
+        value = in_memory("params", value)
         if is_array(value) and _is_plain(value.dtype):
             return value
         if isinstance(value, bool | int | float | complex) and _is_plain(np.asarray(value).dtype):
@@ -186,7 +203,7 @@ def check_values(images: Any, targets: Any, classes: int) -> None:
             raise ValueError("images: expected finite values, got NaN or infinity")
     if targets is None or isinstance(targets, str | jax.core.Tracer | jax.ShapeDtypeStruct):
         return
-    values = np.concatenate([np.ravel(part) for part in _local(targets)])
+    values = np.concatenate([np.zeros(0, int), *(np.ravel(part) for part in _local(targets))])
     wrong = values[(values < 0) | (values >= classes)]
     if wrong.size:
         raise ValueError(f"targets: expected classes in [0, {classes}), got {int(wrong[0])}")
@@ -195,7 +212,8 @@ def check_values(images: Any, targets: Any, classes: int) -> None:
 def _finite(images: Any) -> bool:
     if isinstance(images, np.ndarray):
         return bool(np.isfinite(images).all())
-    if next(iter(images.devices())).platform == "cpu":  # host memory: nothing to compile
+    here = images.is_fully_addressable and next(iter(images.devices())).platform == "cpu"
+    if here:  # host memory: nothing to compile
         return all(np.isfinite(np.asarray(part)).all() for part in _local(images))
     return bool(_all_finite(images))
 

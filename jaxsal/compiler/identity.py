@@ -54,16 +54,17 @@ def _program(closed: Any) -> Iterator[bytes]:
     yield from _constants(closed)
 
 
-def _constants(closed: Any) -> Iterator[bytes]:
-    yield from _contents(closed.consts)
-    for equation in closed.jaxpr.eqns:
-        for value in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_closed):
-            if _is_closed(value):
+def _constants(program: Any) -> Iterator[bytes]:
+    """Of a closed program or of an open one, which may hold closed ones."""
+    yield from _contents(getattr(program, "consts", ()))
+    for equation in getattr(program, "jaxpr", program).eqns:
+        for value in jax.tree.leaves(list(equation.params.values()), is_leaf=_is_program):
+            if _is_program(value):
                 yield from _constants(value)
 
 
-def _is_closed(value: Any) -> bool:
-    return hasattr(value, "jaxpr") and hasattr(value, "consts")
+def _is_program(value: Any) -> bool:
+    return hasattr(value, "eqns") or (hasattr(value, "jaxpr") and hasattr(value, "consts"))
 
 
 def _contents(tree: Any) -> Iterator[bytes]:

@@ -87,7 +87,8 @@ class Prepare:
         key: Any,
         each: Mapping[str, Any] | None = None,
     ) -> Call:
-        rows = dict(rows)
+        words = {"image": "images", "map": "maps"}
+        rows = {name: checks.in_memory(words[name], x) for name, x in rows.items()}
         checks.check_images(rows["image"])
         count = rows["image"].shape[0]
         if each is not None:

@@ -28,6 +28,10 @@ Derivative = Callable[[Any, Any], Any]
 _NAMES = ("relu", "relu6")
 _OPAQUE = ("custom_jvp_call", "custom_vjp_call")
 _CANDIDATES = (*_OPAQUE, "jit", "max", "clamp")
+_OTHERS = frozenset({"celu", "hard_sigmoid", "hard_silu", "hard_swish"})
+"""Activations of which a ReLU is only a part."""
+
+_WHOLE = _OTHERS.union(_NAMES)
 _ROOTS = frozenset({"sqrt", "rsqrt", "log", "cbrt"})
 _ARITHMETIC = frozenset({"add", "sub", "mul", "div", "max", "min", "select_n", "neg"})
 
@@ -48,7 +52,7 @@ def backward(score: ScoreFn, derivative: Derivative) -> ScoreFn:
 
     def rewritten_score(image: Image) -> Scalar:
         closed, _ = trace(score, image)
-        closed = inline(closed, keep=lambda eqn: eqn.params.get("name") in _NAMES)
+        closed = inline(closed, keep=lambda eqn: eqn.params.get("name") in _WHOLE)
         findings = list(find(closed))
         note(*(finding.note for finding in findings))
         chosen = {id(finding.eqn): finding.operand for finding in findings if finding.note.done}
@@ -82,7 +86,12 @@ def find(closed: ClosedJaxpr) -> Iterator[Finding]:
     flow = Flow(closed)
     inside: set[int] = set()
     for eqn in equations(closed.jaxpr):
-        if eqn.primitive.name not in _CANDIDATES or not _matters(eqn, flow) or id(eqn) in inside:
+        if eqn.primitive.name not in _CANDIDATES:
+            if not bodies(eqn) and _holds_relu(eqn):
+                what = f"a ReLU inside {eqn.primitive.name}"
+                yield Finding(eqn, 0, Note("backward", what, False, "its body is not gone into"))
+            continue
+        if not _matters(eqn, flow) or id(eqn) in inside:
             continue
         seen = _call(eqn, flow) if eqn.primitive.name in (*_OPAQUE, "jit") else _clip(eqn, flow)
         if seen is None:
@@ -92,7 +101,7 @@ def find(closed: ClosedJaxpr) -> Iterator[Finding]:
         stack = str(eqn.source_info.name_stack)
         what = f"{name} {_short(eqn.outvars[0])}" + (f" in {stack}" if stack else "")
         yield Finding(eqn, operand, Note("backward", what, not why, why))
-        if not why:
+        if not why or name in _OTHERS:
             inside.update(id(e) for body in bodies(eqn) for e in equations(open_jaxpr(body)))
 
 
@@ -114,6 +123,8 @@ def _call(eqn: JaxprEqn, flow: Flow) -> tuple[int, str, str] | None:
         if len(same) == 1 and len(eqn.outvars) == 1:
             return same[0], name, ""
         return 0, name, "it is not a function of one array"
+    if name in _OTHERS:
+        return 0, name, "it is more than a ReLU"
     if eqn.primitive.name in _OPAQUE and _holds_relu(eqn):
         return 0, f"a ReLU inside {name}", "the call has a derivative of its own"
     return None
@@ -211,7 +222,8 @@ def _overridden(eqn: JaxprEqn, operand: int, derivative: Derivative) -> Callable
         # Bound anew, not called: a derivative of the map is the true one of what it computes.
         (out,) = bind(eqn, values)
         x = values[operand]
-        return out, (x > 0, x > out if _bounded(eqn) else None)
+        high = _upper_bound(eqn, values)
+        return out, (x > 0, None if high is None else x >= high)
 
     def pull(residuals: tuple[Any, Any], g: Any) -> tuple[Any, ...]:
         positive, saturated = residuals
@@ -223,8 +235,8 @@ def _overridden(eqn: JaxprEqn, operand: int, derivative: Derivative) -> Callable
     return relu
 
 
-def _bounded(eqn: JaxprEqn) -> bool:
-    """Whether an equation that was chosen may have an upper bound, where it passes nothing on."""
-    return eqn.primitive.name == "clamp" or (
-        eqn.primitive.name != "max" and _called(eqn) == "relu6"
-    )
+def _upper_bound(eqn: JaxprEqn, values: Sequence[Any]) -> Any:
+    """From where on an equation that was chosen passes nothing on, as in its own derivative."""
+    if eqn.primitive.name == "clamp":
+        return values[2]
+    return 6 if eqn.primitive.name != "max" and _called(eqn) == "relu6" else None

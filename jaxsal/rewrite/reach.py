@@ -157,7 +157,7 @@ def _places(eqn: JaxprEqn, old: tuple[int, ...], new: tuple[int, ...]) -> dict[i
         return {axis: place for place, axis in enumerate(eqn.params["permutation"])}
     if eqn.primitive.name == "broadcast_in_dim":
         return dict(enumerate(eqn.params["broadcast_dimensions"]))
-    if eqn.params.get("dimensions") is not None:  # it transposes too
+    if eqn.primitive.name == "reshape" and eqn.params["dimensions"] is not None:  # it transposes
         return None
     before, after = ([i for i, n in enumerate(shape) if n > 1] for shape in (old, new))
     if [old[i] for i in before] != [new[i] for i in after]:
@@ -168,10 +168,12 @@ def _places(eqn: JaxprEqn, old: tuple[int, ...], new: tuple[int, ...]) -> dict[i
 def _summed(
     eqn: JaxprEqn, values: list[Any], bases: list[Any], out: Array, corner: Corner
 ) -> tuple[Array, Spans] | None:
-    """The unchanged sum and the sum of the changes."""
+    """The sum of the block; where it is a part of what is summed, the old sum and its change."""
     del bases
     (value,), axes = values, eqn.params["axes"]
     spans = tuple(span for axis, span in enumerate(value.spans) if axis not in axes)
+    if all(value.spans[axis] is None for axis in axes):  # all that is summed is in the block
+        return bind(eqn, [value.block])[0], spans
     change = value.block - cut(value.base, value.spans, corner)
     return cut(out, spans, corner) + jnp.sum(change, axes), spans
 
@@ -215,6 +217,8 @@ def _pooled(
 ) -> tuple[Array, Spans] | None:
     del bases
     (value,), params = values, eqn.params
+    if not jnp.issubdtype(value.base.dtype, jnp.floating):  # the padding has another value there
+        return None
     if any(d != 1 for d in params["base_dilation"]):
         return None
     names = ("window_dimensions", "window_dilation", "window_strides", "padding")

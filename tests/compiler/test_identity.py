@@ -100,3 +100,14 @@ def test_a_key_decides_only_where_something_is_drawn() -> None:
     second = identity(drawing, key=jax.random.key(1))
     assert {name for name in first if first[name] != second[name]} == {"key"}
     assert identity(key=KEY) == identity()
+
+
+def test_constants_deep_inside_a_model_decide_its_identity() -> None:
+    def identity(mean: float) -> dict[str, str]:
+        table = np.full((1, *X.shape[1:]), mean, np.float32)
+        shifted = jax.checkpoint(lambda images: jax.jit(lambda images: images - table)(images))
+        explain = jaxsal.explainer(lambda p, x: toy.apply(p, shifted(x)), jaxsal.gradient)
+        return explain.identity(P, X)
+
+    assert identity(0.5) == identity(0.5)
+    assert identity(0.5)["model"] != identity(0.25)["model"]

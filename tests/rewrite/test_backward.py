@@ -150,3 +150,28 @@ def test_a_derivative_of_the_map_is_the_true_one():
     np.testing.assert_array_equal(twice, 7 * (X > 0))
     forward = jax.jit(lambda x: jax.jvp(jax.grad(score), (x,), (jnp.ones_like(x),))[1])(X)
     np.testing.assert_array_equal(forward, 7 * (X > 0))
+
+
+@pytest.mark.parametrize("name", RELU6S)
+def test_at_relu6s_own_bounds_nothing_goes_on(name) -> None:
+    ends = jnp.array([0.0, 6.0, 5.0])
+    slope = jax.grad(backward(lambda x: RELU6S[name](x).sum(), lambda g, positive: g * positive))
+    np.testing.assert_array_equal(slope(ends)[jnp.array([0, 2])], [0, 1])
+    if name in ("nn.relu6", "lax.clamp", "clip(x, 0, 6)"):
+        assert slope(ends)[1] == jax.grad(lambda x: RELU6S[name](x).sum())(ends)[1]
+
+
+@pytest.mark.parametrize("name", ["celu", "hard_sigmoid", "hard_silu", "hard_swish"])
+def test_activations_that_hold_a_relu_are_not_one(name) -> None:
+    score = backward(lambda x: getattr(jax.nn, name)(x).sum(), SEVENFOLD)
+    with pytest.raises(ValueError, match="more than a ReLU"):
+        jax.grad(score)(jnp.ones(3))
+
+
+def test_a_relu_in_a_body_that_is_not_gone_into_is_told_of() -> None:
+    mesh = jax.make_mesh((1,), ("a",))
+    whole = jax.sharding.PartitionSpec()
+    inside = jax.shard_map(jax.nn.relu, mesh=mesh, in_specs=whole, out_specs=whole)
+    with noted() as notes:
+        jax.grad(backward(lambda x: inside(jax.nn.relu(x) + 1).sum(), SEVENFOLD))(jnp.ones(3))
+    assert any("shard_map" in str(note) and not note.done for note in notes)

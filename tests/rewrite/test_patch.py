@@ -10,6 +10,7 @@ from jax import lax
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
+import jaxsal
 from jaxsal.rewrite.local import Span, fitted, union
 from jaxsal.rewrite.patch import patch
 
@@ -145,3 +146,46 @@ def test_spans():
     np.testing.assert_array_equal(both.starts, [0, 1])
     assert both.size == 4
     assert union(span, span._replace(source=1), 6) is None
+
+
+def test_a_sum_over_channels_loses_nothing_behind_a_dark_patch() -> None:
+    """The old sum and its change cancel where what was there is much brighter."""
+
+    def directed(image):
+        norm = jnp.sqrt(jnp.sum(image**2, -1, keepdims=True)) + 1e-12
+        return jnp.sum((image / norm) ** 3)
+
+    explain = {
+        rewrite: jaxsal.explainer(
+            lambda _, images: jnp.stack([jax.vmap(directed)(images)] * 2, -1),
+            jaxsal.occlusion,
+            window=4,
+            baseline=0.01,
+            rewrite=rewrite,
+        )
+        for rewrite in (True, False)
+    }
+    images = np.full((1, 16, 16, 3), 100, np.float32)
+    maps = {rewrite: call({}, images, 0) for rewrite, call in explain.items()}
+    np.testing.assert_allclose(maps[True], maps[False], atol=1e-3)
+
+
+def test_a_dilated_mask_is_the_same_at_the_border() -> None:
+    def masked(images):
+        bright = images > 0.5
+        window = (1, 3, 3, 1)
+        grown = lax.reduce_window(bright, False, lax.bitwise_or, window, (1, 1, 1, 1), "SAME")
+        most = lax.reduce_window(bright.astype(jnp.int32), 0, lax.max, window, (1, 1, 1, 1), "SAME")
+        return images * grown * (1 + most)
+
+    images = np.random.default_rng(0).random((2, 12, 12, 1)).astype(np.float32)
+    maps = [
+        jaxsal.explainer(
+            lambda _, x: jnp.stack([masked(x).sum((1, 2, 3))] * 2, -1),
+            jaxsal.occlusion,
+            window=4,
+            rewrite=rewrite,
+        )({}, images, 0)
+        for rewrite in (True, False)
+    ]
+    np.testing.assert_allclose(*maps, atol=1e-4)

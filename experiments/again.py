@@ -49,7 +49,7 @@ def publish(
     whole = page(name.replace("_", " ").capitalize(), html + provenance(record))
     write_page(out / f"{name}.html", whole)
     places.write_json(out / f"{name}.json", record)
-    sections.write(settings.checkpoint / "sections", name, html)
+    sections.write(settings.checkpoint, name, html)
     finished = settings.checkpoint / "metrics.json"
     if finished.exists():
         outputs.write_study_report(settings.checkpoint, json.loads(finished.read_text()))

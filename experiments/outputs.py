@@ -42,7 +42,7 @@ def write_study_report(folder: Path, metrics: dict[str, Any]) -> None:
         folder / "report.html",
         metrics,
         figures.read(folder / "figures"),
-        sections.read(folder / "sections"),
+        sections.read(folder),
     )
 
 

@@ -1,24 +1,37 @@
-"""Sections that a later experiment adds to the report of the study that it looked at again."""
+"""Sections that a later experiment adds to the report of the study that it looked at again.
+
+A section tells of one network: beside another one's figures it is not shown.
+"""
 
 from pathlib import Path
 
+from jaxsal import checkpoint
+
+FOLDER = "sections"
 ORDER = ("tumor_shape", "sanity", "compare_methods")
 """In which they stand in the report."""
 
 
-def write(folder: Path, name: str, html: str) -> None:
-    """Keeps a section in a study's folder of sections, in place of an earlier one.
+def write(study: Path, name: str, html: str) -> None:
+    """Keeps a section in a study's folder, in place of an earlier one.
 
     Raises:
         ValueError: a name that has no place in the report.
     """
     if name not in ORDER:
         raise ValueError(f"name: expected one of {ORDER}, got {name!r}")
+    folder = study / FOLDER
     folder.mkdir(exist_ok=True)
-    (folder / f"{name}.html").write_text(f'<section id="{name}">\n{html}\n</section>\n')
+    text = f'{_mark(study)}\n<section id="{name}">\n{html}\n</section>\n'
+    (folder / f"{name}.html").write_text(text)
 
 
-def read(folder: Path) -> list[str]:
-    """The sections that lie in a folder, in the report's order."""
-    paths = [folder / f"{name}.html" for name in ORDER]
-    return [path.read_text() for path in paths if path.exists()]
+def read(study: Path) -> list[str]:
+    """The sections about the network that lies in a study's folder, in the report's order."""
+    paths = [study / FOLDER / f"{name}.html" for name in ORDER]
+    texts = [path.read_text() for path in paths if path.exists()]
+    return [text for text in texts if text.startswith(_mark(study))]
+
+
+def _mark(study: Path) -> str:
+    return f"<!-- network {checkpoint.fingerprint(study)} -->"

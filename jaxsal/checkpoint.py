@@ -4,6 +4,7 @@ No pickle is ever read: a pickle is a program.
 """
 
 import dataclasses
+import hashlib
 import json
 import os
 import zipfile
@@ -89,6 +90,11 @@ def load(folder: Any) -> Saved:
         raise ValueError(f"checkpoint: {folder / MODEL} cannot be read ({reason})") from error
     apply: Any = model.apply
     return Saved(apply, read_params(folder / PARAMS), classes, size, model.init)
+
+
+def fingerprint(folder: Path) -> str:
+    """Of the network's parameters, as they were saved."""
+    return hashlib.sha256((folder / PARAMS).read_bytes()).hexdigest()[:16]
 
 
 def read_params(path: Any) -> Params:

@@ -87,9 +87,12 @@ def test_a_study_is_looked_at_with_other_images(untrained: Path) -> None:
 
 
 def test_sections_have_their_place(tmp_path: Path) -> None:
+    (tmp_path / "params.npz").write_bytes(b"one network")
     for name in reversed(sections.ORDER):
-        sections.write(tmp_path / "sections", name, name)
-    found = sections.read(tmp_path / "sections")
+        sections.write(tmp_path, name, name)
+    found = sections.read(tmp_path)
     assert [html.split('"')[1] for html in found] == list(sections.ORDER)
     with pytest.raises(ValueError, match="name: expected one of"):
         sections.write(tmp_path, "other", "")
+    (tmp_path / "params.npz").write_bytes(b"another one")
+    assert not sections.read(tmp_path)

@@ -85,11 +85,11 @@ def _reading(record: Record) -> str:
         if level
         else "All other methods are behind it by intervals that do not reach zero."
     )
-    if blind:
-        parts.append(f"Nor are controls: {listed(blind)}.")
     if level:
         cheap = min([best, *level], key=lambda name: cost[name])
         parts.append(f"The cheapest of these is {cheap}, at {times(cost[cheap])} ms a map.")
+    if blind:
+        parts.append(f"Nor are these controls told apart from the first: {listed(blind)}.")
     above, count = record["above_controls"], len(record["families"]["faithfulness"])
     always = [name for name, found in above.items() if len(found) == count]
     never = [name for name, found in above.items() if not found]

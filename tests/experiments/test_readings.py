@@ -122,6 +122,6 @@ def test_who_is_told_apart_from_the_first() -> None:
     assert "The cheapest of these is b, at 1.00 ms a map." in page
     assert "in all 1 metrics of faithfulness: a." in page and "In none of them: b and c." in page
     alone = compare_section(compare_record("a", {"a": [0, 0, 0], "b": UP}))
-    assert "All others are behind it" in alone
+    assert "All other methods are behind it" in alone
     blind = compare_section(compare_record("edge detector", {"edge detector": [0, 0, 0], "a": UP}))
     assert "no method is shown to be faithful" in blind

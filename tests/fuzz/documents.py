@@ -30,7 +30,7 @@ def pictures_broken(seed: int) -> Iterator[Case]:
                 try:
                     return [source[i] for i in range(len(source))]
                 except pictures.BrokenImage as error:
-                    raise ValueError(f"images: {error.name}: {error}") from error
+                    raise ValueError(f"images: {error.source_name}: {error}") from error
 
             yield Case(f"picture {kind} {number} as {label}", call, ("images",))
     for number in range(12):

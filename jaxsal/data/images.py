@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Shaped
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 READ_ERRORS = (
     OSError,
@@ -105,10 +105,18 @@ def mask(path: Path, size: tuple[int, int]) -> bytes:
     return png(binary.resize(size, Image.Resampling.NEAREST) if binary.size != size else binary)
 
 
+def _opened(content: bytes) -> Image.Image:
+    try:
+        return Image.open(io.BytesIO(content))
+    except UnidentifiedImageError as error:
+        # Pillow's own words hold an address in memory: no two runs would tell of the same fault.
+        raise ValueError("no image of a known kind, or one that is cut short") from error
+
+
 def _upright(content: bytes) -> tuple[Image.Image, str, bool]:
     """The image as EXIF says it is to be seen, its file format, and whether it had to be turned."""
     # Pillow warns of oddities: what it can read is read, what it cannot is an error anyway.
-    with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content)) as image:
+    with warnings.catch_warnings(action="ignore"), _opened(content) as image:
         if image.width * image.height > LARGEST:
             raise ValueError(f"{image.width}x{image.height} pixels are too many for a slice")
         image.load()

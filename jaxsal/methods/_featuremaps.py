@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxsal.rewrite.cut import Section
@@ -32,10 +33,11 @@ def channels_last(
         if not callable(spatial):
             raise TypeError(f"spatial: expected a function of the layer's value, got {spatial!r}")
         value = spatial(value[0] if value.shape[:1] == (1,) else value)
-        if value.ndim != rank + 1:
+        if not isinstance(value, jax.Array | np.ndarray) or value.ndim != rank + 1:
+            came = f"shape {value.shape}" if hasattr(value, "shape") else repr(value)
             raise ValueError(
                 f"spatial: expected it to return {rank} spatial axes and one of channels, "
-                f"got shape {value.shape}"
+                f"got {came}"
             )
     elif parts.axes is None:
         raise ValueError(

@@ -130,3 +130,9 @@ def test_a_mask_keeps_what_is_at_least_half_covered():
     mask[:, :3] = True
     small = images.decode_mask(images.png(Image.fromarray(mask)), 4)
     assert small.tolist() == [[True, True, False, False]] * 4
+
+
+def test_what_is_no_image_is_told_in_the_same_words_each_time(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\nxx")
+    with pytest.raises(ValueError, match=r"^no image of a known kind, or one that is cut short$"):
+        images.grey(tmp_path / "a.png")

@@ -135,6 +135,10 @@ def test_tokens_need_to_be_told_where_they_lie():
         ValueError, match=r"spatial: expected it to return 2 spatial axes.*\(6, 8\)"
     ):
         grad_cam(animal.score(), animal.images(1)[0], layer=animal.layer, spatial=flat)
+    with pytest.raises(ValueError, match=r"spatial: expected it to return .* got None"):
+        grad_cam(
+            animal.score(), animal.images(1)[0], layer=animal.layer, spatial=lambda tokens: None
+        )
 
 
 def test_unknown_resize():

@@ -97,7 +97,7 @@ def real(name: str, value: Any) -> np.ndarray:
     """
     try:
         array = np.asarray(value)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:  # of several lengths; JAX's keys
         raise TypeError(
             f"{name}: expected arrays of numbers, got {type(value).__name__}"
         ) from error

@@ -88,7 +88,7 @@ def classification_report(logits: Any, labels: Any, classes: Sequence[str]) -> d
         ValueError: shapes that do not belong together, no images, logits that are not finite.
     """
     logits, labels = _read("logits", logits, float), _read("labels", labels, int)
-    if not isinstance(classes, list | tuple):
+    if not isinstance(classes, list | tuple) or not all(isinstance(name, str) for name in classes):
         raise TypeError(f"classes: expected a list of names, got {type(classes).__name__}")
     if labels.ndim != 1:
         raise ValueError(f"labels: expected [N], got {labels.shape}")

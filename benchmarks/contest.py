@@ -146,21 +146,9 @@ def contest(
             "framework": contender.framework,
             "contender": contender.name,
         }
-        maps = folder / "maps.npz"
-        row |= running.ask(
-            contender.framework,
-            "prepare",
-            id=contender.name,
-            out=str(maps),
-            contender=contender.name,
-            problem=str(folder),
-            batch=case.batch,
-            method=case.method,
-            options=case.options,
-            precision=precision,
-        )
-        if "first_call_s" in row:
-            found = dict(np.load(maps))
+        answer, found = prepared(running, case, contender, folder, precision=precision)
+        row |= answer
+        if found is not None:
             reference = found if reference is None else reference
             row["agreement"] = agreement(found, reference)
             if not row["agreement"]:  # what was never compared is not timed
@@ -169,6 +157,26 @@ def contest(
         rows.append(row)
     _time(running, rows, rounds)
     return rows
+
+
+def prepared(
+    running: Workers, case: Case, contender: Contender, folder: Path, *, precision: str
+) -> tuple[dict[str, Any], dict[str, np.ndarray] | None]:
+    """A contender made ready to run: the worker's answer, and its maps by name if it could."""
+    maps = folder / "maps.npz"
+    answer = running.ask(
+        contender.framework,
+        "prepare",
+        id=contender.name,
+        out=str(maps),
+        contender=contender.name,
+        problem=str(folder),
+        batch=case.batch,
+        method=case.method,
+        options=case.options,
+        precision=precision,
+    )
+    return answer, dict(np.load(maps)) if "first_call_s" in answer else None
 
 
 def _time(running: Workers, rows: list[dict[str, Any]], rounds: int) -> None:
@@ -188,7 +196,9 @@ def _time(running: Workers, rows: list[dict[str, Any]], rounds: int) -> None:
         own = seconds[id(row)]
         row["time"] = spread(own)
         row["images_per_s"] = round(row["batch"] / statistics.median(own), 3)
-        ratios = [mine / theirs for mine, theirs in zip(own, first, strict=False)] or [math.nan]
+        ratios = [math.nan]
+        if first:
+            ratios = [mine / theirs for mine, theirs in zip(own, first, strict=True)]
         row["ratio"] = round(statistics.median(ratios), 3)
         row["ratios"] = [round(min(ratios), 3), round(max(ratios), 3)]
     for row in rows:

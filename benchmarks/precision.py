@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.contest import Case, Contender, Workers, workers, written
+from benchmarks.contest import Case, Contender, Workers, prepared, workers, written
 from benchmarks.throughput import OPTIONS
 
 SINGLE = {"jaxsal": Contender("jax", "jaxsal"), "torch": Contender("torch", "torch")}
@@ -72,24 +72,11 @@ PAIRS = (
 
 def _maps(running: Workers, case: Case, contender: Contender, folder: Path) -> Any:
     """The maps, [B, H, W, C]; a dict that says why where there are none."""
-    path = folder / "maps.npz"
-    answer = running.ask(
-        contender.framework,
-        "prepare",
-        id=contender.name,
-        out=str(path),
-        contender=contender.name,
-        problem=str(folder),
-        batch=case.batch,
-        method=case.method,
-        options=case.options,
-        precision="highest",
-    )
-    if "first_call_s" not in answer:
+    answer, maps = prepared(running, case, contender, folder, precision="highest")
+    if maps is None:
         return answer
     running.ask(contender.framework, "forget", id=contender.name)
-    with np.load(path) as maps:
-        return maps["map"]
+    return maps["map"]
 
 
 def compared(found: Any, reference: Any) -> dict[str, Any]:

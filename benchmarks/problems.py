@@ -22,7 +22,7 @@ class Problem(NamedTuple):
 
 
 CNN = {"kind": "cnn", "widths": (32, 64, 128, 128), "norm": False}
-# Like the study's, without what differs by image size: its smoothing, stride and fifth stage.
+# Like the study's, but for its smoothing, stride and fifth stage; and with a last pool.
 STUDY = {"kind": "cnn", "widths": (32, 64, 128, 256), "norm": True}
 RESNET = {"kind": "resnet", "blocks": (3, 4, 6, 3), "width": 64}
 

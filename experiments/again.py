@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import tyro
 
 from experiments import outputs, sections
 from experiments.report import Figure, figure_html, page, provenance, write_page
+from experiments.settings import plain
 from experiments.study import Reopened
 from jaxsal import machine
 from jaxsal.command import places
@@ -54,11 +54,6 @@ def publish(
     if finished.exists():
         outputs.write_study_report(settings.checkpoint, json.loads(finished.read_text()))
     return out
-
-
-def plain(settings: Reopened) -> dict[str, Any]:
-    """The settings, ready for JSON."""
-    return {n: str(v) if isinstance(v, Path) else v for n, v in asdict(settings).items()}
 
 
 @contextmanager

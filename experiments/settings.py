@@ -97,7 +97,7 @@ def load(settings: Settings) -> tuple[Dataset, dict[str, Examples]]:
     return dataset, dict(zip(("train", "validation", "test"), parts, strict=True))
 
 
-def plain(settings: Settings) -> dict[str, Any]:
-    """The settings, ready for JSON; which processes ran them is apart."""
+def plain(settings: Any) -> dict[str, Any]:
+    """Settings, of the study or of an experiment on it, ready for JSON; the processes are apart."""
     kept = {n: v for n, v in asdict(settings).items() if n != "processes"}
     return {n: str(v) if isinstance(v, Path) else v for n, v in kept.items()}

@@ -28,14 +28,16 @@ def check_images(images: Any) -> None:
         raise ValueError(f"images: expected at least one, got the shape {tuple(images.shape)}")
 
 
+_ARRAYS = (np.ndarray, np.generic, jax.Array, jax.ShapeDtypeStruct)
+
+
 def in_memory(name: str, value: Any) -> Any:
     """What can be had as an array (of Zarr, h5py, PyTorch) as NumPy's; all else as it is.
 
     Raises:
         TypeError: it cannot.
     """
-    kinds = np.ndarray | np.generic | jax.Array | jax.ShapeDtypeStruct
-    if isinstance(value, kinds) or not hasattr(value, "__array__"):
+    if isinstance(value, _ARRAYS) or not hasattr(value, "__array__"):
         return value
     try:
         return np.asarray(value)
@@ -46,8 +48,7 @@ def in_memory(name: str, value: Any) -> Any:
 
 def is_array(value: Any) -> bool:
     """Whether a value is an array, or the shape of one."""
-    kinds = np.ndarray | np.generic | jax.Array | jax.ShapeDtypeStruct
-    known = isinstance(value, kinds) or hasattr(value, "__array__")
+    known = isinstance(value, _ARRAYS) or hasattr(value, "__array__")
     return known and hasattr(value, "dtype") and hasattr(value, "shape")
 
 

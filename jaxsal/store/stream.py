@@ -89,12 +89,13 @@ class Stream:
         Returns how many examples the store had already.
         """
         done = self.store.finished()
-        resumed = int((self.store.status() > 0).sum())
+        status = self.store.status()
+        resumed = int((status > 0).sum())
         progress = Progress(resumed, self.layout.count)
         on_progress(progress)
         writing: deque[Future[int]] = deque()
         with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(IN_FLIGHT) as writers:
-            for block in ahead(self._blocks(done, process, readers)):
+            for block in ahead(self._blocks(done, len(status), process, readers)):
                 writing.append(writers.submit(self._write, block, self._dispatch(block)))
                 while len(writing) > IN_FLIGHT:
                     progress = self._landed(writing, progress, on_progress)
@@ -114,13 +115,12 @@ class Stream:
         return progress
 
     def _blocks(
-        self, done: set[int], process: tuple[int, int], readers: ThreadPoolExecutor
+        self, done: set[int], size: int, process: tuple[int, int], readers: ThreadPoolExecutor
     ) -> Iterator[Block]:
         index, processes = process
         numbers: Iterable[int] = range(self.layout.chunks or 2**53)
         mine = (n for n in numbers if n % processes == index and n not in done)
         wanted = ((n, *self.layout.span(n)) for n in mine)
-        size = len(self.store.status())
         for number, records in self.source.chunks(wanted, self.expected, readers):
             first, last = self.layout.span(number)
             if self.layout.count is not None and len(records) < last - first:

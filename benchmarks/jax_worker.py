@@ -73,15 +73,12 @@ def by_jaxsal(
 
 
 def in_float64(loaded: Loaded, name: str, options: dict[str, Any]) -> Callable[[], Any]:
-    """`jaxsal.explainer` in double precision."""
+    """The same in double precision."""
     if not jax.config.read("jax_enable_x64"):
         raise Absent("JAX_ENABLE_X64 is not set")
     images, weights = jax.tree.map(np.float64, (loaded.images, loaded.weights))
     wide = loaded._replace(images=images, weights=weights)
-    model = network(loaded.problem, jnp.float64)
-    explain = jaxsal.explainer(model.apply, method(name, options))
-    variables = unflatten(wide.weights)
-    return lambda: explain(variables, wide.images, wide.targets, key=jax.random.key(0))
+    return by_jaxsal(wide, name, options, dtype=jnp.float64)
 
 
 def by_hand(loaded: Loaded, name: str, options: dict[str, Any]) -> Callable[[], Any]:

@@ -67,7 +67,7 @@ def main(settings: Settings) -> dict[str, Any]:
     checkpoint.save(folder, model, variables, classes=dataset.classes, image_size=size)
     metrics = _classify(logits, test, dataset.classes)
 
-    rows = _chosen(settings, len(test.labels))
+    rows = study.drawn(len(test.labels), settings.explain or 0, settings.seed)
     shown, logits = pipeline.take(test, rows), logits[rows]
     targets = logits.argmax(-1).astype(np.int32)
     key = jax.random.key(settings.seed)
@@ -132,12 +132,6 @@ def _classify(logits: np.ndarray, test: Examples, classes: tuple[str, ...]) -> d
         "bootstrap": unit,
         **report,
     }
-
-
-def _chosen(settings: Settings, count: int) -> np.ndarray:
-    """Which test images are explained: all, or a random choice."""
-    order = np.random.default_rng(settings.seed).permutation(count)
-    return np.sort(order[: settings.explain or count]).astype(np.int32)
 
 
 def _explain(

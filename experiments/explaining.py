@@ -151,9 +151,7 @@ def randomisation(
     mesh: Any = None,
 ) -> dict[str, Any]:
     """Similarity of each method's maps before and after the network's parameters are drawn anew."""
-    # At random: the first images of a set are often of one class.
-    order = np.random.default_rng(0).permutation(len(targets))
-    rows = np.sort(order[:RANDOMISED]).astype(np.int32)
+    rows = study.drawn(len(targets), RANDOMISED, seed=0)
     clusters, _ = study.resampled(pipeline.take(shown, rows))
     few, targets = jnp.asarray(shown.images[rows]), targets[rows]
     result = {}

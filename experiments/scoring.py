@@ -10,6 +10,7 @@ import numpy as np
 import tqdm
 
 import jaxsal
+from experiments import study
 from experiments.study import Chosen, Study
 from jaxsal import metrics
 from jaxsal.types import Image, Key, Map, Scalar, ScoreFn
@@ -69,21 +70,16 @@ def score(
     all_metrics = {name: m for family in families(size).values() for name, m in family.items()}
     evaluate = jaxsal.evaluator(found.apply, all_metrics)
     images, masks, key = chosen.examples.images, chosen.examples.masks, jax.random.key(seed)
-    values = {}
+    values, rows = {}, study.drawn(len(chosen.targets), FEW, seed)
     for name, batch in tqdm.tqdm(maps.items(), unit="method"):
         # Of one shape for maps with channels and CAMs, so that one program serves all.
         batch = batch if batch.ndim == images.ndim else batch[..., None]
         own = evaluate(found.variables, images, batch, chosen.targets, key=key, mask=masks)
         values[name] = {metric: np.asarray(value) for metric, value in own.items()}
         values[name]["sensitivity_max"] = _sensitivity(
-            found, chosen, batch, methods[name], key, _few(len(batch), seed)
+            found, chosen, batch, methods[name], key, rows
         )
     return values
-
-
-def _few(count: int, seed: int) -> np.ndarray:
-    """Rows drawn at random: the first images of a set are often of one class."""
-    return np.sort(np.random.default_rng(seed).permutation(count)[:FEW])
 
 
 def _sensitivity(

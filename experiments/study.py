@@ -149,11 +149,19 @@ def choose(study: Study, wanted: np.ndarray, count: int, seed: int) -> Chosen:
     rows = np.flatnonzero(wanted)
     if not len(rows):
         raise ValueError("explain: none of the test images is a correctly classified tumour")
-    order = np.random.default_rng(seed).permutation(rows)
-    rows = np.sort(order[: count or len(order)]).astype(np.int32)
+    rows = rows[drawn(len(rows), count, seed)].astype(np.int32)
     examples = pipeline.take(study.test, rows)
     clusters, unit = resampled(examples)
     return Chosen(examples, study.logits[rows], study.predicted[rows], clusters, unit)
+
+
+def drawn(count: int, wanted: int, seed: int) -> np.ndarray:
+    """`wanted` of the numbers below `count`, drawn at random, in order; all of them for 0.
+
+    The first images of a set are often of one class.
+    """
+    order = np.random.default_rng(seed).permutation(count)
+    return np.sort(order[: wanted or count]).astype(np.int32)
 
 
 def tumours(given: Reopened) -> tuple[Study, Chosen]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxsal import parallel, render
 from jaxsal.engine import Explainer
-from jaxsal.store.records import Record, Source
+from jaxsal.store.records import Record, Source, stacked
 from jaxsal.store.stream import READERS, Progress, Stored, ahead, fold, shapes
 from jaxsal.store.targets import Targets
 
@@ -60,7 +60,7 @@ def explain_folder(
     on_progress(Progress(0, mine))
     with ThreadPoolExecutor(READERS) as pool:
         for number, read in ahead(records.chunks(spans, expected, pool)):
-            chunk, first = _usable(read, wanted, strict), number * CHUNK
+            chunk, first = wanted.usable(read, strict=strict), number * CHUNK
             found = _explained(explain, params, chunk, first, wanted, key, expected)
             for row, record in enumerate(chunk):
                 entry = {"source": record.name, "number": first + row}
@@ -86,19 +86,6 @@ def _spans(total: int, shard: tuple[int, int]) -> list[tuple[int, int, int]]:
     process, processes = shard
     numbers = range(process, -(-total // CHUNK), processes)
     return [(n, n * CHUNK, min((n + 1) * CHUNK, total)) for n in numbers]
-
-
-def _usable(chunk: list[Record], wanted: Targets, strict: bool) -> list[Record]:
-    """The records, with a fault where one cannot be explained either.
-
-    Raises:
-        ValueError: there is a fault, and `strict`.
-    """
-    chunk = [record._replace(fault=record.fault or wanted.fault(record)) for record in chunk]
-    for record in chunk:
-        if strict and record.fault:
-            raise ValueError(f"strict: {record.name}: {record.fault}")
-    return chunk
 
 
 def _indexed(
@@ -163,10 +150,7 @@ def _explained(
     """Maps, targets and logits of a chunk; nothing where none of its images can be used."""
     if all(record.fault for record in chunk):
         return {}
-    images = np.zeros((len(chunk), *expected.shape), expected.dtype)
-    for i, record in enumerate(chunk):
-        if record.image is not None:
-            images[i] = record.image
+    images = stacked(chunk, expected)
     keys = None if key is None else fold(key, np.arange(first, first + len(chunk)))
     found = explain.record(params, images, wanted.of(first, chunk), key=keys)
     return dict(jax.device_get(found._asdict()))

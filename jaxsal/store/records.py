@@ -136,6 +136,15 @@ class Source:
         return record if record.image is None else record._replace(**_held(record, expected))
 
 
+def stacked(records: list[Record], expected: Shape) -> np.ndarray:
+    """The records' images, [B, ...], black where one has none."""
+    images = np.zeros((len(records), *expected.shape), expected.dtype)
+    for i, record in enumerate(records):
+        if record.image is not None:
+            images[i] = record.image
+    return images
+
+
 class _NotARecord(Exception):
     """What no image of this source can be, rather than one that is broken."""
 

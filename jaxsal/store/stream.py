@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxsal.engine import Explainer
 from jaxsal.store.layout import EXPLAINED, SKIPPED, STATUS
-from jaxsal.store.records import Record, Shape, Source
+from jaxsal.store.records import Record, Shape, Source, stacked
 from jaxsal.store.targets import Targets
 from jaxsal.store.zarr import Store
 
@@ -140,17 +140,9 @@ class Stream:
                 break
 
     def _block(self, number: int, records: list[Record]) -> Block:
-        records = [
-            r._replace(image=None, fault=why) if (why := self.targets.fault(r)) else r
-            for r in records
-        ]
-        images = np.zeros((len(records), *self.expected.shape), self.expected.dtype)
+        records = self.targets.usable(records, strict=self.strict)
+        images = stacked(records, self.expected)
         good = np.array([record.image is not None for record in records])
-        for i, record in enumerate(records):
-            if record.image is not None:
-                images[i] = record.image
-            elif self.strict:
-                raise ValueError(f"strict: {record.name}: {record.fault}")
         return Block(number, [r._replace(image=None) for r in records], images, good)
 
     def _dispatch(self, block: Block) -> Any:

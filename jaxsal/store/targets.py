@@ -65,6 +65,20 @@ class Targets:
             return self.word if self.rows is None else int(self.rows)
         return self.rows[first : first + len(records)]
 
+    def usable(self, records: list[Record], *, strict: bool) -> list[Record]:
+        """The records; one that has no target has a fault, and no image.
+
+        Raises:
+            ValueError: there is a fault, and `strict`.
+        """
+        records = [
+            r._replace(image=None, fault=why) if (why := self.fault(r)) else r for r in records
+        ]
+        for record in records:
+            if strict and record.fault:
+                raise ValueError(f"strict: {record.name}: {record.fault}")
+        return records
+
     def fault(self, record: Record) -> str:
         """Why a record has no target; "" where it has one."""
         return self._wrong(record.label) if self.by_label and record.image is not None else ""

@@ -66,6 +66,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("name", choices=[*MEASURED, EVERYTHING])
     parser.add_argument("--settings", help="toy, cpu, gpu, ...; default: what suits the device")
     parser.add_argument("--rounds", type=int, help="how often each contender is timed")
+    parser.add_argument("--minutes", type=float, help="throughput begins no case after so many")
     parser.add_argument("--peer-python", help="interpreter with torch and captum; default this one")
     parser.add_argument("--out", type=Path, help="a folder for the record")
     given = parser.parse_args(argv)
@@ -83,6 +84,8 @@ def main(argv: list[str] | None = None) -> None:
     settings = measured.SETTINGS[chosen]
     if given.rounds is not None:
         settings = settings._replace(rounds=given.rounds)
+    if given.minutes is not None and "minutes" in settings._fields:
+        settings = settings._replace(minutes=given.minutes)
     record = {"name": given.name, "settings": chosen, **about}
     record |= measured.run(settings, given.peer_python)
     if given.out:

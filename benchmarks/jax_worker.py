@@ -1,7 +1,6 @@
 """The JAX side: jaxsal, and the same methods as anyone would write them in plain JAX."""
 
 import functools
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -69,7 +68,8 @@ def by_jaxsal(
     explain = jaxsal.explainer(model.apply, method(name, options), **settings)
     variables = unflatten(loaded.weights)
     images, targets = jax.device_put((loaded.images, loaded.targets))
-    return lambda: explain(variables, images, targets, key=jax.random.key(0))
+    key = jax.random.key(0)
+    return lambda: explain(variables, images, targets, key=key)
 
 
 def in_float64(loaded: Loaded, name: str, options: dict[str, Any]) -> Callable[[], Any]:
@@ -182,6 +182,12 @@ def _described(loaded: Loaded, name: str, options: dict[str, Any]) -> Any:
     return jax.make_jaxpr(program)(*arguments).jaxpr
 
 
+def measure(precision: str, toy: bool) -> dict[str, Any]:
+    """The device's ceilings at a precision of `PRECISIONS`."""
+    with jax.default_matmul_precision(PRECISIONS[precision]):
+        return ceilings.measure(toy)
+
+
 def describe(problem: str, batch: int, method_name: str, options: dict[str, Any]) -> dict[str, Any]:
     """What jaxsal says of a case: plan, bytes, FLOPs."""
     loaded = problems.load(problem, batch)
@@ -207,7 +213,6 @@ def peak() -> float:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # a peer needs memory too
     serve(
         prepare,
         about=machine.describe,
@@ -216,6 +221,6 @@ if __name__ == "__main__":
             "create": create,
             "cost": cost,
             "describe": describe,
-            "ceilings": ceilings.measure,
+            "ceilings": measure,
         },
     )

@@ -1,4 +1,4 @@
-"""Peak memory of integrated gradients against the number of steps, beside captum.
+"""Peak memory of integrated gradients against the number of steps, beside captum and PyTorch.
 
 On a CPU the peak is the process's, over what it held before the call: each figure comes from a
 fresh process.
@@ -14,6 +14,7 @@ CONTENDERS = (
     Contender("jax", "plain jax"),
     Contender("torch", "captum"),
     Contender("torch", "captum, chunk 32"),
+    Contender("torch", "torch"),
 )
 
 

@@ -97,5 +97,5 @@ def _memory(running: Workers, settings: Settings, case: Case, folder: str) -> di
         options = {**case.options, "steps": steps}
         asked = {"problem": folder, "batch": case.batch, "method": case.method}
         found[str(steps)] = running.ask("jax", "program", options=options, **asked).get("bytes")
-        print(f"{steps:>5} steps: the program takes {found[str(steps)]:,} bytes", flush=True)
+        print(f"{steps:>5} steps: the program takes {found[str(steps)]} bytes", flush=True)
     return found

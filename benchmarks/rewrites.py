@@ -58,27 +58,33 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
 
 
 def _rows(name: str, workload: Workload, settings: Settings) -> Iterator[dict[str, Any]]:
+    """Beside what is on by default each other rewrite on, and each of those off."""
     fun, args, with_line = workload
-    platform = jax.default_backend()
-    every = [each for each, count in rewrites(fun, *args, only=REWRITES).items() if count]
-    used = rewrites(fun, *args, platform=platform)
-    programs = {"all": fast(fun, only=every)}
-    programs |= {f"without {r}": fast(fun, only=[e for e in every if e != r]) for r in every}
+    found = rewrites(fun, *args, only=REWRITES)
+    used = {r for r, n in rewrites(fun, *args, platform=jax.default_backend()).items() if n}
+    pairs = {
+        rewrite: (fast(fun, only=used | {rewrite}), fast(fun, only=used - {rewrite}))
+        for rewrite, count in found.items()
+        if count
+    }
     if with_line:
-        programs["without line"] = fast(functools.partial(fun, rewrite=False), only=every)
-    calls = {which: compiled(program, *args) for which, program in programs.items()}
+        pairs["line"] = fast(fun, only=used), fast(functools.partial(fun, rewrite=False), only=used)
+    calls = {
+        f"{rewrite} {way}": compiled(program, *args)
+        for rewrite, both in pairs.items()
+        for way, program in zip(("on", "off"), both, strict=True)
+    }
     times = interleaved({which: call for which, (call, _) in calls.items()}, settings.rounds)
-    best = calls["all"][0]()
-    for which in list(programs)[1:]:
-        rewrite = which.removeprefix("without ")
+    for rewrite in pairs:
+        on, off = f"{rewrite} on", f"{rewrite} off"
         yield {
             "workload": name,
             "rewrite": rewrite,
-            "on_by_default": rewrite == "line" or bool(used.get(rewrite)),
-            "difference": difference(best, calls[which][0]()),
-            "off_over_on": round(ratio(times[which], times["all"]), 3),
-            "on": spread(times["all"]) | {"compile_s": round(calls["all"][1], 2)},
-            "off": spread(times[which]) | {"compile_s": round(calls[which][1], 2)},
+            "on_by_default": rewrite == "line" or rewrite in used,
+            "difference": difference(calls[on][0](), calls[off][0]()),
+            "off_over_on": round(ratio(times[off], times[on]), 3),
+            "on": spread(times[on]) | {"compile_s": round(calls[on][1], 2)},
+            "off": spread(times[off]) | {"compile_s": round(calls[off][1], 2)},
         }
 
 

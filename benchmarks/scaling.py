@@ -34,7 +34,10 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
     virtual = f"--xla_force_host_platform_device_count={max(settings.devices)}"
     flags = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {virtual}".strip()}
     contenders = [Contender("jax", f"jaxsal on {count}") for count in settings.devices]
-    with workers(peer_python, environment=flags) as running, written(running, [case]) as folders:
+    with (
+        workers(peer_python, environment=flags, alone=False) as running,
+        written(running, [case]) as folders,
+    ):
         rows = contest(
             running,
             case,

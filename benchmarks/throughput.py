@@ -1,5 +1,7 @@
 """Images a second of every method, beside captum, PyTorch by hand and plain JAX."""
 
+import math
+import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -73,6 +75,7 @@ class Settings(NamedTuple):
         cases: (problem, method, batch).
         precision: of products and convolutions in float32 on an accelerator, the same on both
             sides: "highest" or "tf32".
+        minutes: after which no further case begins; the record names those left out.
     """
 
     cases: tuple[tuple[str, str, int], ...]
@@ -80,6 +83,7 @@ class Settings(NamedTuple):
     rounds: int = 7
     precision: str = "highest"
     toy: bool = False
+    minutes: float = math.inf
 
 
 def _cases(problem: str, single: int, loops: int) -> tuple[tuple[str, str, int], ...]:
@@ -163,8 +167,11 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
     cases = [_case(*each) for each in settings.cases]
     with workers(peer_python) as running, written(running, cases) as folders:
         rates = running.ask("jax", "ceilings", precision=settings.precision, toy=settings.toy)
-        rows = []
+        rows, left_out, begun = [], [], time.monotonic()
         for case in cases:
+            if time.monotonic() - begun > 60 * settings.minutes:
+                left_out.append(str(case))
+                continue
             print(f"\n{case}", flush=True)
             asked = {"problem": str(folders[case.problem]), "batch": case.batch}
             cost = running.ask("jax", "cost", method=case.method, options=case.options, **asked)
@@ -179,7 +186,13 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
                 rows.append({**row, **cost, **_share(row, cost, rates)})
                 print(line(rows[-1]), flush=True)
         about = {name: running.ask(name, "about") for name in running}
-    return {"precision": settings.precision, "ceilings": rates, "frameworks": about, "rows": rows}
+    return {
+        "precision": settings.precision,
+        "ceilings": rates,
+        "frameworks": about,
+        "left_out": left_out,
+        "rows": rows,
+    }
 
 
 def _case(problem: str, method: str, batch: int) -> Case:

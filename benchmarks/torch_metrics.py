@@ -70,7 +70,7 @@ def by_hand(
     """The loop for the whole batch, or for `chunk` images at a time; a memory layout."""
     inputs = torch_worker.inputs_of(loaded, layout)
     maps = torch.from_numpy(problems.maps(loaded)).permute(0, 3, 1, 2).to(DEVICE)
-    network = torch.compile(inputs.network) if compiled else inputs.network
+    network = torch_worker.compiled_once(inputs.network) if compiled else inputs.network
     baseline = BASELINES[options["baseline"]]
 
     def call() -> torch.Tensor:

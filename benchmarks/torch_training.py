@@ -39,7 +39,7 @@ class _Run:
         ]
         self._optimizer = torch.optim.AdamW(groups, lr=RATE)
         self._average = [p.detach().clone() for p in self._parameters]
-        self._forward = torch.compile(self._loss) if compiled else self._loss
+        self._forward = torch_worker.compiled_once(self._loss) if compiled else self._loss
         self._dtype = dtype
 
     def _loss(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,8 @@ The first generates its images (phantoms) and takes about five minutes on two CP
 test accuracy above 0.95. The second reads Cheng's 3064 real slices (figshare 1512427, CC BY 4.0),
 split by patient. Writes metrics.json, report.html, figures/, checkpoints/, maps/ and the network
 (model.json, params.npz: what `jaxsal explain --checkpoint` reads) under --out; the same command
-after a kill goes on where it stopped. After Keles et al., IMVIP 2023.
+after a kill goes on where it stopped, and of a finished study explains and measures again. After
+Keles et al., IMVIP 2023.
 """
 
 import sys
@@ -23,13 +24,14 @@ import tqdm
 import tyro
 
 from experiments import explaining, outputs, study
+from experiments.again import exactly
 from experiments.explaining import Explained
 from experiments.settings import Settings, load, plain, resolve
 from jaxsal import checkpoint, machine, parallel, resident
 from jaxsal.command import places
 from jaxsal.command.fitting import fitted
-from jaxsal.data import pipeline
 from jaxsal.data.examples import Dataset, Examples
+from jaxsal.data.splits import take
 from jaxsal.metrics import bootstrap, classification
 from jaxsal.models import CNN
 
@@ -57,7 +59,7 @@ def main(settings: Settings) -> dict[str, Any]:
             silent=jax.process_index() > 0,
         )
     variables, test = trained.fitted.variables, splits["test"]
-    with _timed(timings, "evaluate"):
+    with _timed(timings, "evaluate"), exactly():
         logits = trained.predict(variables, test.images)
         black = trained.predict(variables, np.zeros_like(test.images[:1]))[0]
     if jax.process_index():  # what follows is the first one's
@@ -68,13 +70,13 @@ def main(settings: Settings) -> dict[str, Any]:
     metrics = _classify(logits, test, dataset.classes)
 
     rows = study.drawn(len(test.labels), settings.explain or 0, settings.seed)
-    shown, logits = pipeline.take(test, rows), logits[rows]
+    shown, logits = take(test, rows), logits[rows]
     targets = logits.argmax(-1).astype(np.int32)
     key = jax.random.key(settings.seed)
     mesh = jax.sharding.Mesh(np.asarray(parallel.local_devices(settings.devices)), ("devices",))
-    with _timed(timings, "explain"):
+    with _timed(timings, "explain"), exactly():
         explained = _explain(model, variables, shown, targets, key=key, mesh=mesh)
-    with _timed(timings, "measure"):
+    with _timed(timings, "measure"), exactly():
         fresh = trained.init(jax.random.key(settings.seed + 1))
         metrics |= {
             "relevance": explaining.relevance(explained, shown, targets == shown.labels),
@@ -94,6 +96,8 @@ def main(settings: Settings) -> dict[str, Any]:
         "throughput": _throughput(explained, trained, len(splits["train"].labels), timings),
         **machine.describe(),
     }
+    if not _epochs(trained):
+        metrics = outputs.measured_again(folder, metrics)
     outputs.write(folder, metrics, explained, shown, splits["train"], dataset.classes)
     parallel.wait("written")
     return metrics
@@ -124,7 +128,7 @@ def _classify(logits: np.ndarray, test: Examples, classes: tuple[str, ...]) -> d
     report = classification.classification_report(logits, test.labels, classes)
     hits = (logits.argmax(-1) == test.labels).astype(float)
     clusters, unit = study.resampled(test)
-    _, low, high = bootstrap.mean_interval(hits, clusters)
+    _, low, high = bootstrap.share_interval(hits, clusters)
     # metrics.json begins with the accuracy.
     return {
         "accuracy": report.pop("accuracy"),
@@ -153,10 +157,14 @@ def _throughput(
     explained: Explained, trained: resident.Trained, count: int, timings: dict[str, float]
 ) -> dict[str, float]:
     """Images a second; that of training includes its compilation, those of the maps do not."""
-    epochs = len(trained.fitted.history["train_loss"]) - trained.fitted.resumed
-    rates = {"training": epochs * count / timings["train"]}
+    rates = {"training": _epochs(trained) * count / timings["train"]}
     shown = len(explained.targets)
     return rates | {name: shown / seconds for name, seconds in explained.seconds.items()}
+
+
+def _epochs(trained: resident.Trained) -> int:
+    """How many this process trained."""
+    return len(trained.fitted.history["train_loss"]) - trained.fitted.resumed
 
 
 def _describe(dataset: Dataset, splits: dict[str, Examples]) -> dict[str, Any]:
@@ -166,6 +174,7 @@ def _describe(dataset: Dataset, splits: dict[str, Examples]) -> dict[str, Any]:
 
     return {
         "source": dataset.source,
+        "tested": resident.fingerprint(splits["test"]),
         "counts": {name: count(part) for name, part in splits.items()},
         "skipped": list(dataset.skipped),
         "notes": list(dataset.notes),

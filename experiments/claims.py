@@ -1,27 +1,31 @@
-"""What intervals say: a claim holds, does not hold, or is not decided."""
+"""What intervals say: an effect is there, is at most small, or is not decided."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.tables import DASH, bounds, defined, number, text
 
-HOLDS, AGAINST, OPEN = "holds", "does not hold", "is not decided"
+HOLDS, SMALL, OPEN = "holds", "is small at most", "is not decided"
 
 
-def verdict(interval: Sequence[Any], *, above: float = 0.0) -> str:
-    """Whether an interval `[mean, low, high]` lies above a value, below it, or around it."""
+def verdict(interval: Sequence[Any], *, margin: float = 0.0) -> str:
+    """Whether the interval `[mean, low, high]` of an effect lies above 0, or below a margin.
+
+    Not to be above 0 is no proof that there is no effect: that is said only of an interval that
+    ends below what would be worth speaking of.
+    """
     if not all(defined(value) for value in interval):
         return OPEN
-    if interval[1] > above:
+    if interval[1] > 0:
         return HOLDS
-    return AGAINST if interval[2] < above else OPEN
+    return SMALL if interval[2] < margin else OPEN
 
 
 def together(verdicts: Sequence[str]) -> str:
-    """One of several verdicts: holds if all hold, does not if any does not."""
+    """One of several that must all hold: it is small where one of them is."""
     if all(each == HOLDS for each in verdicts):
         return HOLDS
-    return AGAINST if AGAINST in verdicts else OPEN
+    return SMALL if SMALL in verdicts else OPEN
 
 
 def said(interval: Sequence[Any], digits: int = 2) -> str:

@@ -2,7 +2,7 @@
 
     python -m experiments.compare_methods --checkpoint runs/brain_tumor
 
-Every method of jaxsal and three controls that know nothing of the network, over the correctly
+Every method of jaxsal and the controls that know nothing of the network, over the correctly
 classified tumours of a finished study's test fold: faithfulness, localisation, robustness,
 complexity; a ranking with intervals, and milliseconds a map. About seven minutes for 32 images of
 64x64 on two CPU cores. Writes compare_methods.json, .html and a figure, and a section of the
@@ -87,6 +87,7 @@ def compared(values: Values, chosen: Chosen, seed: int) -> dict[str, Any]:
         "families": {name: list(family) for name, family in families.items()},
         "few": min(scoring.FEW, len(chosen.targets)),
         "methods": bootstrap.summarise({name: values[name] for name in order}, chosen.clusters),
+        "undefined": {name: _undefined(values[name], families["faithfulness"]) for name in order},
         "ranks": {family: {n: r.rank[n] for n in order} for family, r in ranked.items()},
         "behind": {family: {n: r.behind[n] for n in order} for family, r in ranked.items()},
         "best": {family: r.best for family, r in ranked.items()},
@@ -96,6 +97,11 @@ def compared(values: Values, chosen: Chosen, seed: int) -> dict[str, Any]:
             if name not in CONTROLS
         },
     }
+
+
+def _undefined(values: dict[str, np.ndarray], metrics: Any) -> int:
+    """On how many images some of the metrics are not defined."""
+    return int((~np.isfinite([values[metric] for metric in metrics])).any(0).sum())
 
 
 def _above(values: Values, name: str, metric: str, clusters: Any) -> bool:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.claims import listed, resampled
+from experiments.methods import SENSITIVITIES
 from experiments.tables import measured, number, table, text, times, words
 from jaxsal.metrics import LOWER_IS_BETTER
 from jaxsal.metrics.controls import CONTROLS
@@ -22,6 +23,7 @@ def compare_section(record: Record) -> str:
             measured(record["ranks"]["localisation"][name], _one),
             _above(record, name),
             times(record["milliseconds"][name]),
+            str(record["undefined"][name]),
         )
         for name in record["methods"]
     ]
@@ -32,6 +34,7 @@ def compare_section(record: Record) -> str:
         "localisation, mean rank",
         f"above all controls, of {len(faithful)}",
         "ms a map",
+        "undefined",
     ]
     names = [name for family in record["families"].values() for name in family]
     names.append("sensitivity_max")
@@ -68,7 +71,12 @@ def _intro(record: Record) -> str:
         f"Maps of {record['cases']} correctly classified test tumours for the predicted class. "
         f"Faithfulness is the mean rank over {faithful}; localisation over {local}. Arrows: which "
         "way is better. Completeness, sparseness, entropy and sensitivity-max (on "
-        f"{record['few']} images) count in no rank: a map that knows nothing can do well. "
+        f"{record['few']} images) count in no rank: a map that knows nothing can do well. Of "
+        "faithfulness infidelity and sensitivity-n take the map's sign, the others its magnitude; "
+        "infidelity takes "
+        f"{listed(SENSITIVITIES)} as changes for a unit of the input, the others as contributions. "
+        "Undefined: images on which a metric of faithfulness is, for want of relevance; they count "
+        "as the worst of the image. Ms a map: one timed call, compilation apart. "
         f"{resampled(record)} In italics: controls that know nothing of the network."
     )
 
@@ -79,7 +87,7 @@ def _reading(record: Record) -> str:
     near = [n for n in behind if n != best and behind[n][1] <= 0]
     level, blind = ([n for n in near if (n in CONTROLS) is control] for control in (False, True))
     cost = record["milliseconds"]
-    parts = [f"The most faithful by mean rank is {best}."]
+    parts = [f"The most faithful by mean rank, chosen on these same images, is {best}."]
     parts.append(
         f"Not told apart from it: {listed(level)}."
         if level

@@ -21,6 +21,7 @@ Positions = Float[Array, "2 height width"]
 MARGIN = 1.5  # pixels around the mask that go with the tumour: its edge is blurred
 SURROUND = 0.5  # equivalent diameters, as in the study
 ANGLES = 64  # at which a tumour's outline is looked up
+NUDGE = 0.5  # pixels: where interpolation blurs most
 DILATED, ERODED = 2.0, 0.5  # the tumour's area afterwards, in its own
 
 
@@ -59,6 +60,11 @@ def cut_out(image: Image, mask: Mask, place: Int[Array, " 2"]) -> Cut:
     )
 
 
+def untouched(cut: Cut) -> Image:
+    """As it was."""
+    return cut.image
+
+
 def put_back(cut: Cut) -> Image:
     """The tumour cut out and put back: what the cutting alone does."""
     return jnp.where(cut.mask[..., None], cut.image, cut.ground)
@@ -85,8 +91,13 @@ def rounded(cut: Cut) -> Image:
     return _pasted(cut, source, cover)
 
 
+def nudged(cut: Cut) -> Image:
+    """The tumour half a pixel down and to the right: only resampled."""
+    return _warped(cut, _positions(cut.mask) - NUDGE)
+
+
 def turned(cut: Cut) -> Image:
-    """The tumour turned about its centre by an eighth: its shape and texture, only resampled."""
+    """The tumour turned about its centre by an eighth: its shape and texture in another pose."""
     y, x = _positions(cut.mask) - cut.centre
     turn = jnp.sqrt(0.5)
     return _warped(cut, cut.centre + turn * jnp.stack([y + x, x - y]))
@@ -121,11 +132,13 @@ def both_removed(cut: Cut) -> Image:
 
 
 EDITS: dict[str, Callable[[Cut], Image]] = {
+    "untouched": untouched,
     "put back": put_back,
     "tumour removed": removed,
     "surround removed": surround_removed,
     "both removed": both_removed,
     "texture flattened": flattened,
+    "nudged": nudged,
     "turned": turned,
     "shape made a disc": rounded,
     "moved": moved,
@@ -134,8 +147,15 @@ EDITS: dict[str, Callable[[Cut], Image]] = {
 }
 """By name."""
 
-CONTROLS = {"shape made a disc": "turned", "dilated": "turned", "eroded": "turned"}
-"""What an edit's own means do without its end: resampling; of the others it is "put back"."""
+CONTROLS = {
+    "tumour removed": "put back",
+    "moved": "put back",
+    "turned": "nudged",
+    "shape made a disc": "nudged",
+    "dilated": "nudged",
+    "eroded": "nudged",
+}
+"""What an edit's own means do without its end: cutting out, resampling; of the others nothing."""
 
 
 def edited(image: Image, mask: Mask, place: Int[Array, " 2"]) -> dict[str, Image]:

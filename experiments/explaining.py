@@ -11,9 +11,12 @@ import numpy as np
 
 import jaxsal
 from experiments import study
-from jaxsal.data import pipeline
+from experiments.likeness import LIKENESS, headed
+from jaxsal.compiler.signatures import accepts
 from jaxsal.data.examples import Examples
-from jaxsal.metrics import bootstrap, controls, localization, sanity
+from jaxsal.data.splits import take
+from jaxsal.metrics import CONTROLS, bootstrap, localization, sanity
+from jaxsal.regions import REGIONS
 
 STEPS = 64
 SURROUND = 0.5  # equivalent diameters of the tumour
@@ -71,8 +74,9 @@ def relevance(explained: Explained, examples: Examples, correct: np.ndarray) -> 
     images, masks = examples.images[chosen], examples.masks[chosen]
     maps = {name: values[chosen] for name, values in explained.maps.items()}
     maps |= _controls(images)
-    clusters, unit = study.resampled(pipeline.take(examples, chosen))
+    clusters, unit = study.resampled(take(examples, chosen))
     measures = localization.localize(maps, masks, images, width=SURROUND)
+    gaps = {name: differences(measures, name) for name in explained.maps}
     summary = bootstrap.summarise(measures, clusters)
     for methods in summary.values():
         for region in methods.values():
@@ -91,14 +95,33 @@ def relevance(explained: Explained, examples: Examples, correct: np.ndarray) -> 
         "bootstrap": unit,
         "surround_width": SURROUND,
         "methods": summary,
+        "differences": bootstrap.summarise(gaps, clusters),
+    }
+
+
+def differences(measures: Mapping[str, Any], method: str) -> dict[str, np.ndarray]:
+    """What a method is compared by, image by image: by regions, and with controls. `[N]` each."""
+    own, even, centre = (measures[n] for n in (method, "even in the head", "centre prior"))
+    density = {region: own[region]["density"] for region in REGIONS}
+    return {
+        "tumour - surround": density["tumour"] - density["surround"],
+        "surround - rest of head": density["surround"] - density["rest of head"],
+        "tumour - even": density["tumour"] - even["tumour"]["density"],
+        "tumour - centre prior": density["tumour"] - centre["tumour"]["density"],
+        "AUC - centre prior": own["roc_auc"] - centre["roc_auc"],
     }
 
 
 def _controls(images: np.ndarray) -> dict[str, np.ndarray]:
     keys = jax.random.split(jax.random.key(0), len(images))
-    centre = jax.vmap(lambda image: controls.centre_prior(None, image))(images)
-    uniform = jax.vmap(lambda image, key: controls.uniform_random(None, image, key=key))
-    return {"centre prior": np.asarray(centre), "uniform random": np.asarray(uniform(images, keys))}
+
+    def maps(control: Any) -> np.ndarray:
+        def one(image: Any, key: Any) -> Any:
+            return control(None, image, **({"key": key} if accepts(control, "key") else {}))
+
+        return np.asarray(jax.jit(jax.vmap(one))(images, keys))
+
+    return {name: maps(control) for name, control in CONTROLS.items()}
 
 
 def completeness(
@@ -150,13 +173,24 @@ def randomisation(
     key: jax.Array,
     mesh: Any = None,
 ) -> dict[str, Any]:
-    """Similarity of each method's maps before and after the network's parameters are drawn anew."""
+    """Likeness of each method's maps before and after the network's parameters are drawn anew.
+
+    Spearman's correlation of |map| over the pixels of the head, where it says something, and over
+    the image.
+    """
     rows = study.drawn(len(targets), RANDOMISED, seed=0)
-    clusters, _ = study.resampled(pipeline.take(shown, rows))
+    clusters, _ = study.resampled(take(shown, rows))
     few, targets = jnp.asarray(shown.images[rows]), targets[rows]
     result = {}
     for name, method in METHODS.items():
-        explainer = jaxsal.explainer(apply, method, mesh=mesh)
-        values = sanity.parameter_randomisation(explainer, variables, fresh, few, targets, key=key)
-        result[name] = {"spearman": list(bootstrap.mean_interval(values, clusters))}
+        values = sanity.parameter_randomisation(
+            headed(jaxsal.explainer(apply, method, mesh=mesh), few),
+            variables,
+            fresh,
+            few,
+            targets,
+            key=key,
+            similarity={kind: LIKENESS[kind] for kind in ("in_head", "spearman")},
+        )
+        result[name] = bootstrap.summarise(values, clusters)
     return result

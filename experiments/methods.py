@@ -12,6 +12,18 @@ STEPS = 64  # of integrated gradients, as in the study
 MASKS = 512  # of RISE
 PARTS = 8  # into how many an image's side is cut for occlusion and segments
 
+SENSITIVITIES = (
+    "gradient",
+    "guided backprop",
+    "deconvnet",
+    "guided grad cam",
+    "smoothgrad",
+    "smoothgrad squared",
+    "vargrad",
+)
+"""Whose maps are changes of the score for a unit of the input; all others say what the input as it
+is contributes, or where."""
+
 
 def every(size: int, background: np.ndarray) -> dict[str, Any]:
     """Each method of `jaxsal.METHODS`, and each combinator over the gradient, by name.

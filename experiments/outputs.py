@@ -1,5 +1,6 @@
 """What the study leaves behind: maps, figures, report, and metrics.json last."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,22 @@ def write(
     figures.write(folder / "figures", drawn)
     write_study_report(folder, metrics)
     places.write_json(folder / "metrics.json", metrics)
+
+
+def measured_again(folder: Path, metrics: dict[str, Any]) -> dict[str, Any]:
+    """The metrics of a run that trained nothing, with what the one that trained says of training.
+
+    Its time and rate are kept, and `trained` says when, by which code and where that was.
+    """
+    try:
+        earlier = json.loads((folder / "metrics.json").read_text())
+    except FileNotFoundError:  # killed between training and the end
+        return metrics
+    by = earlier.get("trained") or {n: earlier.get(n) for n in ("date", "commit", "device")}
+    timings = metrics["timings"] | {"train": earlier["timings"]["train"]}
+    rates = metrics["throughput"] | {"training": earlier["throughput"]["training"]}
+    kept = {"timings": timings, "throughput": rates, "resumed": earlier["resumed"]}
+    return metrics | kept | {"trained": by}
 
 
 def write_study_report(folder: Path, metrics: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import scipy.stats
 
 RESAMPLES = 1000
+SAME = 1e-4
 
 
 class Ranking(NamedTuple):
@@ -33,8 +34,10 @@ def rank(
 ) -> Ranking:
     """Ranks of the mean over images in each metric, averaged over the metrics.
 
-    Means leave out what is not finite; a method without any finite value comes last. Ties share
-    their mean rank.
+    Where a metric is not defined for a method's map of an image (one without relevance has no
+    order) it counts as the worst value of that image; were it left out, maps that fail would raise
+    a method's rank. Means that differ by less than `SAME` of the methods' spread are ties, which
+    share their mean rank.
 
     Args:
         values: `{method: {metric: [N]}}`.
@@ -44,7 +47,7 @@ def rank(
     names = list(values)
     sign = np.array([-1.0 if metric in lower else 1.0 for metric in metrics])
     table = np.array([[np.asarray(values[n][m], float) for m in metrics] for n in names])
-    table = table * sign[:, None]  # [methods, metrics, N], higher is better
+    table = _filled(table * sign[:, None])  # [methods, metrics, N], higher is better
     weights = _weights(table.shape[-1], clusters, seed)
     drawn = np.stack([_mean_ranks(table, each) for each in weights])
     whole = _mean_ranks(table, np.ones(table.shape[-1]))
@@ -65,13 +68,19 @@ def _weights(count: int, clusters: Any, seed: int) -> np.ndarray:
     return drawn[:, groups].astype(float)
 
 
+def _filled(table: np.ndarray) -> np.ndarray:
+    """The worst value of a metric on an image in place of what is not finite; 0 where none is."""
+    finite = np.isfinite(table)
+    worst = np.where(finite, table, np.inf).min(0)
+    return np.where(finite, table, np.where(np.isfinite(worst), worst, 0))
+
+
 def _mean_ranks(table: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """The mean over metrics of each method's rank by its weighted mean, [methods]."""
-    finite = np.isfinite(table)
-    total = np.where(finite, table, 0) @ weights
-    count = finite @ weights
-    means = np.where(count > 0, total / np.maximum(count, 1e-9), -np.inf)
-    return scipy.stats.rankdata(-means, axis=0).mean(1)
+    means = table @ weights / weights.sum()
+    spread = np.ptp(means, axis=0)
+    steps = np.round(means / np.where(spread > 0, SAME * spread, 1))
+    return scipy.stats.rankdata(-steps, axis=0).mean(1)
 
 
 def _intervals(whole: np.ndarray, drawn: np.ndarray) -> list[list[float]]:

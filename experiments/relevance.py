@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.claims import resampled
-from experiments.tables import defined, measured, percent, table, text, times, words
+from experiments.claims import HOLDS, resampled, verdict
+from experiments.tables import measured, percent, table, text, times, words
 from jaxsal.metrics.controls import CONTROLS
 from jaxsal.metrics.localization import MEASURES
 from jaxsal.regions import REGIONS
@@ -27,11 +27,21 @@ def relevance_section(relevance: Metrics) -> str:
         f"Over {relevance['cases']} correctly classified test tumours (excluded: "
         f"{excluded}). The surround is a ring around the tumour inside the head, "
         f"{relevance['surround_width']} of the tumour's equivalent diameter wide. Density is a "
-        "region's share of |map| over its share of the area: 1 is chance, bold an interval above. "
+        "region's share of |map| over its share of the area: 1 is a map even over the image. Most "
+        "maps are zero on the background, so that chance is the control that is even in the head; "
+        "bold: tumours above it, by the interval of the difference. "
         f"{resampled(relevance)} In italics: controls that know nothing of the network."
     )
     head = ["method", *REGIONS]
-    densities = [(m, *(_density(v[r]["density"]) for r in REGIONS)) for m, v in methods.items()]
+    gaps = relevance.get("differences", {})
+    densities = [
+        (
+            name,
+            _tumour(value["tumour"]["density"], gaps.get(name, {}).get("tumour - even")),
+            *(measured(value[region]["density"], times) for region in REGIONS[1:]),
+        )
+        for name, value in methods.items()
+    ]
     shares = [(m, *(measured(v[r]["share"], percent) for r in REGIONS)) for m, v in methods.items()]
     first = next(iter(methods.values()))
     shares.append(("share of the area", *(measured(first[r]["area"], percent) for r in REGIONS)))
@@ -41,7 +51,7 @@ def relevance_section(relevance: Metrics) -> str:
     return "".join(
         [
             "<h2>Where does the relevance lie?</h2>",
-            f"<p>{text(intro)}</p>{_reading(methods)}",
+            f"<p>{text(intro)}</p>{_reading(gaps)}",
             table(head, densities, caption="Relevance density by region", quiet=quiet),
             table(head, shares, caption="Share of the relevance by region", quiet=quiet),
             table(["method", *measures], agreement, caption="Agreement with the mask", quiet=quiet),
@@ -49,39 +59,32 @@ def relevance_section(relevance: Metrics) -> str:
     )
 
 
-def _reading(methods: Metrics) -> str:
-    """For which methods the intervals support what; no claim where they overlap."""
+CLAIMS = {
+    "tumour - surround": "Tumours hold more relevance, for their area, than their surround",
+    "surround - rest of head": "The surround holds more of it than the rest of the head",
+    "tumour - even": "Tumours hold more of it than under a map that is even in the head",
+    "tumour - centre prior": "Tumours hold more of it than under the centre prior",
+    "AUC - centre prior": "Tumours are found (ROC AUC) better than by the centre prior",
+}
+"""What a difference above zero says, image by image."""
 
-    def above(lower: Any, higher: Any) -> bool:
-        return defined(lower[1]) and defined(higher[2]) and lower[1] > higher[2]
 
-    chance = [1.0, 1.0, 1.0]
-    control = methods.get("centre prior", {}).get("tumour", {}).get("density", [None] * 3)
-    claims: dict[str, list[str]] = {}
-    for name, method in methods.items():
-        tumour, surround, rest = (method[region]["density"] for region in REGIONS[:3])
-        findings = {
-            "Tumours hold more relevance, for their area, than chance": above(tumour, chance),
-            "Tumours hold more of it than their surround": above(tumour, surround),
-            "The surround holds more of it than the rest of the head": above(surround, rest),
-            "Tumours hold more of it than under the centre prior": above(tumour, control),
-        }
-        for claim, holds in findings.items():
-            claims.setdefault(claim, []).extend([name] if holds and name not in CONTROLS else [])
-    every = [name for name in methods if name not in CONTROLS]
-    items = "".join(
-        f"<li>{text(claim)}: <b>{'every method' if names == every else _listed(names)}</b></li>"
-        for claim, names in claims.items()
+def _reading(gaps: Metrics) -> str:
+    """For which methods the intervals of the differences support what."""
+    if not gaps:
+        return ""
+    items = []
+    for difference, claim in CLAIMS.items():
+        names = [name for name, gap in gaps.items() if verdict(gap[difference]) == HOLDS]
+        whom = "every method" if names == list(gaps) else text(", ".join(names)) or "no method"
+        items.append(f"<li>{text(claim)}: <b>{whom}</b></li>")
+    return (
+        "<p>What the intervals of the differences support, and for whom:</p>"
+        f"<ul>{''.join(items)}</ul>"
     )
-    return f"<p>What holds with intervals that do not overlap, and for whom:</p><ul>{items}</ul>"
 
 
-def _density(interval: Sequence[float]) -> str:
-    """A density; bold where its interval lies above chance."""
+def _tumour(interval: Sequence[float], over_even: Any) -> str:
+    """A density in tumours; bold where it is above that of a map even in the head."""
     cell = measured(interval, times)
-    clear = all(defined(bound) and bound > 1 for bound in interval)
-    return f"<b>{cell}</b>" if clear else cell
-
-
-def _listed(names: Sequence[str]) -> str:
-    return text(", ".join(names)) or "no method"
+    return f"<b>{cell}</b>" if over_even and verdict(over_even) == HOLDS else cell

@@ -102,7 +102,8 @@ def _summary(metrics: Metrics) -> str:
     # The paper's question in one number, for the method that adds up to the score if there is one.
     for name in sorted(names, key=lambda name: "integrated" not in name)[:1]:
         density = methods[name]["tumour"]["density"]
-        note = f"{bounds(density, times)} {name}; chance is 1"
+        even = methods.get("even in the head", {}).get("tumour", {}).get("density", [None])
+        note = f"{bounds(density, times)} {name}; a map even in the head: {times(even[0])}"
         cards.append(("relevance density in tumours", times(density[0]), note))
     boxes = "".join(
         f'<div class="card"><span>{text(name)}</span><b>{text(value)}</b>'
@@ -152,13 +153,17 @@ def _classification(metrics: Metrics) -> str:
 
 def _checks(metrics: Metrics) -> str:
     sanity = metrics.get("sanity", {})
-    rows = [(name, measured(row["spearman"])) for name, row in sanity.items()]
-    randomised = table(["method", "Spearman's correlation of |map|"], rows) if rows else ""
+    kinds = {"in_head": "in the head", "spearman": "in the image"}
+    rows = [(n, *(measured(row.get(kind)) for kind in kinds)) for n, row in sanity.items()]
+    legend = "Spearman's correlation of |map|"
+    randomised = table(["method", *kinds.values()], rows, caption=legend) if rows else ""
     completeness = facts("Completeness of integrated gradients", metrics.get("completeness"))
     if not randomised + completeness:
         return ""
     title = (
-        "<h3>Trained against fresh parameters; 0: it shows what was learned</h3>" if rows else ""
+        "<h3>Trained against fresh parameters; 0: the map depends on what was learned</h3>"
+        if rows
+        else ""
     )
     return (
         f'<h2>Do the maps pass?</h2><div class="columns"><div>{title}{randomised}</div>'

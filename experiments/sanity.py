@@ -1,4 +1,4 @@
-"""Which methods show what was learned? The network is randomised layer by layer.
+"""Which maps depend on what was learned? The network is randomised layer by layer.
 
     python -m experiments.sanity --checkpoint runs/brain_tumor
 
@@ -19,11 +19,14 @@ import tqdm
 import jaxsal
 from experiments import again, methods, study
 from experiments.likeness import LIKENESS, headed
-from experiments.sanity_section import sanity_section
+from experiments.sanity_section import FAILS, PASSES, UNDECIDED, sanity_section
 from experiments.study import Chosen, Reopened, Study
 from jaxsal import charts, render
 from jaxsal.metrics import bootstrap, sanity
 from jaxsal.metrics.parameters import flax_module
+
+Likeness = dict[str, dict[str, dict[str, np.ndarray]]]
+"""`{schedule: {layer: {similarity: [N]}}}`."""
 
 SCHEDULES: dict[str, sanity.Schedule] = {
     "cascading": sanity.cascading,
@@ -41,6 +44,13 @@ class Settings(Reopened):
     """A method passes the cascade where, all layers drawn anew, the correlation is below."""
     alike: float = 0.95
     """A method ignores a layer where, that layer alone drawn anew, the correlation is not below."""
+    draws: int = 1
+    """Networks drawn anew, whose likenesses are averaged image by image."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.draws < 1:
+            raise ValueError(f"draws: expected at least 1, got {self.draws}")
 
 
 def main(settings: Settings) -> str:
@@ -51,22 +61,29 @@ def main(settings: Settings) -> str:
     with again.timed(timings, "randomise"):
         every = methods.with_controls(found.about["image_size"], found.background)
         likeness = {
-            name: randomised(found, chosen, every[name], settings.seed)
+            name: averaged(
+                [
+                    randomised(
+                        found, chosen, every[name], settings.seed, fresh=settings.seed + draw
+                    )
+                    for draw in range(1, settings.draws + 1)
+                ]
+            )
             for name in tqdm.tqdm(every, unit="method")
         }
     record: dict[str, Any] = {
         "study": found.about,
         "cases": len(chosen.targets),
         "bootstrap": chosen.unit,
+        "draws": settings.draws,
         "rule": {"unlike": settings.unlike, "alike": settings.alike},
         "methods": {name: judged(values, chosen, settings) for name, values in likeness.items()},
         "timings": timings,
     }
     out = again.publish("sanity", settings, record, [_figure(record)], sanity_section)
     lines = [
-        f"  {name:<22} {'passes' if each['passes'] else 'fails':<7} "
-        f"all layers {each['final']['in_head'][0]:6.2f}   ignores: "
-        f"{', '.join(each['ignored']) or 'none'}"
+        f"  {name:<22} {each['verdict']:<9} all layers {each['final']['in_head'][0]:6.2f}   "
+        f"ignores: {', '.join(each['ignored']) or 'none'}"
         for name, each in record["methods"].items()
     ]
     return "\n".join([*lines, f"wrote {out}"])
@@ -77,19 +94,37 @@ def layer(path: Any) -> str:
     return flax_module(path).replace("BatchNorm_", "Conv_")
 
 
-def randomised(
-    found: Study, chosen: Chosen, method: Any, seed: int
-) -> dict[str, dict[str, dict[str, np.ndarray]]]:
-    """How like a method's maps stay: `{schedule: {layer: {similarity: [N]}}}`."""
+def averaged(likenesses: list[Likeness]) -> Likeness:
+    """The mean over draws, image by image; what is not defined in one of them is left out."""
+
+    def mean(values: list[np.ndarray]) -> np.ndarray:
+        stacked = np.stack(values)
+        count = np.isfinite(stacked).sum(0)
+        return np.where(count, np.nansum(stacked, 0) / np.maximum(count, 1), np.nan)
+
+    # Not by jax.tree.map, which would sort the layers by name.
+    return {
+        schedule: {
+            name: {
+                kind: mean([each[schedule][name][kind] for each in likenesses]) for kind in kinds
+            }
+            for name, kinds in by_layer.items()
+        }
+        for schedule, by_layer in likenesses[0].items()
+    }
+
+
+def randomised(found: Study, chosen: Chosen, method: Any, seed: int, *, fresh: int) -> Likeness:
+    """How like a method's maps stay when layers are drawn anew by the seed `fresh`."""
     images = jnp.asarray(chosen.examples.images)
-    fresh = jax.jit(found.init)(jax.random.key(seed + 1), images[:1])
+    drawn = jax.jit(found.init)(jax.random.key(fresh), images[:1])
     explain = headed(jaxsal.explainer(found.apply, method), images)
     return {
         name: sanity.layer_randomisation(
             explain,
             found.apply,
             found.variables,
-            fresh,
+            drawn,
             images,
             chosen.targets,
             schedule=schedule,
@@ -101,29 +136,33 @@ def randomised(
     }
 
 
-def judged(likeness: dict[str, Any], chosen: Chosen, settings: Settings) -> dict[str, Any]:
-    """Means, intervals, and whether a method passes by the rule.
+def judged(likeness: Likeness, chosen: Chosen, settings: Settings) -> dict[str, Any]:
+    """Means, intervals, and whether a method passes by the rule, fails, or is undecided.
 
-    It does where, with all layers drawn anew, the interval of Spearman's correlation in the head
-    lies below `unlike`, and with any one layer drawn anew below `alike`. What is not defined (a map
-    without relevance has no order) is left out, and counted; where nothing is, nothing passes.
+    By the interval of Spearman's correlation in the head. A method passes where that lies below
+    `unlike` with all layers drawn anew, and below `alike` with any one layer. It fails where one of
+    them does not reach below. What is not defined (a map without relevance has no order) is left
+    out, and counted; where nothing is, nothing is decided.
     """
     means = bootstrap.summarise(likeness, chosen.clusters)
     final = list(means["cascading"].values())[-1]
-    whole = list(likeness["cascading"].values())[-1]["in_head"]
-    ignored = [
-        name
-        for name, values in means["independent"].items()
-        if not values["in_head"][2] < settings.alike
+    alone = {name: values["in_head"] for name, values in means["independent"].items()}
+    ignored = [name for name, interval in alone.items() if interval[1] >= settings.alike]
+    unchanged = final["in_head"][1] >= settings.unlike
+    clear = final["in_head"][2] < settings.unlike
+    clear &= all(interval[2] < settings.alike for interval in alone.values())
+    counts = [
+        int(np.isfinite(values["in_head"]).sum())
+        for schedule in likeness.values()
+        for values in schedule.values()
     ]
-    changed = bool(final["in_head"][2] < settings.unlike)
     return {
         **means,
         "final": final,
-        "defined": int(np.isfinite(whole).sum()),
-        "changed": changed,
+        "defined": min(counts),
+        "unchanged": bool(unchanged),
         "ignored": ignored,
-        "passes": changed and not ignored,
+        "verdict": FAILS if unchanged or ignored else PASSES if clear else UNDECIDED,
     }
 
 
@@ -141,7 +180,7 @@ def _figure(record: dict[str, Any]) -> tuple[str, str, bytes]:
     return (
         "Randomisation",
         "Spearman's correlation of |map| in the head before and after layers are drawn anew, from "
-        "the logits down. 1: the map does not show what the layer had learned.",
+        "the logits down. 1: the map does not depend on what the layer had learned.",
         render.png(charts.heat(panels, list(found), layers)),
     )
 

@@ -1,4 +1,4 @@
-"""The report on randomised networks: which methods show what was learned."""
+"""The report on randomised networks: which maps depend on what was learned."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,13 +9,15 @@ from jaxsal.metrics.controls import CONTROLS
 
 Record = Mapping[str, Any]
 
+PASSES, FAILS, UNDECIDED = "passes", "fails", "undecided"
+
 
 def sanity_section(record: Record) -> str:
     """Table and reading of `sanity.json`."""
     found = record["methods"]
     head = [
         "method",
-        "passes",
+        "verdict",
         "layers ignored",
         "all layers: Spearman in the head",
         "in the image",
@@ -28,7 +30,7 @@ def sanity_section(record: Record) -> str:
     rows = [(name, *_cells(each, record["cases"])) for name, each in found.items()]
     return "".join(
         [
-            "<h2>Do the maps show what was learned?</h2>",
+            "<h2>Do the maps depend on what was learned?</h2>",
             f"<p>{text(_intro(record))}</p><p>{text(_reading(record))}</p>",
             table(head, rows, caption="Likeness of maps before and after", quiet=CONTROLS),
         ]
@@ -38,7 +40,7 @@ def sanity_section(record: Record) -> str:
 def _cells(each: Record, cases: int) -> list[str]:
     alone = list(each["independent"].values())
     return [
-        "<b>yes</b>" if each["passes"] else "no",
+        f"<b>{PASSES}</b>" if each["verdict"] == PASSES else each["verdict"],
         str(len(each["ignored"])),
         *(
             measured(each["final"][name], _two)
@@ -55,40 +57,46 @@ def _two(value: Any) -> str:
 
 
 def _intro(record: Record) -> str:
-    rule = record["rule"]
+    rule, draws = record["rule"], record["draws"]
+    anew = "once" if draws == 1 else f"{draws} times (likenesses are averaged)"
     return (
         f"Maps of {record['cases']} correctly classified test tumours, of the trained network and "
-        "of the same network with layers drawn anew from its initial distribution: cascading from "
-        "the logits down, and each layer alone (a convolution and its normalisation are one). The "
-        "rule: a method passes where, with all layers drawn anew, the 95 % interval of Spearman's "
-        f"correlation of |map| in the head lies below {rule['unlike']}, and it ignores no layer: "
-        f"with any one drawn anew, the interval lies below {rule['alike']}. Over the whole image "
-        "the correlation is higher: on the black background most maps are zero whatever the "
-        f"network. SSIM is of |map|, the cosine of the signed map. {resampled(record)} In italics: "
-        "controls, which know nothing of the network and have to fail."
+        f"of the same network with layers drawn anew, {anew}, from its initial distribution: "
+        "cascading from the logits down, and each layer alone (a convolution and its normalisation "
+        "are one). A method passes where, with all layers drawn anew, the 95 % interval of "
+        f"Spearman's correlation of |map| in the head lies below {rule['unlike']}, and with any "
+        f"one layer below {rule['alike']}; it fails where one of these lies above, and is "
+        "undecided else. To pass is to depend on the parameters; it does not make a map true. Over "
+        "the whole image the correlation is higher: on the black background most maps are zero "
+        "whatever the network. SSIM is of |map|, the cosine of the signed map. Defined: images on "
+        f"which the correlation is, at the layer where they are fewest. {resampled(record)} In "
+        "italics: controls, which do not depend on the network, and have 1 by construction."
     )
 
 
 def _reading(record: Record) -> str:
-    """Who passes and who does not, from the verdicts alone."""
+    """Who passes, who fails, and why, from the verdicts alone."""
     found = {n: each for n, each in record["methods"].items() if n not in CONTROLS}
-    passing = [name for name, each in found.items() if each["passes"]]
-    alike = [name for name, each in found.items() if not each["changed"]]
-    ignoring = {name: each["ignored"] for name, each in found.items() if each["ignored"]}
-    failing = [n for n, each in record["methods"].items() if n in CONTROLS and not each["passes"]]
-    parts = [f"{len(passing)} of {len(found)} methods pass: {listed(passing)}."]
-    if alike:
+    by = {
+        kind: [name for name, each in found.items() if each["verdict"] == kind]
+        for kind in (PASSES, FAILS, UNDECIDED)
+    }
+    parts = [f"{len(by[PASSES])} of {len(found)} methods pass: {listed(by[PASSES])}."]
+    if by[FAILS]:
+        parts.append(f"These fail: {'; '.join(f'{n} ({_why(found[n])})' for n in by[FAILS])}.")
+    if by[UNDECIDED]:
+        parts.append(f"Undecided: {listed(by[UNDECIDED])}.")
+    few = [n for n in by[PASSES] if found[n]["defined"] < record["cases"]]
+    if few:
         parts.append(
-            "Hardly changed, or not shown to be, by a network that has learned nothing: "
-            f"{listed(alike)}."
+            "Of those that pass, some have maps without an order, which are left out: "
+            f"{listed(few)}."
         )
-    if ignoring:
-        each = "; ".join(f"{name} ({', '.join(layers)})" for name, layers in ignoring.items())
-        parts.append(f"These ignore a layer: {each}.")
-    controls = [name for name in record["methods"] if name in CONTROLS]
-    parts.append(
-        "All controls fail, as they must."
-        if failing == controls
-        else "Not all controls fail: the rule is too lenient here."
-    )
     return " ".join(parts)
+
+
+def _why(each: Record) -> str:
+    reasons = [f"ignores {layer}" for layer in each["ignored"]]
+    if each["unchanged"]:
+        reasons.insert(0, "hardly changed by a network that has learned nothing")
+    return ", ".join(reasons)

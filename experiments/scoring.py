@@ -11,6 +11,7 @@ import tqdm
 
 import jaxsal
 from experiments import study
+from experiments.methods import SENSITIVITIES
 from experiments.study import Chosen, Study
 from jaxsal import metrics
 from jaxsal.types import Image, Key, Map, Scalar, ScoreFn
@@ -67,8 +68,14 @@ def score(
 ) -> dict[str, dict[str, np.ndarray]]:
     """`{method: {metric: [N]}}`; sensitivity-max is NaN but for a few images."""
     size = chosen.examples.images.shape[1]
-    all_metrics = {name: m for family in families(size).values() for name, m in family.items()}
-    evaluate = jaxsal.evaluator(found.apply, all_metrics)
+    apart = {name: m for family in families(size).values() for name, m in family.items()}
+    infidelity = apart.pop("infidelity")
+    evaluate = jaxsal.evaluator(found.apply, apart)
+    # A map of contributions foretells another sum than a map of sensitivities.
+    foretell = {
+        kind: jaxsal.evaluator(found.apply, functools.partial(infidelity, contributions=kind))
+        for kind in (False, True)
+    }
     images, masks, key = chosen.examples.images, chosen.examples.masks, jax.random.key(seed)
     values, rows = {}, study.drawn(len(chosen.targets), FEW, seed)
     for name, batch in tqdm.tqdm(maps.items(), unit="method"):
@@ -76,6 +83,10 @@ def score(
         batch = batch if batch.ndim == images.ndim else batch[..., None]
         own = evaluate(found.variables, images, batch, chosen.targets, key=key, mask=masks)
         values[name] = {metric: np.asarray(value) for metric, value in own.items()}
+        contributions = name not in SENSITIVITIES
+        values[name]["infidelity"] = np.asarray(
+            foretell[contributions](found.variables, images, batch, chosen.targets, key=key)
+        )
         values[name]["sensitivity_max"] = _sensitivity(
             found, chosen, batch, methods[name], key, rows
         )

@@ -5,6 +5,7 @@ A section tells of one network: beside another one's figures it is not shown.
 
 from pathlib import Path
 
+from experiments.report import write_page
 from jaxsal import checkpoint
 
 FOLDER = "sections"
@@ -23,7 +24,7 @@ def write(study: Path, name: str, html: str) -> None:
     folder = study / FOLDER
     folder.mkdir(exist_ok=True)
     text = f'{_mark(study)}\n<section id="{name}">\n{html}\n</section>\n'
-    (folder / f"{name}.html").write_text(text)
+    write_page(folder / f"{name}.html", text)
 
 
 def read(study: Path) -> list[str]:

@@ -8,8 +8,8 @@ import tyro
 
 from experiments.sources import SOURCES
 from jaxsal import resident
-from jaxsal.data import pipeline
 from jaxsal.data.examples import Dataset, Examples
+from jaxsal.data.splits import split
 from jaxsal.parallel import Processes
 
 
@@ -88,7 +88,7 @@ def load(settings: Settings) -> tuple[Dataset, dict[str, Examples]]:
         seed=settings.seed,
         strict=settings.strict,
     )
-    parts = pipeline.split(
+    parts = split(
         dataset,
         test_fold=settings.test_fold,
         validation_fold=settings.validation_fold or None,

@@ -1,6 +1,7 @@
 """Where else in the head a tumour would fit: the places of sham edits."""
 
 import functools
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -24,8 +25,27 @@ class Places(NamedTuple):
     found: np.ndarray
 
 
-def fitting(head: np.ndarray, mask: np.ndarray, around: np.ndarray) -> np.ndarray:
-    """Displacements `[n, 2]` that leave a mask in the head, and its surround off the mask itself.
+class Fit(NamedTuple):
+    """Where a mask fits.
+
+    Attributes:
+        places: [n, 2], displacements that leave it in the head and its surround off the mask.
+        apart: bool [2H - 1, 2W - 1], displacements (from 1 - H, 1 - W) of two masks of its shape
+            that keep each off the other's surround.
+    """
+
+    places: np.ndarray
+    apart: np.ndarray
+
+    def onward(self, place: np.ndarray) -> np.ndarray:
+        """Displacements from one place to the others that are apart from it, `[m, 2]`."""
+        steps = self.places - place
+        rows, columns = (steps + np.array(self.apart.shape) // 2).T
+        return steps[self.apart[rows, columns]]
+
+
+def fitting(head: np.ndarray, mask: np.ndarray, around: np.ndarray) -> Fit:
+    """Where a mask fits in the head.
 
     Args:
         head, mask, around: bool [H, W]; `around` is the ring around the mask.
@@ -35,14 +55,16 @@ def fitting(head: np.ndarray, mask: np.ndarray, around: np.ndarray) -> np.ndarra
         whole = scipy.signal.correlate(fixed.astype(float), moved.astype(float), method="fft")
         return np.round(whole).astype(int)
 
-    fits = (overlap(head, mask) == mask.sum()) & (overlap(mask, mask | around) == 0)
-    return np.argwhere(fits) - (np.array(mask.shape) - 1)
+    apart = overlap(mask, mask | around) == 0
+    fits = (overlap(head, mask) == mask.sum()) & apart
+    return Fit(np.argwhere(fits) - (np.array(mask.shape) - 1), apart & apart[::-1, ::-1])
 
 
 def draw(images: np.ndarray, masks: np.ndarray, count: int, *, width: float, seed: int) -> Places:
-    """`count` sham places for each tumour, drawn evenly from all that fit.
+    """`count` sham places for each tumour, drawn evenly from all that fit, each once if it can be.
 
-    A sham is itself moved to the place that fits and is furthest from it.
+    A sham is itself moved as a tumour is: to a place drawn evenly from those that fit and are apart
+    from it. A tumour of which a sham cannot be moved has no place.
 
     Args:
         images: [N, H, W, C]. masks: bool [N, H, W], none empty.
@@ -55,12 +77,13 @@ def draw(images: np.ndarray, masks: np.ndarray, count: int, *, width: float, see
     rings = np.asarray(jax.jit(jax.vmap(functools.partial(regions.ring, width=width)))(masks))
     heads = np.asarray(jax.jit(jax.vmap(regions.head))(images))
     for i, mask in enumerate(masks):
-        choices = fitting(heads[i], mask, rings[i])
-        found[i] = len(choices) > 0
-        if found[i]:
-            first[i] = choices[random.integers(len(choices), size=count)]
-            away = np.linalg.norm(choices[None] - first[i][:, None], axis=-1)
-            second[i] = choices[away.argmax(1)] - first[i]
+        fit = fitting(heads[i], mask, rings[i])
+        left = (place for place in random.permutation(fit.places) if len(fit.onward(place)))
+        chosen = list(itertools.islice(left, count))
+        found[i] = len(chosen) > 0
+        for s in range(count if found[i] else 0):
+            first[i, s] = chosen[s % len(chosen)]
+            second[i, s] = random.choice(fit.onward(first[i, s]))
     return Places(first, second, found)
 
 

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.claims import AGAINST, HOLDS, bullets, listed, resampled, said, together, verdict
+from experiments.claims import HOLDS, SMALL, bullets, listed, resampled, said, together, verdict
 from experiments.tables import bounds, measured, number, percent, table, text
 
 Record = Mapping[str, Any]
 
 CLAIMS = {
-    "The tumour drives the classification": "tumour removed",
-    "Its surround does": "surround removed",
+    "The tumour matters": "tumour removed",
+    "Its surround matters": "surround removed",
     "Its shape matters": "shape made a disc",
     "Its texture matters": "texture flattened",
     "Its place matters": "moved",
@@ -22,13 +22,16 @@ CLAIMS = {
 GAPS = ("over_sham", "over_control")
 
 PAPER = {
-    "The tumour drives the classification": "the tumour drives it",
-    "Its surround does": "its surround does",
-    "Its shape matters": "shape matters",
+    "The tumour matters": "the tumour",
+    "Its surround matters": "its surround",
+    "Its shape matters": "its shape",
 }
-"""Which of them the paper concludes, and in short."""
+"""Which of them the paper concludes, and of what."""
 
-QUIET = {"put back", "turned"}
+SMALL_SHARE = 0.05
+"""Of the logit: an effect shown to be below is called small."""
+
+QUIET = {"untouched", "put back", "nudged", "turned"}
 
 
 def shape_section(record: Record) -> str:
@@ -59,7 +62,9 @@ def shape_section(record: Record) -> str:
             f"<p>{text(_intro(record))}</p>",
             _reading(record),
             table(head, rows, caption="What an edit takes from the class's logit", quiet=QUIET),
-            table(["edit", *counts], by_class, caption="Tumour − sham, by class", quiet=QUIET),
+            table(
+                ["edit", *counts], by_class, caption="Drop, tumour − sham, by class", quiet=QUIET
+            ),
         ]
     )
 
@@ -94,22 +99,27 @@ def _intro(record: Record) -> str:
         f"{record['cases']} correctly classified test tumours, each edited, and the same edit done "
         f"at {record['shams']} other places of equal area in the same head (shams; "
         f"{record['without_place']} more tumours fit nowhere else and are left out). A drop is the "
-        f"logit of the predicted class before ({said(record['logit'])} on average) less after. Put "
-        "back: the tumour cut out and put back, which is what cutting alone costs. Turned: by an "
-        "eighth about its centre, which is what resampling costs; it is the control of the edits "
-        "that resample, putting back that of the others. A sham has the tumour's area, not its "
-        "contrast: mean change says how much more the edit of the tumour alters the pixels. "
-        f"{resampled(record)} Bold: above zero."
+        f"logit of the predicted class before ({said(record['logit'])} on average) less after. An "
+        "edit's control does what its means do, without its end. Put back: the tumour cut out and "
+        "put back, the control of removing and moving it. Nudged: by half a pixel, which resamples "
+        "and no more, the control of the edits that resample. The control of the others is the "
+        "image untouched. A sham has the tumour's area, not its contrast: mean change says how "
+        f"much more the edit of the tumour alters the pixels. {resampled(record)} Bold: above zero."
     )
 
 
 def verdicts(record: Record) -> dict[str, str]:
-    """Each claim of `CLAIMS`: holds, does not hold, or is not decided."""
-    edits = record["edits"]
+    """Each claim of `CLAIMS`: holds, is small at most, or is not decided."""
+    edits, margin = record["edits"], _margin(record)
     return {
-        claim: together([verdict(edits[edit][gap]) for gap in GAPS])
+        claim: together([verdict(edits[edit][gap], margin=margin) for gap in GAPS])
         for claim, edit in CLAIMS.items()
     }
+
+
+def _margin(record: Record) -> float:
+    """In logits, what counts as small."""
+    return max(0.0, SMALL_SHARE * record["logit"][0])
 
 
 def _reading(record: Record) -> str:
@@ -121,30 +131,54 @@ def _reading(record: Record) -> str:
             f"{claim}: {found[claim]} ({name}: a drop of {said(edit['over_sham'])} more than its "
             f"sham, {said(edit['over_control'])} more than {edit['control']})."
         )
-    removed = edits["tumour removed"]
-    answers = removed["answers"]
+    items += [f"Without {what} {_changed(edits[edit])}." for edit, what in WITHOUT.items()]
+    answers = edits["tumour removed"]["answers"]
     first = max(answers, key=lambda name: answers[name])
     items.append(
-        f"Without the tumour {percent(removed['tumour']['changed'][0])} of the predictions change, "
-        f"against {percent(removed['sham']['changed'][0])} for shams (interval of the difference "
-        f"{bounds(removed['changed_over_sham'], percent)}); the answer is then most often {first} "
-        f"({percent(answers[first])})."
+        f"Without the tumour the answer is most often {first} ({percent(answers[first])})."
     )
-    return f"<p>{text(_conclusion(found))}</p>{bullets(items)}"
+    return f"<p>{text(_conclusion(record, found))}</p>{bullets(items)}"
 
 
-def _conclusion(found: Mapping[str, str]) -> str:
-    """What all of it says of the paper's claim, in a sentence or two."""
+WITHOUT = {
+    "tumour removed": "the tumour",
+    "surround removed": "its surround",
+    "both removed": "both",
+}
+"""What each removal takes away."""
+
+
+def _changed(edit: Record) -> str:
+    return (
+        f"{percent(edit['tumour']['changed'][0])} of the predictions change, against "
+        f"{percent(edit['sham']['changed'][0])} for shams (interval of the difference "
+        f"{bounds(edit['changed_over_sham'], percent)})"
+    )
+
+
+def _conclusion(record: Record, found: Mapping[str, str]) -> str:
+    """What all of it says of the paper's claim: over all tumours, then class by class."""
+    parts = ["The paper: tumour and surround play a significant role, and so does shape."]
     holding = [claim for claim in PAPER if found[claim] == HOLDS]
-    against = [claim for claim in PAPER if found[claim] == AGAINST]
-    open_ = [claim for claim in PAPER if claim not in holding + against]
-    parts = ["The paper: tumour and surround drive the classification, and shape matters."]
-    if len(holding) == len(PAPER):
-        parts.append("For this network and these images all three hold.")
-    else:
-        parts.append(f"Here these hold: {listed([PAPER[c] for c in holding])}.")
-    if against:
-        parts.append(f"These do not hold: {listed([PAPER[c] for c in against])}.")
+    small = [claim for claim in PAPER if found[claim] == SMALL]
+    open_ = [claim for claim in PAPER if claim not in holding + small]
+    if holding:
+        parts.append(f"Over all tumours here, shown to matter: {_of(holding)}.")
+    if small:
+        parts.append(f"Shown to cost less than {percent(SMALL_SHARE)} of the logit: {_of(small)}.")
     if open_:
-        parts.append(f"These are not decided: {listed([PAPER[c] for c in open_])}.")
+        parts.append(f"Not decided: {_of(open_)}.")
+    for claim in holding:
+        by_class = record["edits"][CLAIMS[claim]]["by_class"]
+        where = [name for name, gap in by_class.items() if verdict(gap) == HOLDS]
+        if len(where) < len(by_class):
+            missing = [name for name in by_class if name not in where]
+            parts.append(
+                f"Class by class {PAPER[claim]} is shown to matter for {listed(where)}, not for "
+                f"{listed(missing)}."
+            )
     return " ".join(parts)
+
+
+def _of(claims: list[str]) -> str:
+    return listed([PAPER[claim] for claim in claims])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jaxsal.data import phantom, pipeline
+from jaxsal.data import phantom
 from jaxsal.data.examples import Dataset
 
 
@@ -32,12 +32,16 @@ def _phantom(data_dir: Path | None, *, count: int, image_size: int, seed: int, *
 
 
 def _figshare(data_dir: Path | None, *, image_size: int, strict: bool, **_: Any) -> Dataset:
+    from jaxsal.data import pipeline  # TFDS and Grain, which phantoms do without
+
     return pipeline.figshare(data_dir, image_size=image_size, strict=strict)
 
 
 def _folder(data_dir: Path | None, *, image_size: int, strict: bool, **_: Any) -> Dataset:
     if data_dir is None:
         raise ValueError("data_dir: a folder of <class>/*.png|jpg is needed with --data folder")
+    from jaxsal.data import pipeline
+
     return pipeline.folder(data_dir, image_size=image_size, strict=strict)
 
 

@@ -9,9 +9,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from experiments import settings as studies
-from jaxsal import checkpoint, train
-from jaxsal.data import pipeline
+from jaxsal import checkpoint, resident, train
 from jaxsal.data.examples import Dataset, Examples
+from jaxsal.data.splits import take
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,7 @@ def reopen(given: Reopened) -> Study:
             f"data: expected images of the network's classes {saved.classes}, got {dataset.classes}"
         )
     training, test = splits["train"], splits["test"]
+    _check_held_out(given, test)
     logits = train.make_predict(saved.apply, batch_size=128)(saved.variables, test.images)
     rows = [np.flatnonzero(training.labels == k)[0] for k in np.unique(training.labels)]
     return Study(
@@ -101,16 +102,37 @@ def reopen(given: Reopened) -> Study:
     )
 
 
-def _settings(given: Reopened, image_size: int) -> studies.Settings:
-    """The study's own settings where it left them, what is given in their place."""
+def _check_held_out(given: Reopened, test: Examples) -> None:
+    """Raises where the test images are not those that the network was not trained on.
+
+    Patients without folds are dealt anew where one comes or goes; other images than the study's own
+    (`data`, `data_dir`) may hold some that it was trained on, which is for who gives them to know.
+
+    Raises:
+        ValueError: the images of the study have changed.
+    """
+    known = _metrics(given).get("data", {}).get("tested")
+    if known and given.data is None and known != resident.fingerprint(test):
+        raise ValueError(
+            f"checkpoint: the test images of {given.checkpoint} are not those of its run, which "
+            "may have trained on some of these; expected the folder of images as it was then"
+        )
+
+
+def _metrics(given: Reopened) -> dict[str, Any]:
     try:
-        kept = json.loads((given.checkpoint / "metrics.json").read_text())["settings"]
-    except (FileNotFoundError, KeyError) as error:
+        return dict(json.loads((given.checkpoint / "metrics.json").read_text()))
+    except FileNotFoundError as error:
         # Without them nobody knows which images the network was not trained on.
         raise ValueError(
             f"checkpoint: {given.checkpoint} has no metrics.json of a finished study, which says "
             "what was held out; expected the --out folder of python -m experiments.brain_tumor"
         ) from error
+
+
+def _settings(given: Reopened, image_size: int) -> studies.Settings:
+    """The study's own settings where it left them, what is given in their place."""
+    kept = _metrics(given).get("settings", {})
     known = {field.name for field in fields(studies.Settings)}
     kept = {name: value for name, value in kept.items() if name in known}
     if given.data is not None:
@@ -150,7 +172,7 @@ def choose(study: Study, wanted: np.ndarray, count: int, seed: int) -> Chosen:
     if not len(rows):
         raise ValueError("explain: none of the test images is a correctly classified tumour")
     rows = rows[drawn(len(rows), count, seed)].astype(np.int32)
-    examples = pipeline.take(study.test, rows)
+    examples = take(study.test, rows)
     clusters, unit = resampled(examples)
     return Chosen(examples, study.logits[rows], study.predicted[rows], clusters, unit)
 
@@ -177,7 +199,7 @@ def tumours(given: Reopened) -> tuple[Study, Chosen]:
 def subset(chosen: Chosen, rows: np.ndarray) -> Chosen:
     """Some of the chosen images."""
     rows = rows.astype(np.int32)
-    examples = pipeline.take(chosen.examples, rows)
+    examples = take(chosen.examples, rows)
     clusters = None if chosen.clusters is None else chosen.clusters[rows]
     return Chosen(examples, chosen.logits[rows], chosen.targets[rows], clusters, chosen.unit)
 

@@ -22,7 +22,9 @@ def table() -> str:
     head = (
         "| images | test accuracy | relevance density: "
         + " | ".join(REGIONS)
-        + " | complete to 1 % | minutes | machine |\n|---|---|---|---|---|---|---|---|\n"
+        + " | tumour, of a map even in the head | complete to 1 % | minutes | machine |\n"
+        + "|---" * 9
+        + "|\n"
     )
     runs = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
     rows = "\n".join(_row(metrics) for metrics in runs)
@@ -39,11 +41,17 @@ def _row(metrics: dict[str, Any]) -> str:
         f"{tested} tested (fold {settings['test_fold']})",
         _interval([metrics["accuracy"], *metrics["accuracy_interval"]], 3),
         *(_interval(density, 2) for density in densities),
+        _even(metrics),
         f"{metrics['completeness']['within_1_percent']:.1%}",
         _minutes(metrics),
         f"{device['platform']}, {device['cores']} cores, jax {versions['jax']}, {metrics['date']}",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _even(metrics: dict[str, Any]) -> str:
+    control = metrics["relevance"]["methods"].get("even in the head")
+    return f"{control['tumour']['density'][0]:.2f}" if control else "–"
 
 
 def _minutes(metrics: dict[str, Any]) -> str:

@@ -40,7 +40,7 @@ class Outcome(NamedTuple):
         drop: [N], the predicted class's logit before, less after.
         changed: [N], whether another class is predicted.
         area: [N], the share of the pixels that differ. amount: [N], the mean |difference|.
-        answer: int [N], the class predicted afterwards.
+        answer: [N, K], 1 for the class predicted afterwards; of several places their shares.
     """
 
     drop: np.ndarray
@@ -140,7 +140,7 @@ def _outcome(chosen: Chosen, images: np.ndarray, after: np.ndarray, logits: np.n
         (logits.argmax(-1) != chosen.targets).astype(float),
         (gap > 1e-3).mean((1, 2)),
         gap.mean((1, 2)),
-        logits.argmax(-1),
+        np.eye(logits.shape[-1])[logits.argmax(-1)],
     )
 
 
@@ -154,7 +154,8 @@ def summary(
         return list(bootstrap.mean_interval(values[rows], clusters))
 
     def measures(outcome: Outcome) -> dict[str, list[float]]:
-        return {name: mean(np.asarray(getattr(outcome, name), float)) for name in MEASURES}
+        found = {name: mean(np.asarray(getattr(outcome, name), float)) for name in MEASURES}
+        return found | {"changed": list(bootstrap.share_interval(outcome.changed, chosen.clusters))}
 
     labels = {name: chosen.targets == k for k, name in enumerate(classes)}
     labels = {name: rows for name, rows in labels.items() if rows.any()}
@@ -172,9 +173,11 @@ def summary(
                     label: mean(own[name].drop - other[name].drop, rows)
                     for label, rows in labels.items()
                 },
-                "answers": {
-                    label: float(np.mean(own[name].answer == k)) for k, label in enumerate(classes)
+                "changed_by_class": {
+                    label: mean(own[name].changed - other[name].changed, rows)
+                    for label, rows in labels.items()
                 },
+                "answers": dict(zip(classes, own[name].answer.mean(0).tolist(), strict=True)),
             }
             for name in own
         },
@@ -184,11 +187,11 @@ def summary(
 
 def control(edit: str) -> str:
     """The edit that does what this one's means do, without its end."""
-    return edits.CONTROLS.get(edit, "put back")
+    return edits.CONTROLS.get(edit, "untouched")
 
 
-MEASURES = ("drop", "changed", "area", "amount")
-"""What of an `Outcome` is averaged."""
+MEASURES = ("drop", "area", "amount")
+"""What of an `Outcome` is averaged, beside the share of changed predictions."""
 
 
 if __name__ == "__main__":

@@ -61,7 +61,9 @@ def confusion(matrix: Any, classes: Sequence[str]) -> Any:
 
 @styled
 def region_densities(methods: Mapping[str, Mapping[str, Any]], regions: Sequence[str]) -> Any:
-    """Relevance density of each region with its interval, a row a method; chance is the line at 1.
+    """Relevance density of each region with its interval, a row a method.
+
+    The line at 1 is a map even over the image.
 
     Args:
         methods: `{method: {region: {"density": [mean, low, high]}}}`; None and NaN are not drawn.
@@ -82,7 +84,7 @@ def region_densities(methods: Mapping[str, Mapping[str, Any]], regions: Sequence
     axis.set_yticks(range(len(methods)), list(methods))
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
-    axis.set_xlabel("relevance density (share of |map| / share of area), 95 % interval; chance = 1")
+    axis.set_xlabel("relevance density (share of |map| / share of area), 95 % interval")
     axis.grid(axis="x", alpha=0.25)
     axis.tick_params(axis="y", length=0)
     figure.legend(loc="outside upper center", ncols=len(regions))

@@ -18,7 +18,7 @@ PACKAGES = ("jaxsal", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "num
 def describe() -> dict[str, Any]:
     """`versions`, `device`, `commit`, `command`, `date` of this process, ready for JSON."""
     return {
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": {"python": platform.python_version(), **versions(*PACKAGES)},
         "device": {
             "platform": jax.default_backend(),
             "kind": jax.devices()[0].device_kind,
@@ -26,6 +26,7 @@ def describe() -> dict[str, Any]:
             "processor": _processor(),
             "cores": _cores(),
             "load_1min": round(os.getloadavg()[0], 1),
+            "precision": jax.config.jax_default_matmul_precision or "default",  # type: ignore[attr-defined]
         },
         "commit": _commit(),
         "command": _command(),
@@ -33,9 +34,10 @@ def describe() -> dict[str, Any]:
     }
 
 
-def _versions() -> dict[str, str]:
+def versions(*names: str) -> dict[str, str]:
+    """The versions of packages, of those that are installed."""
     found = {}
-    for name in PACKAGES:
+    for name in names:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

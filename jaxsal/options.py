@@ -63,7 +63,7 @@ def numbers(name: str, value: object) -> jax.Array | np.ndarray:
     """
     expected = f"{name}: expected real numbers, got "
     try:
-        array = value if isinstance(value, jax.Array) else np.asarray(value)
+        array = value if isinstance(value, jax.Array) else _stacked(value)
     except (TypeError, ValueError) as error:
         raise TypeError(expected + type(value).__name__) from error
     if not any(jnp.issubdtype(array.dtype, kind) for kind in (jnp.floating, jnp.integer, bool)):
@@ -72,6 +72,13 @@ def numbers(name: str, value: object) -> jax.Array | np.ndarray:
         if array.size and np.abs(np.asarray(array, float)).max() > LARGEST:
             raise ValueError(f"{name}: expected numbers up to {LARGEST}, got {value!r}")
     return array
+
+
+def _stacked(value: object) -> jax.Array | np.ndarray:
+    """An array of what may be a list of arrays, of which some may be traced."""
+    leaves = jax.tree.leaves(value)
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
+    return jnp.asarray(value) if traced else np.asarray(value)
 
 
 def baseline_image(baseline: Baseline, image: Image, *, name: str = "baseline") -> Image:
@@ -89,7 +96,8 @@ def baseline_image(baseline: Baseline, image: Image, *, name: str = "baseline") 
         raise ValueError(
             f"{name}: expected a scalar or the image's shape {image.shape}, got {array.shape}"
         )
-    return array.astype(image.dtype)
+    # Under shard_map it has to vary over the axes that the image varies over.
+    return array.astype(image.dtype) + jnp.zeros_like(image)
 
 
 def spatial_shape(image: Image) -> tuple[int, ...]:

@@ -75,7 +75,8 @@ def variance_points(
         return (count + new, first, mean + shift * share, squares), None
 
     zeros = _zeros(fun, points, like)
-    count, _, _, squares = _fold(merge, (jnp.zeros(()), zeros, zeros, zeros), (blocks, valid))
+    none = jnp.zeros((), valid.dtype)
+    count, _, _, squares = _fold(merge, (none, zeros, zeros, zeros), (blocks, valid))
     return squares / count
 
 

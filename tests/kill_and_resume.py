@@ -17,7 +17,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 TOY = ["--count", "240", "--image-size", "32", "--epochs", "40", "--widths", "4", "8"]
-VOLATILE = ("timings", "throughput", "command", "settings", "date", "resumed", "device")
+VOLATILE = ("timings", "throughput", "command", "settings", "date", "resumed", "trained", "device")
 
 
 def study(out: Path, *options: str) -> subprocess.Popen[bytes]:

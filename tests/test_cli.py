@@ -65,6 +65,18 @@ def test_a_folder_of_images_becomes_overlays(network, scans, tmp_path, capsys) -
     assert sum("fault" in entry for entry in index) == 2
 
 
+def test_pictures_are_not_taken_for_images_the_next_time(
+    network, scans, tmp_path, capsys, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.png").write_bytes((scans / "2.png").read_bytes())
+    for where in (".", "**/*.png"):
+        for _ in range(2):
+            options = ("--checkpoint", network, "--images", where, "--method", "gradient")
+            assert run(capsys, "explain", *options, "--out", "overlays")["explained"] == 1
+    assert files(tmp_path) == {"a.png", "overlays/a.png", "overlays/index.json"}
+
+
 def test_a_store_holds_the_maps_and_goes_on(network, scans, tmp_path, capsys) -> None:
     out = tmp_path / "maps.zarr"
     options = ("--checkpoint", network, "--images", scans, "--method", "gradient", "--out", out)
@@ -206,6 +218,8 @@ WRONG = {
     "two models": (["--apply", "a:b"], "checkpoint: expected --checkpoint DIR, or"),
     "a coordinator alone": (["--processes", "2"], "distributed: --coordinator"),
     "a file for a folder": (["--out", "2.png"], "out: '2.png' cannot be written to"),
+    "the images' own folder": (["--images", ".", "--out", "."], "out: expected another place"),
+    "files without labels": (["--targets", "label"], "targets: .* first image .* has no label"),
     "a full folder": (["--out", "full.zarr"], "out: .*full.zarr is no store and not empty"),
     "strict": (["--strict", "--images", "*.png"], "strict: cut.png: "),
 }

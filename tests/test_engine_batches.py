@@ -69,6 +69,9 @@ def test_meshes_of_both_kinds(kind: str, placed: bool) -> None:
     maps = explain(params, images, toy.targets(4))
     assert maps.sharding.device_set == set(mesh.devices.flat)
     toy.close(maps, reference(4)["gradient"])
+    if placed:  # maps lie on the caller's own mesh, whatever its axes: to be used beside the images
+        assert maps.sharding.mesh == images.sharding.mesh
+        toy.close(maps * images, reference(4)["gradient"] * toy.images(4))
 
 
 def test_parameters_keep_their_sharding() -> None:
@@ -86,7 +89,10 @@ def test_under_a_mesh_of_explicit_axes_that_the_user_has_set() -> None:
     explain = jaxsal.explainer(toy.apply, jaxsal.gradient)
     with jax.set_mesh(jax.make_mesh((8,), ("data",))):
         maps = explain(P, toy.images(8), toy.targets(8))
-    toy.close(maps, reference(8)["gradient"])
+        doubled = maps + maps
+        few = jnp.abs(explain(P, toy.images(3), toy.targets(3)))
+    toy.close(doubled, 2 * np.asarray(reference(8)["gradient"]))
+    toy.close(few, np.abs(reference(3)["gradient"]))
 
 
 def test_arrays_committed_to_other_devices() -> None:
@@ -98,6 +104,23 @@ def test_arrays_committed_to_other_devices() -> None:
     toy.close(maps, reference(1)["gradient"])
     many = explain(params, jax.device_put(toy.images(8), jax.devices()[3]), toy.targets(8))
     toy.close(many, reference(8)["gradient"])
+
+
+def test_weak_types_are_the_same_program() -> None:
+    traced = []
+
+    def apply(params, images):
+        traced.append(images)
+        return toy.apply(params, images)
+
+    explain = jaxsal.explainer(apply, jaxsal.gradient)
+    explain(P, jnp.asarray(toy.images(4)), jnp.arange(4) % 3)
+    shape, before = (4, *toy.SHAPE), len(traced)
+    weak, ones = jnp.full(shape, 0.5), jnp.full((4,), 1)
+    assert weak.weak_type and ones.weak_type
+    maps = explain(P, weak, ones)
+    assert len(traced) == before
+    toy.close(maps, explain(P, np.full(shape, 0.5, np.float32), np.ones(4, int)))
 
 
 def test_nothing_is_compiled_twice() -> None:
@@ -145,14 +168,14 @@ def test_parameters_live_no_longer_than_the_callers(there: bool) -> None:
 def test_automatic_size_scales_down_until_it_fits(monkeypatch: pytest.MonkeyPatch) -> None:
     mesh = Mesh(np.array(jax.devices()[:1]), ("batch",))
     explain = jaxsal.explainer(toy.apply, jaxsal.gradient, mesh=mesh)
-    images, targets = toy.images(33), toy.targets(33)
+    images, targets = toy.images(64), toy.targets(64)
     call = explain._prepare(P, {"image": images}, targets, None)
     monkeypatch.setattr(memory, "free_bytes", lambda devices: 1e9)
     assert explain._execute.plan(call).images == execute.CAPS["cpu"]
     explain = jaxsal.explainer(toy.apply, jaxsal.gradient, mesh=mesh)
     monkeypatch.setattr(memory, "free_bytes", lambda devices: 1e5)
     assert 1 <= explain._execute.plan(call).images < execute.CAPS["cpu"]
-    toy.close(explain(P, images, targets), reference(33)["gradient"])
+    toy.close(explain(P, images, targets), reference(64)["gradient"])
 
 
 def test_more_images_leave_less_room(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +226,27 @@ def test_where_memory_runs_out_half_as_many_are_tried(monkeypatch: pytest.Monkey
     mesh = Mesh(np.array(jax.devices()[:1]), ("batch",))
     explain = jaxsal.explainer(toy.apply, jaxsal.gradient, mesh=mesh)
     toy.close(explain(P, toy.images(13), toy.targets(13)), expected)
-    assert sizes == [16, 16, 8, 4, 4, 4, 4]  # 32 and 16 evaluations both hold 13 images
+    assert sizes == [16, 16, 7, 4, 4, 4, 4]  # 32 and 16 evaluations both hold 13 images
     sizes.clear()
     explain(P, toy.images(13), toy.targets(13))
     assert sizes == [4, 4, 4, 4]
+
+
+def test_where_compiling_runs_out_of_memory_half_as_many_are_tried(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real, sizes = execute.Executor._measure, []
+
+    def measure(
+        self: object, call: object, shared: object, placement: object, here: object
+    ) -> object:
+        sizes.append(here.images)
+        if here.images > 8:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: while trying algorithms")
+        return real(self, call, shared, placement, here)
+
+    monkeypatch.setattr(execute.Executor, "_measure", measure)
+    mesh = Mesh(np.array(jax.devices()[:1]), ("batch",))
+    explain = jaxsal.explainer(toy.apply, jaxsal.gradient, mesh=mesh)
+    toy.close(explain(P, toy.images(64), toy.targets(64)), reference(64)["gradient"])
+    assert sizes == [32, 16, 8]

@@ -1,6 +1,7 @@
 """The explainer as a part of the user's own programs: jit, vmap, grad, shard_map, export."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -109,6 +110,41 @@ def over_four_devices(explain):
 def test_inside_shard_map() -> None:
     explain = jaxsal.explainer(toy.apply, METHODS, batch_size=1)
     toy.close(over_four_devices(explain)(P, toy.images(8), toy.targets(8)), reference(8))
+
+
+@pytest.mark.parametrize("rewrite", [True, False])
+@pytest.mark.parametrize(
+    "baseline",
+    [np.full(toy.SHAPE, 0.3, np.float32), lambda image: jnp.full(image.shape, 0.3)],
+    ids=["an image", "a function"],
+)
+def test_baselines_inside_shard_map(baseline: Any, rewrite: bool) -> None:
+    method = functools.partial(jaxsal.integrated_gradients, steps=3)
+    explain = jaxsal.explainer(toy.apply, method, baseline=baseline, rewrite=rewrite)
+    expected = explain(P, toy.images(4), toy.targets(4))
+    toy.close(over_four_devices(explain)(P, toy.images(4), toy.targets(4)), expected)
+
+
+def test_a_gradient_through_maps_on_a_mesh_of_explicit_axes() -> None:
+    mesh = jax.make_mesh((4,), ("data",), axis_types=(AxisType.Explicit,))
+    images = jax.device_put(toy.images(4), NamedSharding(mesh, Spec("data")))
+    params = jax.device_put(P, NamedSharding(mesh, Spec()))
+    explain = jaxsal.explainer(toy.apply, jaxsal.input_x_gradient)
+
+    def loss(params: Any, images: Any) -> Any:
+        return jnp.sum(explain(params, images, toy.targets(4)) ** 2)
+
+    found = jax.jit(jax.grad(loss))(params, images)
+    toy.close(found, jax.grad(loss)(P, toy.images(4)))
+
+
+def test_constants_inside_jit_are_a_part_of_its_program() -> None:
+    explain = jaxsal.explainer(toy.apply, jaxsal.gradient)
+    images, targets = jnp.asarray(toy.images(4)), toy.targets(4)
+    maps = jax.jit(lambda factor: factor * explain(P, images, targets))(2.0)
+    toy.close(maps, 2 * np.asarray(reference(4)["gradient"]))
+    text = jax.jit(lambda factor: factor * explain(P, images, targets)).lower(2.0).as_text()
+    assert "sharding" not in text  # nothing is placed there
 
 
 def test_layers_and_windows_inside_shard_map() -> None:

@@ -30,7 +30,7 @@ ROOMS = {
     "drawable": set(),
     "tones": set(),
     "render": {"drawable", "tones", "types"},
-    "store": {"engine", "parallel", "types"},
+    "store": {"engine", "machine", "parallel", "types"},
     "checkpoint": {"models", "types"},
     "resident": {"fit", "train", "parallel", "models", "data", "types"},
     "command": {

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from experiments import report, tables
+from experiments.relevance import CLAIMS
 from jaxsal import charts, render
 from jaxsal.regions import REGIONS
 
@@ -42,10 +43,15 @@ METRICS = {
             "gradient": method([1.05, 1.0, 0.9, 1.0]),
             "integrated gradients": method([8.0, 2.0, 0.9, 0.1]),
             "centre prior": method([2.3, 2.2, 1.4, 0.4]),
+            "even in the head": method([1.9, 1.9, 1.9, 0.0]),
+        },
+        "differences": {
+            "gradient": {key: [-0.8, -0.9, 0.1] for key in CLAIMS},
+            "integrated gradients": {key: [6.1, 6.0, 6.2] for key in CLAIMS},
         },
     },
     "completeness": {"within_1_percent": 0.987},
-    "sanity": {"gradient": {"spearman": [0.123, 0.1, 0.15]}},
+    "sanity": {"gradient": {"in_head": [0.123, 0.1, 0.15], "spearman": [0.456, 0.4, 0.5]}},
     "settings": {"image_size": 64, "nested": {"rate": 0.001}},
     "data": {
         "source": "phantom <b>",
@@ -98,7 +104,8 @@ def test_the_page_is_well_formed_and_needs_no_network():
     (
         *("96.7 %", "[95.1 %, 98.1 %]", "0.999", "0.912", "0.0213", "8.00", "[7.90, 8.10]"),
         *("empty mask 2", "61 correctly classified", "resampled by patient", "8e932ec"),
-        *("glioma/broken.png", "3 resized", "nested · rate", "0.123", "0.987"),
+        *("glioma/broken.png", "3 resized", "nested · rate", "0.123", "0.456", "0.987"),
+        *("a map even in the head: 1.90",),
         *("phantom &lt;b&gt;", "&#x27;a &amp; b&#x27;", "six &amp; more"),
     ),
 )
@@ -110,12 +117,11 @@ def test_the_reading_claims_what_intervals_support_and_no_more():
     page = report.render_report(METRICS)
     start = page.index("<ul>")
     claims = page[start : page.index("</ul>", start)].split("</li>")
-    for claim in claims[:4]:
-        assert "integrated gradients" in claim
-        assert "<b>gradient" not in claim and "centre prior</b>" not in claim
-    only = {"integrated gradients": METRICS["relevance"]["methods"]["integrated gradients"]}
-    page = report.render_report({"relevance": METRICS["relevance"] | {"methods": only}})
-    assert page.count("<b>every method</b>") == 3 and page.count("<b>no method</b>") == 1
+    for claim in claims[: len(CLAIMS)]:
+        assert "<b>integrated gradients</b>" in claim
+    only = {"integrated gradients": METRICS["relevance"]["differences"]["integrated gradients"]}
+    page = report.render_report({"relevance": METRICS["relevance"] | {"differences": only}})
+    assert page.count("<b>every method</b>") == len(CLAIMS)
 
 
 def test_what_is_undefined_is_a_dash_and_what_is_missing_is_left_out():

@@ -1,6 +1,8 @@
 """`jaxsal explain`: images, a model and methods to pictures or a store."""
 
+import os
 import time
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -37,8 +39,9 @@ def _explained(settings: Explain) -> tuple[Stored, float]:
     methods = wording.methods(settings.method)
     model = network.load(settings.checkpoint, settings.apply, settings.params)
     size = settings.image_size or model.image_size
+    out = check_apart(settings.out, settings.images)
     source = pictures.find(
-        settings.images, size=size, channels=settings.channels, split=settings.split
+        settings.images, size=size, channels=settings.channels, split=settings.split, without=out
     )
     batch_size = "auto" if settings.batch_size is None else settings.batch_size
     explain = engine.explainer(model.apply, methods, batch_size=batch_size)
@@ -50,19 +53,19 @@ def _explained(settings: Explain) -> tuple[Stored, float]:
             "strict": settings.strict,
             "on_progress": bar,
         }
-        if settings.out.suffix == ".zarr":
+        if out.suffix == ".zarr":
             stored = explain_dataset(
                 explain,
                 model.params,
                 source,
-                settings.out,
+                out,
                 dtype=settings.dtype,
                 chunk="auto" if settings.chunk is None else settings.chunk,
                 about={"images": source.text, "methods": list(settings.method)},
                 **common,
             )
         else:
-            with places.writable(settings.out) as out:
+            with places.writable(out) as out:
                 stored = overlays.explain_folder(
                     explain,
                     model.params,
@@ -73,4 +76,21 @@ def _explained(settings: Explain) -> tuple[Stored, float]:
                     shard=(jax.process_index(), jax.process_count()),
                     **common,
                 )
+    if stored.complete and not stored.explained:
+        name, fault = stored.faults[0]
+        raise ValueError(f"images: none of {stored.skipped} can be explained; {name}: {fault}")
     return stored, time.monotonic() - begun
+
+
+def check_apart(out: Path, images: str) -> Path:
+    """The folder of the results; `~` is the user's own.
+
+    Raises:
+        ValueError: it is the folder of the images, which pictures would be taken for next time.
+    """
+    out = Path(os.path.expanduser(out))
+    if "\0" in f"{out}{images}":  # no path at all: told where each is opened
+        return out
+    if out.is_dir() and out.resolve() == Path(os.path.expanduser(images)).resolve():
+        raise ValueError(f"out: expected another place than the images', got {out}")
+    return out

@@ -12,9 +12,10 @@ import jax
 import numpy as np
 
 from jaxsal import parallel, render
+from jaxsal.command import places
 from jaxsal.engine import Explainer
 from jaxsal.store.records import Record, Source, stacked
-from jaxsal.store.stream import READERS, Progress, Stored, ahead, fold, shapes
+from jaxsal.store.stream import READERS, Progress, Stored, ahead, fold, held, shapes
 from jaxsal.store.targets import Targets
 
 CHUNK = 32
@@ -52,11 +53,13 @@ def explain_folder(
     records = Source(source, transform=None, count=None)
     expected = records.peek()
     wanted = Targets(targets, records.count)
+    wanted.check_labelled(expected.labelled)
     one = jax.ShapeDtypeStruct((1, *expected.shape), expected.dtype)
     wanted.bound(shapes(explain, params, one, wanted.abstract, key).logits.shape[-1])
     spans = _spans(records.count or 0, shard)
     mine, taken = sum(last - first for _, first, last in spans), set[str]()
     entries: list[dict[str, Any]] = []
+    params = held(params)
     on_progress(Progress(0, mine))
     with ThreadPoolExecutor(READERS) as pool:
         for number, read in ahead(records.chunks(spans, expected, pool)):
@@ -108,7 +111,7 @@ def _indexed(
 
 
 def _write_index(path: Path, entries: list[dict[str, Any]]) -> None:
-    _write(path, (json.dumps(entries, indent=1) + "\n").encode())
+    _write(path, (json.dumps(places.finite(entries), indent=1) + "\n").encode())
 
 
 def free_name(name: str, taken: set[str], mark: str = "") -> str:
@@ -127,7 +130,7 @@ def free_name(name: str, taken: set[str], mark: str = "") -> str:
     stem = "/".join(part for part in parts if part) or "image"
     stem = stem[:-4] if stem.lower().endswith(".png") else stem
     for ending in ("", *(f"-{n}" for n in range(2, len(taken) + 3))):
-        if (place := f"{stem}{mark}{ending}.png") not in taken and place != INDEX:
+        if (place := f"{stem}{mark}{ending}.png") not in taken:
             break
     taken.add(place)
     return place

@@ -81,7 +81,8 @@ def _kept(settings: Train) -> dict[str, Any]:
 def _tested(logits: np.ndarray, test: Examples, classes: tuple[str, ...]) -> dict[str, Any]:
     report = classification.classification_report(logits, test.labels, classes)
     hits = (logits.argmax(-1) == test.labels).astype(float)
-    _, low, high = bootstrap.mean_interval(hits)
+    known = bool(len(test.patients)) and all(test.patients)
+    _, low, high = bootstrap.share_interval(hits, test.patients if known else None)
     return {"accuracy": report.pop("accuracy"), "accuracy_interval": [low, high], **report}
 
 

@@ -34,9 +34,13 @@ _ARRAYS = (np.ndarray, np.generic, jax.Array, jax.ShapeDtypeStruct)
 def in_memory(name: str, value: Any) -> Any:
     """What can be had as an array (of Zarr, h5py, PyTorch) as NumPy's; all else as it is.
 
+    A weak type is made firm, for which JAX would compile a program of its own.
+
     Raises:
         TypeError: it cannot.
     """
+    if isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer) and value.weak_type:
+        return jax.lax.convert_element_type(value, value.dtype)
     if isinstance(value, _ARRAYS) or not hasattr(value, "__array__"):
         return value
     try:
@@ -216,7 +220,8 @@ def _finite(images: Any) -> bool:
     here = images.is_fully_addressable and next(iter(images.devices())).platform == "cpu"
     if here:  # host memory: nothing to compile
         return all(np.isfinite(np.asarray(part)).all() for part in _local(images))
-    return bool(_all_finite(images))
+    with jax.ensure_compile_time_eval():  # also where a program is traced that closes over them
+        return bool(_all_finite(images))
 
 
 def _local(array: Any) -> list[Any]:

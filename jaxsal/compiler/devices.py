@@ -16,10 +16,15 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDev
 
 @dataclass(frozen=True)
 class Placement:
-    """A mesh and the axes of it that the batch is spread over; the rest is replicated."""
+    """A mesh and the axes of it that the batch is spread over; the rest is replicated.
+
+    Attributes:
+        given: the caller's mesh, of which `mesh` is the one with automatic axes.
+    """
 
     mesh: Mesh
     axes: tuple[str, ...]
+    given: Mesh | None = None
 
     @functools.cached_property
     def devices(self) -> int:
@@ -43,6 +48,19 @@ class Placement:
     def platform(self) -> str:
         return str(self.mesh.devices.flat[0].platform)
 
+    def handed(self, results: Any) -> Any:
+        """The results on the caller's own mesh, to be used beside what lies there."""
+        given = self.given
+        if given is None or given.size == 1 or given == self.mesh:
+            return results
+
+        def on(array: jax.Array) -> jax.Array:
+            parts = [shard.data for shard in array.addressable_shards]
+            sharding = NamedSharding(given, array.sharding.spec)  # type: ignore[attr-defined]
+            return jax.make_array_from_single_device_arrays(array.shape, sharding, parts)
+
+        return jax.tree.map(on, results)
+
     def context(self) -> contextlib.AbstractContextManager[Any]:
         """The mesh as JAX's current one, where the user has set one (perhaps of explicit axes)."""
         if jax.sharding.get_abstract_mesh().empty:
@@ -54,22 +72,31 @@ def place_batch(mesh: Mesh | None, images: Any, params: Any) -> Placement:
     """Where a batch is computed.
 
     `mesh`; else the mesh that the images are sharded over already; else that of the parameters;
-    else all local devices, but never more than images (then a power of two of them). The batch is
+    else the one that is set (`jax.set_mesh`); else all local devices, but never more than images
+    (then a power of two of them). The batch is
     spread over the axes that it is spread over already, else over all that the parameters are not
     sharded over.
     """
     leaves = [x for x in jax.tree.leaves(params) if isinstance(x, jax.Array)]
     if mesh is None:
-        mesh = _first(map(_mesh_of, [images, *leaves]))
+        mesh = _first(map(_mesh_of, [images, *leaves])) or _mesh_set()
     if mesh is None:
         chosen = _local_devices([images, *leaves], images.shape[0])
         return Placement(Mesh(np.array(chosen), ("batch",)), ("batch",))
-    mesh = automatic(mesh)
+    given, mesh = mesh, automatic(mesh)
     axes = _batch_axes(images, mesh)
     if not axes:
         taken = {axis for leaf in leaves for axis in _axes_used(leaf, mesh)}
         axes = tuple(axis for axis in mesh.axis_names if axis not in taken)
-    return Placement(mesh, axes)
+    return Placement(mesh, axes, given)
+
+
+def _mesh_set() -> Mesh | None:
+    """The mesh of the context, where the user has set one."""
+    if jax.sharding.get_abstract_mesh().empty:
+        return None
+    mesh = jax.sharding.get_mesh()
+    return mesh if isinstance(mesh, Mesh) and not mesh.empty else None
 
 
 @functools.lru_cache(maxsize=128)
@@ -150,18 +177,18 @@ def _moved(leaves: dict[str, Any], sharding: Sharding) -> dict[str, Any]:
     `device_put` would send every array to all processes, to be compared there.
     """
     if sharding.is_fully_addressable:
-        return dict(jax.device_put({n: _owned(x, sharding) for n, x in leaves.items()}, sharding))
+        return dict(jax.device_put({n: _owned(x) for n, x in leaves.items()}, sharding))
     here = {name: _spread(leaf, sharding) for name, leaf in leaves.items() if _is_local(leaf)}
     return {**jax.device_put({n: x for n, x in leaves.items() if n not in here}, sharding), **here}
 
 
-def _owned(leaf: Any, sharding: Sharding) -> Any:
-    """The array; of the caller's own memory a copy, where JAX would share it (on a CPU).
+def _owned(leaf: Any) -> Any:
+    """The array; of the caller's own memory a copy.
 
-    Calls do not wait for their programs, and the caller may fill the memory anew meanwhile.
+    Calls do not wait for their programs, nor (on an accelerator) for the transfer, and the caller
+    may fill the memory anew meanwhile.
     """
-    device: Any = next(iter(sharding.device_set))
-    return leaf.copy() if isinstance(leaf, np.ndarray) and device.platform == "cpu" else leaf
+    return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
 
 
 def _is_local(leaf: Any) -> bool:
@@ -178,7 +205,7 @@ def _spread(leaf: Any, sharding: Sharding) -> jax.Array:
     host = host.astype(jax.dtypes.canonicalize_dtype(host.dtype), copy=False)
 
     def part(index: Any) -> Any:
-        return _owned(host[index], sharding)
+        return _owned(host[index])
 
     return jax.make_array_from_callback(host.shape, sharding, part)
 

@@ -33,9 +33,11 @@ class Executor:
         placement = self.placement(call)
         with placement.context():
             shared = self._shared(call, placement)
-            if self._batch_size != "auto":
-                return self._loop(call, shared, placement, int(self._batch_size))
-            return self._automatic(call, shared, placement)
+            if self._batch_size == "auto":
+                results = self._automatic(call, shared, placement)
+            else:
+                results = self._loop(call, shared, placement, int(self._batch_size))
+        return placement.handed(results)
 
     def inside(self, call: Call) -> Any:
         """The batch as a part of the program that is being traced."""
@@ -125,7 +127,7 @@ class Executor:
             try:
                 return self._loop(call, shared, placement, evaluations, wait=first)
             except jax.errors.JaxRuntimeError as error:
-                if "RESOURCE_EXHAUSTED" not in str(error) or evaluations == 1:
+                if not exhausted(error) or evaluations == 1:
                     raise
                 if not placement.rows.is_fully_addressable:  # the others go on with this program
                     raise
@@ -160,7 +162,12 @@ class Executor:
         size = here.images * placement.devices
         known = placement, here, call.signature
         if known not in self._measured:
-            self._measured[known] = self._measure(call, shared, placement, here)
+            try:
+                self._measured[known] = self._measure(call, shared, placement, here)
+            except jax.errors.JaxRuntimeError as error:
+                if not exhausted(error) or evaluations == 1:
+                    raise
+                return 2.0  # where compiling alone, trying algorithms, runs out of memory
         found = self._measured[known]
         need = found.program
         if size < call.size:  # of several chunks, all rows and results are held too
@@ -191,6 +198,11 @@ class Footprint(NamedTuple):
     temporaries: float
     image: float
     result: float
+
+
+def exhausted(error: Exception) -> bool:
+    """Whether memory ran out."""
+    return "RESOURCE_EXHAUSTED" in str(error)
 
 
 def check_batch_size(batch_size: Any) -> int | str:

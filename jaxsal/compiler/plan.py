@@ -27,7 +27,10 @@ class Plan:
 
 
 def plan(evaluations: int, count: int, devices: int, *, points: bool, bound: int = 1) -> Plan:
-    """Images first: as many as there are (padded to a power of two), then points of each.
+    """Images first: as many as there are, then points of each.
+
+    Fewer images than may be held are padded to a power of two; more are cut into chunks of one
+    size, as even as multiples of an eighth of what may be held: few shapes, little padding.
 
     Args:
         evaluations: model evaluations in flight on one device.
@@ -37,7 +40,13 @@ def plan(evaluations: int, count: int, devices: int, *, points: bool, bound: int
         bound: the points that it evaluates at a time if we do not say.
     """
     share = -(-count // devices)
-    images = min(max(1, evaluations // bound), 1 << (share - 1).bit_length())
+    most = max(1, evaluations // bound)
+    if share <= most:
+        images = min(most, 1 << (share - 1).bit_length())
+    else:
+        step = -(-most // 8)
+        even = -(-share // -(-share // most))
+        images = min(most, -(-even // step) * step)
     return Plan(images, evaluations // images if points else 1)
 
 

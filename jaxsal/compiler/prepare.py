@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import get_opaque_trace_state
 
 from jaxsal.compiler import checks, signatures
 from jaxsal.compiler.callables import concrete_options, split
@@ -32,8 +33,9 @@ class Call(NamedTuple):
 
     @property
     def traced(self) -> bool:
+        """Whether it is a part of a program that is being traced."""
         leaves = jax.tree.leaves((self.shared, self.rows))
-        return any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
+        return any(isinstance(leaf, jax.core.Tracer) for leaf in leaves) or _staged()
 
 
 class Prepare:
@@ -130,6 +132,16 @@ class Prepare:
         return Call(spec, shared, rows, count, (signature, mode, given))
 
 
+_EAGER = get_opaque_trace_state()
+
+
+def _staged() -> bool:
+    """Whether whatever is computed now becomes a part of a program, constants too (under jit)."""
+    if get_opaque_trace_state() == _EAGER:
+        return False
+    return isinstance(jax.lax.full((), 0.0), jax.core.Tracer)
+
+
 def _signature(params: Any, rows: dict[str, Any]) -> Any:
     leaves, tree = jax.tree.flatten(params)
     shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
@@ -144,7 +156,7 @@ def _targets(targets: Any, count: int) -> Any:
     if isinstance(targets, jax.core.Tracer):
         return _as_int32(targets, count)
     if isinstance(targets, jax.Array) and targets.dtype == jnp.int32 and targets.shape == (count,):
-        return targets
+        return checks.in_memory("targets", targets)
     if isinstance(targets, jax.Array) and not targets.is_fully_addressable:
         return _as_int32(targets, count)
     values = np.asarray(targets).astype(np.int64)  # unsigned ones that do not fit turn negative

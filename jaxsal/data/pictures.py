@@ -84,7 +84,14 @@ class Prepared:
 Source = Files | Arrays | Prepared
 
 
-def find(what: str, *, size: int | None = None, channels: int = 1, split: str = "test") -> Source:
+def find(
+    what: str,
+    *,
+    size: int | None = None,
+    channels: int = 1,
+    split: str = "test",
+    without: Path | None = None,
+) -> Source:
     """The images that `what` names, in a fixed order.
 
     Args:
@@ -93,6 +100,7 @@ def find(what: str, *, size: int | None = None, channels: int = 1, split: str = 
         size: side in pixels that files are made square and resized to; None leaves them.
         channels: 1 for grey, 3 for colour, of files and TFDS.
         split: of a TFDS set.
+        without: a folder whose files do not count, such as that of the results.
 
     Raises:
         ValueError: nothing is found, or an array is not of images.
@@ -105,6 +113,7 @@ def find(what: str, *, size: int | None = None, channels: int = 1, split: str = 
     options: dict[str, Any] = {"size": size, "channels": channels}
     if os.path.isdir(path):
         found = [file for file in visible(path, "images") if file.suffix.lower() in SUFFIXES]
+        found = _outside(found, without)
         if not found:
             raise ValueError(f"images: no image file in {what} ({', '.join(SUFFIXES)})")
         return Files(found, path, **options)
@@ -113,7 +122,7 @@ def find(what: str, *, size: int | None = None, channels: int = 1, split: str = 
             return _array(path)
         return Files([path], path.parent, **options)
     matched = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
-    matched = [match for match in matched if match.is_file()]
+    matched = _outside([match for match in matched if match.is_file()], without)
     if matched:
         root = Path(os.path.commonpath([match.parent for match in matched]))
         return Files(matched, root, **options)
@@ -121,6 +130,13 @@ def find(what: str, *, size: int | None = None, channels: int = 1, split: str = 
         f"images: {what[:200]!r} is no file, folder or pattern that matches; "
         "a TFDS set is tfds:NAME"
     )
+
+
+def _outside(paths: list[Path], folder: Path | None) -> list[Path]:
+    if folder is None:
+        return paths
+    apart = folder.resolve()
+    return [path for path in paths if not path.resolve().is_relative_to(apart)]
 
 
 def _array(path: Path) -> Arrays:

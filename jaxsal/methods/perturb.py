@@ -174,7 +174,9 @@ def _members(segments: ArrayLike, image: Image) -> tuple[np.ndarray, np.ndarray]
     if array.dtype.kind not in "iub":
         raise TypeError(f"segments: expected integers, got {array.dtype}")
     if array.shape == image.shape[:-1]:
-        array = np.broadcast_to(array[..., None], image.shape)
+        array = array[..., None]
+    if array.shape == (*image.shape[:-1], 1):
+        array = np.broadcast_to(array, image.shape)
     if array.shape != image.shape:
         raise ValueError(
             f"segments: expected the image's shape {image.shape} or {image.shape[:-1]}, "

@@ -5,6 +5,7 @@ from jaxsal.metrics.baselines import mean as mean
 from jaxsal.metrics.bootstrap import Interval as Interval
 from jaxsal.metrics.bootstrap import difference_interval as difference_interval
 from jaxsal.metrics.bootstrap import mean_interval as mean_interval
+from jaxsal.metrics.bootstrap import share_interval as share_interval
 from jaxsal.metrics.bootstrap import summarise as summarise
 from jaxsal.metrics.classification import classification_report as classification_report
 from jaxsal.metrics.completeness import completeness as completeness
@@ -13,6 +14,7 @@ from jaxsal.metrics.complexity import sparseness as sparseness
 from jaxsal.metrics.controls import CONTROLS as CONTROLS
 from jaxsal.metrics.controls import centre_prior as centre_prior
 from jaxsal.metrics.controls import edge_detector as edge_detector
+from jaxsal.metrics.controls import even_in_head as even_in_head
 from jaxsal.metrics.controls import uniform_random as uniform_random
 from jaxsal.metrics.curves import deletion as deletion
 from jaxsal.metrics.curves import deletion_curve as deletion_curve

@@ -1,6 +1,7 @@
 """How sure is a mean? Bootstrap intervals that resample patients rather than their images."""
 
 import functools
+import statistics
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -55,6 +56,22 @@ def mean_interval(
     means = np.einsum("rg,g->r", drawn, sums) / np.einsum("rg,g->r", drawn, counts)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Interval(mean, float(low), float(high))
+
+
+def share_interval(hits: Any, clusters: Any = None, **options: Any) -> Interval:
+    """`mean_interval` of truth values; where all are equal, by Wilson's score (1927) instead.
+
+    Resamples of ten hits of ten are all ten of ten, which is no certainty: for n clusters
+    `1 / (1 + z²/n)` bounds the share of hits from below, and of misses alike.
+    """
+    found = mean_interval(hits, clusters, **options)
+    if found.low < found.high or found.mean not in (0.0, 1.0):
+        return found
+    values, groups = _checked(hits, clusters, options.get("level", 0.95))
+    count = len(np.unique(groups[np.isfinite(values)]))
+    z = statistics.NormalDist().inv_cdf((1 + options.get("level", 0.95)) / 2)
+    bound = 1 / (1 + z**2 / count)
+    return Interval(1.0, bound, 1.0) if found.mean else Interval(0.0, 0.0, 1 - bound)
 
 
 def difference_interval(first: Any, second: Any, clusters: Any = None, **options: Any) -> Interval:

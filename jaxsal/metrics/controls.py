@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from jaxsal import regions
 from jaxsal.types import Image, Key, Method, ScoreFn
 
 
@@ -16,6 +17,16 @@ def centre_prior(score: ScoreFn | None, image: Image) -> Image:
     axes = jnp.meshgrid(*((jnp.arange(n) - (n - 1) / 2) / (n / 4) for n in space), indexing="ij")
     prior = jnp.exp(-sum(axis**2 for axis in axes) / 2)
     return jnp.broadcast_to(prior[..., None], image.shape)
+
+
+def even_in_head(score: ScoreFn | None, image: Image) -> Image:
+    """1 in the head (`jaxsal.regions.head`), 0 on the background around it.
+
+    A method like any other, blind to the model: what chance is where a background is black, on
+    which most methods put nothing whatever the model says.
+    """
+    del score
+    return jnp.broadcast_to(regions.head(image)[..., None], image.shape).astype(image.dtype)
 
 
 def uniform_random(score: ScoreFn | None, image: Image, *, key: Key) -> Image:
@@ -48,6 +59,7 @@ def _sobel(image: Image, along: int, axes: range) -> Image:
 
 CONTROLS: dict[str, Method] = {
     "centre prior": centre_prior,
+    "even in the head": even_in_head,
     "edge detector": edge_detector,
     "uniform random": uniform_random,
 }

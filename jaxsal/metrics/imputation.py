@@ -46,7 +46,7 @@ def impute(
         raise ValueError(f"missing: expected the image's {space}, got {missing.shape}")
     hole = missing[..., None].astype(jnp.float32)
     seen = jnp.where(missing[..., None], 0.0, image.astype(jnp.float32))
-    degree = _neighbours(jnp.ones((*space, 1)))
+    degree = _neighbours(jnp.ones((*space, 1), jnp.float32))
 
     def system(x: Float[Array, "height width channels"]) -> Array:
         return hole * (degree * x - _neighbours(x))

@@ -50,6 +50,8 @@ def infidelity(
     perturbation: Perturbation = remove_square,
     samples: int = 50,
     normalize: bool = False,
+    contributions: bool = False,
+    baseline: Baseline = 0.0,
     key: Key,
     chunk: int = 1,
 ) -> Scalar:
@@ -61,6 +63,11 @@ def infidelity(
     then neither the map's scale nor its sign counts, and a map that forecasts nothing (all zero)
     gets E[b²]. The map's own sign counts, unlike in metrics of |map|.
 
+    A is a sensitivity, the score's change for a unit of the input. A map of `contributions`, which
+    holds the input's factor already (input x gradient, integrated gradients, occlusion, CAMs),
+    foretells `Σ_p A(p) I_j(p) / (x - b)(p)`: of a square removed, its sum there. Where x = b, I is
+    not divided.
+
     Args:
         score: `score(image) -> scalar`; need not be differentiable.
         image: one image, floating.
@@ -68,6 +75,8 @@ def infidelity(
         perturbation: `(key, image) -> I`; `remove_square`, `add_noise`, or one's own.
         samples: n.
         normalize: whether the forecasts are scaled to fit best.
+        contributions: whether the map holds the input's factor.
+        baseline: b, from which contributions count: a number, an image, or a function of the image.
         key: the key is consumed; sample j draws from `fold_in(key, j)`.
         chunk: samples evaluated at a time.
 
@@ -84,8 +93,28 @@ def infidelity(
         return perturbation(jax.random.fold_in(key, index), image)
 
     return infidelity_over(
-        score, image, map, draw, samples=samples, normalize=normalize, chunk=chunk
+        score,
+        image,
+        as_sensitivity(map, image, baseline) if contributions else map,
+        draw,
+        samples=samples,
+        normalize=normalize,
+        chunk=chunk,
     )
+
+
+def as_sensitivity(map: Map, image: Image, baseline: Baseline = 0.0) -> Image:
+    """A map of contributions over what they hold of the input: `A / (x - b)`, A where x = b.
+
+    A map without channels counts once for each pixel: it is shared evenly among the channels.
+
+    Args:
+        map: [*spatial] or of the image's shape. image: [*spatial, channels].
+    """
+    relevance = as_image(map, image)
+    relevance = relevance * (relevance.shape[-1] / image.shape[-1])
+    factor = image - baseline_image(baseline, image)
+    return relevance / jnp.where(factor == 0, 1, factor)
 
 
 def infidelity_over(

@@ -95,7 +95,9 @@ def region_measures(
     """Share, density and area of each region (`jaxsal.regions.regions`) of one image.
 
     `share = sum of |map| in the region / sum of |map|`, `area = the region's pixels / all pixels`,
-    `density = share / area`: 1 is what a map that knows nothing gives.
+    `density = share / area`: 1 is what a map even over the image gives. On a black background
+    most maps are zero; what to compare them with is a map even over the head
+    (`jaxsal.metrics.even_in_head`).
     """
     del score, image
     relevance, defined = relevance_of(map, mask)

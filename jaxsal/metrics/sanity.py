@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxsal.metrics.parameters import Group, Layer, layers, module, replaced
-from jaxsal.metrics.similarity import Similarity, spearman
+from jaxsal.metrics.similarity import Similarity, cosine, spearman
 from jaxsal.types import ApplyFn, Params
 
 Schedule = Callable[[list[Layer]], Iterator[tuple[str, list[Layer]]]]
@@ -115,12 +115,14 @@ def random_logit(
     classes: int,
     *,
     key: Any,
-    similarity: Any = spearman,
+    similarity: Any = cosine,
 ) -> Any:
     """How much of each map is the same for another class, drawn at random (Sixt et al. 2020).
 
     `similarity(explain(t), explain(u))` with u uniform over the classes other than t: near 1, the
-    method shows the image whatever the class.
+    method shows the image whatever the class. The default keeps the sign: of a binary model, or of
+    a softmax of two classes, one class's map is minus the other's, and their magnitudes are equal
+    however true they are.
 
     Args:
         explain, params, images, similarity: as for `parameter_randomisation`.

@@ -65,36 +65,36 @@ class Convolution(NamedTuple):
 def ordered(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
     """Rule: the same convolution with its operands in the order that XLA's CPU library takes."""
     del frame
-    if not _understood(eqn, values) or _is_ordered(eqn.params["dimension_numbers"]):
+    if not understood(eqn, values) or _is_ordered(eqn.params["dimension_numbers"]):
         return None
     parts = _parts(eqn, values)
-    return [_restore(eqn, functools.reduce(jnp.add, (convolve(_read(eqn, p)) for p in parts)))]
+    return [restore(eqn, functools.reduce(jnp.add, (convolve(read(eqn, p)) for p in parts)))]
 
 
 def thin_input(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
     """Rule: a convolution from few channels as one matrix product of its patches."""
     del frame
-    if not _understood(eqn, values):
+    if not understood(eqn, values):
         return None
-    conv = _read(eqn, values)
+    conv = read(eqn, values)
     features = conv.inputs.shape[-1]
     thin = features <= THIN and features * len(conv.places) <= MOST_INPUTS
     if not thin or conv.groups > 1 or any(d > 1 for d in conv.dilation):
         return None
-    return [_restore(eqn, patches_and_product(conv))]
+    return [restore(eqn, patches_and_product(conv))]
 
 
 def thin_output(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
     """Rule: a convolution to few channels as one matrix product and shifted adds."""
     del frame
-    if not _understood(eqn, values):
+    if not understood(eqn, values):
         return None
-    conv = _read(eqn, values)
+    conv = read(eqn, values)
     outputs = conv.kernel.shape[-1]
     thin = outputs <= THIN and 1 < len(conv.places) and outputs * len(conv.places) <= MOST_OUTPUTS
     if not thin or conv.groups > 1 or any(d > 1 for d in (*conv.dilation, *conv.stride)):
         return None
-    return [_restore(eqn, product_and_shifts(conv))]
+    return [restore(eqn, product_and_shifts(conv))]
 
 
 def convolve(conv: Convolution) -> Float[Array, "batch *window outputs"]:
@@ -121,9 +121,7 @@ def patches_and_product(conv: Convolution) -> Float[Array, "batch *window output
     each reader and each window of a pool; a matrix product is computed once.
     """
     x = _padded(conv.inputs, conv.padding)
-    spans = [
-        stride * (n - 1) + 1 for n, stride in zip(_output_size(conv), conv.stride, strict=True)
-    ]
+    spans = [stride * (n - 1) + 1 for n, stride in zip(output_size(conv), conv.stride, strict=True)]
     parts = []
     for place in conv.places:
         start = [k * d for k, d in zip(place, conv.kernel_dilation, strict=True)]
@@ -160,7 +158,7 @@ def product_and_shifts(conv: Convolution) -> Float[Array, "batch *window outputs
                 [low for low, _ in conv.padding],
                 place,
                 conv.kernel_dilation,
-                _output_size(conv),
+                output_size(conv),
                 conv.inputs.shape[1:-1],
                 strict=True,
             )
@@ -174,7 +172,7 @@ def _padded(x: Array, padding: tuple[tuple[int, int], ...]) -> Array:
     return lax.pad(x, jnp.zeros((), x.dtype), edges) if np.any(padding) else x
 
 
-def _output_size(conv: Convolution) -> list[int]:
+def output_size(conv: Convolution) -> list[int]:
     """For undilated inputs."""
     return [
         (n + low + high - d * (k - 1) - 1) // stride + 1
@@ -189,7 +187,7 @@ def _output_size(conv: Convolution) -> list[int]:
     ]
 
 
-def _understood(eqn: JaxprEqn, values: list[Any]) -> bool:
+def understood(eqn: JaxprEqn, values: list[Any]) -> bool:
     inputs, kernel = values
     return (
         inputs.dtype == kernel.dtype
@@ -206,7 +204,7 @@ def _parts(eqn: JaxprEqn, values: list[Any]) -> list[list[Any]]:
     A derivative with respect to a kernel has its window over the whole image and sums over the
     batch. Its operands change their order a few images at a time, while these lie in the cache.
     """
-    conv = _read(eqn, values)
+    conv = read(eqn, values)
     output = _shape(eqn.outvars[0])
     space = [output[axis] for axis in eqn.params["dimension_numbers"].out_spec[2:]]
     number = min(conv.inputs.shape[-1] // PART, MOST_PARTS)
@@ -239,7 +237,7 @@ def _is_ordered(numbers: Any) -> bool:
     return all(order == tuple(range(len(order))) for order in _orders(numbers))
 
 
-def _read(eqn: JaxprEqn, values: list[Any]) -> Convolution:
+def read(eqn: JaxprEqn, values: list[Any]) -> Convolution:
     params = eqn.params
     inputs, kernel, _ = _orders(params["dimension_numbers"])
     return Convolution(
@@ -255,6 +253,6 @@ def _read(eqn: JaxprEqn, values: list[Any]) -> Convolution:
     )
 
 
-def _restore(eqn: JaxprEqn, out: Array) -> Array:
+def restore(eqn: JaxprEqn, out: Array) -> Array:
     order = _orders(eqn.params["dimension_numbers"])[2]
     return lax.transpose(out, np.argsort(order))

@@ -15,10 +15,12 @@ import jax
 from jax.extend.core import JaxprEqn, Primitive, primitives
 from jaxtyping import Array
 
-from jaxsal.rewrite import conv, pool
+from jaxsal.rewrite import conv, pool, winograd
 from jaxsal.rewrite.interpreter import Frame, Rule, rewritten
 
 _CONVOLUTION = primitives.conv_general_dilated_p.name
+_SLOW_CONVOLUTIONS = jax.__version_info__ < (0, 11)
+"""Of XLA:CPU: twice as slow as its matrix products before; measured with jax 0.10 and 0.12."""
 
 
 class Rewrite(NamedTuple):
@@ -44,6 +46,7 @@ REWRITES: dict[str, Rewrite] = {
     "max_pool_tangent": Rewrite("select_and_gather_add", pool.pool_tangent, {"cpu": True}, True),
     "thin_input": Rewrite(_CONVOLUTION, conv.thin_input, {"cpu": True}, False),
     "thin_output": Rewrite(_CONVOLUTION, conv.thin_output, {"cpu": True}, False),
+    "winograd": Rewrite(_CONVOLUTION, winograd.winograd, {"cpu": _SLOW_CONVOLUTIONS}, False),
     "ordered": Rewrite(_CONVOLUTION, conv.ordered, {"cpu": True}, False),
 }
 """In the order in which they are tried."""

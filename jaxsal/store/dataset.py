@@ -1,6 +1,5 @@
 """The front door of the store: a source, an explainer and a folder."""
 
-import importlib.metadata
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -9,7 +8,7 @@ from typing import Any
 
 import jax
 
-from jaxsal import parallel
+from jaxsal import machine, parallel
 from jaxsal.engine import Explainer
 from jaxsal.store.layout import Layout, automatic_chunk, columns
 from jaxsal.store.records import Source
@@ -74,9 +73,10 @@ def explain_dataset(
 
     Raises:
         TypeError: no explainer, a source that is none, images of integers.
-        ValueError: a store of another model, method, option or source; a target that is no class;
-            no image that can be read; with `strict`, an image that cannot; maps that float16 cannot
-            hold.
+        ValueError: a store of another model, method, option or source (told by its first image and
+            name, and by some more of an array); a target that is no class; targets "label" of a
+            source without; no image that can be read; with `strict`, an image that cannot; maps
+            that float16 cannot hold.
         OSError: the store cannot be written; what is finished stays so.
     """
     if not isinstance(explain, Explainer):
@@ -94,6 +94,7 @@ def explain_dataset(
         raise ValueError("count: a source without a length needs it with several processes")
     expected = records.peek()
     wanted = Targets(targets, records.count)
+    wanted.check_labelled(expected.labelled)
     image = jax.ShapeDtypeStruct((1, *expected.shape), expected.dtype)
     identity = explain.identity(params, image, wanted.abstract, key=key)
     found = shapes(explain, params, image, wanted.abstract, key)
@@ -104,10 +105,11 @@ def explain_dataset(
         "targets": wanted.text,
         "image": [*expected.shape, str(expected.dtype)],
         "count": records.count,
+        "source": expected.digest,
         "chunk": layout.chunk,
         "dtype": dtype,
         **(about or {}),
-        "versions": {name: importlib.metadata.version(name) for name in ("jaxsal", "jax")},
+        "versions": machine.versions("jaxsal", "jax"),
     }
     store = Store.create(folder, layout, facts, first=process[0] == 0)
     stream = Stream(explain, params, records, store, expected, wanted, key, strict=strict)

@@ -1,5 +1,6 @@
 """Sources of any kind as a stream of checked records, several read at a time."""
 
+import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
@@ -12,6 +13,9 @@ NAMES = ("name", "id", "tfds_id", "path")
 """Where a record may say where it comes from."""
 
 LABELS = ("label", "target")
+
+SAMPLED = 64
+"""Images of an array that tell it from another one."""
 
 LONGEST = 300
 """Characters of a reason that are kept."""
@@ -34,10 +38,17 @@ class Record(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """What all images of a source have in common."""
+    """What all images of a source have in common, and which source it is.
+
+    Attributes:
+        labelled: whether the first image that can be read has a label.
+        digest: of that image and its name, and of some more of an array.
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype
+    labelled: bool = False
+    digest: str = ""
 
 
 class Source:
@@ -88,7 +99,18 @@ class Source:
         self._rest = itertools.chain(tried, self._rest)
         if record.image is None:
             raise ValueError(f"source: no image can be read; the last: {record.fault}")
-        return Shape(record.image.shape, record.image.dtype)
+        return Shape(
+            record.image.shape, record.image.dtype, record.label is not None, self._digest(record)
+        )
+
+    def _digest(self, record: Record) -> str:
+        """Of the record, and of `SAMPLED` images spread evenly over an array."""
+        content = hashlib.sha256(record.name.encode(errors="backslashreplace"))
+        content.update(np.asarray(record.image).tobytes())
+        if isinstance(self._source, np.ndarray) and self._source.dtype != object:
+            rows = np.linspace(0, len(self._source) - 1, SAMPLED).astype(int)
+            content.update(self._source[rows].tobytes())
+        return content.hexdigest()[:16]
 
     def chunks(
         self, wanted: Iterable[tuple[int, int, int]], expected: Shape, pool: Executor

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxsal.engine import Explainer
@@ -79,7 +80,7 @@ class Stream:
         *,
         strict: bool,
     ) -> None:
-        self.explain, self.params, self.source, self.store = explain, params, source, store
+        self.explain, self.params, self.source, self.store = explain, held(params), source, store
         self.expected, self.targets, self.key, self.strict = expected, targets, key, strict
         self.layout = store.layout
 
@@ -203,6 +204,14 @@ def ahead(items: Iterator[Item]) -> Iterator[Item]:
         while (item := coming.result()) is not end:
             coming = pool.submit(next, items, end)
             yield item
+
+
+def held(params: Any) -> Any:
+    """The parameters as JAX's arrays, which an explainer brings to its devices once for all calls.
+
+    NumPy's may change between calls, so that each would bring them there again.
+    """
+    return jax.tree.map(lambda x: jnp.asarray(x) if isinstance(x, np.ndarray) else x, params)
 
 
 def shapes(explain: Explainer, params: Any, image: Any, targets: Any, key: Any) -> Any:

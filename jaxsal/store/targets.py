@@ -44,6 +44,18 @@ class Targets:
         """Targets of one example, by shape where they are numbers."""
         return jax.ShapeDtypeStruct((1,), np.int32) if self.given else self.word
 
+    def check_labelled(self, labelled: bool) -> None:
+        """Raises where each record's own label is wanted of a source that has none.
+
+        Args:
+            labelled: whether its first image has one.
+
+        Raises:
+            ValueError: it has not.
+        """
+        if self.by_label and not labelled:
+            raise ValueError('targets: "label", but the first image of the source has no label')
+
     def bound(self, classes: int) -> None:
         """Says how many classes there are: labels beyond them are faults of their records.
 

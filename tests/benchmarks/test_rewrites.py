@@ -13,7 +13,10 @@ def test_a_row_for_every_rewrite_of_a_gradient(tmp_path, monkeypatch, capsys):
     __main__.main(["rewrites", "--settings", "toy", "--out", str(tmp_path)])
     (path,) = tmp_path.glob("rewrites-toy-cpu-*.json")
     record = json.loads(path.read_text())
-    assert {row["rewrite"] for row in record["rows"]} == set(REWRITES) - {"max_pool_tangent"}
+    assert {row["rewrite"] for row in record["rows"]} == set(REWRITES) - {
+        "max_pool_tangent",
+        "winograd",
+    }
     assert all(row["difference"] < 1e-5 for row in record["rows"])
     assert record["device"]["platform"] == "cpu" and record["versions"]["jax"]
     assert capsys.readouterr().out.count("gradient") >= len(record["rows"])

@@ -21,7 +21,20 @@ def test_a_plan_fills_the_batch_size_and_never_passes_it(
         assert here.images * (here.chunk + 1) > evaluations
     share = -(-count // devices)
     assert here.images < 2 * share  # padding is less than the images
-    assert here.images in (evaluations, 1 << (share - 1).bit_length())
+    if share <= evaluations:
+        assert here.images in (evaluations, 1 << (share - 1).bit_length())
+
+
+@given(evaluations=SIZES, count=st.integers(1, 5000))
+def test_more_images_than_fit_are_cut_evenly(evaluations: int, count: int) -> None:
+    """As few chunks as can be, of at most eight sizes, and little of them is padding."""
+    images = plan(evaluations, count, 1, points=False).images
+    chunks = -(-count // images)
+    assert chunks == max(1, -(-count // evaluations))
+    step = -(-evaluations // 8)
+    assert count <= evaluations or images % step == 0 or images == evaluations
+    if count > evaluations:
+        assert images * chunks - count < chunks * (step + 1)
 
 
 @given(evaluations=SIZES, budget=st.floats(1, 10**4), fixed=st.integers(0, 100))

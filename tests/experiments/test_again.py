@@ -39,6 +39,9 @@ def test_tumour_shape(untrained: Path) -> None:
     for edit in record["edits"].values():
         assert np.isfinite(edit["tumour"]["drop"][0]) and np.isfinite(edit["sham"]["drop"][0])
         assert sum(edit["answers"].values()) == pytest.approx(1)
+    for who in ("tumour", "sham"):
+        nothing = record["edits"]["untouched"][who]
+        assert nothing["area"][0] == 0 and nothing["drop"][0] == pytest.approx(0, abs=1e-5)
     removed = record["edits"]["tumour removed"]
     assert removed["tumour"]["area"][0] == pytest.approx(removed["sham"]["area"][0], rel=0.5)
 
@@ -50,9 +53,11 @@ def test_sanity(untrained: Path, few) -> None:
     layers = ["Dense_0", "Conv_1", "Conv_0"]
     for name, each in record["methods"].items():
         assert list(each["cascading"]) == list(each["independent"]) == layers
-        if name in CONTROLS:
+        if name == "even in the head":  # has no order there
+            assert each["defined"] == 0 and each["verdict"] == sanity.UNDECIDED
+        elif name in CONTROLS:
             assert each["final"]["in_head"][0] == pytest.approx(1, abs=1e-5)
-            assert not each["passes"] and each["ignored"] == layers
+            assert each["verdict"] == sanity.FAILS and each["ignored"] == layers
     assert record["methods"]["gradient"]["final"]["in_head"][0] < 0.9
 
 
@@ -65,6 +70,7 @@ def test_compare_methods(untrained: Path, few) -> None:
     assert names == set(jaxsal.METRICS)  # curves by their areas
     ranks = [rank[0] for rank in record["ranks"]["faithfulness"].values()]
     assert ranks == sorted(ranks)
+    assert record["undefined"]["gradient"] == 0
     blind = record["methods"]["centre prior"]
     assert blind["sensitivity_max"][0] == 0
 

@@ -1,6 +1,7 @@
 """The study from end to end at toy size, and what it says to bad input."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import brain_tumor, explaining, folds
+from experiments import brain_tumor, explaining, folds, study
 from experiments.settings import Settings, resolve
 
 TOY = Settings(count=40, image_size=32, epochs=2, widths=(4, 8), explain=6, batch_size=12)
@@ -44,6 +45,23 @@ def test_a_finished_run_runs_again_to_the_same_metrics(finished: Path) -> None:
     assert after["accuracy"] == before["accuracy"]
     assert after["history"] == before["history"]
     assert after["sanity"] == before["sanity"]
+    # It trained nothing: what is said of training is the first run's.
+    assert after["timings"]["train"] == before["timings"]["train"]
+    assert after["throughput"]["training"] == before["throughput"]["training"]
+    assert after["resumed"] == 0 and after["trained"]["commit"] == before["commit"]
+
+
+def test_a_study_is_not_reopened_on_images_that_it_may_have_trained_on(finished: Path) -> None:
+    path = finished / "metrics.json"
+    found = json.loads(path.read_text())
+    study.reopen(study.Reopened(finished))
+    found["settings"]["test_fold"] = 1
+    found["settings"]["validation_fold"] = 2
+    other = finished.parent / "other"
+    shutil.copytree(finished, other)
+    (other / "metrics.json").write_text(json.dumps(found))
+    with pytest.raises(ValueError, match=r"the test images of .* are not those of its run"):
+        study.reopen(study.Reopened(other))
 
 
 def test_checkpoints_of_another_network_are_refused(finished: Path) -> None:

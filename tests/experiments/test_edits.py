@@ -49,7 +49,14 @@ def test_moved_is_the_same_tumour_elsewhere(black) -> None:
 
 @pytest.mark.parametrize(
     ("name", "area"),
-    [("put back", 1), ("turned", 1), ("shape made a disc", 1), ("dilated", 2), ("eroded", 0.5)],
+    [
+        ("put back", 1),
+        ("nudged", 1),
+        ("turned", 1),
+        ("shape made a disc", 1),
+        ("dilated", 2),
+        ("eroded", 0.5),
+    ],
 )
 def test_areas_and_brightness_are_as_promised(black, name: str, area: float) -> None:
     mass = black[name].sum() / image(0.0).sum()
@@ -91,4 +98,6 @@ def test_shams_lie_in_the_head_and_off_the_tumour() -> None:
         sham = shams.shifted(small, first)
         assert sham.sum() == small.sum() and not (sham & small).any()
         assert not (sham & ~head).any() and (first != 0).any()
-        assert not (shams.shifted(sham, second) & ~head).any()
+        onward = shams.shifted(sham, second)
+        assert not (onward & ~head).any() and not (onward & (sham | small)).any()
+    assert len(np.unique(places.first[0], axis=0)) == 5

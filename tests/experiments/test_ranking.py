@@ -15,8 +15,9 @@ def test_a_method_that_always_wins_is_first_without_doubt() -> None:
     }
     found = rank(values, ["up", "down"], ["down"])
     assert found.best == "good"
-    assert found.rank == {"good": [1, 1, 1], "bad": [2, 2, 2], "none": [3, 3, 3]}
-    assert found.behind["bad"] == [1, 1, 1]
+    # What is not defined is as bad as the worst: a tie in "up".
+    assert found.rank == {"good": [1, 1, 1], "bad": [2.25] * 3, "none": [2.75] * 3}
+    assert found.behind["bad"] == [1.25, 1.25, 1.25]
 
 
 def test_ties_share_a_rank_and_patients_are_drawn_whole() -> None:
@@ -29,7 +30,16 @@ def test_ties_share_a_rank_and_patients_are_drawn_whole() -> None:
     assert two.rank["a"] == [1.5, 1.0, 2.0]
 
 
-def test_what_is_not_finite_is_left_out_of_the_mean() -> None:
+def test_what_is_not_defined_counts_as_the_worst_of_its_image() -> None:
     some = np.array([np.nan, 5.0, np.nan, 5, 5, 5])
     found = rank({"a": {"m": some}, "b": {"m": 4 * ONES}}, ["m"], [])
-    assert found.best == "a"
+    assert found.rank["a"][0] == 1  # (4 + 5 + 4 + 5 + 5 + 5) / 6 against 4
+    failing = np.array([np.nan, 5.0, np.nan, 5, 3, 3])
+    found = rank({"a": {"m": failing}, "b": {"m": 4 * ONES}}, ["m"], [])
+    assert found.rank["a"][0] == found.rank["b"][0] == 1.5
+
+
+def test_rounding_does_not_rank() -> None:
+    values = {"a": {"m": ONES}, "b": {"m": ONES + 1e-6}, "c": {"m": 0 * ONES}}
+    found = rank(values, ["m"], [])
+    assert found.rank["a"][0] == found.rank["b"][0] == 1.5

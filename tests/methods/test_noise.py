@@ -217,3 +217,11 @@ def test_a_call_without_a_key_raises():
 def test_no_method_raises():
     with pytest.raises(TypeError, match="method"):
         smoothgrad(3)
+
+
+def test_float32_images_in_64_bit_mode_have_a_variance_in_chunks():
+    with jax.enable_x64(True):
+        image = jnp.ones(SHAPE, jnp.float32)
+        found = [vargrad(gradient)(cubic, image, key=KEY, chunk=n) for n in (7, 25)]
+    assert found[0].dtype == jnp.float32
+    np.testing.assert_allclose(*found, rtol=1e-4)

@@ -236,6 +236,13 @@ def test_positions_do_not_mix_integers_of_two_widths():
     np.testing.assert_allclose(map, 4.0)
 
 
+def test_segments_of_one_channel_serve_all():
+    image, score = normal(3, 4, 6, 3), lambda x: jnp.sum(x**2)
+    labels = np.arange(24).reshape(4, 6) // 5
+    flat, deep = (ablated(score, image, segments=s) for s in (labels, labels[..., None]))
+    np.testing.assert_array_equal(flat, deep)
+
+
 def test_traced_segments_raise():
     explain = lambda s: feature_ablation(jnp.sum, jnp.asarray(IMAGE), segments=s)  # noqa: E731
     with pytest.raises(TypeError, match="segments"):

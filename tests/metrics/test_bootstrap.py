@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from jaxsal.metrics.bootstrap import Interval, difference_interval, mean_interval, summarise
+from jaxsal.metrics.bootstrap import (
+    Interval,
+    difference_interval,
+    mean_interval,
+    share_interval,
+    summarise,
+)
 
 draw = np.random.default_rng(0)
 
@@ -27,6 +33,17 @@ def test_nineteen_of_twenty_intervals_hold_the_truth():
         interval = mean_interval(values, patients, resamples=500, seed=trial)
         hits += interval.low <= 0 <= interval.high
     assert 0.88 <= hits / 300 <= 0.99
+
+
+def test_ten_hits_of_ten_are_no_certainty():
+    """Wilson's interval of 10 of 10 is [0.722, 1] (Newcombe 1998 has it); of 0 of 10 its mirror."""
+    every, none = share_interval(np.ones(10)), share_interval(np.zeros(10))
+    assert every == pytest.approx((1, 0.7225, 1), abs=1e-4)
+    assert none == pytest.approx((0, 0, 0.2775), abs=1e-4)
+    two_patients = share_interval(np.ones(10), np.repeat(["a", "b"], 5))
+    assert two_patients.low == pytest.approx(1 / (1 + 1.96**2 / 2), abs=1e-3)
+    mixed = np.arange(10) < 7
+    assert share_interval(mixed) == mean_interval(mixed)
 
 
 def test_images_of_one_patient_do_not_count_as_many():

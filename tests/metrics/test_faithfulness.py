@@ -48,6 +48,20 @@ def test_the_gradient_of_a_linear_score_has_no_infidelity(perturbation):
     assert jnp.max(exact) < 1e-8 and jnp.max(fitted) < 1e-7 and jnp.min(wrong) > 1e-3
 
 
+@pytest.mark.parametrize("baseline", [0.0, 0.3])
+def test_contributions_to_a_linear_score_have_no_infidelity(baseline):
+    contributions = WEIGHTS * (IMAGE - baseline)
+    removed = partial(metrics.remove_square, baseline=baseline)
+    options = {"samples": 5, "perturbation": removed, "key": KEY}
+    infidelity = partial(metrics.infidelity, linear, IMAGE, **options)
+    told = {"contributions": True, "baseline": baseline}
+    assert infidelity(contributions, **told) < 1e-8
+    assert infidelity(contributions) > 1e-3
+    # With noise, too, a contribution changes as its input does.
+    noisy = partial(infidelity, perturbation=metrics.add_noise)
+    assert noisy(contributions, **told) < 1e-6
+
+
 def test_a_map_that_forecasts_nothing_gets_the_mean_square_of_the_changes():
     infidelity = partial(metrics.infidelity, linear, IMAGE, key=KEY, samples=9)
     zero = jnp.zeros(SHAPE)

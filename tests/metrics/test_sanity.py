@@ -133,9 +133,8 @@ def test_another_logit():
     def explain(params, images, targets, *, key):
         return jnp.where(np.asarray(targets).reshape(-1, 1, 1, 1) == 1, 1.0, -1.0) * images
 
-    cosine = SIMILARITIES["cosine"]
     targets, key = np.array([1, 1, 0]), jax.random.key(0)
-    found = sanity.random_logit(explain, None, IMAGES, targets, 2, key=key, similarity=cosine)
+    found = sanity.random_logit(explain, None, IMAGES, targets, 2, key=key)
     np.testing.assert_allclose(found, -1, atol=1e-6)  # the only other class
     with pytest.raises(ValueError, match="classes: expected at least two"):
         sanity.random_logit(explain, None, IMAGES, targets, 1, key=key)

@@ -138,7 +138,7 @@ def test_finished_chunks_are_neither_read_nor_written_again(tmp_path) -> None:
             self.read.append(number)
             return super().__getitem__(number)
 
-    jaxsal.explain_dataset(GRADIENT, P, X, tmp_path / "m", chunk=4)
+    jaxsal.explain_dataset(GRADIENT, P, list(X), tmp_path / "m", chunk=4)
     (tmp_path / "m/status/c/1").unlink()
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "m").rglob("c/*") if p.is_file()}
     watched = Watched(X)
@@ -190,6 +190,7 @@ OTHERS = {
     "targets": {"targets": 1},
     "dtype": {"dtype": "float16"},
     "count": {"source": X[:9]},
+    "source": {"source": np.concatenate([X[:9], X[7:9]])},
     "note": {"about": {"note": "mine"}},
 }
 
@@ -255,7 +256,12 @@ WRONG = {
     "targets in words": ({"targets": "best"}, ValueError, "targets: .*best"),
     "targets that float": ({"targets": LABELS / 2}, TypeError, "targets: .*float"),
     "too few targets": ({"targets": LABELS[:3]}, ValueError, r"targets: .*\(3,\)"),
-    "no labels": ({"targets": "label"}, ValueError, "strict: 0: the record has no label"),
+    "no labels": ({"targets": "label"}, ValueError, "targets: .*first image .* has no label"),
+    "a label missing": (
+        {"targets": "label", "source": [(X[0], 1), X[1]]},
+        ValueError,
+        "strict: 1: the record has no label",
+    ),
     "a class too high": ({"targets": 3}, ValueError, "targets: .*got 3"),
     "no key": ({"explain": NOISY}, ValueError, "key: .*smoothgrad"),
     "a shard": ({"shard": (2, 2)}, ValueError, "shard: "),
@@ -282,8 +288,8 @@ def test_bad_input_is_named(name, tmp_path) -> None:
 
 def test_several_processes_write_one_store(tmp_path) -> None:
     """Without a word between them: each knows which chunks are its own."""
-    run(tmp_path / "one")
-    first = run(tmp_path / "two", shard=(0, 2))
+    run(tmp_path / "one", source=list(X))
+    first = run(tmp_path / "two", source=list(X), shard=(0, 2))
     assert (first.explained, first.complete) == (7, False)
     second = run(tmp_path / "two", source=iter(X), shard=(1, 2), count=11)
     assert (second.resumed, second.explained, second.complete) == (7, 11, True)
@@ -391,5 +397,5 @@ def test_a_transform_makes_records_of_what_is_not(tmp_path) -> None:
 
 def test_peeking_takes_nothing_from_a_stream() -> None:
     source = Source(iter([X[0] * np.nan, *X]), transform=None, count=None)
-    assert source.peek() == ((8, 8, 1), np.dtype("float32"))
+    assert source.peek()[:3] == ((8, 8, 1), np.dtype("float32"), False)
     assert jnp.isnan(next(source._rest)).all()

@@ -1,0 +1,114 @@
+"""Convolutions by Winograd's minimal filtering: the same numbers, wherever they stand."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jax import lax
+
+from jaxsal.rewrite.fast import fast, rewrites
+from jaxsal.rewrite.winograd import CHANNELS, PLACES
+
+NHWC = ("NHWC", "HWIO", "NHWC")
+ONLY = ["winograd"]
+
+
+def convolve(x, w, *, padding="SAME", numbers=NHWC, **options):
+    return lax.conv_general_dilated(
+        x, w, (1, 1), padding, dimension_numbers=numbers, precision="highest", **options
+    )
+
+
+def operands(shape=(2, 24, 24, 16), outputs=16, seed=0):
+    random = np.random.default_rng(seed)
+    x, w = random.normal(size=shape), random.normal(size=(3, 3, shape[-1], outputs)) / 12
+    return jnp.asarray(x, jnp.float32), jnp.asarray(w, jnp.float32)
+
+
+def same(fun, *args):
+    """The rewritten function's results are the function's, to 1e-5 of the largest."""
+    expected, found = jax.jit(fun)(*args), jax.jit(fast(fun, only=ONLY))(*args)
+    for a, b in zip(jax.tree.leaves(expected), jax.tree.leaves(found), strict=True):
+        np.testing.assert_allclose(b, a, atol=1e-5 * float(jnp.abs(a).max()))
+
+
+@given(
+    batch=st.integers(1, 3),
+    height=st.integers(1, 30),
+    width=st.integers(1, 30),
+    edges=st.lists(st.integers(-1, 3), min_size=4, max_size=4),
+    outputs=st.integers(14, 20),
+)
+@settings(max_examples=20)
+def test_any_size_and_padding(batch, height, width, edges, outputs) -> None:
+    padding = tuple(edges[:2]), tuple(edges[2:])
+    size = [n + low + high - 2 for n, (low, high) in zip((height, width), padding, strict=True)]
+    if min(size) < 1:
+        return
+    x, w = operands((batch, height, width, 16), outputs)
+    same(lambda x, w: convolve(x, w, padding=padding), x, w)
+    taken = rewrites(lambda x, w: convolve(x, w, padding=padding), x, w, only=ONLY)
+    suits = outputs >= CHANNELS and batch * size[0] * size[1] >= PLACES
+    assert taken == {"winograd": int(suits)}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"lhs_dilation": (2, 2), "padding": ((1, 1), (1, 1))},
+        {"rhs_dilation": (2, 1)},
+        {"feature_group_count": 2},
+        {"padding": ((1, 1), (1, 1)), "numbers": ("NHWC", "HWIO", "NCHW")},
+    ],
+)
+def test_what_it_is_not_for_is_left_and_any_order_of_axes_is_read(options) -> None:
+    x, w = operands()
+    w = w[:, :, :8] if "feature_group_count" in options else w
+    fun = lambda x, w: convolve(x, w, **options)  # noqa: E731
+    same(fun, x, w)
+    assert rewrites(fun, x, w, only=ONLY)["winograd"] == ("numbers" in options)
+
+
+def network(w, x):
+    return jnp.sum(jnp.tanh(convolve(jax.nn.relu(convolve(x, w)), w)) ** 2)
+
+
+def test_its_derivatives_are_the_convolutions() -> None:
+    x, w = operands((1, 24, 24, 16))
+    gradient = jax.grad(network, argnums=(0, 1))
+    same(gradient, w, x)
+    assert rewrites(gradient, w, x, only=ONLY)["winograd"] == 4  # two there, two back
+    rewritten = fast(jax.grad(network, argnums=1), only=ONLY)
+    second, expected = (
+        jax.jit(jax.grad(lambda w, x, f=f: jnp.sum(f(w, x) ** 2)))(w, x)
+        for f in (rewritten, jax.grad(network, argnums=1))
+    )
+    np.testing.assert_allclose(second, expected, atol=1e-4 * float(jnp.abs(expected).max()))
+    tangent, plain = (jax.jvp(f, (w, x), (w, x))[1] for f in (fast(network, only=ONLY), network))
+    np.testing.assert_allclose(tangent, plain, rtol=1e-4)
+
+
+def test_in_loops_and_batches() -> None:
+    x, w = operands((3, 24, 24, 16))
+
+    def one(x):
+        step = lambda x, _: (jnp.tanh(convolve(x[None], w)[0]), None)  # noqa: E731
+        return lax.scan(step, x, None, length=3)[0]
+
+    expected = jax.jit(jax.vmap(one))(x)
+    found = jax.jit(jax.vmap(fast(one, only=ONLY)))(x)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_flat_images_stay_flat() -> None:
+    """On a black background: exact zeros, and equal values where all inputs are equal."""
+    _, w = operands()
+    zeros = fast(convolve, only=ONLY)(jnp.zeros((1, 24, 24, 16)), w)
+    assert not zeros.any()
+    ones = fast(lambda x, w: convolve(x, w, padding="VALID"), only=ONLY)(
+        jnp.ones((1, 26, 26, 16)), w
+    )
+    spread = jnp.ptp(ones, axis=(1, 2))
+    assert float(spread.max()) <= 1e-5

@@ -39,7 +39,8 @@ def in_memory(name: str, value: Any) -> Any:
     Raises:
         TypeError: it cannot.
     """
-    if isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer) and value.weak_type:
+    concrete = isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer)
+    if concrete and getattr(value, "weak_type", False):  # keys have no such attribute
         return jax.lax.convert_element_type(value, value.dtype)
     if isinstance(value, _ARRAYS) or not hasattr(value, "__array__"):
         return value

@@ -7,7 +7,7 @@ fresh process.
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.contest import Case, Contender, Workers, workers, written
+from benchmarks.contest import Case, Contender, Workers, prepared, workers, written
 
 CONTENDERS = (
     Contender("jax", "jaxsal"),
@@ -65,19 +65,8 @@ def _peak(
     idle = running.ask(contender.framework, "peak")
     if "bytes" not in idle:
         return idle
-    answer = running.ask(
-        contender.framework,
-        "prepare",
-        id=contender.name,
-        out=str(folder / "maps.npz"),
-        contender=contender.name,
-        problem=str(folder),
-        batch=case.batch,
-        method=case.method,
-        options=case.options,
-        precision=precision,
-    )
-    if "first_call_s" not in answer:
+    answer, maps = prepared(running, case, contender, folder, precision=precision)
+    if maps is None:
         return answer
     return {"peak_bytes": running.ask(contender.framework, "peak")["bytes"] - idle["bytes"]}
 

@@ -73,9 +73,8 @@ def place_batch(mesh: Mesh | None, images: Any, params: Any) -> Placement:
 
     `mesh`; else the mesh that the images are sharded over already; else that of the parameters;
     else the one that is set (`jax.set_mesh`); else all local devices, but never more than images
-    (then a power of two of them). The batch is
-    spread over the axes that it is spread over already, else over all that the parameters are not
-    sharded over.
+    (then a power of two of them). The batch is spread over the axes that it is spread over already,
+    else over all that the parameters are not sharded over.
     """
     leaves = [x for x in jax.tree.leaves(params) if isinstance(x, jax.Array)]
     if mesh is None:

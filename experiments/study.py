@@ -11,7 +11,7 @@ import numpy as np
 from experiments import settings as studies
 from jaxsal import checkpoint, resident, train
 from jaxsal.data.examples import Dataset, Examples
-from jaxsal.data.splits import take
+from jaxsal.data.splits import known_patients, take
 
 
 @dataclass(frozen=True)
@@ -211,5 +211,5 @@ def correct_tumours(study: Study) -> np.ndarray:
 
 def resampled(examples: Examples) -> tuple[np.ndarray | None, str]:
     """What a bootstrap draws: patients where all are known, else images, and its name."""
-    known = bool(len(examples.patients)) and all(examples.patients)
-    return (examples.patients, "patient") if known else (None, "image")
+    patients = known_patients(examples)
+    return patients, "image" if patients is None else "patient"

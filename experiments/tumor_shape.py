@@ -96,6 +96,7 @@ def outcomes(
     """What each edit of the tumour and of the shams (their mean) did; and some edited images."""
     images, masks = chosen.examples.images, chosen.examples.masks
     predict = train.make_predict(found.apply, batch_size=128)
+    rows = shape_figures.picked(chosen.targets)
 
     def measured(masks: np.ndarray, by: np.ndarray) -> tuple[dict[str, Outcome], Any]:
         altered = edit_all(images, masks, by)
@@ -103,7 +104,7 @@ def outcomes(
             name: _outcome(chosen, images, pixels, predict(found.variables, pixels))
             for name, pixels in altered.items()
         }
-        return results, {name: pixels[: shape_figures.ROWS] for name, pixels in altered.items()}
+        return results, {name: pixels[rows] for name, pixels in altered.items()}
 
     own, shown = measured(masks, places.first[:, 0])
     each = []

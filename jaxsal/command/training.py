@@ -15,6 +15,7 @@ from jaxsal.command.fitting import fitted
 from jaxsal.command.settings import Train
 from jaxsal.data import pipeline
 from jaxsal.data.examples import Dataset, Examples
+from jaxsal.data.splits import known_patients
 from jaxsal.metrics import bootstrap, classification
 from jaxsal.models import CNN
 
@@ -81,8 +82,7 @@ def _kept(settings: Train) -> dict[str, Any]:
 def _tested(logits: np.ndarray, test: Examples, classes: tuple[str, ...]) -> dict[str, Any]:
     report = classification.classification_report(logits, test.labels, classes)
     hits = (logits.argmax(-1) == test.labels).astype(float)
-    known = bool(len(test.patients)) and all(test.patients)
-    _, low, high = bootstrap.share_interval(hits, test.patients if known else None)
+    _, low, high = bootstrap.share_interval(hits, known_patients(test))
     return {"accuracy": report.pop("accuracy"), "accuracy_interval": [low, high], **report}
 
 

@@ -60,6 +60,12 @@ def take(examples: Examples, rows: Bool[np.ndarray, " N"] | Int32[np.ndarray, " 
     return Examples(*(column[rows] for column in examples))
 
 
+def known_patients(examples: Examples) -> np.ndarray | None:
+    """The patient of each example, where all are known: who is drawn whole in a bootstrap."""
+    known = bool(len(examples.patients)) and all(examples.patients)
+    return examples.patients if known else None
+
+
 def deal(groups: Sequence[str], labels: Sequence[str], seed: int = 0) -> list[int]:
     """Deals groups to folds 1..5, evenly within each class and each group whole.
 

@@ -9,7 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from jaxsal.data import pipeline
-from jaxsal.data.splits import deal
+from jaxsal.data.splits import deal, known_patients
 from tests.data import files
 
 sizes = st.integers(1, 40)
@@ -56,6 +56,12 @@ def test_a_split_by_folds_is_a_partition(folds, order):
 def test_without_a_validation_fold_everything_else_is_trained_on():
     train, validation, test = pipeline.split(_dataset([1, 1, 2, 2, 3, 3]), test_fold=2)
     assert len(train.labels) == 4 and len(validation.labels) == 0 and len(test.labels) == 2
+
+
+def test_patients_are_known_only_where_all_are():
+    both, one = (_dataset([1, 2], patients=names).examples for names in (["p", "q"], ["p", ""]))
+    np.testing.assert_array_equal(known_patients(both), ["p", "q"])
+    assert known_patients(one) is None
 
 
 def test_a_patient_on_two_sides_is_refused():

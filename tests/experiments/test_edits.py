@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import edits, shams
+from experiments import edits, shams, shape_figures
 from jaxsal import regions
 
 SIZE = 40
@@ -101,3 +101,8 @@ def test_shams_lie_in_the_head_and_off_the_tumour() -> None:
         onward = shams.shifted(sham, second)
         assert not (onward & ~head).any() and not (onward & (sham | small)).any()
     assert len(np.unique(places.first[0], axis=0)) == 5
+
+
+def test_the_figure_of_edits_shows_every_class() -> None:
+    picked = shape_figures.picked(np.array([0, 0, 0, 2, 1, 0, 2]))
+    assert picked.tolist() == [0, 4, 3, 1]

@@ -71,23 +71,9 @@ def main(settings: Settings) -> dict[str, Any]:
 
     rows = study.drawn(len(test.labels), settings.explain or 0, settings.seed)
     shown, logits = take(test, rows), logits[rows]
-    targets = logits.argmax(-1).astype(np.int32)
-    key = jax.random.key(settings.seed)
-    mesh = jax.sharding.Mesh(np.asarray(parallel.local_devices(settings.devices)), ("devices",))
-    with _timed(timings, "explain"), exactly():
-        explained = _explain(model, variables, shown, targets, key=key, mesh=mesh)
-    with _timed(timings, "measure"), exactly():
-        fresh = trained.init(jax.random.key(settings.seed + 1))
-        metrics |= {
-            "relevance": explaining.relevance(explained, shown, targets == shown.labels),
-            "completeness": explaining.completeness(
-                explained.maps["integrated gradients"], targets, logits, black
-            ),
-            "sanity": explaining.randomisation(
-                model.apply, variables, fresh, shown, targets, key=key, mesh=mesh
-            ),
-        }
+    explained, measured = _explained(model, trained, shown, logits, black, settings, timings)
     metrics |= {
+        **measured,
         "history": trained.fitted.history,
         "settings": plain(settings),
         "data": _describe(dataset, splits),
@@ -136,6 +122,34 @@ def _classify(logits: np.ndarray, test: Examples, classes: tuple[str, ...]) -> d
         "bootstrap": unit,
         **report,
     }
+
+
+def _explained(
+    model: CNN,
+    trained: resident.Trained,
+    shown: Examples,
+    logits: np.ndarray,
+    black: np.ndarray,
+    settings: Settings,
+    timings: dict[str, float],
+) -> tuple[Explained, dict[str, Any]]:
+    """Maps of the shown images' predicted classes, and what is measured on them."""
+    variables, targets = trained.fitted.variables, logits.argmax(-1).astype(np.int32)
+    key = jax.random.key(settings.seed)
+    mesh = jax.sharding.Mesh(np.asarray(parallel.local_devices(settings.devices)), ("devices",))
+    with _timed(timings, "explain"), exactly():
+        explained = _explain(model, variables, shown, targets, key=key, mesh=mesh)
+    with _timed(timings, "measure"), exactly():
+        fresh = trained.init(jax.random.key(settings.seed + 1))
+        return explained, {
+            "relevance": explaining.relevance(explained, shown, targets == shown.labels),
+            "completeness": explaining.completeness(
+                explained.maps["integrated gradients"], targets, logits, black
+            ),
+            "sanity": explaining.randomisation(
+                model.apply, variables, fresh, shown, targets, key=key, mesh=mesh
+            ),
+        }
 
 
 def _explain(

@@ -79,14 +79,15 @@ def reopen(given: Reopened) -> Study:
         ValueError: the folder holds no trained network, or images of other classes than its own.
     """
     saved = checkpoint.load(given.checkpoint)
-    settings = _settings(given, saved.image_size)
+    finished = _metrics(given)
+    settings = _settings(given, finished.get("settings", {}), saved.image_size)
     dataset, splits = studies.load(settings)
     if dataset.classes != saved.classes:
         raise ValueError(
             f"data: expected images of the network's classes {saved.classes}, got {dataset.classes}"
         )
     training, test = splits["train"], splits["test"]
-    _check_held_out(given, test)
+    _check_held_out(given, finished, test)
     logits = train.make_predict(saved.apply, batch_size=128)(saved.variables, test.images)
     rows = [np.flatnonzero(training.labels == k)[0] for k in np.unique(training.labels)]
     return Study(
@@ -102,7 +103,7 @@ def reopen(given: Reopened) -> Study:
     )
 
 
-def _check_held_out(given: Reopened, test: Examples) -> None:
+def _check_held_out(given: Reopened, finished: dict[str, Any], test: Examples) -> None:
     """Raises where the test images are not those that the network was not trained on.
 
     Patients without folds are dealt anew where one comes or goes; other images than the study's own
@@ -111,7 +112,7 @@ def _check_held_out(given: Reopened, test: Examples) -> None:
     Raises:
         ValueError: the images of the study have changed.
     """
-    known = _metrics(given).get("data", {}).get("tested")
+    known = finished.get("data", {}).get("tested")
     if known and given.data is None and known != resident.fingerprint(test):
         raise ValueError(
             f"checkpoint: the test images of {given.checkpoint} are not those of its run, which "
@@ -130,9 +131,8 @@ def _metrics(given: Reopened) -> dict[str, Any]:
         ) from error
 
 
-def _settings(given: Reopened, image_size: int) -> studies.Settings:
+def _settings(given: Reopened, kept: dict[str, Any], image_size: int) -> studies.Settings:
     """The study's own settings where it left them, what is given in their place."""
-    kept = _metrics(given).get("settings", {})
     known = {field.name for field in fields(studies.Settings)}
     kept = {name: value for name, value in kept.items() if name in known}
     if given.data is not None:

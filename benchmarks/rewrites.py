@@ -1,7 +1,7 @@
 """Each rewrite on and off: the time of a program with all of them, and with all but one.
 
-A row is a workload (a gradient, integrated gradients, a training step, an epoch as one `scan`) and
-a rewrite that replaces something in it, with the largest difference of the two results.
+A row is a workload (logits, a gradient, integrated gradients, a training step, an epoch as one
+`scan`) and a rewrite that replaces something in it, with the largest difference of the two results.
 """
 
 import functools
@@ -26,6 +26,7 @@ class Settings(NamedTuple):
     widths: tuple[int, ...] = (32, 64, 128, 128)
     rounds: int = 7
     workloads: tuple[str, ...] = (
+        "logits",
         "gradient",
         "integrated gradients",
         "integrated gradients, 7x7 stem",
@@ -127,6 +128,7 @@ def _workloads(settings: Settings) -> dict[str, Workload]:
     weights = jax.jit(stem.init)(jax.random.key(2), coloured[:1])
     halves = few.reshape(2, -1, *shape[1:]) if len(few) > 1 else images[:2, None]
     return {
+        "logits": Workload(apply, (params, images)),
         "gradient": Workload(functools.partial(explain, jaxsal.gradient), (params, images)),
         "integrated gradients": Workload(functools.partial(explain, path), (params, few)),
         "integrated gradients, 7x7 stem": Workload(

@@ -20,6 +20,7 @@ from jax import lax
 from jax.extend.core import JaxprEqn
 from jaxtyping import Array, Float, Int
 
+from jaxsal.rewrite.derivative import differentiates
 from jaxsal.rewrite.interpreter import Frame
 
 LARGEST_WINDOW = 32
@@ -49,10 +50,13 @@ class Windows(NamedTuple):
 
 
 def pool(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
-    """Rule for `reduce_window_max`."""
-    del frame
-    windows = _windows(eqn, values[0])
-    return None if windows is None else [choose(values[0], windows)[0]]
+    """Rule for `reduce_window_max` in a program without derivatives."""
+    return None if differentiates(frame) else _pooled(eqn, values[0])
+
+
+def pool_primal(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
+    """Rule for `reduce_window_max` in a program that has derivatives too."""
+    return _pooled(eqn, values[0]) if differentiates(frame) else None
 
 
 def pool_gradient(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
@@ -75,6 +79,11 @@ def pool_tangent(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] 
     if windows is None or np.any(windows.padding):
         return None
     return [choose(operand, windows, tangent)[1]]
+
+
+def _pooled(eqn: JaxprEqn, operand: Array) -> list[Array] | None:
+    windows = _windows(eqn, operand)
+    return None if windows is None else choose(operand, windows)[:1]
 
 
 def _windows(eqn: JaxprEqn, operand: Any) -> Windows | None:

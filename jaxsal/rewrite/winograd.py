@@ -15,22 +15,22 @@ from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
-from jax.extend.core import JaxprEqn, primitives
+from jax.extend.core import JaxprEqn
 from jaxtyping import Array, Float
 
 from jaxsal.rewrite.conv import Convolution, output_size, read, restore, understood
+from jaxsal.rewrite.derivative import differentiates, of_inputs
 from jaxsal.rewrite.interpreter import Frame
-from jaxsal.rewrite.program import equations
 
 CHANNELS = 16
 """The fewest inputs and outputs whose products are worth the sums around them."""
-PLACES = 512
-"""The fewest places of all images' outputs; of fewer, the kernel's own sums weigh too much."""
+PLACES = 256
+"""The fewest places of the outputs; of fewer, the kernel's own sums weigh too much."""
 
 
 def winograd(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
     """Rule: a 3 x 3 convolution of stride one in tiles of 2 x 2 outputs."""
-    if not understood(eqn, values) or not (_of_inputs(eqn) or _is_forward(frame)):
+    if not understood(eqn, values) or (differentiates(frame) and not of_inputs(eqn)):
         return None
     conv = read(eqn, values)
     return [restore(eqn, by_tiles(conv))] if _suits(conv) else None
@@ -53,26 +53,6 @@ def by_tiles(conv: Convolution) -> Float[Array, "batch height width outputs"]:
     whole = jnp.stack([jnp.stack(row, 3) for row in outputs], 2)
     whole = whole.reshape(len(whole), 2 * tiles[0], 2 * tiles[1], -1)
     return whole[:, : size[0], : size[1]]
-
-
-def _of_inputs(eqn: JaxprEqn) -> bool:
-    """Whether this is a derivative with respect to inputs: the kernel's `in` and `out` are swapped.
-
-    They are `[*window, in, out]` forward, and `[out, in, *window]` where channels come first.
-    """
-    outputs, inputs, *window = eqn.params["dimension_numbers"].rhs_spec
-    return bool(outputs < inputs if min(window) == 0 else outputs > inputs)
-
-
-def _is_forward(frame: Frame) -> bool:
-    """Whether nothing in the whole program is a derivative of a convolution or a pool."""
-    while frame.outer is not None:
-        frame = frame.outer
-    return not any(
-        eqn.primitive.name == "select_and_scatter_add"
-        or (eqn.primitive is primitives.conv_general_dilated_p and _of_inputs(eqn))
-        for eqn in equations(frame.jaxpr)
-    )
 
 
 def _suits(conv: Convolution) -> bool:

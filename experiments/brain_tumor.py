@@ -71,7 +71,9 @@ def main(settings: Settings) -> dict[str, Any]:
 
     rows = study.drawn(len(test.labels), settings.explain or 0, settings.seed)
     shown, logits = take(test, rows), logits[rows]
-    explained, measured = _explained(model, trained, shown, logits, black, settings, timings)
+    explained, measured = _measure(
+        model, trained, shown, logits, black, settings=settings, timings=timings
+    )
     metrics |= {
         **measured,
         "history": trained.fitted.history,
@@ -124,12 +126,13 @@ def _classify(logits: np.ndarray, test: Examples, classes: tuple[str, ...]) -> d
     }
 
 
-def _explained(
+def _measure(
     model: CNN,
     trained: resident.Trained,
     shown: Examples,
     logits: np.ndarray,
     black: np.ndarray,
+    *,
     settings: Settings,
     timings: dict[str, float],
 ) -> tuple[Explained, dict[str, Any]]:

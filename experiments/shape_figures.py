@@ -35,13 +35,13 @@ def picked(targets: np.ndarray) -> np.ndarray:
 
 
 def examples(chosen: Chosen, classes: tuple[str, ...], shown: dict[str, np.ndarray]) -> Figure:
-    """The tumours of `picked` and what each edit makes of them: `shown` by edit, [n, H, W, C]."""
+    """Some tumours and what each edit makes of them: `shown` by edit, [n, H, W, C]."""
     pictures, outlines, titles = [], [], []
-    for n, i in enumerate(picked(chosen.targets)):
+    for i, target in enumerate(chosen.targets):
         mask = chosen.examples.masks[i]
-        pictures += [chosen.examples.images[i], *(shown[name][n] for name in edits.EDITS)]
+        pictures += [chosen.examples.images[i], *(shown[name][i] for name in edits.EDITS)]
         outlines += [mask, *([np.zeros_like(mask)] * len(edits.EDITS))]
-        titles += [classes[chosen.targets[i]], *edits.EDITS]
+        titles += [classes[target], *edits.EDITS]
     columns = len(edits.EDITS) + 1
     figure = render.contact_sheet(pictures, titles=titles, masks=outlines, columns=columns)
     return "Edits", "Some tumours, outlined, and what each edit makes of them.", render.png(figure)

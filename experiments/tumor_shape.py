@@ -58,7 +58,8 @@ def main(settings: Settings) -> str:
     with again.timed(timings, "place shams"):
         chosen, places, homeless = placed(chosen, settings)
     with again.timed(timings, "edit"):
-        own, other, shown = outcomes(found, chosen, places)
+        rows = shape_figures.picked(chosen.targets)
+        own, other, shown = outcomes(found, chosen, places, rows)
     record: dict[str, Any] = {
         "study": found.about,
         "cases": len(chosen.targets),
@@ -68,7 +69,10 @@ def main(settings: Settings) -> str:
         **summary(own, other, chosen, found.classes),
         "timings": timings,
     }
-    drawn = [shape_figures.effects(record), shape_figures.examples(chosen, found.classes, shown)]
+    drawn = [
+        shape_figures.effects(record),
+        shape_figures.examples(study.subset(chosen, rows), found.classes, shown),
+    ]
     out = again.publish("tumor_shape", settings, record, drawn, shape_section)
     lines = [
         f"  {name:<20} tumour {edit['tumour']['drop'][0]:6.2f} "
@@ -91,12 +95,11 @@ def placed(chosen: Chosen, settings: Settings) -> tuple[Chosen, shams.Places, in
 
 
 def outcomes(
-    found: Study, chosen: Chosen, places: shams.Places
+    found: Study, chosen: Chosen, places: shams.Places, rows: np.ndarray
 ) -> tuple[dict[str, Outcome], dict[str, Outcome], dict[str, np.ndarray]]:
-    """What each edit of the tumour and of the shams (their mean) did; and some edited images."""
+    """What each edit of tumour and shams (their mean) did; and the edited images of `rows`."""
     images, masks = chosen.examples.images, chosen.examples.masks
     predict = train.make_predict(found.apply, batch_size=128)
-    rows = shape_figures.picked(chosen.targets)
 
     def measured(masks: np.ndarray, by: np.ndarray) -> tuple[dict[str, Outcome], Any]:
         altered = edit_all(images, masks, by)

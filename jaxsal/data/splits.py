@@ -96,10 +96,11 @@ def _hash(text: str) -> str:
 
 
 def _dealt(examples: Examples, seed: int) -> Int32[np.ndarray, " N"]:
-    if not all(examples.patients):
+    patients = known_patients(examples)
+    if patients is None:
         raise ValueError("dataset has neither folds nor patients; a random split leaks patients")
     labels = [str(label) for label in examples.labels]
-    return np.array(deal([str(name) for name in examples.patients], labels, seed), np.int32)
+    return np.array(deal([str(name) for name in patients], labels, seed), np.int32)
 
 
 def _check_folds(folds: Int32[np.ndarray, " N"], wanted: dict[str, int | None]) -> None:

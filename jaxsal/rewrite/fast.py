@@ -19,7 +19,7 @@ from jaxsal.rewrite import conv, pool, winograd
 from jaxsal.rewrite.interpreter import Frame, Rule, rewritten
 
 _CONVOLUTION = primitives.conv_general_dilated_p.name
-_OLD = jax.__version_info__ < (0, 11)
+_BEFORE_0_11 = jax.__version_info__ < (0, 11)
 """XLA:CPU's convolutions were twice as slow as its matrix products, and its window reductions no
 slower than selection where a derivative stands beside them; measured with jax 0.10 and 0.12."""
 
@@ -43,12 +43,14 @@ class Rewrite(NamedTuple):
 
 REWRITES: dict[str, Rewrite] = {
     "max_pool": Rewrite("reduce_window_max", pool.pool, {"cpu": True}, True),
-    "max_pool_primal": Rewrite("reduce_window_max", pool.pool_primal, {"cpu": not _OLD}, True),
+    "max_pool_primal": Rewrite(
+        "reduce_window_max", pool.pool_primal, {"cpu": not _BEFORE_0_11}, True
+    ),
     "max_pool_gradient": Rewrite("select_and_scatter_add", pool.pool_gradient, {"cpu": True}, True),
     "max_pool_tangent": Rewrite("select_and_gather_add", pool.pool_tangent, {"cpu": True}, True),
     "thin_input": Rewrite(_CONVOLUTION, conv.thin_input, {"cpu": True}, False),
     "thin_output": Rewrite(_CONVOLUTION, conv.thin_output, {"cpu": True}, False),
-    "winograd": Rewrite(_CONVOLUTION, winograd.winograd, {"cpu": _OLD}, False),
+    "winograd": Rewrite(_CONVOLUTION, winograd.winograd, {"cpu": _BEFORE_0_11}, False),
     "ordered": Rewrite(_CONVOLUTION, conv.ordered, {"cpu": True}, False),
 }
 """In the order in which they are tried."""

@@ -73,6 +73,13 @@ class Frame:
         return any(out is var for out in self.jaxpr.outvars)
 
     @cached_property
+    def differentiated(self) -> bool:
+        """Whether anything in the whole program comes of differentiation, as name stacks tell."""
+        if self.outer is not None:
+            return self.outer.differentiated
+        return any("jvp(" in str(eqn.source_info.name_stack) for eqn in equations(self.jaxpr))
+
+    @cached_property
     def _producers(self) -> dict[Var, JaxprEqn]:
         return {var: eqn for eqn in self.jaxpr.eqns for var in eqn.outvars}
 

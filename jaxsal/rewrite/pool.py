@@ -20,7 +20,6 @@ from jax import lax
 from jax.extend.core import JaxprEqn
 from jaxtyping import Array, Float, Int
 
-from jaxsal.rewrite.derivative import differentiates
 from jaxsal.rewrite.interpreter import Frame
 
 LARGEST_WINDOW = 32
@@ -51,12 +50,12 @@ class Windows(NamedTuple):
 
 def pool(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
     """Rule for `reduce_window_max` in a program without derivatives."""
-    return None if differentiates(frame) else _pooled(eqn, values[0])
+    return None if frame.differentiated else _pooled(eqn, values[0])
 
 
 def pool_primal(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
     """Rule for `reduce_window_max` in a program that has derivatives too."""
-    return _pooled(eqn, values[0]) if differentiates(frame) else None
+    return _pooled(eqn, values[0]) if frame.differentiated else None
 
 
 def pool_gradient(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:

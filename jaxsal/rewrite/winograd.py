@@ -6,7 +6,8 @@ convolution is sixteen matrix products, of sums and differences of its inputs an
 Its sums round in another order. A derivative takes one of several values in a pool's window, or one
 side of a ReLU, by its forward pass: one that rounds otherwise takes another where two agree to
 seven digits. So in a program that differentiates, only the convolutions of the derivative with
-respect to inputs are rewritten, whose rounding chooses nothing; in one that does not, all are.
+respect to inputs are rewritten, whose rounding chooses nothing; in one that does not, all are. Who
+differentiates the rewritten function differentiates its rounding.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from jax.extend.core import JaxprEqn
 from jaxtyping import Array, Float
 
 from jaxsal.rewrite.conv import Convolution, output_size, read, restore, understood
-from jaxsal.rewrite.derivative import differentiates, of_inputs
 from jaxsal.rewrite.interpreter import Frame
 
 CHANNELS = 16
@@ -30,7 +30,7 @@ PLACES = 256
 
 def winograd(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
     """Rule: a 3 x 3 convolution of stride one in tiles of 2 x 2 outputs."""
-    if not understood(eqn, values) or (differentiates(frame) and not of_inputs(eqn)):
+    if not understood(eqn, values) or (frame.differentiated and not _turned(eqn)):
         return None
     conv = read(eqn, values)
     return [restore(eqn, by_tiles(conv))] if _suits(conv) else None
@@ -53,6 +53,17 @@ def by_tiles(conv: Convolution) -> Float[Array, "batch height width outputs"]:
     whole = jnp.stack([jnp.stack(row, 3) for row in outputs], 2)
     whole = whole.reshape(len(whole), 2 * tiles[0], 2 * tiles[1], -1)
     return whole[:, : size[0], : size[1]]
+
+
+def _turned(eqn: JaxprEqn) -> bool:
+    """Whether the kernel's `in` and `out` are swapped, as in derivatives with respect to inputs.
+
+    They are `[*window, in, out]` forward, and `[out, in, *window]` where channels come first. (Also
+    of derivatives with respect to kernels, where features come last: their rounding chooses nothing
+    either.)
+    """
+    outputs, inputs, *window = eqn.params["dimension_numbers"].rhs_spec
+    return bool(outputs < inputs if min(window) == 0 else outputs > inputs)
 
 
 def _suits(conv: Convolution) -> bool:

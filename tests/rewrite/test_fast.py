@@ -196,3 +196,39 @@ def test_only_some(params, images):
 def test_every_rewrite_says_where_it_was_measured():
     for name, rewrite in REWRITES.items():
         assert "cpu" in rewrite.platforms, name
+
+
+def pooled(x):
+    windows = (1, 2, 2, 1)
+    return jnp.sum(lax.reduce_window(x**2, -jnp.inf, lax.max, windows, windows, "VALID"))
+
+
+def looped(fun):
+    return lambda x: lax.scan(lambda c, _: (c + fun(x), None), jnp.zeros(()), None, length=2)[0]
+
+
+slope = jax.grad(pooled)
+PROGRAMS = {
+    "plain": (pooled, False),
+    "jit": (jax.jit(pooled), False),
+    "vmap": (jax.vmap(lambda x: pooled(x[None])), False),
+    "scan": (looped(pooled), False),
+    "remat": (jax.checkpoint(pooled), False),
+    "twice": (fast(pooled, only=["thin_input"]), False),
+    "grad": (slope, True),
+    "jvp": (lambda x: jax.jvp(pooled, (x,), (x,)), True),
+    "grad of jit": (jax.grad(jax.jit(pooled)), True),
+    "jit of grad": (jax.jit(slope), True),
+    "grad in scan": (looped(lambda x: slope(x).sum()), True),
+    "grad in cond": (lambda x: lax.cond(x.sum() > 0, slope, jnp.zeros_like, x), True),
+    "grad of remat": (jax.grad(jax.checkpoint(pooled)), True),
+    "grad, twice": (fast(slope, only=["max_pool_gradient"]), True),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_pool_knows_whether_its_program_differentiates(name):
+    fun, differentiates = PROGRAMS[name]
+    counts = rewrites(fun, jnp.ones((1, 4, 4, 1)), only=["max_pool", "max_pool_primal"])
+    used = "max_pool_primal" if differentiates else "max_pool"
+    assert {which for which, count in counts.items() if count} == {used}

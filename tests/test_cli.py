@@ -218,6 +218,7 @@ WRONG = {
     "two models": (["--apply", "a:b"], "checkpoint: expected --checkpoint DIR, or"),
     "a coordinator alone": (["--processes", "2"], "distributed: --coordinator"),
     "a file for a folder": (["--out", "2.png"], "out: '2.png' cannot be written to"),
+    "too long a name": (["--out", "a" * 300], "out: .* cannot be written to .File name too long"),
     "the images' own folder": (["--images", ".", "--out", "."], "out: expected another place"),
     "files without labels": (["--targets", "label"], "targets: .* first image .* has no label"),
     "a full folder": (["--out", "full.zarr"], "out: .*full.zarr is no store and not empty"),

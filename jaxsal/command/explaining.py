@@ -91,6 +91,7 @@ def check_apart(out: Path, images: str) -> Path:
     out = Path(os.path.expanduser(out))
     if "\0" in f"{out}{images}":  # no path at all: told where each is opened
         return out
-    if out.is_dir() and out.resolve() == Path(os.path.expanduser(images)).resolve():
+    read, written = (os.path.realpath(os.path.expanduser(place)) for place in (images, out))
+    if os.path.isdir(written) and read == written:  # (what is too long for a name is none)
         raise ValueError(f"out: expected another place than the images', got {out}")
     return out

@@ -5,6 +5,7 @@ import os
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -151,11 +152,13 @@ def contest(
     *,
     rounds: int,
     precision: str,
+    end: float = math.inf,
 ) -> list[dict[str, Any]]:
     """A row a contender: how far its maps are from the first's, and its times.
 
     The first contender is the reference. All run once a round, in turn; `ratio` is the median over
-    rounds of its time over the reference's in the same round.
+    rounds of its time over the reference's in the same round. Those whose turn to be made ready
+    comes after `end` (of `time.monotonic`) are absent.
     """
     rows, reference = [], None
     for contender in contenders:
@@ -165,7 +168,10 @@ def contest(
             "framework": contender.framework,
             "contender": contender.name,
         }
-        answer, found = prepared(running, case, contender, folder, precision=precision)
+        answer: dict[str, Any] = {"absent": "there was no time left"}
+        found = None
+        if time.monotonic() < end:
+            answer, found = prepared(running, case, contender, folder, precision=precision)
         row |= answer
         if found is not None:
             reference = found if reference is None else reference

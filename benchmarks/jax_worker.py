@@ -29,20 +29,29 @@ def network(problem: Problem, dtype: Any = jnp.float32) -> Any:
 
 
 def weights(problem: Problem) -> dict[str, np.ndarray]:
-    """Weights for a problem, from a fixed seed; the statistics of normalisation are not trivial."""
-    model = network(problem)
-    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, *problem.image)))
+    """Weights for a problem, from a fixed seed; the statistics of normalisation are not trivial.
+
+    Drawn here: a program that initialises a ResNet-50 takes minutes to compile.
+    """
+    variables = jax.eval_shape(network(problem).init, jax.random.key(0), _image(problem))
     flat = flax.traverse_util.flatten_dict(variables, sep="/")
     random = np.random.default_rng(1)
-    disturbed = {}
+    drawn = {}
     for name, leaf in sorted(flat.items()):
-        value = np.asarray(leaf)
-        if name.endswith(("bias", "mean")):
-            value = value + 0.05 * random.normal(size=value.shape)
-        elif name.endswith(("scale", "var")):
-            value = value * random.uniform(0.7, 1.3, size=value.shape)
-        disturbed[name] = value.astype(np.float32)
-    return disturbed
+        if name.endswith("kernel"):
+            deviation = np.sqrt(2 / np.prod(leaf.shape[:-1]))
+            value = random.normal(size=leaf.shape) * deviation
+        elif name.endswith(("bias", "mean")):
+            value = 0.05 * random.normal(size=leaf.shape)
+        else:
+            assert name.endswith(("scale", "var")), name
+            value = random.uniform(0.7, 1.3, size=leaf.shape)
+        drawn[name] = value.astype(np.float32)
+    return drawn
+
+
+def _image(problem: Problem) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct((1, *problem.image), jnp.float32)
 
 
 def unflatten(flat: dict[str, np.ndarray]) -> Any:

@@ -1,4 +1,4 @@
-"""Each rewrite on and off: the time of a program with all of them, and with all but one.
+"""Each rewrite on and off: the time of a program as it is by default, and with one more or less.
 
 A row is a workload (logits, a gradient, integrated gradients, a training step, an epoch as one
 `scan`) and a rewrite that replaces something in it, with the largest difference of the two results.
@@ -28,6 +28,7 @@ class Settings(NamedTuple):
     workloads: tuple[str, ...] = (
         "logits",
         "gradient",
+        "gradient, ResNet",
         "integrated gradients",
         "integrated gradients, 7x7 stem",
         "training step",
@@ -45,8 +46,19 @@ class Workload(NamedTuple):
 
 SETTINGS = {
     "cpu": Settings(),
-    "gpu": Settings(batch=256, steps=32, rounds=20),
-    "toy": Settings(image_size=16, batch=8, steps=2, widths=(4, 4), rounds=2),
+    "gpu": Settings(
+        batch=512,
+        rounds=20,
+        workloads=("gradient", "gradient, ResNet"),
+    ),
+    "toy": Settings(
+        image_size=16,
+        batch=8,
+        steps=2,
+        widths=(4, 4),
+        rounds=2,
+        workloads=("gradient", "integrated gradients, 7x7 stem", "epoch"),
+    ),
 }
 
 
@@ -59,33 +71,32 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
 
 
 def _rows(name: str, workload: Workload, settings: Settings) -> Iterator[dict[str, Any]]:
-    """Beside what is on by default each other rewrite on, and each of those off."""
+    """The program as it is by default, beside it without each rewrite, or with one that is off."""
     fun, args, with_line = workload
-    found = rewrites(fun, *args, only=REWRITES)
     used = {r for r, n in rewrites(fun, *args, platform=jax.default_backend()).items() if n}
-    pairs = {
-        rewrite: (fast(fun, only=used | {rewrite}), fast(fun, only=used - {rewrite}))
-        for rewrite, count in found.items()
-        if count
+    others: dict[str, Callable[..., Any]] = {
+        rewrite: fast(fun, only=used ^ {rewrite})
+        for rewrite in REWRITES
+        if rewrite in used or rewrites(fun, *args, only=used | {rewrite})[rewrite]
     }
     if with_line:
-        pairs["line"] = fast(fun, only=used), fast(functools.partial(fun, rewrite=False), only=used)
-    calls = {
-        f"{rewrite} {way}": compiled(program, *args)
-        for rewrite, both in pairs.items()
-        for way, program in zip(("on", "off"), both, strict=True)
-    }
-    times = interleaved({which: call for which, (call, _) in calls.items()}, settings.rounds)
-    for rewrite in pairs:
-        on, off = f"{rewrite} on", f"{rewrite} off"
+        others["line"] = fast(functools.partial(fun, rewrite=False), only=used)
+    default = compiled(fast(fun, only=used), *args)
+    calls = {rewrite: compiled(program, *args) for rewrite, program in others.items()}
+    programs = {"": default[0]} | {rewrite: call for rewrite, (call, _) in calls.items()}
+    times = interleaved(programs, settings.rounds)
+    for rewrite, (call, seconds) in calls.items():
+        is_on = rewrite == "line" or rewrite in used
+        here = (times[""], default[1]), (times[rewrite], seconds)
+        on, off = here if is_on else here[::-1]
         yield {
             "workload": name,
             "rewrite": rewrite,
-            "on_by_default": rewrite == "line" or rewrite in used,
-            "difference": difference(calls[on][0](), calls[off][0]()),
-            "off_over_on": round(ratio(times[off], times[on]), 3),
-            "on": spread(times[on]) | {"compile_s": round(calls[on][1], 2)},
-            "off": spread(times[off]) | {"compile_s": round(calls[off][1], 2)},
+            "on_by_default": is_on,
+            "difference": difference(call(), default[0]()),
+            "off_over_on": round(ratio(off[0], on[0]), 3),
+            "on": spread(on[0]) | {"compile_s": round(on[1], 2)},
+            "off": spread(off[0]) | {"compile_s": round(off[1], 2)},
         }
 
 
@@ -126,10 +137,15 @@ def _workloads(settings: Settings) -> dict[str, Workload]:
     stem = ResNet(classes=4, blocks=(1,), width=settings.widths[0])
     coloured = jnp.repeat(few, 3, axis=-1)
     weights = jax.jit(stem.init)(jax.random.key(2), coloured[:1])
+    residual = ResNet(classes=4, blocks=(2, 2), width=settings.widths[0])
+    deep = jax.jit(residual.init)(jax.random.key(3), coloured[:1])
     halves = few.reshape(2, -1, *shape[1:]) if len(few) > 1 else images[:2, None]
     return {
         "logits": Workload(apply, (params, images)),
         "gradient": Workload(functools.partial(explain, jaxsal.gradient), (params, images)),
+        "gradient, ResNet": Workload(
+            functools.partial(explain, jaxsal.gradient, apply=residual.apply), (deep, coloured)
+        ),
         "integrated gradients": Workload(functools.partial(explain, path), (params, few)),
         "integrated gradients, 7x7 stem": Workload(
             functools.partial(explain, path, apply=stem.apply), (weights, coloured), line=True

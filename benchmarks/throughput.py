@@ -68,17 +68,31 @@ TORCH = (
 CONTENDERS = tuple(Contender("jax", n) for n in JAX) + tuple(Contender("torch", n) for n in TORCH)
 
 
+class Asked(NamedTuple):
+    """A case: a method of a problem's batch, with options of its own, among some contenders.
+
+    Attributes:
+        options: beside those of `OPTIONS`.
+        contenders: their names, the reference first; None: the settings'.
+    """
+
+    problem: str
+    method: str
+    batch: int
+    options: dict[str, Any] = {}  # noqa: RUF012
+    contenders: tuple[str, ...] | None = None
+
+
 class Settings(NamedTuple):
     """What is measured.
 
     Attributes:
-        cases: (problem, method, batch).
         precision: of products and convolutions in float32 on an accelerator, the same on both
             sides: "highest" or "tf32".
-        minutes: after which no further case begins; the record names those left out.
+        minutes: after which no further case or contender begins; the record names those left out.
     """
 
-    cases: tuple[tuple[str, str, int], ...]
+    cases: tuple[Asked, ...]
     contenders: tuple[Contender, ...] = CONTENDERS
     rounds: int = 7
     precision: str = "highest"
@@ -86,11 +100,35 @@ class Settings(NamedTuple):
     minutes: float = math.inf
 
 
-def _cases(problem: str, single: int, loops: int) -> tuple[tuple[str, str, int], ...]:
-    return tuple((problem, m, single) for m in ONE_PASS) + tuple((problem, m, loops) for m in LOOPS)
+def _cases(problem: str, single: int, loops: int) -> tuple[Asked, ...]:
+    one_pass = [Asked(problem, method, single) for method in ONE_PASS]
+    return (*one_pass, *(Asked(problem, method, loops) for method in LOOPS))
 
 
-LATENCY = (("cnn-128", "gradient", 1), ("cnn-128", "gradient", 8))
+LATENCY = (Asked("cnn-128", "gradient", 1), Asked("cnn-128", "gradient", 8))
+
+_EAGER = ("jaxsal", "plain jax", "captum", "torch channels_last")
+_CHUNKED = ("jaxsal", "captum", "captum, chunk 8", "captum, chunk 64", "captum, chunk 256")
+_BEST = ("torch compiled channels_last", "jaxsal bfloat16", "torch bfloat16")
+_FIRST = (
+    Asked("cnn-128", "gradient", 512, {}, (*_EAGER, *_BEST)),
+    Asked("cnn-128", "integrated_gradients", 64, {"steps": 64}, (*_CHUNKED, "plain jax")),
+    Asked("cnn-128", "occlusion", 64, {}, _CHUNKED),
+    Asked("cnn-128", "gradient", 1, {}, _EAGER),
+    Asked("cnn-128", "smoothgrad", 64, {}, _CHUNKED),
+    Asked("cnn-128", "together", 512, {}, ("jaxsal",)),
+    Asked("cnn-128", "grad_cam", 512, {}, _EAGER),
+    Asked("cnn-128", "guided_backprop", 512, {}, _EAGER),
+)
+_RESNET = (
+    Asked(
+        "resnet50-224",
+        "gradient",
+        128,
+        {},
+        ("jaxsal", "jaxsal bfloat16", "captum", "torch channels_last", "torch bfloat16"),
+    ),
+)
 
 _FEW = tuple(
     each
@@ -99,13 +137,31 @@ _FEW = tuple(
     in ("jaxsal", "plain jax", "captum", "captum, chunk 8", "torch", "torch channels_last")
 )
 
+_ALL = (
+    *_cases("cnn-128", 512, 64),
+    *LATENCY,
+    Asked("cnn-128", "gradient", 64),
+    Asked("cnn-128", "gradient", 4096),
+    *_cases("cnn-224", 256, 32),
+    Asked("resnet50-224", "gradient", 1),
+    Asked("resnet50-224", "grad_cam", 128),
+    Asked("resnet50-224", "smoothgrad", 32),
+    Asked("resnet50-224", "integrated_gradients", 32),
+    Asked("resnet50-224", "occlusion", 8),
+)
+_REST = tuple(each for each in _ALL if each[:3] not in {first[:3] for first in _FIRST})
+
 SETTINGS = {
     "short": Settings(
         (
-            *(("cnn-128", method, 32) for method in ONE_PASS),
-            ("cnn-128", "integrated_gradients", 8),
-            ("cnn-128", "smoothgrad", 8),
-            *(("cnn-128", m, 2) for m in LOOPS if m not in ("integrated_gradients", "smoothgrad")),
+            *(Asked("cnn-128", method, 32) for method in ONE_PASS),
+            Asked("cnn-128", "integrated_gradients", 8),
+            Asked("cnn-128", "smoothgrad", 8),
+            *(
+                Asked("cnn-128", method, 2)
+                for method in LOOPS
+                if method not in ("integrated_gradients", "smoothgrad")
+            ),
             *LATENCY,
         ),
         _FEW,
@@ -113,10 +169,10 @@ SETTINGS = {
     ),
     "headline": Settings(
         (
-            *(("cnn-128", method, 32) for method in ("gradient", "grad_cam", "together")),
-            ("cnn-128", "integrated_gradients", 8),
-            ("cnn-128", "smoothgrad", 8),
-            ("cnn-128", "occlusion", 2),
+            *(Asked("cnn-128", method, 32) for method in ("gradient", "grad_cam", "together")),
+            Asked("cnn-128", "integrated_gradients", 8),
+            Asked("cnn-128", "smoothgrad", 8),
+            Asked("cnn-128", "occlusion", 2),
         ),
         _FEW,
         rounds=3,
@@ -124,64 +180,52 @@ SETTINGS = {
     "cpu": Settings((*_cases("cnn-128", 32, 8), *LATENCY)),
     "large": Settings(
         (
-            ("cnn-224", "gradient", 16),
-            ("cnn-224", "integrated_gradients", 4),
-            ("resnet50-224", "gradient", 8),
-            ("resnet50-224", "integrated_gradients", 1),
+            Asked("cnn-224", "gradient", 16),
+            Asked("cnn-224", "integrated_gradients", 4),
+            Asked("resnet50-224", "gradient", 8),
+            Asked("resnet50-224", "integrated_gradients", 1),
         ),
         rounds=3,
     ),
-    "gpu": Settings(
-        (
-            *_cases("cnn-128", 512, 64),
-            *LATENCY,
-            ("cnn-128", "gradient", 64),
-            ("cnn-128", "gradient", 4096),
-            *_cases("cnn-224", 256, 32),
-            ("resnet50-224", "gradient", 1),
-            ("resnet50-224", "gradient", 128),
-            ("resnet50-224", "grad_cam", 128),
-            ("resnet50-224", "smoothgrad", 32),
-            ("resnet50-224", "integrated_gradients", 32),
-            ("resnet50-224", "occlusion", 8),
-        ),
-        precision="tf32",
-    ),
+    "gpu": Settings((*_FIRST, *_RESNET, *_REST), precision="tf32"),
+    "gpu-headline": Settings(_FIRST, precision="tf32"),
+    "gpu-resnet": Settings(_RESNET, precision="tf32"),
     "toy": Settings(
         (
-            ("cnn-toy", "gradient", 2),
-            ("cnn-toy", "integrated_gradients", 2),
-            ("cnn-toy", "together", 2),
-            ("resnet-toy", "gradient", 2),
+            Asked("cnn-toy", "gradient", 2),
+            Asked("cnn-toy", "integrated_gradients", 2),
+            Asked("cnn-toy", "together", 2),
+            Asked("resnet-toy", "gradient", 2),
         ),
         rounds=1,
         toy=True,
     ),
 }
-"""By name: on a CPU in ten minutes, in four, in an hour, with larger images; an accelerator; a
-trial."""
+"""By name: on a CPU in ten minutes, in four, in an hour, with larger images; an accelerator, and
+in minutes what counts most there; a trial."""
 
 
 def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
     """The device's ceilings, and a row for each case and contender."""
-    cases = [_case(*each) for each in settings.cases]
+    cases = [_case(each) for each in settings.cases]
     with workers(peer_python) as running, written(running, cases) as folders:
         rates = running.ask("jax", "ceilings", precision=settings.precision, toy=settings.toy)
-        rows, left_out, begun = [], [], time.monotonic()
-        for case in cases:
-            if time.monotonic() - begun > 60 * settings.minutes:
+        rows, left_out, end = [], [], time.monotonic() + 60 * settings.minutes
+        for asked, case in zip(settings.cases, cases, strict=True):
+            if time.monotonic() > end:
                 left_out.append(str(case))
                 continue
             print(f"\n{case}", flush=True)
-            asked = {"problem": str(folders[case.problem]), "batch": case.batch}
-            cost = running.ask("jax", "cost", method=case.method, options=case.options, **asked)
+            place = {"problem": str(folders[case.problem]), "batch": case.batch}
+            cost = running.ask("jax", "cost", method=case.method, options=case.options, **place)
             for row in contest(
                 running,
                 case,
-                settings.contenders,
+                _contenders(settings, asked),
                 folders[case.problem],
                 rounds=settings.rounds,
                 precision=settings.precision,
+                end=end,
             ):
                 rows.append({**row, **cost, **_share(row, cost, rates)})
                 print(line(rows[-1]), flush=True)
@@ -195,11 +239,18 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
     }
 
 
-def _case(problem: str, method: str, batch: int) -> Case:
-    options = OPTIONS.get(method, {})
-    if method == "occlusion" and problem.endswith("toy"):
+def _case(asked: Asked) -> Case:
+    options = OPTIONS.get(asked.method, {}) | asked.options
+    if asked.method == "occlusion" and asked.problem.endswith("toy"):
         options = {"window": 4, "stride": 2}
-    return Case(problem, method, batch, options, method in RANDOM)
+    return Case(asked.problem, asked.method, asked.batch, options, asked.method in RANDOM)
+
+
+def _contenders(settings: Settings, asked: Asked) -> tuple[Contender, ...]:
+    if asked.contenders is None:
+        return settings.contenders
+    known = {each.name: each for each in CONTENDERS}
+    return tuple(known[name] for name in asked.contenders)
 
 
 def _share(row: dict[str, Any], cost: dict[str, Any], rates: dict[str, Any]) -> dict[str, float]:

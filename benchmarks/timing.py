@@ -19,12 +19,14 @@ def compiled(fun: Callable[..., Any], *args: Any) -> tuple[Callable[[], Any], fl
 
 
 def interleaved(contenders: Contenders, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each contender in each round, after one call each to warm up."""
-    for call in contenders.values():
-        call()
+    """Seconds of each contender in each round, after an untimed call of its own.
+
+    What ran before leaves other memory in the caches, and other blocks to the allocator.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, call in contenders.items():
+            call()
             begin = time.perf_counter()
             call()
             seconds[name].append(time.perf_counter() - begin)

@@ -28,6 +28,7 @@ class Settings(NamedTuple):
 SETTINGS = {
     "cpu": Settings((("study-128", 32), ("study-64", 64))),
     "gpu": Settings((("study-128", 512), ("study-224", 256)), rounds=20, precision="tf32"),
+    "gpu-short": Settings((("study-128", 512),), rounds=20, precision="tf32"),
     "toy": Settings((("study-toy", 4),), rounds=1),
 }
 

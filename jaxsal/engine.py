@@ -114,6 +114,12 @@ class _Engine:
     def _run(self, call: Call) -> Any:
         return self._prepare.ordered(self._execute(call))
 
+    def _verified(self, *args: Any) -> Call:
+        """A call that is not run: its values are checked all the same."""
+        call = self._prepare(*args)
+        call.verify()
+        return call
+
     def _lower(self, call: Call, arguments: Any) -> Lowered:
         lowered = jax.jit(self._execute.program(call)).lower(call.shared, call.rows)
         return Lowered(lowered, arguments, self._prepare.ordered)
@@ -167,7 +173,7 @@ class Explainer(_Engine):
         Equal in every process of the same code and the same version of JAX; nothing is compiled.
         `images` may be a `jax.ShapeDtypeStruct`; of several only one is looked at.
         """
-        return identity(self._prepare(params, {"image": images}, targets, key))
+        return identity(self._verified(params, {"image": images}, targets, key))
 
     def lower(self, params: Any, images: Any, targets: Any = None, *, key: Any = None) -> Lowered:
         """The whole batch as one lowered program; arguments may be `jax.ShapeDtypeStruct`s."""
@@ -178,10 +184,10 @@ class Explainer(_Engine):
         def arguments(params: Any, images: Any, targets: Any = word, *, key: Any = None) -> Any:
             if given and targets is None:
                 raise ValueError("targets: compiled for given targets; expected them, got None")
-            call = self._prepare(params, {"image": images}, targets, key)
+            call = self._verified(params, {"image": images}, targets, key)
             return call.shared, call.rows
 
-        return self._lower(self._prepare(params, {"image": images}, targets, key), arguments)
+        return self._lower(self._verified(params, {"image": images}, targets, key), arguments)
 
     def describe(
         self, params: Any, images: Any, targets: Any = None, *, key: Any = None
@@ -192,7 +198,7 @@ class Explainer(_Engine):
         given.
         """
         key = jax.random.key(0) if key is None and self._prepare.keyed else key
-        return describe(self._prepare(params, {"image": images}, targets, key), self._execute)
+        return describe(self._verified(params, {"image": images}, targets, key), self._execute)
 
     def program(
         self, params: Any, images: Any, targets: Any = None, *, key: Any = None
@@ -201,7 +207,7 @@ class Explainer(_Engine):
 
         Its `as_text()` has the operations that a profile names.
         """
-        return program(self._prepare(params, {"image": images}, targets, key), self._execute)
+        return program(self._verified(params, {"image": images}, targets, key), self._execute)
 
     def trace(self, *args: Any, **keywords: Any) -> Any:
         """The batch as a traced program of these arguments, for `jax.export.export(explain)`."""

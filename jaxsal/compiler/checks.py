@@ -1,5 +1,7 @@
 """What comes in, held against what is expected: errors name the argument and both."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -55,6 +57,11 @@ def is_array(value: Any) -> bool:
     """Whether a value is an array, or the shape of one."""
     known = isinstance(value, _ARRAYS) or hasattr(value, "__array__")
     return known and hasattr(value, "dtype") and hasattr(value, "shape")
+
+
+def is_settled(value: Any) -> bool:
+    """Whether a value is an array whose contents are known and never change."""
+    return isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer)
 
 
 def check_maps(maps: Any, count: int, classes: int | None) -> None:
@@ -198,31 +205,73 @@ def check_params(params: Any) -> Any:
     return jax.tree.map(leaf, params)
 
 
-def check_values(images: Any, targets: Any, classes: int) -> None:
-    """Raises unless concrete images are finite and concrete targets are classes.
+def check_values(images: Any, targets: Any, classes: int) -> Callable[[], None]:
+    """Holds concrete images and targets against what is allowed: finite, and classes.
+
+    What lies in host memory is looked at now; what lies on an accelerator there, after what was
+    dispatched before. To ask for that answer waits for the device, so that a call asks when it has
+    dispatched its own program.
+
+    Returns:
+        `verify()`, which raises what the device found.
 
     Raises:
-        ValueError: a NaN or infinite pixel, or a target outside [0, K).
+        ValueError: a NaN or infinite pixel, or a target outside [0, K); `verify` too.
     """
+    pending = []
     if isinstance(images, np.ndarray | jax.Array) and not isinstance(images, jax.core.Tracer):
-        if not _finite(images):
-            raise ValueError("images: expected finite values, got NaN or infinity")
-    if targets is None or isinstance(targets, str | jax.core.Tracer | jax.ShapeDtypeStruct):
-        return
+        pending.append((_finite(images), _raise_not_finite))
+    if targets is not None and not isinstance(targets, str | jax.core.Tracer | jax.ShapeDtypeStruct):
+        pending.append((_in_range(targets, classes), lambda: _raise_no_class(targets, classes)))
+
+    def verify() -> None:
+        for fine, fail in pending:
+            if not fine:
+                fail()
+
+    if all(isinstance(fine, bool) for fine, _ in pending):
+        verify()
+        return lambda: None
+    return verify
+
+
+def _raise_not_finite() -> None:
+    raise ValueError("images: expected finite values, got NaN or infinity")
+
+
+def _raise_no_class(targets: Any, classes: int) -> None:
     values = np.concatenate([np.zeros(0, int), *(np.ravel(part) for part in _local(targets))])
     wrong = values[(values < 0) | (values >= classes)]
-    if wrong.size:
-        raise ValueError(f"targets: expected classes in [0, {classes}), got {int(wrong[0])}")
+    raise ValueError(f"targets: expected classes in [0, {classes}), got {int(wrong[0])}")
 
 
-def _finite(images: Any) -> bool:
+def _finite(images: Any) -> Any:
+    """Whether all values are finite: a bool, or an array on the accelerator that looks."""
     if isinstance(images, np.ndarray):
         return bool(np.isfinite(images).all())
-    here = images.is_fully_addressable and next(iter(images.devices())).platform == "cpu"
-    if here:  # host memory: nothing to compile
-        return all(np.isfinite(np.asarray(part)).all() for part in _local(images))
+    if images.is_fully_addressable and _on_host(images):  # nothing to compile
+        return all(bool(np.isfinite(np.asarray(part)).all()) for part in _local(images))
     with jax.ensure_compile_time_eval():  # also where a program is traced that closes over them
-        return bool(_all_finite(images))
+        return _fetched(_all_finite(images))
+
+
+def _in_range(targets: Any, classes: int) -> Any:
+    """Whether the targets that this process holds are classes, in the same way."""
+    if isinstance(targets, jax.Array) and targets.is_fully_addressable and not _on_host(targets):
+        with jax.ensure_compile_time_eval():
+            return _fetched(_all_below(targets, classes))
+    parts = [np.asarray(part) for part in _local(targets)]
+    return all(bool(((part >= 0) & (part < classes)).all()) for part in parts)
+
+
+def _on_host(array: jax.Array) -> bool:
+    return next(iter(array.devices())).platform == "cpu"
+
+
+def _fetched(answer: Any) -> Any:
+    """An array that is on its way to the host."""
+    answer.copy_to_host_async()
+    return answer
 
 
 def _local(array: Any) -> list[Any]:
@@ -234,6 +283,12 @@ def _local(array: Any) -> list[Any]:
 @jax.jit
 def _all_finite(images: Any) -> Any:
     return jnp.isfinite(images).all()
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _all_below(targets: Any, classes: int) -> Any:
+    most = min(classes - 1, jnp.iinfo(targets.dtype).max)  # a narrow dtype holds no larger one
+    return ((targets >= 0) & (targets <= most)).all()
 
 
 def describe(value: Any) -> str:

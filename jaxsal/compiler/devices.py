@@ -108,6 +108,28 @@ def automatic(mesh: Mesh) -> Mesh:
     return Mesh(mesh.devices, mesh.axis_names)
 
 
+class Places:
+    """`place_batch`, which remembers where it placed the last batch: the next is mostly like it."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Any, Any, Placement] | None = None
+
+    def __call__(self, mesh: Mesh | None, images: Any, params: Any, known: Any) -> Placement:
+        """Where a batch is computed.
+
+        Args:
+            mesh, images, params: as of `place_batch`.
+            known: an object that is the same as long as the arrays of `params` are.
+        """
+        if isinstance(images, jax.core.Tracer):
+            return place_batch(mesh, images, params)
+        home = getattr(images, "sharding", None), getattr(images, "committed", False)
+        key = mesh, home, images.shape[0], jax.config.jax_default_device, _mesh_set()
+        if self._last is None or self._last[0] is not known or self._last[1] != key:
+            self._last = known, key, place_batch(mesh, images, params)
+        return self._last[2]
+
+
 class Resident:
     """Parameters on their devices: placed once, and found there by the next call.
 
@@ -121,21 +143,26 @@ class Resident:
     def __call__(self, tree: Any, placement: Placement) -> Any:
         leaves, structure = jax.tree.flatten(tree)
         known = self._copies if placement == self._placement else {}
-        placed = []
+        placed, new = [], placement != self._placement
         for index, leaf in enumerate(leaves):
             ref, copy = known.get(index, (lambda: None, None))
-            placed.append(copy if ref() is leaf else put_parameter(leaf, placement))
-        if not any(isinstance(x, jax.core.Tracer) for x in placed):
+            if ref() is leaf:
+                placed.append(leaf if copy is None else copy)
+            else:
+                placed.append(put_parameter(leaf, placement))
+                new = True
+        if new and not any(isinstance(x, jax.core.Tracer) for x in placed):
             self._keep(leaves, placed)
             self._placement = placement
         return jax.tree.unflatten(structure, placed)
 
     def _keep(self, leaves: list[Any], placed: list[Any]) -> None:
+        """Each array's copy; None for one that lay there already."""
         copies: dict[int, tuple[Any, Any]] = {}
         for index, (leaf, copy) in enumerate(zip(leaves, placed, strict=True)):
-            if isinstance(leaf, jax.Array) and copy is not leaf:
+            if isinstance(leaf, jax.Array):
                 ref = weakref.ref(leaf, functools.partial(_forget, copies, index))
-                copies[index] = ref, copy
+                copies[index] = ref, None if copy is leaf else copy
         self._copies.clear()  # else it would live on in a cycle with its callbacks
         self._copies = copies
 
@@ -210,6 +237,7 @@ def _spread(leaf: Any, sharding: Sharding) -> jax.Array:
 
 
 def _has(leaf: Any, sharding: Sharding) -> bool:
+    """Whether it lies there already; an uncommitted one would be compiled for once more."""
     return isinstance(leaf, jax.Array) and bool(leaf.committed and leaf.sharding == sharding)
 
 

@@ -9,7 +9,7 @@ import jax
 
 from jaxsal.compiler import chunks, devices, memory
 from jaxsal.compiler.devices import Placement
-from jaxsal.compiler.plan import CAPS, PAYS, Plan, fit, plan
+from jaxsal.compiler.plan import CAPS, FILLS, PAYS, Plan, fit, grown, plan
 from jaxsal.compiler.prepare import Call
 from jaxsal.compiler.program import Spec, compiled
 
@@ -22,11 +22,14 @@ class Executor:
         self._mesh = check_mesh(mesh)
         self._points, self._chunk = points, chunk
         self._params, self._arrays = devices.Resident(), devices.Resident()
+        self._place = devices.Places()
         self._fitted: dict[Any, int] = {}
         self._measured: dict[Any, Footprint] = {}
 
     def __call__(self, call: Call) -> Any:
-        return self.inside(call) if call.traced else self.outside(call)
+        results = self.inside(call) if call.traced else self.outside(call)
+        call.verify()  # now that the program is on its way, the device may be waited for
+        return results
 
     def outside(self, call: Call) -> Any:
         """Dispatches one program a chunk, and waits for none of them."""
@@ -71,7 +74,7 @@ class Executor:
         return dataclasses.replace(call.spec, chunk=here.chunk, images=here.images)
 
     def placement(self, call: Call) -> Placement:
-        return devices.place_batch(self._mesh, call.rows["image"], call.shared["params"])
+        return self._place(self._mesh, call.rows["image"], call.shared["params"], call.params)
 
     def plan(self, call: Call) -> Plan:
         """The plan of this call: under "auto" what fits, which may compile."""
@@ -141,10 +144,21 @@ class Executor:
             free = memory.free_bytes(placement.mesh.local_devices)
             budget = memory.SHARE * devices.agreed(free, placement)
             cap = CAPS.get(placement.platform, 32)
-            self._fitted[known] = fit(
-                cap, lambda size: self._load(call, shared, placement, size, budget)
-            )
+
+            def load(size: int) -> float:
+                return self._load(call, shared, placement, size, budget)
+
+            fitted = fit(cap, load)
+            if self._points and fitted == cap and placement.platform in FILLS:
+                more = grown(cap, self._temporaries(call, placement, cap), FILLS[placement.platform])
+                fitted = fitted if more == cap else fit(more, load)
+            self._fitted[known] = fitted
         return self._fitted[known]
+
+    def _temporaries(self, call: Call, placement: Placement, evaluations: int) -> float:
+        """Those of a program that was measured."""
+        here = self._plan(call, placement, evaluations)
+        return self._measured[placement, here, call.signature].temporaries
 
     def _fit_key(self, call: Call, placement: Placement) -> Any:
         here = self._plan(call, placement, CAPS.get(placement.platform, 32))

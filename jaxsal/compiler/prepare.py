@@ -1,6 +1,6 @@
 """From the arguments of a call to those of a program, checked on the way."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +11,7 @@ from jax.extend.core import get_opaque_trace_state
 from jaxsal.compiler import checks, signatures
 from jaxsal.compiler.callables import concrete_options, split
 from jaxsal.compiler.model import check_model
+from jaxsal.compiler.parameters import Parameters, Recent
 from jaxsal.compiler.program import Spec
 
 
@@ -23,6 +24,8 @@ class Call(NamedTuple):
         rows: arrays with one entry an example.
         size: B.
         signature: what of the parameters and images a compilation depends on.
+        params: the parameters as one object, the same for the same arrays.
+        verify: raises if a device, which was asked, found values that are not allowed.
     """
 
     spec: Spec
@@ -30,6 +33,8 @@ class Call(NamedTuple):
     rows: dict[str, Any]
     size: int
     signature: Any
+    params: Parameters
+    verify: Callable[[], None]
 
     @property
     def traced(self) -> bool:
@@ -76,6 +81,7 @@ class Prepare:
         self._dtype = checks.check_dtype(dtype)
         self._rewrite, self._check = rewrite, check
         self._classes: dict[Any, int] = {}
+        self._recent = Recent()
 
     def ordered(self, results: Any) -> Any:
         """The results of a dict of functions in the order given, which JAX sorts."""
@@ -101,16 +107,17 @@ class Prepare:
         mode = checks.check_targets(targets, count)
         given = checks.check_key(key, count, self.keyed)
         given = given if self._draws else checks.check_key(None, count, [])  # one argument less
-        params = checks.check_params(params)
-        signature = _signature(params, rows)
+        known, params = self._recent(params)
+        signature = _signature(known, rows)
         if signature not in self._classes:
             found = check_model(*self._model, params, rows["image"], self._dtype)
             self._classes[signature] = found
         classes = self._classes[signature]
         if "map" in rows and mode == "all":
             checks.check_maps(rows["map"], count, classes)
+        verify = _nothing
         if self._check:
-            checks.check_values(rows["image"], targets, classes)
+            verify = checks.check_values(rows["image"], targets, classes)
         shared = {"params": params, "arrays": self._arrays}
         if mode == "given":
             rows["target"] = _targets(targets, count)
@@ -129,7 +136,7 @@ class Prepare:
             rewrite=self._rewrite,
             platform=jax.default_backend(),
         )
-        return Call(spec, shared, rows, count, (signature, mode, given))
+        return Call(spec, shared, rows, count, (signature, mode, given), known, verify)
 
 
 _EAGER = get_opaque_trace_state()
@@ -142,11 +149,13 @@ def _staged() -> bool:
     return isinstance(jax.lax.full((), 0.0), jax.core.Tracer)
 
 
-def _signature(params: Any, rows: dict[str, Any]) -> Any:
-    leaves, tree = jax.tree.flatten(params)
-    shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+def _nothing() -> None:
+    """No value is looked at."""
+
+
+def _signature(params: Parameters, rows: dict[str, Any]) -> Any:
     columns, names = jax.tree.flatten(rows)
-    return tree, shapes, names, tuple((x.shape[1:], x.dtype) for x in columns)
+    return params, names, tuple((x.shape[1:], x.dtype) for x in columns)
 
 
 def _targets(targets: Any, count: int) -> Any:

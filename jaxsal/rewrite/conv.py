@@ -8,7 +8,8 @@ places, with respect to the kernel batch and features do. Here the order is chan
 
 A convolution from one channel or three, or to so few, gets a few per cent of the processor's rate
 there: the first layer of a model, and its gradient. Here it is one matrix product, after the shifts
-that the kernel's places stand for, or before them.
+that the kernel's places stand for, or before them; on a GPU, where such a layer waits for memory,
+a sum of products that is fused into what reads it.
 """
 
 from __future__ import annotations
@@ -74,14 +75,30 @@ def ordered(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | Non
 def thin_input(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
     """Rule: a convolution from few channels as one matrix product of its patches."""
     del frame
-    if not understood(eqn, values):
+    if not understood(eqn, values) or not is_thin(eqn):
         return None
-    conv = read(eqn, values)
-    features = conv.inputs.shape[-1]
-    thin = features <= THIN and features * len(conv.places) <= MOST_INPUTS
-    if not thin or conv.groups > 1 or any(d > 1 for d in conv.dilation):
+    return [restore(eqn, patches_and_product(read(eqn, values)))]
+
+
+def thin_sum(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
+    """Rule: a convolution from few channels as a sum of products, for what follows to fuse."""
+    del frame
+    if not understood(eqn, values) or not is_thin(eqn):
         return None
-    return [restore(eqn, patches_and_product(conv))]
+    return [restore(eqn, sum_of_products(read(eqn, values)))]
+
+
+def is_thin(eqn: JaxprEqn) -> bool:
+    """Whether a convolution reads few channels, at few places, and could be a sum of products."""
+    params, kernel = eqn.params, _shape(eqn.invars[1])
+    _, inputs, *window = params["dimension_numbers"].rhs_spec
+    features = kernel[inputs]
+    return (
+        features <= THIN
+        and features * math.prod(kernel[axis] for axis in window) <= MOST_INPUTS
+        and params["feature_group_count"] == 1
+        and all(d == 1 for d in params["lhs_dilation"])
+    )
 
 
 def thin_output(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
@@ -117,9 +134,39 @@ def convolve(conv: Convolution) -> Float[Array, "batch *window outputs"]:
 def patches_and_product(conv: Convolution) -> Float[Array, "batch *window outputs"]:
     """`y[n] = sum_k x[n stride + k dilation - low] w[k]`, for all places and channels at once.
 
-    Written as a sum of products it would be fused into whatever reads it, and computed again for
-    each reader and each window of a pool; a matrix product is computed once.
+    Written as a sum of products it would be fused into whatever reads it, and on a CPU computed
+    again for each reader and each window of a pool; a matrix product is computed once.
     """
+    parts = _shifted(conv)
+    rank = conv.inputs.ndim
+    return lax.dot_general(
+        lax.concatenate(parts, rank - 1),
+        conv.kernel.reshape(-1, conv.kernel.shape[-1]),
+        (((rank - 1,), (0,)), ((), ())),
+        precision=conv.precision,
+        preferred_element_type=conv.dtype,
+    )
+
+
+def sum_of_products(conv: Convolution) -> Float[Array, "batch *window outputs"]:
+    """The same, place by place and channel by channel: a few multiplications a value.
+
+    Elementwise, so that it is fused into what reads it; on a GPU that costs less than to write it
+    and read it again. Summed in float32, or wider.
+    """
+    dtype = conv.dtype or conv.inputs.dtype
+    exact = jnp.promote_types(dtype, jnp.float32)
+    kernel = conv.kernel.astype(exact)
+    terms = [
+        part[..., channel, None].astype(exact) * kernel[(*place, channel)]
+        for place, part in zip(conv.places, _shifted(conv), strict=True)
+        for channel in range(conv.inputs.shape[-1])
+    ]
+    return functools.reduce(jnp.add, terms).astype(dtype)
+
+
+def _shifted(conv: Convolution) -> list[Float[Array, "batch *window features"]]:
+    """What each place of the kernel sees of the inputs."""
     x = _padded(conv.inputs, conv.padding)
     spans = [stride * (n - 1) + 1 for n, stride in zip(output_size(conv), conv.stride, strict=True)]
     parts = []
@@ -129,13 +176,7 @@ def patches_and_product(conv: Convolution) -> Float[Array, "batch *window output
         parts.append(
             lax.slice(x, (0, *start, 0), (x.shape[0], *limit, x.shape[-1]), (1, *conv.stride, 1))
         )
-    return lax.dot_general(
-        lax.concatenate(parts, x.ndim - 1),
-        conv.kernel.reshape(-1, conv.kernel.shape[-1]),
-        (((x.ndim - 1,), (0,)), ((), ())),
-        precision=conv.precision,
-        preferred_element_type=conv.dtype,
-    )
+    return parts
 
 
 def product_and_shifts(conv: Convolution) -> Float[Array, "batch *window outputs"]:

@@ -62,7 +62,7 @@ def pool_gradient(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array]
     """Rule for `select_and_scatter_add`, the reverse-mode derivative of a max-pool."""
     del frame
     cotangent, operand = values
-    windows = _windows(eqn, operand)
+    windows = windows_of(eqn, operand)
     return None if windows is None else [scatter(cotangent, operand, windows)]
 
 
@@ -74,18 +74,19 @@ def pool_tangent(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] 
     """
     del frame
     tangent, operand = values
-    windows = _windows(eqn, operand)
+    windows = windows_of(eqn, operand)
     if windows is None or np.any(windows.padding):
         return None
     return [choose(operand, windows, tangent)[1]]
 
 
 def _pooled(eqn: JaxprEqn, operand: Array) -> list[Array] | None:
-    windows = _windows(eqn, operand)
+    windows = windows_of(eqn, operand)
     return None if windows is None else choose(operand, windows)[:1]
 
 
-def _windows(eqn: JaxprEqn, operand: Any) -> Windows | None:
+def windows_of(eqn: JaxprEqn, operand: Any) -> Windows | None:
+    """The windows of a pool, or of its derivative; `None` where they overlap or are not understood."""
     params = eqn.params
     dilated = (*params.get("base_dilation", ()), *params.get("window_dilation", ()))
     windows = Windows(
@@ -133,14 +134,22 @@ def scatter(
     cotangent: Float[Array, "..."], operand: Float[Array, "..."], windows: Windows
 ) -> Float[Array, "..."]:
     """Each window's cotangent at its first maximum, zero elsewhere; the operand's shape."""
+    return scatter_to(cotangent, first_maximum(operand, windows), windows)
+
+
+def scatter_to(
+    cotangent: Float[Array, "..."], place: Int[Array, "..."], windows: Windows
+) -> Float[Array, "..."]:
+    """Each window's cotangent at a place, counted in row-major order, zero elsewhere."""
     counts = windows.counts
-    numbers = np.full(windows.stride, -1, np.int32)
+    # What lies between the windows is nobody's place.
+    numbers = np.full(windows.stride, math.prod(windows.size), place.dtype)
     numbers[tuple(map(slice, windows.size))] = np.arange(math.prod(windows.size)).reshape(
         windows.size
     )
     # Between the windows' axes stand the places' axes: [n0, s0, n1, s1, ...].
     places = numbers.reshape([n for stride in windows.stride for n in (1, stride)])
-    here = _spread(first_maximum(operand, windows), windows.stride) == places
+    here = _spread(place, windows.stride) == places
     blocks = jnp.where(here, _spread(cotangent, windows.stride), 0)
     flat = blocks.reshape([n * stride for n, stride in zip(counts, windows.stride, strict=True)])
     edges = [

@@ -13,11 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend.core import JaxprEqn, Literal
+from jax.extend.core import JaxprEqn
 from jaxtyping import Array
 
 from jaxsal.rewrite.local import Corner, Local, Span, Spans, Windows, cut, union, widened, windowed
-from jaxsal.rewrite.program import CALLS, bind, equations, open_jaxpr
+from jaxsal.rewrite.program import bind
+from jaxsal.rewrite.relu import is_relu
 
 Rule = Callable[[JaxprEqn, list[Any], list[Any], Array, Corner], "tuple[Array, Spans] | None"]
 
@@ -56,28 +57,9 @@ _ELEMENTWISE = frozenset(
 def rule_of(eqn: JaxprEqn) -> Rule | None:
     """The rule of an equation, if there is one."""
     name = eqn.primitive.name
-    if name in _ELEMENTWISE or (name == "custom_jvp_call" and _is_relu(eqn)):
+    if name in _ELEMENTWISE or is_relu(eqn):
         return _elementwise
     return _RULES.get(name)
-
-
-def _is_relu(eqn: JaxprEqn) -> bool:
-    """Whether a call with a derivative of its own is `jax.nn.relu`: nothing but `max(x, 0)`."""
-    body = open_jaxpr(eqn.params["call_jaxpr"])
-    inner = [e for e in equations(body) if e.primitive not in CALLS]
-    # Under `shard_map` the zero is first cast to the operand's type and mesh axes.
-    casts = {e.outvars[0]: e.invars[0] for e in inner if e.primitive.name in _CASTS}
-    rest = [e for e in inner if e.primitive.name not in _CASTS]
-    return len(rest) == 1 and rest[0].primitive.name == "max" and _zero(rest[0].invars[1], casts)
-
-
-_CASTS = ("convert_element_type", "pvary", "pcast")
-
-
-def _zero(atom: Any, casts: dict[Any, Any]) -> bool:
-    while not isinstance(atom, Literal) and atom in casts:
-        atom = casts[atom]
-    return isinstance(atom, Literal) and not np.any(atom.val)
 
 
 def _elementwise(

@@ -1,0 +1,67 @@
+"""The parameters of a model as one object: looked through once, and known again by the next call.
+
+A network has hundreds of arrays, and a call on an accelerator takes a millisecond: to look at each
+array anew, to compare shapes and to find its devices, would take as long.
+"""
+
+import weakref
+from typing import Any
+
+import jax
+
+from jaxsal.compiler import checks
+
+Tree = Any
+
+
+class Parameters:
+    """What of the parameters a compilation depends on; equal for equal structure and shapes."""
+
+    __slots__ = ("_hash", "_value")
+
+    def __init__(self, tree: Tree) -> None:
+        leaves, structure = jax.tree.flatten(tree)
+        self._value = structure, tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+        self._hash = hash(self._value)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (isinstance(other, Parameters) and self._value == other._value)
+
+
+class Recent:
+    """The parameters of the last call: checked, and the same object while its arrays are the same.
+
+    Of these only weak references are kept; arrays of JAX do not change, others are looked at anew.
+    """
+
+    def __init__(self) -> None:
+        self._structure: Any = None
+        self._leaves: list[weakref.ref[Any]] = []
+        self._found: Parameters | None = None
+
+    def __call__(self, params: Tree) -> tuple[Parameters, Tree]:
+        """The parameters as one object, and as a pytree of arrays.
+
+        Raises:
+            TypeError: a leaf that is no array.
+        """
+        leaves, structure = jax.tree.flatten(params)
+        if self._found is not None and self._same(leaves, structure):
+            return self._found, params
+        checked = checks.check_params(params)
+        found = Parameters(checked)
+        after = jax.tree.leaves(checked)
+        if all(a is b and checks.is_settled(a) for a, b in zip(leaves, after, strict=True)):
+            self._structure, self._found = structure, found
+            self._leaves = [weakref.ref(leaf) for leaf in leaves]
+        return found, checked
+
+    def _same(self, leaves: list[Any], structure: Any) -> bool:
+        return (
+            len(leaves) == len(self._leaves)
+            and all(ref() is leaf for ref, leaf in zip(self._leaves, leaves, strict=True))
+            and structure == self._structure
+        )

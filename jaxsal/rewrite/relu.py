@@ -1,0 +1,99 @@
+"""ReLU beside its own derivative: what was kept for the derivative need not be kept.
+
+JAX differentiates `relu(x)` to a choice by `x > 0`, so that both x and relu(x) have to lie in memory
+until the gradient comes back, and a library that adds the bias and takes the maximum while it
+writes a convolution's result cannot do so. `relu(x) > 0` says the same. Where a max-pool follows,
+its own maximum says it for the one place in each window that the gradient goes to.
+
+Both are exact, NaN and ties too. They pay where memory traffic counts and a convolution ends in
+such an epilogue: on a GPU.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.extend.core import JaxprEqn, Literal, Var
+from jaxtyping import Array
+
+from jaxsal.rewrite import pool
+from jaxsal.rewrite.interpreter import Frame
+from jaxsal.rewrite.program import CALLS, equations, open_jaxpr
+
+
+def mask(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
+    """Rule for `x > 0` where the body has `relu(x)`: `relu(x) > 0`."""
+    if not _is_zero(eqn.invars[1], frame):
+        return None
+    found = _relu_of(eqn.invars[0], frame)
+    return None if found is None else [lax.gt(frame.read(found), values[1])]
+
+
+def pooled_gradient(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
+    """Rule for the choice by `x > 0` of what comes back from a max-pool of `relu(x)`.
+
+    The cotangent of a window stays where the window's maximum is positive, and goes to the place
+    of the first maximum, which is kept from the forward pass as a byte a window.
+    """
+    scattered, chosen = frame.producer(eqn.invars[-1]), frame.producer(eqn.invars[0])
+    if len(eqn.invars) != 3 or scattered is None or chosen is None:
+        return None
+    if scattered.primitive.name != "select_and_scatter_add" or chosen.primitive.name != "gt":
+        return None
+    cotangent, operand = scattered.invars
+    if isinstance(operand, Literal) or operand is not _relu_of(chosen.invars[0], frame):
+        return None
+    if not _is_zero(chosen.invars[1], frame) or not _is_zero(eqn.invars[1], frame):
+        return None
+    activation = frame.read(operand)
+    windows = pool.windows_of(scattered, activation)
+    if windows is None:
+        return None
+    best = pool.choose(activation, windows)[0]
+    kept = jnp.where(best > 0, frame.read(cotangent), 0)
+    # The barrier: it is a byte to read, where XLA would go through the activation once more.
+    place = lax.optimization_barrier(pool.first_maximum(activation, windows).astype(jnp.uint8))
+    return [pool.scatter_to(kept, place, windows)]
+
+
+def is_relu(eqn: JaxprEqn) -> bool:
+    """Whether an equation is a call of `jax.nn.relu`: of nothing but `max(x, 0)`."""
+    if eqn.primitive.name != "custom_jvp_call":
+        return False
+    body = open_jaxpr(eqn.params["call_jaxpr"])
+    inner = [e for e in equations(body) if e.primitive not in CALLS]
+    # Under `shard_map` the zero is first cast to the operand's type and mesh axes.
+    casts = {e.outvars[0]: e.invars[0] for e in inner if e.primitive.name in _CASTS}
+    rest = [e for e in inner if e.primitive.name not in _CASTS]
+    return len(rest) == 1 and rest[0].primitive.name == "max" and _zero(rest[0].invars[1], casts)
+
+
+_CASTS = ("convert_element_type", "pvary", "pcast")
+
+
+def _zero(atom: Any, casts: dict[Any, Any]) -> bool:
+    while not isinstance(atom, Literal) and atom in casts:
+        atom = casts[atom]
+    return isinstance(atom, Literal) and not np.any(atom.val)
+
+
+def _relu_of(atom: Any, frame: Frame) -> Var | None:
+    """The variable of this body that is `relu(atom)` and known by now, if there is one."""
+    if isinstance(atom, Literal):
+        return None
+    for reader in frame.consumers(atom):
+        if is_relu(reader) and reader.invars[0] is atom and reader.outvars[0] in frame.values:
+            return reader.outvars[0]  # type: ignore[no-any-return]
+    return None
+
+
+def _is_zero(atom: Any, frame: Frame) -> bool:
+    """Whether an atom is the number 0, or an array of zeros made from it."""
+    if isinstance(atom, Literal):
+        return not np.any(atom.val)
+    made = frame.producer(atom)
+    through = made is not None and made.primitive.name in ("broadcast_in_dim", "pvary", "pcast")
+    return through and _is_zero(made.invars[0], frame)  # type: ignore[union-attr]

@@ -12,7 +12,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
 import jaxsal
-from jaxsal.compiler import devices, execute, memory
+from jaxsal.compiler import checks, devices, execute, memory
 from tests import toy
 
 P = toy.params()
@@ -204,6 +204,62 @@ def test_no_more_at_a_time_than_pays(
         lambda program: single * program.args_info[0][1]["image"].shape[0],
     )
     assert explain._execute.plan(call).images == taken
+
+
+def test_points_of_which_many_are_small_are_taken_together(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a GPU: as many as fill it, for a method that has points, and for no other."""
+    mesh = Mesh(np.array(jax.devices()[:1]), ("batch",))
+    monkeypatch.setattr(memory, "free_bytes", lambda devices: 1e12)
+    monkeypatch.setattr(memory, "temporary_bytes", lambda program: 2**20)
+    monkeypatch.setitem(execute.FILLS, "cpu", 8.0 * 2**20)
+    path, plain = (jaxsal.explainer(toy.apply, each, mesh=mesh) for each in (PATH, jaxsal.gradient))
+    plans = [
+        explain._execute.plan(explain._prepare(P, {"image": toy.images(4)}, 0, None))
+        for explain in (path, plain)
+    ]
+    cap = execute.CAPS["cpu"]
+    assert [(here.images, here.chunk) for here in plans] == [(4, 8 * cap // 4), (4, 1)]
+    toy.close(path(P, toy.images(4), toy.targets(4)), reference(4)["path"])
+
+
+def test_values_on_an_accelerator_are_looked_at_after_dispatch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(checks, "_on_host", lambda array: False)
+    explain = jaxsal.explainer(toy.apply, jaxsal.gradient)
+    images, targets = jax.device_put((toy.images(4), toy.targets(4)))
+    toy.close(explain(P, images, targets), reference(4)["gradient"])
+    broken, far = images.at[1, 0, 0].set(jnp.nan), targets.at[2].set(7)
+    for call in (explain, explain.lower, explain.describe, explain.record, explain.identity):
+        with pytest.raises(ValueError, match=r"images: expected finite"):
+            call(P, broken, targets)
+        with pytest.raises(ValueError, match=r"targets: expected classes in \[0, 3\), got 7"):
+            call(P, images, far)
+        with pytest.raises(ValueError, match=r"targets: .* got -1"):
+            call(P, images, -jnp.ones(4, jnp.int8))
+    toy.close(explain(P, images, targets.astype(jnp.uint8)), reference(4)["gradient"])
+
+
+def test_parameters_are_known_again_and_looked_through_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    explain, images = jaxsal.explainer(toy.apply, jaxsal.gradient), toy.images(4)
+    params = jax.device_put(toy.params(2))
+    first = explain(params, images, 0)
+    seen = []
+    real = checks.check_params
+    monkeypatch.setattr(checks, "check_params", lambda tree: seen.append(tree) or real(tree))
+    toy.close(explain(params, images, 0), first)
+    assert not seen
+    other = {**params, "conv": params["conv"] + 1}
+    assert np.abs(explain(other, images, 0) - first).max() > 1e-3
+    host = jax.tree.map(np.array, params)  # NumPy's may change meanwhile
+    toy.close(explain(host, images, 0), first)
+    host["conv"] += 1
+    toy.close(explain(host, images, 0), explain(other, images, 0))
+    assert len(seen) == 3
 
 
 def test_where_memory_runs_out_half_as_many_are_tried(monkeypatch: pytest.MonkeyPatch) -> None:

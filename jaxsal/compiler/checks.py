@@ -221,7 +221,8 @@ def check_values(images: Any, targets: Any, classes: int) -> Callable[[], None]:
     pending = []
     if isinstance(images, np.ndarray | jax.Array) and not isinstance(images, jax.core.Tracer):
         pending.append((_finite(images), _raise_not_finite))
-    if targets is not None and not isinstance(targets, str | jax.core.Tracer | jax.ShapeDtypeStruct):
+    unknown = str | jax.core.Tracer | jax.ShapeDtypeStruct
+    if targets is not None and not isinstance(targets, unknown):
         pending.append((_in_range(targets, classes), lambda: _raise_no_class(targets, classes)))
 
     def verify() -> None:

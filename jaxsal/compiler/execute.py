@@ -148,9 +148,9 @@ class Executor:
             def load(size: int) -> float:
                 return self._load(call, shared, placement, size, budget)
 
-            fitted = fit(cap, load)
-            if self._points and fitted == cap and placement.platform in FILLS:
-                more = grown(cap, self._temporaries(call, placement, cap), FILLS[placement.platform])
+            fitted, fill = fit(cap, load), FILLS.get(placement.platform, 0.0)
+            if self._points and fitted == cap:
+                more = grown(cap, self._temporaries(call, placement, cap), fill)
                 fitted = fitted if more == cap else fit(more, load)
             self._fitted[known] = fitted
         return self._fitted[known]

@@ -14,7 +14,7 @@ page by page: up to 40 % of a gradient's time. Below, it hands out the same memo
 mostly still lies in the cache.
 """
 
-FILLS = {"gpu": 4 * 2**30}
+FILLS = {"gpu": 4.0 * 2**30}
 """Bytes of temporaries of one program, up to which more points at a time pay.
 
 An occlusion computes what a window changes, a few per cent of an evaluation: 512 of those do not

@@ -154,11 +154,12 @@ def sum_of_products(conv: Convolution) -> Float[Array, "batch *window outputs"]:
     Elementwise, so that it is fused into what reads it; on a GPU that costs less than to write it
     and read it again. Summed in float32, or wider.
     """
-    dtype = conv.dtype or conv.inputs.dtype
+    dtype, rank = conv.dtype or conv.inputs.dtype, conv.inputs.ndim
     exact = jnp.promote_types(dtype, jnp.float32)
     kernel = conv.kernel.astype(exact)
     terms = [
-        part[..., channel, None].astype(exact) * kernel[(*place, channel)]
+        part[..., channel, None].astype(exact)
+        * jnp.expand_dims(kernel[(*place, channel)], range(rank - 1))
         for place, part in zip(conv.places, _shifted(conv), strict=True)
         for channel in range(conv.inputs.shape[-1])
     ]

@@ -15,7 +15,7 @@ import jax
 from jax.extend.core import JaxprEqn, Primitive, primitives
 from jaxtyping import Array
 
-from jaxsal.rewrite import conv, pool, relu, scale, winograd
+from jaxsal.rewrite import conv, pool, relu, winograd
 from jaxsal.rewrite.interpreter import Frame, Rule, rewritten
 
 _CONVOLUTION = primitives.conv_general_dilated_p.name
@@ -42,11 +42,10 @@ class Rewrite(NamedTuple):
 
 
 REWRITES: dict[str, Rewrite] = {
-    "relu_mask": Rewrite("gt", relu.mask, {"cpu": False, "gpu": True}, False),
     "relu_pool_gradient": Rewrite(
         "select_n", relu.pooled_gradient, {"cpu": False, "gpu": True}, False
     ),
-    "max_pool": Rewrite("reduce_window_max", pool.pool, {"cpu": True, "gpu": True}, True),
+    "max_pool": Rewrite("reduce_window_max", pool.pool, {"cpu": True}, True),
     "max_pool_primal": Rewrite(
         "reduce_window_max", pool.pool_primal, {"cpu": not _BEFORE_0_11, "gpu": True}, True
     ),
@@ -54,15 +53,11 @@ REWRITES: dict[str, Rewrite] = {
         "select_and_scatter_add", pool.pool_gradient, {"cpu": True, "gpu": True}, True
     ),
     "max_pool_tangent": Rewrite("select_and_gather_add", pool.pool_tangent, {"cpu": True}, True),
-    "scaled_output": Rewrite("mul", scale.scaled_output, {"cpu": False, "gpu": True}, False),
     "thin_input": Rewrite(_CONVOLUTION, conv.thin_input, {"cpu": True, "gpu": False}, False),
     "thin_sum": Rewrite(_CONVOLUTION, conv.thin_sum, {"cpu": False, "gpu": True}, False),
     "thin_output": Rewrite(_CONVOLUTION, conv.thin_output, {"cpu": True, "gpu": True}, False),
     "winograd": Rewrite(
         _CONVOLUTION, winograd.winograd, {"cpu": _BEFORE_0_11, "gpu": False}, False
-    ),
-    "scaled_input": Rewrite(
-        _CONVOLUTION, scale.scaled_input, {"cpu": False, "gpu": True}, False
     ),
     "ordered": Rewrite(_CONVOLUTION, conv.ordered, {"cpu": True, "gpu": False}, False),
 }

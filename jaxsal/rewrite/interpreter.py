@@ -72,18 +72,6 @@ class Frame:
         """Whether `var` leaves this body."""
         return any(out is var for out in self.jaxpr.outvars)
 
-    def sources(self, atom: Atom) -> frozenset[Var]:
-        """The inputs and constants of this body that an atom is computed from."""
-        return frozenset() if isinstance(atom, Literal) else self._sources[atom]
-
-    @cached_property
-    def _sources(self) -> dict[Var, frozenset[Var]]:
-        found = {var: frozenset([var]) for var in (*self.jaxpr.constvars, *self.jaxpr.invars)}
-        for eqn in self.jaxpr.eqns:
-            read = [found[v] for v in eqn.invars if not isinstance(v, Literal)]
-            found |= dict.fromkeys(eqn.outvars, frozenset().union(*read))
-        return found
-
     @cached_property
     def differentiated(self) -> bool:
         """Whether anything in the whole program comes of differentiation, as name stacks tell."""

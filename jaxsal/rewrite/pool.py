@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.extend.core import JaxprEqn
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Integer
 
 from jaxsal.rewrite.interpreter import Frame
 
@@ -86,7 +86,7 @@ def _pooled(eqn: JaxprEqn, operand: Array) -> list[Array] | None:
 
 
 def windows_of(eqn: JaxprEqn, operand: Any) -> Windows | None:
-    """The windows of a pool, or of its derivative; `None` where they overlap or are not understood."""
+    """The windows of a pool or its derivative; `None` where they overlap, or are not understood."""
     params = eqn.params
     dilated = (*params.get("base_dilation", ()), *params.get("window_dilation", ()))
     windows = Windows(
@@ -138,7 +138,7 @@ def scatter(
 
 
 def scatter_to(
-    cotangent: Float[Array, "..."], place: Int[Array, "..."], windows: Windows
+    cotangent: Float[Array, "..."], place: Integer[Array, "..."], windows: Windows
 ) -> Float[Array, "..."]:
     """Each window's cotangent at a place, counted in row-major order, zero elsewhere."""
     counts = windows.counts

@@ -1,12 +1,11 @@
-"""ReLU beside its own derivative: what was kept for the derivative need not be kept.
+"""The derivative of a max-pool of ReLUs, from less than either derivative keeps.
 
-JAX differentiates `relu(x)` to a choice by `x > 0`, so that both x and relu(x) have to lie in memory
-until the gradient comes back, and a library that adds the bias and takes the maximum while it
-writes a convolution's result cannot do so. `relu(x) > 0` says the same. Where a max-pool follows,
-its own maximum says it for the one place in each window that the gradient goes to.
+JAX differentiates `relu(x)` to a choice by `x > 0`, and a max-pool to a search for each window's
+maximum: x and relu(x) are read once more when the gradient comes back. But a window's gradient goes
+to one place, and there `x > 0` says the same as that the maximum is positive. So the place, a byte
+a window, and the pooled values are enough.
 
-Both are exact, NaN and ties too. They pay where memory traffic counts and a convolution ends in
-such an epilogue: on a GPU.
+Equal to the bit, at ties too. It pays where memory traffic is what counts: on a GPU.
 """
 
 from __future__ import annotations
@@ -16,20 +15,12 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend.core import JaxprEqn, Literal, Var
+from jax.extend.core import JaxprEqn, Literal
 from jaxtyping import Array
 
 from jaxsal.rewrite import pool
 from jaxsal.rewrite.interpreter import Frame
 from jaxsal.rewrite.program import CALLS, equations, open_jaxpr
-
-
-def mask(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
-    """Rule for `x > 0` where the body has `relu(x)`: `relu(x) > 0`."""
-    if not _is_zero(eqn.invars[1], frame):
-        return None
-    found = _relu_of(eqn.invars[0], frame)
-    return None if found is None else [lax.gt(frame.read(found), values[1])]
 
 
 def pooled_gradient(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
@@ -44,7 +35,8 @@ def pooled_gradient(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Arra
     if scattered.primitive.name != "select_and_scatter_add" or chosen.primitive.name != "gt":
         return None
     cotangent, operand = scattered.invars
-    if isinstance(operand, Literal) or operand is not _relu_of(chosen.invars[0], frame):
+    relu = frame.producer(operand)
+    if relu is None or not is_relu(relu) or relu.invars[0] is not chosen.invars[0]:
         return None
     if not _is_zero(chosen.invars[1], frame) or not _is_zero(eqn.invars[1], frame):
         return None
@@ -78,16 +70,6 @@ def _zero(atom: Any, casts: dict[Any, Any]) -> bool:
     while not isinstance(atom, Literal) and atom in casts:
         atom = casts[atom]
     return isinstance(atom, Literal) and not np.any(atom.val)
-
-
-def _relu_of(atom: Any, frame: Frame) -> Var | None:
-    """The variable of this body that is `relu(atom)` and known by now, if there is one."""
-    if isinstance(atom, Literal):
-        return None
-    for reader in frame.consumers(atom):
-        if is_relu(reader) and reader.invars[0] is atom and reader.outvars[0] in frame.values:
-            return reader.outvars[0]  # type: ignore[no-any-return]
-    return None
 
 
 def _is_zero(atom: Any, frame: Frame) -> bool:

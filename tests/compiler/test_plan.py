@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxsal.compiler import memory
-from jaxsal.compiler.plan import COMPILATIONS, fit, plan
+from jaxsal.compiler.plan import COMPILATIONS, MOST_GROWTH, fit, grown, plan
 
 SIZES = st.integers(1, 600)
 
@@ -53,6 +53,17 @@ def test_what_is_taken_fits_or_was_scaled_down_three_times(
     assert taken == 1 or load(taken) <= 1 or len(asked) >= COMPILATIONS
     if fixed + 10 * evaluations <= budget:
         assert taken == evaluations
+
+
+@given(evaluations=SIZES, temporaries=st.floats(0, 1e12), fill=st.floats(0, 1e12))
+def test_what_is_small_grows_until_it_fills(
+    evaluations: int, temporaries: float, fill: float
+) -> None:
+    """A power of two times as many, the most of them whose temporaries fill no more."""
+    times, rest = divmod(grown(evaluations, temporaries, fill), evaluations)
+    assert rest == 0 and times & (times - 1) == 0 and 1 <= times <= MOST_GROWTH
+    assert times == 1 or times * temporaries <= fill
+    assert times == MOST_GROWTH or 2 * times * max(temporaries, 1.0) > fill
 
 
 def test_a_control_group_s_limit_counts_wherever_it_is_set(tmp_path: Path) -> None:

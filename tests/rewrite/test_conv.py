@@ -108,6 +108,15 @@ def test_value_and_gradients(name):
 
 
 @pytest.mark.parametrize("name", CASES)
+def test_sums_of_products(name):
+    function, args = problem(name)
+    only = ("thin_sum",)
+    thin = "thin_input" in CASES[name][-1]
+    assert bool(rewrites(function, *args, only=only)["thin_sum"]) == thin
+    assert_close(jax.jit(fast(function, only=only))(*args), jax.jit(function)(*args))
+
+
+@pytest.mark.parametrize("name", CASES)
 def test_what_is_rewritten(name):
     function, args = problem(name)
     counts = rewrites(function, *args, platform="cpu")

@@ -85,11 +85,14 @@ def assert_close(actual, expected, tolerance=1e-5):
         np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * float(jnp.abs(b).max()))
 
 
-faster = functools.partial(fast, platform="cpu")
+@pytest.fixture(params=["cpu", "gpu"])
+def faster(request):
+    """With what is on there; the programs are right on any platform."""
+    return functools.partial(fast, platform=request.param)
 
 
 @pytest.mark.parametrize("method", [gradient, path])
-def test_under_jit_vmap_and_shard_map(method, params, images):
+def test_under_jit_vmap_and_shard_map(faster, method, params, images):
     batched = jax.vmap(method, (None, 0))
     expected = jax.jit(batched)(params, images)
     rewritten = jax.vmap(faster(method), (None, 0))
@@ -102,12 +105,12 @@ def test_under_jit_vmap_and_shard_map(method, params, images):
     assert_close(jax.jit(spread)(params, images), expected)
 
 
-def test_one_image_without_jit(params, images):
+def test_one_image_without_jit(faster, params, images):
     assert_close(faster(gradient)(params, images[0]), gradient(params, images[0]))
 
 
 @pytest.mark.parametrize("method", [gradient, path])
-def test_derivatives_of_the_map(method, params, images):
+def test_derivatives_of_the_map(faster, method, params, images):
     def penalty(method, params, image):
         return (method(params, image) ** 2).sum()
 
@@ -118,14 +121,14 @@ def test_derivatives_of_the_map(method, params, images):
     assert_close(rewritten(params, images[0]), plain(params, images[0]))
 
 
-def test_forward_derivative_of_the_map(params, images):
+def test_forward_derivative_of_the_map(faster, params, images):
     def moved(method):
         return jax.jit(lambda x, t: jax.jvp(lambda x: method(params, x), (x,), (t,))[1])
 
     assert_close(moved(faster(gradient))(*images[:2]), moved(gradient)(*images[:2]))
 
 
-def test_training(params, images):
+def test_training(faster, params, images):
     batches, labels = images.reshape(2, 4, *SHAPE), jnp.arange(8).reshape(2, 4) % 3
     step = jax.value_and_grad(loss)
     assert_close(
@@ -137,7 +140,7 @@ def test_training(params, images):
 
 
 def test_applied_twice_changes_nothing_more(params, images):
-    counts = rewrites(faster(path), params, images[0], platform="cpu")
+    counts = rewrites(fast(path, platform="cpu"), params, images[0], platform="cpu")
     assert not any(counts.values())
 
 
@@ -151,7 +154,7 @@ def test_counts_what_it_replaces(params, images):
     assert {n: c for n, c in forward.items() if c} == {"max_pool": 2, "thin_input": 1}
 
 
-def test_custom_derivatives_stay(params, images):
+def test_custom_derivatives_stay(faster, params, images):
     @jax.custom_vjp
     def tripled(x):
         return x
@@ -171,13 +174,24 @@ def test_custom_derivatives_stay(params, images):
     assert_close(written, 6.0 * gradient(params, images[0]))
 
 
-def test_named_scopes_stay(params, images):
+def test_named_scopes_stay(faster, params, images):
     def scoped(image):
         with jax.named_scope("stem"):
             return score(params, image)
 
     stacks = [str(e.source_info.name_stack) for e in jax.make_jaxpr(faster(scoped))(images[0]).eqns]
     assert all("stem" in stack for stack in stacks)
+
+
+def test_counts_what_it_replaces_on_a_gpu(params, images):
+    counts = rewrites(gradient, params, images[0], platform="gpu")
+    assert {n for n, c in counts.items() if c} == {
+        "relu_pool_gradient",
+        "max_pool_primal",
+        "max_pool_gradient",
+        "thin_sum",
+        "thin_output",
+    }
 
 
 def test_unmeasured_platforms_keep_layouts(params, images):

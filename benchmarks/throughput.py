@@ -258,6 +258,8 @@ def _share(row: dict[str, Any], cost: dict[str, Any], rates: dict[str, Any]) -> 
     if "time" not in row or "flops" not in cost or "bytes" not in rates:
         return {}
     dtype = "bfloat16" if "bfloat16" in row["contender"] else "float32"
+    if dtype == "bfloat16":
+        cost = {**cost, "bytes": cost["bytes"] / 2}
     seconds = row["time"]["median_ms"] / 1e3
     return {"of_floor": round(ceilings.floor(cost, rates, dtype) / seconds, 4)}
 

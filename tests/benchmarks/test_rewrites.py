@@ -16,6 +16,7 @@ def test_a_row_for_every_rewrite_of_a_gradient(tmp_path, monkeypatch, capsys):
     assert {row["rewrite"] for row in record["rows"]} == set(REWRITES) - {
         "max_pool",
         "max_pool_tangent",
+        "thin_sum",  # thin_input, tried before it, takes what it would take
         "winograd",
     }
     assert all(row["difference"] < 1e-5 for row in record["rows"])
@@ -26,7 +27,7 @@ def test_a_row_for_every_rewrite_of_a_gradient(tmp_path, monkeypatch, capsys):
 def test_contenders_take_turns():
     calls = []
     seconds = interleaved({name: lambda n=name: calls.append(n) for name in "ab"}, rounds=3)
-    assert calls == list("ab" * 4)
+    assert calls == list("aabb" * 3)  # each after an untimed call of its own
     assert [len(each) for each in seconds.values()] == [3, 3]
 
 

@@ -20,14 +20,19 @@ PEERS = {
 
 @styled
 def speedups(records: list[dict[str, Any]]) -> Any:
-    """How many times as fast as each peer jaxsal is: a panel a record, a line a case."""
-    cases = [_cases(record) for record in records]
-    longest = max(map(len, cases))
-    figure, panels = canvas(5.2 * len(records), 1.4 + 0.3 * longest, ncols=len(records))
-    for axis, record, rows in zip(_listed(panels), records, cases, strict=True):
-        _panel(axis, rows)
-        title = where(record).replace("*", "").split(", `")[0]
-        axis.set(title=title, xlabel="times as fast as the peer (logarithmic)")
+    """How many times as fast as each peer jaxsal is: a panel a machine, a line a case."""
+    machines: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for record in records:
+        machine = where(record).replace("*", "").split(", `")[0]
+        known, cases = machines.setdefault(machine, {}), _cases(record)
+        if twice := sorted(set(known) & set(cases)):
+            raise ValueError(f"records: {twice} in several of {machine}")
+        known |= cases
+    longest = max(map(len, machines.values()))
+    figure, panels = canvas(5.2 * len(machines), 1.4 + 0.3 * longest, ncols=len(machines))
+    for axis, (machine, cases) in zip(_listed(panels), machines.items(), strict=True):
+        _panel(axis, cases)
+        axis.set(title=machine, xlabel="times as fast as the peer (logarithmic)")
     handles, labels = _listed(panels)[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(PEERS))
     return figure

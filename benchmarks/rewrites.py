@@ -71,7 +71,10 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
 
 
 def _rows(name: str, workload: Workload, settings: Settings) -> Iterator[dict[str, Any]]:
-    """The program as it is by default, beside it without each rewrite, or with one that is off."""
+    """The program as it is by default, beside it without each rewrite, or with one that is off.
+
+    No row where that is the same program: another rewrite makes what this one gives superfluous.
+    """
     fun, args, with_line = workload
     used = {r for r, n in rewrites(fun, *args, platform=jax.default_backend()).items() if n}
     others: dict[str, Callable[..., Any]] = {
@@ -82,18 +85,19 @@ def _rows(name: str, workload: Workload, settings: Settings) -> Iterator[dict[st
     if with_line:
         others["line"] = fast(functools.partial(fun, rewrite=False), only=used)
     default = compiled(fast(fun, only=used), *args)
-    calls = {rewrite: compiled(program, *args) for rewrite, program in others.items()}
-    programs = {"": default[0]} | {rewrite: call for rewrite, (call, _) in calls.items()}
+    found = {rewrite: compiled(program, *args) for rewrite, program in others.items()}
+    found = {rewrite: other for rewrite, other in found.items() if other.text != default.text}
+    programs = {"": default.call} | {rewrite: other.call for rewrite, other in found.items()}
     times = interleaved(programs, settings.rounds)
-    for rewrite, (call, seconds) in calls.items():
+    for rewrite, other in found.items():
         is_on = rewrite == "line" or rewrite in used
-        here = (times[""], default[1]), (times[rewrite], seconds)
+        here = (times[""], default.seconds), (times[rewrite], other.seconds)
         on, off = here if is_on else here[::-1]
         yield {
             "workload": name,
             "rewrite": rewrite,
             "on_by_default": is_on,
-            "difference": difference(call(), default[0]()),
+            "difference": difference(other.call(), default.call()),
             "off_over_on": round(ratio(off[0], on[0]), 3),
             "on": spread(on[0]) | {"compile_s": round(on[1], 2)},
             "off": spread(off[0]) | {"compile_s": round(off[1], 2)},

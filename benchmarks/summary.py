@@ -44,7 +44,8 @@ def _throughput(record: dict[str, Any]) -> str:
     for case, rows in cases.items():
         ours = rows[0]
         if "time" not in ours:
-            lines.append(f"| {case} | failed | | | | | |")
+            told = "absent" if "absent" in ours else "failed"
+            lines.append(f"| {case} | {told} | | | | | |")
             continue
         cells = [
             f"{ours['images_per_s']:.3g}",
@@ -55,7 +56,11 @@ def _throughput(record: dict[str, Any]) -> str:
             f"{ours['of_floor']:.0%}" if "of_floor" in ours else "",
         ]
         lines.append(f"| {case} | {' | '.join(cells)} |")
-    run = dict.fromkeys(row["contender"] for row in record["rows"] if "jaxsal" != row["contender"])
+    run = dict.fromkeys(
+        row["contender"]
+        for row in record["rows"]
+        if "jaxsal" != row["contender"] and "absent" not in row
+    )
     return "\n".join([*lines, "", f"Run beside it: {', '.join(run)}."])
 
 

@@ -218,6 +218,9 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
             print(f"\n{case}", flush=True)
             place = {"problem": str(folders[case.problem]), "batch": case.batch}
             cost = running.ask("jax", "cost", method=case.method, options=case.options, **place)
+            if time.monotonic() > end:
+                left_out.append(str(case))
+                continue
             for row in contest(
                 running,
                 case,

@@ -1,9 +1,10 @@
-"""Interleaved timing: every contender once a round, so that a busy machine slows them all alike."""
+"""Interleaved timing: every contender timed once a round: a busy machine slows them all alike."""
 
+import re
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -11,11 +12,21 @@ import numpy as np
 Contenders = Mapping[str, Callable[[], Any]]
 
 
-def compiled(fun: Callable[..., Any], *args: Any) -> tuple[Callable[[], Any], float]:
-    """`fun` compiled at `args`, as a call without arguments, and the seconds that took."""
+class Compiled(NamedTuple):
+    """A program as a call without arguments, the seconds it took to compile, and what it does."""
+
+    call: Callable[[], Any]
+    seconds: float
+    text: str
+
+
+def compiled(fun: Callable[..., Any], *args: Any) -> Compiled:
+    """`fun` compiled at `args`; equal texts are one program, whatever its sources."""
     begin = time.perf_counter()
     program = jax.jit(fun).lower(*args).compile()
-    return lambda: jax.block_until_ready(program(*args)), time.perf_counter() - begin
+    seconds = time.perf_counter() - begin
+    text = re.sub(r", metadata=\{[^}]*\}", "", program.as_text())
+    return Compiled(lambda: jax.block_until_ready(program(*args)), seconds, text)
 
 
 def interleaved(contenders: Contenders, rounds: int) -> dict[str, list[float]]:

@@ -2,7 +2,9 @@
 
 import functools
 import gc
+import sys
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
@@ -240,6 +242,47 @@ def test_values_on_an_accelerator_are_looked_at_after_dispatch(
         with pytest.raises(ValueError, match=r"targets: .* got -1"):
             call(P, images, -jnp.ones(4, jnp.int8))
     toy.close(explain(P, images, targets.astype(jnp.uint8)), reference(4)["gradient"])
+
+
+def test_what_is_wrong_in_host_memory_is_told_before_anything_is_compiled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(checks, "_on_host", lambda array: False)
+    explain, images = jaxsal.explainer(toy.apply, jaxsal.x_grad_cam), jax.device_put(toy.images(4))
+    with toy.compilations() as made, pytest.raises(ValueError, match=r"targets: .* got 99"):
+        explain(P, images, 99)
+    assert made.count <= 1  # the one that looks at the images
+
+
+def test_threads_do_not_mix_up_parameters() -> None:
+    """Two models of one structure, and of different numbers of classes, called in turn."""
+
+    def apply(params: dict, images: jax.Array) -> jax.Array:
+        return images.reshape(len(images), -1) @ params["w"]
+
+    explain, images = jaxsal.explainer(apply, jaxsal.gradient), toy.images(2)
+    several = [{"w": jnp.ones((images[0].size, classes))} for classes in (3, 5)]
+    recent = explain._prepare._recent
+
+    def seen(params: dict) -> bool:
+        shapes = [recent(params)[0]._value[1][0][0] for _ in range(3000)]
+        return set(shapes) == {params["w"].shape}
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(2) as pool:
+            assert all(pool.map(seen, several))
+    finally:
+        sys.setswitchinterval(before)
+
+
+def test_a_given_mesh_inside_jit_under_another_that_is_set() -> None:
+    mesh = Mesh(np.array(jax.devices()[:2]), ("batch",))
+    explain, images = jaxsal.explainer(toy.apply, jaxsal.gradient, mesh=mesh), toy.images(4)
+    expected = explain(P, images, 0)
+    with jax.set_mesh(mesh):
+        toy.close(jax.jit(lambda params: explain(params, images, 0))(P), expected)
 
 
 def test_parameters_are_known_again_and_looked_through_once(

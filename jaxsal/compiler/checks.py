@@ -41,8 +41,7 @@ def in_memory(name: str, value: Any) -> Any:
     Raises:
         TypeError: it cannot.
     """
-    concrete = isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer)
-    if concrete and getattr(value, "weak_type", False):  # keys have no such attribute
+    if is_settled(value) and getattr(value, "weak_type", False):  # keys have no such attribute
         return jax.lax.convert_element_type(value, value.dtype)
     if isinstance(value, _ARRAYS) or not hasattr(value, "__array__"):
         return value
@@ -60,7 +59,7 @@ def is_array(value: Any) -> bool:
 
 
 def is_settled(value: Any) -> bool:
-    """Whether a value is an array whose contents are known and never change."""
+    """Whether a value is an array of JAX with contents, which nobody writes to."""
     return isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer)
 
 
@@ -219,20 +218,21 @@ def check_values(images: Any, targets: Any, classes: int) -> Callable[[], None]:
         ValueError: a NaN or infinite pixel, or a target outside [0, K); `verify` too.
     """
     pending = []
-    if isinstance(images, np.ndarray | jax.Array) and not isinstance(images, jax.core.Tracer):
+    if isinstance(images, np.ndarray) or is_settled(images):
         pending.append((_finite(images), _raise_not_finite))
     unknown = str | jax.core.Tracer | jax.ShapeDtypeStruct
     if targets is not None and not isinstance(targets, unknown):
         pending.append((_in_range(targets, classes), lambda: _raise_no_class(targets, classes)))
+
+    for fine, fail in pending:
+        if fine is False:
+            fail()
 
     def verify() -> None:
         for fine, fail in pending:
             if not fine:
                 fail()
 
-    if all(isinstance(fine, bool) for fine, _ in pending):
-        verify()
-        return lambda: None
     return verify
 
 

@@ -43,7 +43,7 @@ def describe(call: Call, execute: Executor) -> dict[str, Any]:
         compile_seconds: tracing, lowering and compiling one program.
         flops: of the batch, in convolutions and products as the model and method define them.
         bytes: arguments, outputs and temporaries of one program on one device.
-        rewritten: what was rewritten, and how often.
+        rewritten: what was rewritten, and how often; what another rewrite makes superfluous, too.
         passed_over: what looked like it and was left alone, and why.
     """
     placement, here = execute.placement(call), execute.plan(call)

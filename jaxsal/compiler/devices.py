@@ -124,10 +124,12 @@ class Places:
         if isinstance(images, jax.core.Tracer):
             return place_batch(mesh, images, params)
         home = getattr(images, "sharding", None), getattr(images, "committed", False)
-        key = mesh, home, images.shape[0], jax.config.jax_default_device, _mesh_set()
-        if self._last is None or self._last[0] is not known or self._last[1] != key:
-            self._last = known, key, place_batch(mesh, images, params)
-        return self._last[2]
+        context = _mesh_set() if mesh is None else None
+        key = mesh, home, images.shape[0], jax.config.jax_default_device, context
+        last = self._last
+        if last is None or last[0] is not known or last[1] != key:
+            last = self._last = known, key, place_batch(mesh, images, params)
+        return last[2]
 
 
 class Resident:
@@ -250,7 +252,7 @@ def _settled(leaf: Any, sharding: Sharding) -> Any:
     if not isinstance(sharding, SingleDeviceSharding) or not isinstance(leaf, jax.Array):
         return leaf
     plain = not isinstance(leaf, jax.core.Tracer) and isinstance(leaf.dtype, np.dtype)
-    if not plain or leaf.committed or leaf.sharding != sharding:
+    if not plain or leaf.committed or leaf.sharding != sharding or leaf.weak_type:
         return leaf
     return jax.make_array_from_single_device_arrays(leaf.shape, sharding, [leaf])
 

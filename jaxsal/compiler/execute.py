@@ -151,7 +151,7 @@ class Executor:
             fitted, fill = fit(cap, load), FILLS.get(placement.platform, 0.0)
             if self._points and fitted == cap:
                 more = grown(cap, self._temporaries(call, placement, cap), fill)
-                fitted = fitted if more == cap else fit(more, load)
+                fitted = more if more == cap or load(more) <= 1 else cap
             self._fitted[known] = fitted
         return self._fitted[known]
 

@@ -38,9 +38,7 @@ class Recent:
     """
 
     def __init__(self) -> None:
-        self._structure: Any = None
-        self._leaves: list[weakref.ref[Any]] = []
-        self._found: Parameters | None = None
+        self._last: tuple[Any, list[weakref.ref[Any]], Parameters] | None = None
 
     def __call__(self, params: Tree) -> tuple[Parameters, Tree]:
         """The parameters as one object, and as a pytree of arrays.
@@ -49,19 +47,17 @@ class Recent:
             TypeError: a leaf that is no array.
         """
         leaves, structure = jax.tree.flatten(params)
-        if self._found is not None and self._same(leaves, structure):
-            return self._found, params
+        last = self._last  # read once: other threads call too
+        if last is not None and _same(leaves, last[1]) and structure == last[0]:
+            return last[2], params
         checked = checks.check_params(params)
-        found = Parameters(checked)
-        after = jax.tree.leaves(checked)
+        found, after = Parameters(checked), jax.tree.leaves(checked)
         if all(a is b and checks.is_settled(a) for a, b in zip(leaves, after, strict=True)):
-            self._structure, self._found = structure, found
-            self._leaves = [weakref.ref(leaf) for leaf in leaves]
+            self._last = structure, [weakref.ref(leaf) for leaf in leaves], found
         return found, checked
 
-    def _same(self, leaves: list[Any], structure: Any) -> bool:
-        return (
-            len(leaves) == len(self._leaves)
-            and all(ref() is leaf for ref, leaf in zip(self._leaves, leaves, strict=True))
-            and structure == self._structure
-        )
+
+def _same(leaves: list[Any], known: list[weakref.ref[Any]]) -> bool:
+    return len(leaves) == len(known) and all(
+        ref() is leaf for ref, leaf in zip(known, leaves, strict=True)
+    )

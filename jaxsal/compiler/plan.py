@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 CAPS = {"cpu": 32, "gpu": 512, "tpu": 512}
-"""Where `"auto"` starts: evaluations in flight on one device, beyond which more do not pay."""
+"""Where `"auto"` starts: evaluations in flight on one device, beyond which more mostly do not pay;
+where they do, see `FILLS`."""
 
 PAYS = {"cpu": 32 * 2**20}
 """Bytes of temporaries of one program, beyond which more evaluations at a time do not pay.
@@ -15,7 +16,8 @@ mostly still lies in the cache.
 """
 
 FILLS = {"gpu": 4.0 * 2**30}
-"""Bytes of temporaries of one program, up to which more points at a time pay.
+"""Bytes of temporaries of one program, up to which more evaluations at a time pay: tried once, with
+one more compilation, for methods that evaluate points.
 
 An occlusion computes what a window changes, a few per cent of an evaluation: 512 of those do not
 keep a GPU busy (H200: all 14,400 of 64 images at a time are 1.5 times as fast).
@@ -61,7 +63,12 @@ def plan(evaluations: int, count: int, devices: int, *, points: bool, bound: int
 
 
 def grown(evaluations: int, temporaries: float, fill: float) -> int:
-    """As many more evaluations, a power of two times, as their temporaries may fill."""
+    """As many more evaluations, a power of two times, as their temporaries may fill.
+
+    None where these are not known: 0.
+    """
+    if not temporaries:
+        return evaluations
     times = min(int(fill / max(temporaries, 1.0)), MOST_GROWTH)
     return evaluations << max(times.bit_length() - 1, 0)
 

@@ -17,8 +17,7 @@ from jax.extend.core import JaxprEqn
 from jaxtyping import Array
 
 from jaxsal.rewrite.local import Corner, Local, Span, Spans, Windows, cut, union, widened, windowed
-from jaxsal.rewrite.program import bind
-from jaxsal.rewrite.relu import is_relu
+from jaxsal.rewrite.program import bind, is_relu
 
 Rule = Callable[[JaxprEqn, list[Any], list[Any], Array, Corner], "tuple[Array, Spans] | None"]
 

@@ -13,14 +13,13 @@ from __future__ import annotations
 from typing import Any
 
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
-from jax.extend.core import JaxprEqn, Literal
+from jax.extend.core import JaxprEqn
 from jaxtyping import Array
 
 from jaxsal.rewrite import pool
 from jaxsal.rewrite.interpreter import Frame
-from jaxsal.rewrite.program import CALLS, equations, open_jaxpr
+from jaxsal.rewrite.program import is_relu, is_zero
 
 
 def pooled_gradient(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
@@ -38,7 +37,7 @@ def pooled_gradient(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Arra
     relu = frame.producer(operand)
     if relu is None or not is_relu(relu) or relu.invars[0] is not chosen.invars[0]:
         return None
-    if not _is_zero(chosen.invars[1], frame) or not _is_zero(eqn.invars[1], frame):
+    if not all(is_zero(each.invars[1], frame.producer) for each in (chosen, eqn)):
         return None
     activation = frame.read(operand)
     windows = pool.windows_of(scattered, activation)
@@ -49,33 +48,3 @@ def pooled_gradient(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Arra
     # The barrier: it is a byte to read, where XLA would go through the activation once more.
     place = lax.optimization_barrier(pool.first_maximum(activation, windows).astype(jnp.uint8))
     return [pool.scatter_to(kept, place, windows)]
-
-
-def is_relu(eqn: JaxprEqn) -> bool:
-    """Whether an equation is a call of `jax.nn.relu`: of nothing but `max(x, 0)`."""
-    if eqn.primitive.name != "custom_jvp_call":
-        return False
-    body = open_jaxpr(eqn.params["call_jaxpr"])
-    inner = [e for e in equations(body) if e.primitive not in CALLS]
-    # Under `shard_map` the zero is first cast to the operand's type and mesh axes.
-    casts = {e.outvars[0]: e.invars[0] for e in inner if e.primitive.name in _CASTS}
-    rest = [e for e in inner if e.primitive.name not in _CASTS]
-    return len(rest) == 1 and rest[0].primitive.name == "max" and _zero(rest[0].invars[1], casts)
-
-
-_CASTS = ("convert_element_type", "pvary", "pcast")
-
-
-def _zero(atom: Any, casts: dict[Any, Any]) -> bool:
-    while not isinstance(atom, Literal) and atom in casts:
-        atom = casts[atom]
-    return isinstance(atom, Literal) and not np.any(atom.val)
-
-
-def _is_zero(atom: Any, frame: Frame) -> bool:
-    """Whether an atom is the number 0, or an array of zeros made from it."""
-    if isinstance(atom, Literal):
-        return not np.any(atom.val)
-    made = frame.producer(atom)
-    through = made is not None and made.primitive.name in ("broadcast_in_dim", "pvary", "pcast")
-    return through and _is_zero(made.invars[0], frame)  # type: ignore[union-attr]

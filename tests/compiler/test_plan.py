@@ -60,10 +60,12 @@ def test_what_is_small_grows_until_it_fills(
     evaluations: int, temporaries: float, fill: float
 ) -> None:
     """A power of two times as many, the most of them whose temporaries fill no more."""
+    assert grown(evaluations, 0.0, fill) == evaluations
+    temporaries += 1
     times, rest = divmod(grown(evaluations, temporaries, fill), evaluations)
     assert rest == 0 and times & (times - 1) == 0 and 1 <= times <= MOST_GROWTH
     assert times == 1 or times * temporaries <= fill
-    assert times == MOST_GROWTH or 2 * times * max(temporaries, 1.0) > fill
+    assert times == MOST_GROWTH or 2 * times * temporaries > fill
 
 
 def test_a_control_group_s_limit_counts_wherever_it_is_set(tmp_path: Path) -> None:

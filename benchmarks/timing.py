@@ -25,7 +25,7 @@ def compiled(fun: Callable[..., Any], *args: Any) -> Compiled:
     begin = time.perf_counter()
     program = jax.jit(fun).lower(*args).compile()
     seconds = time.perf_counter() - begin
-    text = re.sub(r", metadata=\{[^}]*\}", "", program.as_text())
+    text = re.sub(r", metadata=\{[^}]*\}", "", str(program.as_text()))
     return Compiled(lambda: jax.block_until_ready(program(*args)), seconds, text)
 
 

@@ -30,7 +30,7 @@ from jaxsal.rewrite.interpreter import Frame
 THIN = 3
 """The most channels that count as few: one of a scan or a radiograph, three of a photograph."""
 MOST_INPUTS = 9
-"""Places in the kernel times channels that a patch, or a sum, may hold: 3 x 3 of one channel. Larger
+"""Places in the kernel times channels that a patch or a sum may hold: 3 x 3 of one channel. Larger
 patches take more memory traffic than the library's convolution does; larger sums were not tried."""
 MOST_OUTPUTS = 32
 """Places in the kernel times channels that a product may give."""

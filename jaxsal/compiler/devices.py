@@ -189,7 +189,7 @@ def put(leaf: Any, sharding: Sharding) -> Any:
 
 def put_all(leaves: dict[str, Any], sharding: Sharding) -> dict[str, Any]:
     """Arrays with this sharding: those that have it not are moved together."""
-    leaves = {name: _settled(leaf, sharding) for name, leaf in leaves.items()}
+    leaves = {name: _committed(leaf, sharding) for name, leaf in leaves.items()}
     here = {name: leaf for name, leaf in leaves.items() if not _has(leaf, sharding)}
     shapes = {name: leaf for name, leaf in here.items() if isinstance(leaf, jax.ShapeDtypeStruct)}
     moved = {name: _cut_loose(leaf, sharding) for name, leaf in here.items() if name not in shapes}
@@ -244,7 +244,7 @@ def _has(leaf: Any, sharding: Sharding) -> bool:
     return isinstance(leaf, jax.Array) and bool(leaf.committed and leaf.sharding == sharding)
 
 
-def _settled(leaf: Any, sharding: Sharding) -> Any:
+def _committed(leaf: Any, sharding: Sharding) -> Any:
     """The array; an uncommitted one that lies on this one device, committed to it.
 
     As `device_put` does in four times the time, which each call would wait for.

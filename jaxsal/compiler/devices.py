@@ -139,13 +139,13 @@ class Resident:
     """
 
     def __init__(self) -> None:
-        self._placement: Placement | None = None
-        self._copies: dict[int, tuple[Any, Any]] = {}
+        self._last: tuple[Placement | None, dict[int, tuple[Any, Any]]] = None, {}
 
     def __call__(self, tree: Any, placement: Placement) -> Any:
         leaves, structure = jax.tree.flatten(tree)
-        known = self._copies if placement == self._placement else {}
-        placed, new = [], placement != self._placement
+        before, known = self._last  # read once: other threads call too
+        placed, new = [], placement != before
+        known = {} if new else known
         for index, leaf in enumerate(leaves):
             ref, copy = known.get(index, (lambda: None, None))
             if ref() is leaf:
@@ -154,19 +154,18 @@ class Resident:
                 placed.append(put_parameter(leaf, placement))
                 new = True
         if new and not any(isinstance(x, jax.core.Tracer) for x in placed):
-            self._keep(leaves, placed)
-            self._placement = placement
+            self._keep(leaves, placed, placement)
         return jax.tree.unflatten(structure, placed)
 
-    def _keep(self, leaves: list[Any], placed: list[Any]) -> None:
+    def _keep(self, leaves: list[Any], placed: list[Any], placement: Placement) -> None:
         """Each array's copy; None for one that lay there already."""
         copies: dict[int, tuple[Any, Any]] = {}
         for index, (leaf, copy) in enumerate(zip(leaves, placed, strict=True)):
             if isinstance(leaf, jax.Array):
                 ref = weakref.ref(leaf, functools.partial(_forget, copies, index))
                 copies[index] = ref, None if copy is leaf else copy
-        self._copies.clear()  # else it would live on in a cycle with its callbacks
-        self._copies = copies
+        self._last[1].clear()  # else it would live on in a cycle with its callbacks
+        self._last = placement, copies
 
 
 def _forget(copies: dict[int, tuple[Any, Any]], index: int, _: Any) -> None:

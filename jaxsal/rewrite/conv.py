@@ -4,7 +4,8 @@ XLA's CPU compiler hands a convolution to its fast library only if inputs and ou
 and features last, the kernel as `[*window, in, out]`. At the top of a program it brings others into
 that order, not inside a loop, where they run one multiplication at a time, up to a hundred times
 slower. Derivatives are such others: with respect to the inputs the kernel's `in` and `out` change
-places, with respect to the kernel batch and features do. Here the order is changed explicitly.
+places, with respect to the kernel batch and features do (see `kernel`). Here the order is changed
+explicitly.
 
 A convolution from one channel or three, or to so few, gets a few per cent of the processor's rate
 there: the first layer of a model, and its gradient. Here it is one matrix product, after the shifts
@@ -17,6 +18,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -34,9 +36,6 @@ MOST_INPUTS = 9
 patches take more memory traffic than the library's convolution does; larger sums were not tried."""
 MOST_OUTPUTS = 32
 """Places in the kernel times channels that a product may give."""
-
-PART, MOST_PARTS = 8, 8
-"""Images in a partial sum, at least, and partial sums of a derivative with respect to a kernel."""
 
 
 class Convolution(NamedTuple):
@@ -66,10 +65,9 @@ class Convolution(NamedTuple):
 def ordered(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
     """Rule: the same convolution with its operands in the order that XLA's CPU library takes."""
     del frame
-    if not understood(eqn, values) or _is_ordered(eqn.params["dimension_numbers"]):
+    if not understood(eqn, values) or is_ordered(eqn):
         return None
-    parts = _parts(eqn, values)
-    return [restore(eqn, functools.reduce(jnp.add, (convolve(read(eqn, p)) for p in parts)))]
+    return [restore(eqn, convolve(read(eqn, values)))]
 
 
 def thin_input(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
@@ -137,10 +135,9 @@ def patches_and_product(conv: Convolution) -> Float[Array, "batch *window output
     Written as a sum of products it would be fused into whatever reads it, and on a CPU computed
     again for each reader and each window of a pool; a matrix product is computed once.
     """
-    parts = _shifted(conv)
     rank = conv.inputs.ndim
     return lax.dot_general(
-        lax.concatenate(parts, rank - 1),
+        lax.concatenate(_seen(conv), rank - 1),
         conv.kernel.reshape(-1, conv.kernel.shape[-1]),
         (((rank - 1,), (0,)), ((), ())),
         precision=conv.precision,
@@ -160,22 +157,33 @@ def sum_of_products(conv: Convolution) -> Float[Array, "batch *window outputs"]:
     terms = [
         part[..., channel, None].astype(exact)
         * jnp.expand_dims(kernel[(*place, channel)], range(rank - 1))
-        for place, part in zip(conv.places, _shifted(conv), strict=True)
+        for place, part in zip(conv.places, _seen(conv), strict=True)
         for channel in range(conv.inputs.shape[-1])
     ]
     return functools.reduce(jnp.add, terms).astype(dtype)
 
 
-def _shifted(conv: Convolution) -> list[Float[Array, "batch *window features"]]:
+def _seen(conv: Convolution) -> list[Float[Array, "batch *window features"]]:
     """What each place of the kernel sees of the inputs."""
-    x = _padded(conv.inputs, conv.padding)
-    spans = [stride * (n - 1) + 1 for n, stride in zip(output_size(conv), conv.stride, strict=True)]
+    x = padded(conv.inputs, conv.padding)
+    return shifted(x, conv.window, conv.kernel_dilation, output_size(conv), conv.stride)
+
+
+def shifted(
+    x: Float[Array, "batch *padded features"],
+    places: Sequence[int],
+    spacing: Sequence[int],
+    size: Sequence[int],
+    stride: Sequence[int],
+) -> list[Float[Array, "batch *size features"]]:
+    """`x[k spacing + n stride]` for all `n < size`: an array for each `k < places`, row-major."""
+    spans = [step * (n - 1) + 1 for n, step in zip(size, stride, strict=True)]
     parts = []
-    for place in conv.places:
-        start = [k * d for k, d in zip(place, conv.kernel_dilation, strict=True)]
+    for place in itertools.product(*map(range, places)):
+        start = [k * d for k, d in zip(place, spacing, strict=True)]
         limit = [s + span for s, span in zip(start, spans, strict=True)]
         parts.append(
-            lax.slice(x, (0, *start, 0), (x.shape[0], *limit, x.shape[-1]), (1, *conv.stride, 1))
+            lax.slice(x, (0, *start, 0), (x.shape[0], *limit, x.shape[-1]), (1, *stride, 1))
         )
     return parts
 
@@ -209,7 +217,7 @@ def product_and_shifts(conv: Convolution) -> Float[Array, "batch *window outputs
     return functools.reduce(jnp.add, shifted).astype(dtype)
 
 
-def _padded(x: Array, padding: tuple[tuple[int, int], ...]) -> Array:
+def padded(x: Array, padding: tuple[tuple[int, int], ...]) -> Array:
     edges = [(0, 0, 0), *((low, high, 0) for low, high in padding), (0, 0, 0)]
     return lax.pad(x, jnp.zeros((), x.dtype), edges) if np.any(padding) else x
 
@@ -240,25 +248,6 @@ def understood(eqn: JaxprEqn, values: list[Any]) -> bool:
     )
 
 
-def _parts(eqn: JaxprEqn, values: list[Any]) -> list[list[Any]]:
-    """The operands, or where a sum over a batch is long, those of its partial sums.
-
-    A derivative with respect to a kernel has its window over the whole image and sums over the
-    batch. Its operands change their order a few images at a time, while these lie in the cache.
-    """
-    conv = read(eqn, values)
-    output = _shape(eqn.outvars[0])
-    space = [output[axis] for axis in eqn.params["dimension_numbers"].out_spec[2:]]
-    number = min(conv.inputs.shape[-1] // PART, MOST_PARTS)
-    whole = math.prod(conv.window) <= math.prod(space) or conv.groups > 1
-    if number < 2 or whole or jnp.finfo(conv.inputs.dtype).bits < 32:
-        return [values]
-    inputs, kernel, _ = _orders(eqn.params["dimension_numbers"])
-    axes = inputs[-1], kernel[-2]
-    split = [jnp.array_split(x, number, axis) for x, axis in zip(values, axes, strict=True)]
-    return [list(part) for part in zip(*split, strict=True)]
-
-
 def _shape(var: Any) -> tuple[int, ...]:
     return tuple(var.aval.shape)
 
@@ -275,8 +264,10 @@ def _orders(numbers: Any) -> list[tuple[int, ...]]:
     ]
 
 
-def _is_ordered(numbers: Any) -> bool:
-    return all(order == tuple(range(len(order))) for order in _orders(numbers))
+def is_ordered(eqn: JaxprEqn) -> bool:
+    """Whether the operands and the output of a convolution lie in that order."""
+    orders = _orders(eqn.params["dimension_numbers"])
+    return all(order == tuple(range(len(order))) for order in orders)
 
 
 def read(eqn: JaxprEqn, values: list[Any]) -> Convolution:

@@ -79,7 +79,7 @@ def commands() -> Iterator[Case]:
                     command("explain", *[word for pair in given.items() for word in pair])
 
             name = option.strip("-").replace("-", "_")
-            inside = re.findall(r"(\w+)=", value)  # the options of a method in words
+            inside = re.findall(r"\b(\w+)=", value)  # the options of a method in words
             told = (*PLACES, name, "arguments", *inside)
             yield Case(f"command {option} {value[:40]!r}", call, told)
 

@@ -4,8 +4,8 @@ XLA's CPU compiler hands a convolution to its fast library only if inputs and ou
 and features last, the kernel as `[*window, in, out]`. At the top of a program it brings others into
 that order, not inside a loop, where they run one multiplication at a time, up to a hundred times
 slower. Derivatives are such others: with respect to the inputs the kernel's `in` and `out` change
-places, with respect to the kernel batch and features do (see `kernel`). Here the order is changed
-explicitly.
+places, with respect to the kernel batch and features do (on a CPU these are matrix products first:
+`kernel_gradient`). Here the order is changed explicitly.
 
 A convolution from one channel or three, or to so few, gets a few per cent of the processor's rate
 there: the first layer of a model, and its gradient. Here it is one matrix product, after the shifts
@@ -199,7 +199,7 @@ def product_and_shifts(conv: Convolution) -> Float[Array, "batch *window outputs
         precision=conv.precision,
         preferred_element_type=exact,
     )
-    shifted = []
+    moved = []
     for place in conv.places:
         term = terms[(slice(None),) * (rank - 1) + place]
         edges = [
@@ -213,8 +213,8 @@ def product_and_shifts(conv: Convolution) -> Float[Array, "batch *window outputs
                 strict=True,
             )
         ]
-        shifted.append(lax.pad(term, jnp.zeros((), exact), [(0, 0, 0), *edges, (0, 0, 0)]))
-    return functools.reduce(jnp.add, shifted).astype(dtype)
+        moved.append(lax.pad(term, jnp.zeros((), exact), [(0, 0, 0), *edges, (0, 0, 0)]))
+    return functools.reduce(jnp.add, moved).astype(dtype)
 
 
 def padded(x: Array, padding: tuple[tuple[int, int], ...]) -> Array:

@@ -15,7 +15,7 @@ import jax
 from jax.extend.core import JaxprEqn, Primitive, primitives
 from jaxtyping import Array
 
-from jaxsal.rewrite import conv, kernel, pool, relu, winograd
+from jaxsal.rewrite import conv, kernel_gradient, pool, relu, winograd
 from jaxsal.rewrite.interpreter import Frame, Rule, rewritten
 
 _CONVOLUTION = primitives.conv_general_dilated_p.name
@@ -54,7 +54,7 @@ REWRITES: dict[str, Rewrite] = {
     ),
     "max_pool_tangent": Rewrite("select_and_gather_add", pool.pool_tangent, {"cpu": True}, True),
     "kernel_gradient": Rewrite(
-        _CONVOLUTION, kernel.kernel_gradient, {"cpu": True, "gpu": False}, False
+        _CONVOLUTION, kernel_gradient.kernel_gradient, {"cpu": True, "gpu": False}, False
     ),
     "thin_input": Rewrite(_CONVOLUTION, conv.thin_input, {"cpu": True, "gpu": False}, False),
     "thin_sum": Rewrite(_CONVOLUTION, conv.thin_sum, {"cpu": False, "gpu": True}, False),

@@ -13,7 +13,7 @@ from jax import lax
 from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
-from jaxsal.rewrite import kernel
+from jaxsal.rewrite import kernel_gradient
 from jaxsal.rewrite.fast import fast, rewrites
 
 ONLY = ["kernel_gradient"]
@@ -39,7 +39,7 @@ def close(actual, expected, tolerance=1e-5):
 @pytest.fixture
 def four_at_a_time(monkeypatch):
     """Images of 9 x 8 pixels with 4 channels, and their 5 outputs."""
-    monkeypatch.setattr(kernel, "CACHE", 4 * 9 * 8 * (4 + 5) * 4)
+    monkeypatch.setattr(kernel_gradient, "CACHE", 4 * 9 * 8 * (4 + 5) * 4)
 
 
 @pytest.mark.parametrize("batch", [1, 3, 4, 5, 16, 23])

@@ -8,9 +8,9 @@ def test_malformed_inputs_are_refused_with_a_clear_message(monkeypatch, tmp_path
     monkeypatch.chdir(tmp_path)
     chosen = fuzz.everything(0)
     assert len(chosen) > 1000
-    counts = fuzz.run(chosen[::97])
+    counts = fuzz.run(chosen[::29])
     assert set(counts) <= set(fuzz.GOOD), capsys.readouterr().out
-    assert counts["refused"] > 10
+    assert counts["refused"] > 20
 
 
 def test_batches_leave_nothing_behind() -> None:

@@ -15,6 +15,7 @@ from jax.sharding import PartitionSpec as Spec
 
 from jaxsal.rewrite import kernel_gradient
 from jaxsal.rewrite.fast import fast, rewrites
+from tests import toy
 
 ONLY = ["kernel_gradient"]
 NHWC = ("NHWC", "HWIO", "NHWC")
@@ -29,11 +30,6 @@ def operands(batch, size=(9, 8), channels=4, window=(3, 3), outputs=5):
 def loss(w, x, **options):
     given = {"window_strides": (1, 1), "padding": "SAME", "dimension_numbers": NHWC, **options}
     return jnp.sum(jnp.sin(lax.conv_general_dilated(x, w, **given)))
-
-
-def close(actual, expected, tolerance=1e-5):
-    scale = float(jnp.abs(expected).max())
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * scale)
 
 
 @pytest.fixture
@@ -52,7 +48,7 @@ def test_any_number_of_images_is_summed(batch, options, four_at_a_time) -> None:
     assert program.count("conv_general_dilated[") == 1  # forwards
     if not options:
         assert f"length={max(1, batch // 4)}" in program
-    close(jax.jit(fast(gradient, only=ONLY))(w), jax.jit(gradient)(w))
+    toy.close(jax.jit(fast(gradient, only=ONLY))(w), jax.jit(gradient)(w))
 
 
 @given(
@@ -78,7 +74,7 @@ def test_any_window_stride_dilation_and_padding(
     gradient = jax.grad(functools.partial(loss, x=x, **options))
     larger = math.prod(outputs) > math.prod(window)
     assert rewrites(gradient, w, only=ONLY)["kernel_gradient"] == larger
-    close(jax.jit(fast(gradient, only=ONLY))(w), jax.jit(gradient)(w))
+    toy.close(jax.jit(fast(gradient, only=ONLY))(w), jax.jit(gradient)(w))
 
 
 @pytest.mark.parametrize("numbers", [("NCHW", "OIHW", "NCHW"), ("NHWC", "OIHW", "NCHW")])
@@ -88,7 +84,7 @@ def test_channels_first(numbers, four_at_a_time) -> None:
     gradient = jax.grad(functools.partial(loss, x=x, dimension_numbers=numbers))
     w = jnp.transpose(w, (3, 2, 0, 1))
     assert rewrites(gradient, w, only=ONLY)["kernel_gradient"] == 1
-    close(jax.jit(fast(gradient, only=ONLY))(w), jax.jit(gradient)(w))
+    toy.close(jax.jit(fast(gradient, only=ONLY))(w), jax.jit(gradient)(w))
 
 
 @pytest.mark.parametrize(
@@ -120,12 +116,12 @@ def test_its_derivatives_and_batches_are_the_convolution_s(four_at_a_time) -> No
             jax.jit(derivative(functools.partial(steepness, rewrite)))(w, x)
             for rewrite in (functools.partial(fast, only=ONLY), lambda fun: fun)
         ]
-        close(*both, 1e-4)
+        toy.close(*both, 1e-4)
     each = jax.vmap(jax.grad(loss), (None, 0))
     pairs = x.reshape(2, 3, *x.shape[1:])
     alone = jax.vmap(fast(jax.grad(loss), only=ONLY), (None, 0))
-    close(jax.jit(alone)(w, pairs), jax.jit(each)(w, pairs))
-    close(jax.jit(fast(each, only=ONLY))(w, pairs), jax.jit(each)(w, pairs))
+    toy.close(jax.jit(alone)(w, pairs), jax.jit(each)(w, pairs))
+    toy.close(jax.jit(fast(each, only=ONLY))(w, pairs), jax.jit(each)(w, pairs))
 
 
 def test_over_eight_devices(four_at_a_time) -> None:
@@ -134,14 +130,14 @@ def test_over_eight_devices(four_at_a_time) -> None:
     spread = jax.device_put(x, NamedSharding(mesh, Spec("devices")))
     gradient = fast(jax.grad(loss), only=ONLY)
     expected = jax.jit(jax.grad(loss))(w, x)
-    close(jax.jit(gradient)(w, spread), expected)
+    toy.close(jax.jit(gradient)(w, spread), expected)
     summed = jax.shard_map(
         lambda w, x: lax.psum(gradient(lax.pcast(w, "devices", to="varying"), x), "devices"),
         mesh=mesh,
         in_specs=(Spec(), Spec("devices")),
         out_specs=Spec(),
     )
-    close(jax.jit(summed)(w, x), expected)
+    toy.close(jax.jit(summed)(w, x), expected)
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])

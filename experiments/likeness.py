@@ -16,10 +16,12 @@ from jaxsal import ranks, regions
 from jaxsal.metrics import SIMILARITIES
 from jaxsal.types import Scalar
 
+_heads = jax.jit(jax.vmap(regions.head))
+
 
 def headed(explain: Callable[..., Array], images: Array) -> Callable[..., Array]:
     """`explain` with the head of each image as the last channel of its map."""
-    heads = jax.jit(jax.vmap(regions.head))(images)[..., None].astype(jnp.float32)
+    heads = _heads(images)[..., None].astype(jnp.float32)
 
     def explained(*args: Any, **keywords: Any) -> Array:
         maps = explain(*args, **keywords)

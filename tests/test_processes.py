@@ -24,6 +24,16 @@ def place(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("processes")
 
 
+SIGNS = (
+    "closed by peer",
+    "stopped sending heartbeats",
+    "JAX distributed service",
+    # What the dead one had sent arrives at the collective after the one that failed.
+    "Received data size doesn't match",
+)
+"""What a process says that stops because another is gone, whichever it notices first."""
+
+
 def agree(out: Path, count: int, expected: dict[str, np.ndarray]) -> None:
     for process in range(count):
         with np.load(out / f"results-{process}.npz") as found:
@@ -49,7 +59,7 @@ def test_two_stop_where_one_is_killed_and_go_on_to_the_same_end(place) -> None:
         told = (out / "0.log").read_text()
         assert codes[1] == -signal.SIGKILL and codes[0] not in (0, None), told[-3000:]
         assert time.monotonic() - dead < 60
-        assert "Connection closed by peer" in told or "stopped sending heartbeats" in told
+        assert any(sign in told for sign in SIGNS), told[-3000:]
     codes = processes.end(processes.start(out, 2, devices=2), 120)
     assert codes == [0, 0], (out / "0.log").read_text()[-3000:]
     agree(out, 2, alone(place))
@@ -69,6 +79,6 @@ def test_the_other_stops_where_the_first_is_killed(place) -> None:
     told = (out / "1.log").read_text()
     assert codes[0] == -signal.SIGKILL and codes[1] not in (0, None), told[-3000:]
     assert time.monotonic() - dead < 60
-    assert any(sign in told for sign in ("closed by peer", "JAX distributed service")), told[-3000:]
+    assert any(sign in told for sign in SIGNS), told[-3000:]
     assert processes.end(processes.start(out, 2, "--modes", "jit"), 120) == [0, 0]
     agree(out, 2, alone(place))

@@ -6,6 +6,8 @@ equal; a baseline image is no constant of that program because it is one of the 
 
 import dataclasses
 import functools
+import inspect
+import types
 from typing import Any
 
 import jax
@@ -67,7 +69,8 @@ def split(value: Any, concrete: tuple[str, ...] = ()) -> tuple[Structure, list[A
     """The structure of `value` and its arrays; `join` puts them together again.
 
     Goes into pytrees, `functools.partial` and combinators' results (frozen dataclasses with an
-    `inner`). Functions and integer scalars stay in the structure; arrays and keys are data, but for
+    `inner`). Functions and integer scalars stay in the structure, methods as a function and what it
+    is bound to, so that `model.apply` of equal models is equal; arrays and keys are data, but for
     arrays under a name in `concrete`, or in the attribute `concrete` of the function that a partial
     binds: they must be known when the program is traced.
     """
@@ -84,6 +87,8 @@ def split(value: Any, concrete: tuple[str, ...] = ()) -> tuple[Structure, list[A
         if isinstance(value, functools.partial):
             parts = (value.func, value.args, value.keywords)
             return Node(_partial, (take(parts, concrete_options(value)),))
+        if inspect.ismethod(value):
+            return Node(types.MethodType, (Static(value.__func__), Static(value.__self__)))
         if _is_combined(value):
             fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
             return Node(type(value), (take(fields),))
@@ -129,6 +134,8 @@ def join(structure: Structure, arrays: list[Any]) -> Any:
     if structure.rebuild is _partial:
         function, args, keywords = parts[0]
         return functools.partial(function, *args, **keywords)
+    if structure.rebuild is types.MethodType:
+        return types.MethodType(*parts)
     if isinstance(structure.rebuild, type):
         return _instance(structure.rebuild, parts[0])
     return jax.tree.unflatten(structure.rebuild, parts)

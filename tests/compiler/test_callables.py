@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,6 +40,17 @@ def test_equal_parts_have_equal_structures() -> None:
     assert one == other and hash(one) == hash(other)
     assert one != split(nested(np.ones(3), window=(2, 4)))[0]
     assert split(1)[0] != split(1.0)[0] and split(True)[0] != split(1)[0]
+
+
+def test_methods_of_equal_objects_are_equal() -> None:
+    dense, same, other = nn.Dense(3), nn.Dense(3), nn.Dense(4)
+    assert dense is not same and split(dense.apply)[0] == split(same.apply)[0]
+    assert hash(split(dense.apply)[0]) == hash(split(same.apply)[0])
+    assert split(dense.apply)[0] not in (split(other.apply)[0], split(dense.init)[0])
+    variables = dense.init(jax.random.key(0), np.ones((1, 2)))
+    given = np.arange(4.0).reshape(2, 2)
+    found = join(*split(dense.apply))(variables, given)
+    np.testing.assert_array_equal(found, dense.apply(variables, given))
 
 
 @given(st.lists(st.integers(-5, 5), min_size=1), st.sampled_from([np.int32, np.int8, bool]))

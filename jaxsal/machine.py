@@ -14,6 +14,13 @@ import jax
 
 PACKAGES = ("jaxsal", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
+VECTORS = {
+    "avx512_bf16": "AVX-512 and bfloat16",
+    "avx512f": "AVX-512",
+    "avx2": "AVX2",
+}
+"""Vector instructions, widest first, by their flags in `/proc/cpuinfo`."""
+
 
 def describe() -> dict[str, Any]:
     """`versions`, `device`, `commit`, `command`, `date` of this process, ready for JSON."""
@@ -51,12 +58,20 @@ def _cores() -> int | None:
 
 
 def _processor() -> str:
+    """Its name and its widest vector instructions: clouds give all of theirs one name."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return named(Path("/proc/cpuinfo").read_text())
     except OSError:
         return platform.processor()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
+
+
+def named(cpuinfo: str) -> str:
+    """The processor that `/proc/cpuinfo` describes: "AMD EPYC, AVX-512 and bfloat16"."""
+    fields = [line.partition(":") for line in cpuinfo.splitlines()]
+    known = {key.strip(): value.strip() for key, _, value in reversed(fields)}
+    flags = known.get("flags", "").split()
+    vectors = next((name for flag, name in VECTORS.items() if flag in flags), None)
+    return ", ".join(filter(None, [known.get("model name", platform.processor()), vectors]))
 
 
 def _commit() -> str:

@@ -110,7 +110,8 @@ def _everything(argv: list[str]) -> None:
 def slug(about: dict[str, Any]) -> str:
     """The device and JAX's version, fit for a file's name."""
     device, version = about["device"], about["versions"]["jax"]
-    name = device["kind"] if device["platform"] != "cpu" else f"cpu-{device['cores']}-cores"
+    cores = f"{device['processor']}-{device['cores']}-cores"
+    name = cores if device["platform"] == "cpu" else device["kind"]
     minor = ".".join(version.split(".")[:2])
     return re.sub(r"[^a-z0-9.]+", "-", f"{name}-jax{minor}".lower()).strip("-")
 

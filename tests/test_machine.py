@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from benchmarks.__main__ import slug
 from jaxsal import machine
 
 CPUINFO = """processor	: 0
@@ -31,6 +32,16 @@ def test_processors_of_one_name_are_told_apart_by_their_vectors(flags: str, name
 
 def test_a_processor_that_says_nothing_has_the_name_that_python_knows() -> None:
     assert machine.named("") == machine.platform.processor()
+
+
+def test_records_of_two_processors_have_two_names() -> None:
+    about = machine.describe()
+    names = set()
+    for flags in ("avx2", "avx2 avx512f"):
+        about["device"] |= {"processor": machine.named(CPUINFO.format(flags, flags)), "cores": 2}
+        about["versions"]["jax"] = "0.12.0.1"
+        names.add(slug(about))
+    assert names == {"amd-epyc-avx2-2-cores-jax0.12", "amd-epyc-avx-512-2-cores-jax0.12"}
 
 
 def test_a_description_is_ready_for_json() -> None:

@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from jaxsal.rewrite.fast import REWRITES, fast, rewrites
+from tests import toy
 
 SHAPE = (9, 8, 1)
 
@@ -80,11 +81,6 @@ def images():
     return jnp.maximum(x - 0.5, 0.0).at[:, 6:].set(0.0)
 
 
-def assert_close(actual, expected, tolerance=1e-5):
-    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * float(jnp.abs(b).max()))
-
-
 @pytest.fixture(params=["cpu", "gpu"])
 def faster(request):
     """With what is on there; the programs are right on any platform."""
@@ -96,17 +92,17 @@ def test_under_jit_vmap_and_shard_map(faster, method, params, images):
     batched = jax.vmap(method, (None, 0))
     expected = jax.jit(batched)(params, images)
     rewritten = jax.vmap(faster(method), (None, 0))
-    assert_close(jax.jit(rewritten)(params, images), expected)
-    assert_close(jax.jit(faster(batched))(params, images), expected)
+    toy.close(jax.jit(rewritten)(params, images), expected)
+    toy.close(jax.jit(faster(batched))(params, images), expected)
     mesh = Mesh(np.array(jax.devices()[:4]), ("data",))
     spread = jax.shard_map(
         rewritten, mesh=mesh, in_specs=(P(), P("data")), out_specs=P("data"), check_vma=True
     )
-    assert_close(jax.jit(spread)(params, images), expected)
+    toy.close(jax.jit(spread)(params, images), expected)
 
 
 def test_one_image_without_jit(faster, params, images):
-    assert_close(faster(gradient)(params, images[0]), gradient(params, images[0]))
+    toy.close(faster(gradient)(params, images[0]), gradient(params, images[0]))
 
 
 @pytest.mark.parametrize("method", [gradient, path])
@@ -118,23 +114,23 @@ def test_derivatives_of_the_map(faster, method, params, images):
         jax.jit(jax.grad(functools.partial(penalty, m), argnums=(0, 1)))
         for m in (method, faster(method))
     )
-    assert_close(rewritten(params, images[0]), plain(params, images[0]))
+    toy.close(rewritten(params, images[0]), plain(params, images[0]))
 
 
 def test_forward_derivative_of_the_map(faster, params, images):
     def moved(method):
         return jax.jit(lambda x, t: jax.jvp(lambda x: method(params, x), (x,), (t,))[1])
 
-    assert_close(moved(faster(gradient))(*images[:2]), moved(gradient)(*images[:2]))
+    toy.close(moved(faster(gradient))(*images[:2]), moved(gradient)(*images[:2]))
 
 
 def test_training(faster, params, images):
     batches, labels = images.reshape(2, 4, *SHAPE), jnp.arange(8).reshape(2, 4) % 3
     step = jax.value_and_grad(loss)
-    assert_close(
+    toy.close(
         jax.jit(faster(step))(params, batches[0], labels[0]), step(params, batches[0], labels[0])
     )
-    assert_close(
+    toy.close(
         jax.jit(faster(epoch))(params, batches, labels), jax.jit(epoch)(params, batches, labels)
     )
 
@@ -171,7 +167,7 @@ def test_custom_derivatives_stay(faster, params, images):
         return score(params, tripled(doubled(image)))
 
     written = jax.grad(faster(tampered))(images[0])
-    assert_close(written, 6.0 * gradient(params, images[0]))
+    toy.close(written, 6.0 * gradient(params, images[0]))
 
 
 def test_named_scopes_stay(faster, params, images):

@@ -12,6 +12,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxsal.rewrite.line import PAYS
 from jaxsal.rewrite.line import line as line_that_pays
+from tests import toy
 
 line = functools.partial(line_that_pays, pays=0.0)  # these images are small, their prefixes cheap
 
@@ -83,14 +84,9 @@ def averaged(how, score, params, image):
     return how(functools.partial(score, params), jnp.full_like(image, 0.25), image)
 
 
-def assert_close(actual, expected, tolerance=1e-5):
-    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * float(jnp.abs(b).max()))
-
-
 @pytest.mark.parametrize("score", SCORES)
 def test_equals_the_sum_of_gradients(score, params, images):
-    assert_close(
+    toy.close(
         jax.jit(functools.partial(averaged, on_line, score))(params, images[0]),
         jax.jit(functools.partial(averaged, plain, score))(params, images[0]),
     )
@@ -105,7 +101,7 @@ def test_derivatives_with_respect_to_parameters_and_image(score, params, images)
         jax.jit(jax.grad(functools.partial(penalty, how), argnums=(0, 1)))(params, images[0])
         for how in (on_line, plain)
     )
-    assert_close(written, expected)
+    toy.close(written, expected)
 
 
 def test_under_vmap_and_shard_map(params, images):
@@ -113,12 +109,12 @@ def test_under_vmap_and_shard_map(params, images):
         params, images
     )
     batched = jax.vmap(functools.partial(averaged, on_line, network), (None, 0))
-    assert_close(jax.jit(batched)(params, images), expected)
+    toy.close(jax.jit(batched)(params, images), expected)
     mesh = Mesh(np.array(jax.devices()[:4]), ("data",))
     spread = jax.shard_map(
         batched, mesh=mesh, in_specs=(P(), P("data")), out_specs=P("data"), check_vma=True
     )
-    assert_close(jax.jit(spread)(params, images), expected)
+    toy.close(jax.jit(spread)(params, images), expected)
 
 
 def repeated_convolutions(score, image):
@@ -165,7 +161,7 @@ def test_a_linear_score_needs_one_gradient(params, images):
     gradient_at, pull_back = line(functools.partial(linear, params), jnp.zeros_like(image), image)
     (value,) = gradient_at(jnp.float32(0.3))
     assert value.shape == () and float(value) == 1.0
-    assert_close(pull_back([value]), jax.grad(functools.partial(linear, params))(image))
+    toy.close(pull_back([value]), jax.grad(functools.partial(linear, params))(image))
 
 
 def test_half_precision_sums_are_pulled_back(params, images):
@@ -177,7 +173,7 @@ def test_half_precision_sums_are_pulled_back(params, images):
     average = pull_back([v.astype(jnp.float32) for v in gradient_at(jnp.float32(0.5))])
     exact = jax.grad(functools.partial(network, params))(0.5 * jnp.asarray(images[0]))
     assert average.dtype == jnp.bfloat16
-    assert_close(average.astype(jnp.float32), exact, tolerance=0.05)
+    toy.close(average.astype(jnp.float32), exact, tolerance=0.05)
 
 
 def test_rewritten_calls_inside_keep_their_own_derivative(params, images):

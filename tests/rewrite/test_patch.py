@@ -13,6 +13,7 @@ from jax.sharding import PartitionSpec as P
 import jaxsal
 from jaxsal.rewrite.local import Span, fitted, union
 from jaxsal.rewrite.patch import patch
+from tests import toy
 
 rng = np.random.default_rng(0)
 KERNEL = rng.normal(size=(3, 3, 1, 2)).astype(np.float32)
@@ -79,10 +80,6 @@ def at_corners(how, score, image, values, places):
     return jax.vmap(lambda place: replaced(values, (place[0], place[1], 0)))(places)
 
 
-def assert_close(actual, expected):
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
-
-
 @pytest.mark.parametrize("window", [(2, 3), (5, 4)])
 @pytest.mark.parametrize("score", SCORES)
 def test_every_corner(score, window):
@@ -92,7 +89,7 @@ def test_every_corner(score, window):
         for how in (patch, whole)
     )
     assert np.ptp(expected) > 1e-3
-    assert_close(changed, expected)
+    toy.close(changed, expected)
 
 
 def largest_convolution(score):
@@ -119,12 +116,12 @@ def test_under_vmap_and_shard_map():
     expected = jax.vmap(functools.partial(at_corners, whole, plain), (0, None, None))(
         images, values, places
     )
-    assert_close(jax.jit(batched)(images, values, places), expected)
+    toy.close(jax.jit(batched)(images, values, places), expected)
     mesh = Mesh(np.array(jax.devices()[:2]), ("data",))
     spread = jax.shard_map(
         batched, mesh=mesh, in_specs=(P("data"), P(), P()), out_specs=P("data"), check_vma=True
     )
-    assert_close(jax.jit(spread)(images, values, places), expected)
+    toy.close(jax.jit(spread)(images, values, places), expected)
 
 
 def test_gradient_with_respect_to_the_image():
@@ -133,7 +130,7 @@ def test_gradient_with_respect_to_the_image():
         return (at_corners(how, plain, image, values, corners((2, 2))[::60]) ** 2).sum()
 
     slope, expected = (jax.jit(jax.grad(functools.partial(loss, h)))(IMAGE) for h in (patch, whole))
-    assert_close(slope, expected)
+    toy.close(slope, expected)
 
 
 def test_spans():

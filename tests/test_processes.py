@@ -25,9 +25,8 @@ def place(tmp_path_factory) -> Path:
 
 
 SIGNS = (
-    "closed by peer",
+    "Connection closed by peer",
     "stopped sending heartbeats",
-    "JAX distributed service",
     # What the dead one had sent arrives at the collective after the one that failed.
     "Received data size doesn't match",
 )
@@ -79,6 +78,6 @@ def test_the_other_stops_where_the_first_is_killed(place) -> None:
     told = (out / "1.log").read_text()
     assert codes[0] == -signal.SIGKILL and codes[1] not in (0, None), told[-3000:]
     assert time.monotonic() - dead < 60
-    assert any(sign in told for sign in SIGNS), told[-3000:]
+    assert any(sign in told for sign in ("closed by peer", "JAX distributed service")), told[-3000:]
     assert processes.end(processes.start(out, 2, "--modes", "jit"), 120) == [0, 0]
     agree(out, 2, alone(place))

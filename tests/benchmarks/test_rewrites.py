@@ -11,7 +11,7 @@ def test_a_row_for_every_rewrite_of_a_gradient(tmp_path, monkeypatch, capsys):
     toy = rewrites.Settings(image_size=8, batch=2, widths=(4, 4), rounds=1, workloads=("gradient",))
     monkeypatch.setitem(rewrites.SETTINGS, "toy", toy)
     __main__.main(["rewrites", "--settings", "toy", "--out", str(tmp_path)])
-    (path,) = tmp_path.glob("rewrites-toy-cpu-*.json")
+    (path,) = tmp_path.glob("rewrites-toy-*.json")
     record = json.loads(path.read_text())
     assert {row["rewrite"] for row in record["rows"]} == set(REWRITES) - {
         "kernel_gradient",

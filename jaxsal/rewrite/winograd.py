@@ -8,10 +8,14 @@ side of a ReLU, by its forward pass: one that rounds otherwise takes another whe
 seven digits. So in a program that differentiates, only the convolutions of the derivative with
 respect to inputs are rewritten, whose rounding chooses nothing; in one that does not, all are. Who
 differentiates the rewritten function differentiates its rounding.
+
+The sixteen sums take nine times the memory of what they are of: a few images are transformed at a
+time, so that they stay in the cache.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import jax.numpy as jnp
@@ -26,6 +30,8 @@ CHANNELS = 16
 """The fewest inputs and outputs whose products are worth the sums around them."""
 PLACES = 256
 """The fewest places of the outputs; of fewer, the kernel's own sums weigh too much."""
+CACHE = 2 * 2**20
+"""Bytes of inputs, or of outputs where these are larger, that are transformed at a time."""
 
 
 def winograd(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
@@ -39,17 +45,46 @@ def winograd(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | No
 def by_tiles(conv: Convolution) -> Float[Array, "batch height width outputs"]:
     """`y = A'[(G w G') * (B' x B)]A` for each tile of 4 x 4 inputs and 2 x 2 outputs: F(2x2, 3x3).
 
+    As many images at a time as the cache holds, in turns as even as may be.
+
     References:
         Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016,
         https://arxiv.org/abs/1509.09308
     """
+    kernel = _both(_kernel, [[conv.kernel[i, j] for j in range(3)] for i in range(3)])
+
+    def outputs(inputs: Array) -> Array:
+        return _outputs_of(conv._replace(inputs=inputs), kernel)
+
+    number = len(conv.inputs)
+    turns = -(-number // _at_a_time(conv))
+    if turns == 1:
+        return outputs(conv.inputs)
+    some = -(-number // turns)
+    rest = number % some
+    whole = conv.inputs[: number - rest].reshape(-1, some, *conv.inputs.shape[1:])
+    done = lax.map(outputs, whole)
+    done = done.reshape(-1, *done.shape[2:])
+    return jnp.concatenate([done, outputs(conv.inputs[-rest:])]) if rest else done
+
+
+def _at_a_time(conv: Convolution) -> int:
+    """How many images' inputs, or outputs, fill the cache."""
+    places = math.prod(conv.inputs.shape[1:3])
+    each = places * max(conv.kernel.shape[-2:]) * conv.inputs.dtype.itemsize
+    return max(1, CACHE // each)
+
+
+def _outputs_of(
+    conv: Convolution, kernel: list[list[Array]]
+) -> Float[Array, "images height width outputs"]:
+    """The convolution of some images, all at once; `kernel`: its sums."""
     size = output_size(conv)
     tiles = [-(-n // 2) for n in size]
     inputs = _both(_inputs, _patches(conv, tiles))
-    kernel = _both(_kernel, [[conv.kernel[i, j] for j in range(3)] for i in range(3)])
     products = [[_product(conv, inputs[i][j], kernel[i][j]) for j in range(4)] for i in range(4)]
     outputs = _both(_outputs, products)
-    # [batch, tile, 2, tile, 2, outputs], the two of a tile side by side.
+    # [images, tile, 2, tile, 2, outputs], the two of a tile side by side.
     whole = jnp.stack([jnp.stack(row, 3) for row in outputs], 2)
     whole = whole.reshape(len(whole), 2 * tiles[0], 2 * tiles[1], -1)
     return whole[:, : size[0], : size[1]]

@@ -1,5 +1,7 @@
 """Convolutions by Winograd's minimal filtering: the same numbers, wherever they stand."""
 
+from unittest import mock
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax import lax
 
+from jaxsal.rewrite import winograd
 from jaxsal.rewrite.fast import fast, rewrites
 from jaxsal.rewrite.winograd import CHANNELS, PLACES
 
@@ -52,6 +55,17 @@ def test_any_size_and_padding(batch, height, width, edges, outputs) -> None:
     taken = rewrites(lambda x, w: convolve(x, w, padding=padding), x, w, only=ONLY)
     suits = outputs >= CHANNELS and batch * size[0] * size[1] >= PLACES
     assert taken == {"winograd": int(suits)}
+
+
+@given(images=st.integers(1, 9), fit=st.integers(1, 9))
+@settings(max_examples=12)
+def test_any_number_of_images_in_turns(images, fit) -> None:
+    """As many images at a time as the cache holds, the last turn shorter: the same, once each."""
+    x, w = operands((images, 16, 16, 16))
+    with mock.patch.object(winograd, "CACHE", fit * x[0].nbytes):
+        same(lambda x, w: convolve(x, w), x, w)
+        text = str(jax.make_jaxpr(fast(convolve, only=ONLY))(x, w))
+        assert text.count("dot_general") <= 32 and ("scan" in text) == (fit < images)
 
 
 @pytest.mark.parametrize(

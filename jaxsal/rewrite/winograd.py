@@ -9,8 +9,8 @@ seven digits. So in a program that differentiates, only the convolutions of the 
 respect to inputs are rewritten, whose rounding chooses nothing; in one that does not, all are. Who
 differentiates the rewritten function differentiates its rounding.
 
-The sixteen sums take nine times the memory of what they are of: a few images are transformed at a
-time, so that they stay in the cache.
+The sums of inputs take four times the memory of the inputs, the products four times that of the
+outputs: a few images are transformed at a time, so that these stay in the cache.
 """
 
 from __future__ import annotations

@@ -20,9 +20,12 @@ framework in a process of its own, and compared within a round.
 
 import argparse
 import json
+import math
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +68,14 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("name", choices=[*MEASURED, EVERYTHING])
     parser.add_argument("--settings", help="toy, cpu, gpu, ...; default: what suits the device")
-    parser.add_argument("--rounds", type=int, help="how often each contender is timed")
-    parser.add_argument("--minutes", type=float, help="throughput begins no case after so many")
-    parser.add_argument("--peer-python", help="interpreter with torch and captum; default this one")
-    parser.add_argument("--out", type=Path, help="a folder for the record")
+    parser.add_argument("--rounds", type=_positive(int), help="how often each contender is timed")
+    parser.add_argument(
+        "--minutes", type=_positive(float), help="throughput begins no case after so many"
+    )
+    parser.add_argument(
+        "--peer-python", type=_program, help="interpreter with torch and captum; default this one"
+    )
+    parser.add_argument("--out", type=_folder, help="a folder for the record")
     given = parser.parse_args(argv)
     if given.name == EVERYTHING:
         common = set.intersection(*(set(each.SETTINGS) for each in MEASURED.values()))
@@ -90,9 +97,39 @@ def main(argv: list[str] | None = None) -> None:
     record |= measured.run(settings, given.peer_python)
     if given.out:
         path = given.out / f"{given.name}-{chosen}-{slug(about)}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(record, indent=1) + "\n")
         print(f"\nwrote {path}")
+
+
+def _positive(kind: type[Any]) -> Callable[[str], Any]:
+    """Reads a number above zero."""
+
+    def read(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = 0
+        if not 0 < value < math.inf:
+            raise argparse.ArgumentTypeError(f"expected {kind.__name__} above 0, got {text}")
+        return value
+
+    return read
+
+
+def _program(text: str) -> str:
+    """Reads the path, or the name, of something that can be run."""
+    if shutil.which(text) is None:
+        raise argparse.ArgumentTypeError(f"expected a Python interpreter, got {text}")
+    return text
+
+
+def _folder(text: str) -> Path:
+    """Reads a folder, and makes it: before anything is measured that it could not take."""
+    try:
+        Path(text).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"expected a folder, got {text}: {error}") from error
+    return Path(text)
 
 
 def _everything(argv: list[str]) -> None:

@@ -75,7 +75,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--peer-python", type=_program, help="interpreter with torch and captum; default this one"
     )
-    parser.add_argument("--out", type=_folder, help="a folder for the record")
+    parser.add_argument("--out", type=Path, help="a folder for the record")
     given = parser.parse_args(argv)
     if given.name == EVERYTHING:
         common = set.intersection(*(set(each.SETTINGS) for each in MEASURED.values()))
@@ -93,6 +93,11 @@ def main(argv: list[str] | None = None) -> None:
         settings = settings._replace(rounds=given.rounds)
     if given.minutes is not None and "minutes" in settings._fields:
         settings = settings._replace(minutes=given.minutes)
+    if given.out:  # before anything is measured that it could not take
+        try:
+            given.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            parser.error(f"--out: expected a folder, got {given.out}: {error}")
     record = {"name": given.name, "settings": chosen, **about}
     record |= measured.run(settings, given.peer_python)
     if given.out:
@@ -121,15 +126,6 @@ def _program(text: str) -> str:
     if shutil.which(text) is None:
         raise argparse.ArgumentTypeError(f"expected a Python interpreter, got {text}")
     return text
-
-
-def _folder(text: str) -> Path:
-    """Reads a folder, and makes it: before anything is measured that it could not take."""
-    try:
-        Path(text).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise argparse.ArgumentTypeError(f"expected a folder, got {text}: {error}") from error
-    return Path(text)
 
 
 def _everything(argv: list[str]) -> None:

@@ -5,6 +5,8 @@ check.
 """
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -109,7 +111,13 @@ class _Engine:
 
     def __init__(self, prepare: Prepare, batch_size: Any, mesh: Any) -> None:
         self._prepare = prepare
+        self._settings = {"batch_size": batch_size, "mesh": mesh}
         self._execute = Executor(batch_size, mesh, points=prepare.points, chunk=prepare.chunk)
+
+    def _made_by(self, make: Callable[..., Any]) -> tuple[Any, tuple[()]]:
+        """How a copy is made, for `copy` and `pickle`: anew, without what was compiled."""
+        args, keywords = self._prepare.arguments()
+        return functools.partial(make, *args, **self._settings, **keywords), ()
 
     def _run(self, call: Call) -> Any:
         return self._prepare.ordered(self._execute(call))
@@ -148,6 +156,9 @@ class Explainer(_Engine):
                 class.
         """
         return self._run(self._prepare(params, {"image": images}, targets, key))
+
+    def __reduce__(self) -> Any:
+        return self._made_by(explainer)
 
     @property
     def keyed(self) -> bool:
@@ -257,3 +268,6 @@ class Evaluator(_Engine):
         """
         batch = {"image": images, "map": maps}
         return self._run(self._prepare(params, batch, targets, key, rows))
+
+    def __reduce__(self) -> Any:
+        return self._made_by(evaluator)

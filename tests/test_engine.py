@@ -10,7 +10,6 @@ from jax import ShapeDtypeStruct as Abstract
 
 import jaxsal
 from jaxsal.compiler.lowering import Lowered
-from jaxsal.models import CNN
 from tests import toy
 
 P = toy.params()
@@ -178,16 +177,6 @@ def test_array_options_are_arguments_of_a_shared_program(make: object, dtype: st
     ones = make(lambda image: jnp.ones_like(image))(P, images, key=key)
     toy.close(second, ones)
     assert not np.allclose(*map(np.asarray, (jax.tree.leaves(first)[0], jax.tree.leaves(ones)[0])))
-
-
-def test_equal_models_share_a_program() -> None:
-    images, models = toy.images(2), [CNN(classes=3, widths=(4,)) for _ in range(2)]
-    variables = jax.jit(models[0].init)(jax.random.key(0), images[:1])
-    first = jaxsal.explainer(models[0].apply, jaxsal.gradient)(variables, images)
-    with toy.compilations() as counter:
-        second = jaxsal.explainer(models[1].apply, jaxsal.gradient)(variables, images)
-    assert counter.count == 0
-    np.testing.assert_array_equal(first, second)
 
 
 def test_array_options_are_no_constants_of_a_lowered_program() -> None:

@@ -145,6 +145,56 @@ def test_nothing_is_compiled_twice() -> None:
     assert again.count == 0
 
 
+def test_any_number_of_batch_sizes_is_few_programs() -> None:
+    mesh = Mesh(np.array(jax.devices()[:1]), ("batch",))
+    explain = jaxsal.explainer(toy.linear, jaxsal.gradient, mesh=mesh, batch_size=128)
+    weights, images = jnp.asarray(toy.images(3, shape=(4,)).T), toy.images(90, shape=(4,))
+    expected = np.asarray(explain(weights, images, 0))
+    with toy.compilations() as counter:
+        for size in range(1, 90):
+            maps = explain(weights, images[:size], 0)
+            np.testing.assert_array_equal(maps, expected[:size])
+            assert isinstance(maps, jax.Array) and maps.committed
+    assert counter.count <= 7  # the powers of two below 128
+
+
+def test_parameters_of_numpy_are_placed_once_while_they_do_not_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    params = jax.tree.map(np.array, P) | {"free": np.full((3, 2), np.nan), "number": 2}
+    explain, images = jaxsal.explainer(toy.apply, jaxsal.gradient), toy.images(4)
+    first = explain(params, images, 0)
+    placed, real = [], devices.put_parameter
+    monkeypatch.setattr(
+        devices, "put_parameter", lambda leaf, place: placed.append(leaf.shape) or real(leaf, place)
+    )
+    toy.close(explain(params, images, 0), first, 0)
+    assert placed == [()]  # Python's number, which is another array at each call
+    params["conv"][0, 0, 0, 0] += 1
+    changed = explain(params, images, 0)
+    assert placed[1:] == [params["conv"].shape, ()]
+    toy.close(changed, jaxsal.explainer(toy.apply, jaxsal.gradient)(params, images, 0), 0)
+    assert np.abs(changed - first).max() > 1e-3
+    toy.close(explain(params | {"conv": np.array(P["conv"])}, images, 0), first, 0)
+    strided = params | {"dense": np.asfortranarray(P["dense"])}
+    for factor in (1, 2):
+        strided["dense"][:] = P["dense"] * factor
+        toy.close(
+            explain(strided, images, 0), explain(jax.tree.map(jnp.asarray, strided), images, 0), 0
+        )
+
+
+def test_copies_of_numpys_parameters_go_with_them() -> None:
+    resident = devices.Resident()
+    place = devices.place_batch(None, jnp.zeros((1, 2)), {})
+    array = np.arange(3.0, dtype=np.float32)
+    placed = weakref.ref(resident({"a": array}, place)["a"])
+    assert placed() is not None and resident({"a": array}, place)["a"] is placed()
+    del array
+    gc.collect()
+    assert placed() is None
+
+
 def test_parameters_are_placed_once() -> None:
     explain = jaxsal.explainer(toy.apply, jaxsal.gradient)
     call = explain._prepare(P, {"image": toy.images(8)}, 0, None)

@@ -1,13 +1,13 @@
 """Callables taken apart: structure, which a program is compiled for, and arrays, which it is given.
 
-Two explainers made with equal arguments share one compiled program because their structures are
-equal; a baseline image is no constant of that program because it is one of the arrays.
+Two explainers share a compiled program where their structures are equal: where they are made of the
+same function objects, as with `jax.jit`, and of options of the same types and values. What only
+compares equal (two models, two dataclasses) may hold other arrays, and may have changed since.
 """
 
 import dataclasses
 import functools
-import inspect
-import types
+import weakref
 from typing import Any
 
 import jax
@@ -24,21 +24,48 @@ class Slot:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Static:
-    """A value of the structure, equal to one of the same type and value; else to itself."""
+class Value:
+    """A plain value, equal to one that is written alike: 1 is neither 1.0 nor True."""
 
     value: Any
 
     def __hash__(self) -> int:
-        try:
-            return hash((type(self.value), self.value))
-        except TypeError:
-            return id(self.value)
+        return hash((type(self.value), repr(self.value)))
 
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Static) or type(self.value) is not type(other.value):
+        if not isinstance(other, Value) or type(self.value) is not type(other.value):
             return False
-        return self.value is other.value or (_hashable(self.value) and self.value == other.value)
+        return self.value is other.value or repr(self.value) == repr(other.value)
+
+
+@dataclasses.dataclass
+class Kept:
+    """What holds an object to which there are no weak references."""
+
+    value: Any
+
+
+class Reference:
+    """An object, equal to itself alone; kept alive by its explainer, not by who refers to it."""
+
+    __slots__ = ("_hash", "held")
+
+    def __init__(self, held: Any) -> None:
+        self._hash, self.held = id(held), weakref.ref(held)
+
+    @property
+    def value(self) -> Any:
+        held = self.held()
+        return held.value if isinstance(held, Kept) else held
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        held = self.held()
+        return isinstance(other, Reference) and held is not None and held is other.held()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,65 +83,109 @@ class Table:
 
 @dataclasses.dataclass(frozen=True)
 class Node:
-    """A pytree, a partial or a combinator's result: what rebuilds it, and its parts."""
+    """A container, a partial or a combinator's result: what rebuilds it, and its parts."""
 
-    rebuild: Any
+    rebuild: "type | Reference"
     parts: tuple[Any, ...]
 
+    def __hash__(self) -> int:
+        return self._hash
 
-Structure = Slot | Table | Static | Node
+    @functools.cached_property
+    def _hash(self) -> int:
+        return hash((self.rebuild, self.parts))  # once: every call looks its program up
 
 
-def split(value: Any, concrete: tuple[str, ...] = ()) -> tuple[Structure, list[Any]]:
-    """The structure of `value` and its arrays; `join` puts them together again.
+Structure = Slot | Table | Value | Reference | Node
 
-    Goes into pytrees, `functools.partial` and combinators' results (frozen dataclasses with an
-    `inner`). Functions and integer scalars stay in the structure, methods as a function and what it
-    is bound to, so that `model.apply` of equal models is equal; arrays and keys are data, but for
-    arrays under a name in `concrete`, or in the attribute `concrete` of the function that a partial
-    binds: they must be known when the program is traced.
+_PLAIN = (type(None), bool, int, float, complex, str, bytes, np.generic, np.dtype)
+
+
+@dataclasses.dataclass
+class Split:
+    """Takes values apart, and collects what they hold.
+
+    Attributes:
+        arrays: the arrays that `Slot`s count.
+        kept: the objects that have to live as long as a `Reference` to them is used.
     """
-    arrays: list[Any] = []
 
-    def take(value: Any, concrete: tuple[str, ...] = ()) -> Structure:
-        leaves, tree = jax.tree_util.tree_flatten_with_path(value)
-        named = [any(getattr(key, "key", None) in concrete for key in path) for path, _ in leaves]
-        return Node(
-            tree, tuple(leaf(x, known) for (_, x), known in zip(leaves, named, strict=True))
-        )
+    arrays: list[Any] = dataclasses.field(default_factory=list)
+    kept: list[Any] = dataclasses.field(default_factory=list)
 
-    def leaf(value: Any, known: bool) -> Structure:
-        if isinstance(value, functools.partial):
-            parts = (value.func, value.args, value.keywords)
-            return Node(_partial, (take(parts, concrete_options(value)),))
-        if inspect.ismethod(value):
-            return Node(types.MethodType, (Static(value.__func__), Static(value.__self__)))
+    def reference(self, value: Any) -> Reference:
+        """An object, a function mostly, as it is: with what it closes over or is bound to."""
+        try:
+            weakref.ref(value)
+        except TypeError:
+            value = Kept(value)
+        self.kept.append(value)
+        return Reference(value)
+
+    def structure(self, value: Any, concrete: tuple[str, ...] = ()) -> Structure:
+        """The structure of an option, of a method or of a dict of these; see `join`.
+
+        Goes into dicts (in their order), tuples, lists and other pytrees; and, where a method is
+        jaxsal's own, into `functools.partial` and combinators' results around it, whose arrays are
+        options too. Another function is a reference. Arrays and keys are data; numbers, and
+        integers without axes, stay in the structure as they are, and so do arrays under a name in
+        `concrete`, or in the attribute `concrete` of the method that a partial binds: they must be
+        known when the program is traced.
+        """
+        return self._take(value, concrete, False)
+
+    def _take(self, value: Any, concrete: tuple[str, ...], known: bool) -> Structure:
+        if isinstance(value, np.ndarray | jax.Array):
+            return self._array(value, known)
+        if type(value) is functools.partial and _is_ours(innermost(value)[0]):
+            bound = (value.func, value.args, value.keywords)
+            return Node(functools.partial, (self._take(bound, concrete_options(value), False),))
         if _is_combined(value):
             fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-            return Node(type(value), (take(fields),))
-        if isinstance(value, np.generic) and value.dtype.kind in "fU":
-            return Static(value.item())  # as Python's own: it is checked, and no array
-        if not isinstance(value, np.ndarray | np.generic | jax.Array):
-            return Static(value)
-        here = not isinstance(value, jax.core.Tracer)
-        if here and value.ndim == 0 and _countable(value.dtype):
-            return Static(value.item())
-        if here and known and isinstance(value.dtype, np.dtype):
-            table = np.asarray(value)
-            return Table(table.shape, table.dtype.str, table.tobytes())
-        arrays.append(value)
-        return Slot(len(arrays) - 1)
+            return Node(type(value), (self._take(fields, concrete, known),))
+        if callable(value):
+            return self.reference(value)
+        if type(value) is dict:
+            names = Node(tuple, tuple(map(self._leaf, value)))
+            parts = [self._take(x, concrete, known or k in concrete) for k, x in value.items()]
+            return Node(dict, (names, *parts))
+        if type(value) in (tuple, list):
+            return Node(type(value), tuple(self._take(x, concrete, known) for x in value))
+        if isinstance(value, _PLAIN) or jax.tree_util.all_leaves([value]):
+            return self._leaf(value)
+        leaves, tree = jax.tree.flatten(value, is_leaf=lambda x: x is not value)
+        rebuild = self.reference(Kept(tree))
+        return Node(rebuild, tuple(self._take(x, concrete, known) for x in leaves))
 
-    return take(value, concrete), arrays
+    def _array(self, value: Any, known: bool) -> Structure:
+        if isinstance(value.dtype, np.dtype) and not isinstance(value, jax.core.Tracer):
+            if value.ndim == 0 and value.dtype.kind in "iub":
+                weak = getattr(value, "weak_type", False)
+                return self._leaf(value.item() if weak else np.asarray(value)[()])
+            if known:
+                table = np.asarray(value)
+                return Table(table.shape, table.dtype.str, table.tobytes())
+        self.arrays.append(value)
+        return Slot(len(self.arrays) - 1)
+
+    def _leaf(self, value: Any) -> Structure:
+        if isinstance(value, np.bool_):
+            value = bool(value)  # there is no other kind of bool in JAX
+        return Value(value) if isinstance(value, _PLAIN) else self.reference(value)
+
+
+def _is_ours(function: Any) -> bool:
+    """Whether a method is this library's: its array options may be traced wherever they come from.
+
+    Another's may decide by them in Python, as with `jax.jit`.
+    """
+    package = __name__.partition(".")[0]
+    return str(getattr(function, "__module__", "")).partition(".")[0] == package
 
 
 def _is_combined(value: Any) -> bool:
-    """A combinator's result: a frozen dataclass with an `inner`, and nothing beside its fields."""
-    if not dataclasses.is_dataclass(value) or isinstance(value, type):
-        return False
-    fields = {field.name for field in dataclasses.fields(value)}
-    frozen = type(value).__dataclass_params__.frozen  # type: ignore[attr-defined]
-    return frozen and "inner" in fields and set(getattr(value, "__dict__", ())) == fields
+    """Whether a value is what one of this library's combinators returns: a frozen dataclass."""
+    return _is_ours(value) and dataclasses.is_dataclass(value) and callable(value)
 
 
 def concrete_options(function: Any) -> tuple[str, ...]:
@@ -123,26 +194,27 @@ def concrete_options(function: Any) -> tuple[str, ...]:
 
 
 def join(structure: Structure, arrays: list[Any]) -> Any:
-    """The value that `split` took apart, with `arrays` in the place of its own."""
+    """The value that was taken apart, with `arrays` in the place of its own."""
     if isinstance(structure, Slot):
         return arrays[structure.index]
     if isinstance(structure, Table):
         return structure.array
-    if isinstance(structure, Static):
+    if isinstance(structure, Value | Reference):
         return structure.value
-    parts = [join(part, arrays) for part in structure.parts]
-    if structure.rebuild is _partial:
+    return _rebuilt(structure.rebuild, [join(part, arrays) for part in structure.parts])
+
+
+def _rebuilt(rebuild: Any, parts: list[Any]) -> Any:
+    if rebuild in (tuple, list):
+        return rebuild(parts)
+    if rebuild is dict:
+        return dict(zip(parts[0], parts[1:], strict=True))
+    if rebuild is functools.partial:
         function, args, keywords = parts[0]
         return functools.partial(function, *args, **keywords)
-    if structure.rebuild is types.MethodType:
-        return types.MethodType(*parts)
-    if isinstance(structure.rebuild, type):
-        return _instance(structure.rebuild, parts[0])
-    return jax.tree.unflatten(structure.rebuild, parts)
-
-
-def _partial() -> None:
-    """Marks a Node that holds the parts of a `functools.partial`."""
+    if isinstance(rebuild, Reference):
+        return jax.tree.unflatten(rebuild.value, parts)
+    return _instance(rebuild, parts[0])
 
 
 def _instance(cls: type, fields: dict[str, Any]) -> Any:
@@ -153,13 +225,11 @@ def _instance(cls: type, fields: dict[str, Any]) -> Any:
     return instance
 
 
-def _countable(dtype: Any) -> bool:
-    return isinstance(dtype, np.dtype) and dtype.kind in "iub"
-
-
-def _hashable(value: Any) -> bool:
-    try:
-        hash(value)
-    except TypeError:
-        return False
-    return True
+def references(structure: Structure) -> list[Reference]:
+    """All references in a structure."""
+    if isinstance(structure, Reference):
+        return [structure]
+    if not isinstance(structure, Node):
+        return []
+    own = [structure.rebuild] if isinstance(structure.rebuild, Reference) else []
+    return own + [found for part in structure.parts for found in references(part)]

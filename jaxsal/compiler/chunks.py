@@ -23,10 +23,23 @@ def take(rows: Any, start: int, size: int) -> Any:
 
 
 def join(parts: list[Any], count: int, sharding: Any) -> Any:
-    """The first `count` rows of the parts; a single part of this size is itself the answer."""
-    if len(parts) == 1 and all(x.shape[0] == count for x in jax.tree.leaves(parts[0])):
+    """The first `count` rows of the parts; a single part of this size is itself the answer.
+
+    In host memory rows are cut off without a program, of which each number of images would need its
+    own; the parts are waited for then.
+    """
+    leaves = jax.tree.leaves(parts)
+    if len(parts) == 1 and all(x.shape[0] == count for x in leaves):
         return parts[0]
-    return _joined(count, sharding)(parts)
+    whole = sum(x.shape[0] for x in leaves) == count * len(jax.tree.leaves(parts[0]))
+    if whole or any(on_host(x) is None for x in leaves):
+        return _joined(sharding)(parts, count)
+
+    def cut(*parts: Any) -> Any:
+        rows = [np.asarray(part) for part in parts]
+        return np.concatenate(rows)[:count] if len(rows) > 1 else rows[0][:count]
+
+    return jax.device_put(jax.tree.map(cut, *parts), sharding)
 
 
 def _take(array: Any, start: int, size: int) -> Any:
@@ -47,8 +60,8 @@ def gather(array: Any, start: Any, size: int) -> Any:
 
 
 @functools.lru_cache(maxsize=64)
-def _joined(count: int, sharding: Any) -> Any:
-    def joined(parts: list[Any]) -> Any:
+def _joined(sharding: Any) -> Any:
+    def joined(parts: list[Any], count: int) -> Any:
         return jax.tree.map(lambda *xs: jnp.concatenate(xs)[:count], *parts)
 
-    return jax.jit(joined, out_shardings=sharding)
+    return jax.jit(joined, static_argnums=1, out_shardings=sharding)

@@ -39,7 +39,8 @@ def describe(call: Call, execute: Executor) -> dict[str, Any]:
 
     Returns:
         platform, devices: where it runs.
-        images, chunk: images on a device at a time, and points of each at a time.
+        images, class_chunk, chunk: images on a device at a time, classes of each (under "all")
+            and points of each.
         compile_seconds: tracing, lowering and compiling one program.
         flops: of the batch, in convolutions and products as the model and method define them.
         bytes: arguments, outputs and temporaries of one program on one device.
@@ -54,7 +55,9 @@ def describe(call: Call, execute: Executor) -> dict[str, Any]:
         compiled = program(call, execute)
         seconds = time.perf_counter() - start
     one = functools.partial(example, spec)
-    plain = functools.partial(example, dataclasses.replace(spec, rewrite=False, chunk=1))
+    plain = functools.partial(
+        example, dataclasses.replace(spec, rewrite=False, chunk=1, class_chunk=spec.classes)
+    )
     rewritten = rewrites(one, shared, row, platform=spec.platform) if spec.rewrite else {}
     rewritten = {name: count for name, count in rewritten.items() if count}
     for each in dict.fromkeys(str(note) for note in notes if note.done):
@@ -63,6 +66,7 @@ def describe(call: Call, execute: Executor) -> dict[str, Any]:
         "platform": spec.platform,
         "devices": placement.devices,
         "images": here.images,
+        "class_chunk": here.class_chunk,
         "chunk": here.chunk,
         "compile_seconds": seconds,
         "flops": flops(jax.make_jaxpr(plain)(shared, row).jaxpr) * call.size,

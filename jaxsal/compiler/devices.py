@@ -4,9 +4,9 @@ import contextlib
 import functools
 import math
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -135,40 +135,84 @@ class Places:
 class Resident:
     """Parameters on their devices: placed once, and found there by the next call.
 
-    Only copies of JAX's arrays are kept, which do not change; each goes when its array does.
+    Arrays of JAX do not change. Those of NumPy may: each call compares them with what was placed,
+    which takes less time than to place them again. A copy goes when its array does.
     """
 
     def __init__(self) -> None:
-        self._last: tuple[Placement | None, dict[int, tuple[Any, Any]]] = None, {}
+        self._last: tuple[Placement | None, dict[int, _Copy]] = None, {}
 
     def __call__(self, tree: Any, placement: Placement) -> Any:
         leaves, structure = jax.tree.flatten(tree)
         before, known = self._last  # read once: other threads call too
-        placed, new = [], placement != before
-        known = {} if new else known
-        for index, leaf in enumerate(leaves):
-            ref, copy = known.get(index, (lambda: None, None))
-            if ref() is leaf:
-                placed.append(leaf if copy is None else copy)
-            else:
-                placed.append(put_parameter(leaf, placement))
-                new = True
+        known = known if placement == before else {}
+        copies = [
+            known[index] if index in known and known[index].serves(leaf) else _copy(leaf, placement)
+            for index, leaf in enumerate(leaves)
+        ]
+        placed = [c.of() if c.placed is None else c.placed for c in copies]
+        new = len(known) != len(copies) or any(known[i] is not c for i, c in enumerate(copies))
         if new and not any(isinstance(x, jax.core.Tracer) for x in placed):
-            self._keep(leaves, placed, placement)
+            self._keep(copies, placement)
         return jax.tree.unflatten(structure, placed)
 
-    def _keep(self, leaves: list[Any], placed: list[Any], placement: Placement) -> None:
-        """Each array's copy; None for one that lay there already."""
-        copies: dict[int, tuple[Any, Any]] = {}
-        for index, (leaf, copy) in enumerate(zip(leaves, placed, strict=True)):
-            if isinstance(leaf, jax.Array):
-                ref = weakref.ref(leaf, functools.partial(_forget, copies, index))
-                copies[index] = ref, None if copy is leaf else copy
+    def _keep(self, copies: "list[_Copy]", placement: Placement) -> None:
+        kept: dict[int, _Copy] = {}
+        for index, copy in enumerate(copies):
+            array = copy.of()
+            if isinstance(array, jax.Array | np.ndarray):
+                forget = functools.partial(_forget, kept, index)
+                kept[index] = copy._replace(of=weakref.ref(array, forget))
         self._last[1].clear()  # else it would live on in a cycle with its callbacks
-        self._last = placement, copies
+        self._last = placement, kept
 
 
-def _forget(copies: dict[int, tuple[Any, Any]], index: int, _: Any) -> None:
+class _Copy(NamedTuple):
+    """An array on the devices where it is needed.
+
+    Attributes:
+        of: refers to the array.
+        placed: its copy there; None where it lies there itself.
+        contents: of an array of NumPy, which may be written to, what was placed.
+    """
+
+    of: Callable[[], Any]
+    placed: Any
+    contents: np.ndarray | None
+
+    def serves(self, array: Any) -> bool:
+        """Whether it is still a copy of this array."""
+        if self.of() is not array:
+            return False
+        return self.contents is None or _same_bytes(array, self.contents)
+
+
+def _copy(leaf: Any, placement: Placement) -> _Copy:
+    if not isinstance(leaf, np.ndarray):
+        placed = put_parameter(leaf, placement)
+        return _Copy(lambda: leaf, None if placed is leaf else placed, None)
+    contents = leaf.copy()
+    contents.flags.writeable = False
+    placed = put_parameter(contents, placement)
+    if placement.platform == "cpu" and placed.dtype == contents.dtype:
+        contents = np.asarray(placed.addressable_data(0))  # the same memory
+    return _Copy(lambda: leaf, placed, contents)
+
+
+_PIECE = 2**20
+"""Bytes compared at a time, which stay in the cache."""
+
+
+def _same_bytes(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two arrays have the same contents, NaNs too."""
+    if one.shape != other.shape or one.dtype != other.dtype or not one.flags.c_contiguous:
+        return False
+    a, b = (np.reshape(x, -1).view(np.uint8) for x in (one, other))
+    starts = range(0, a.size, _PIECE)
+    return all(np.array_equal(a[i : i + _PIECE], b[i : i + _PIECE]) for i in starts)
+
+
+def _forget(copies: dict[int, _Copy], index: int, _: Any) -> None:
     copies.pop(index, None)
 
 
@@ -214,9 +258,10 @@ def _owned(leaf: Any) -> Any:
     """The array; of the caller's own memory a copy.
 
     Calls do not wait for their programs, nor (on an accelerator) for the transfer, and the caller
-    may fill the memory anew meanwhile.
+    may fill the memory anew meanwhile, unless nobody can write to it.
     """
-    return leaf.copy() if isinstance(leaf, np.ndarray) else leaf
+    ours = not isinstance(leaf, np.ndarray) or (leaf.flags.owndata and not leaf.flags.writeable)
+    return leaf if ours else leaf.copy()
 
 
 def _is_local(leaf: Any) -> bool:

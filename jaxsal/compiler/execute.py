@@ -11,7 +11,8 @@ from jaxsal.compiler import chunks, devices, memory
 from jaxsal.compiler.devices import Placement
 from jaxsal.compiler.plan import CAPS, FILLS, PAYS, Plan, fit, grown, plan
 from jaxsal.compiler.prepare import Call
-from jaxsal.compiler.program import Spec, compiled
+from jaxsal.compiler.program import Spec
+from jaxsal.compiler.programs import compiled
 
 
 class Executor:
@@ -68,10 +69,13 @@ class Executor:
         """The batch as one program: under "auto" vmapped whole, else in turns of `batch_size`."""
         automatic = self._batch_size == "auto"
         size = CAPS.get(jax.default_backend(), 32) if automatic else int(self._batch_size)
-        here = plan(size, call.size, 1, points=self._points, bound=self._chunk)
-        if automatic:
-            return dataclasses.replace(call.spec, chunk=here.chunk)
-        return dataclasses.replace(call.spec, chunk=here.chunk, images=here.images)
+        here = self._divided(call, size, 1)
+        return dataclasses.replace(
+            call.spec,
+            images=None if automatic else here.images,
+            class_chunk=here.class_chunk,
+            chunk=here.chunk,
+        )
 
     def placement(self, call: Call) -> Placement:
         return self._place(self._mesh, call.rows["image"], call.shared["params"], call.params)
@@ -86,14 +90,24 @@ class Executor:
     def spec(self, call: Call, placement: Placement, here: Plan) -> Spec:
         return dataclasses.replace(
             call.spec,
+            class_chunk=here.class_chunk,
             chunk=here.chunk,
             platform=placement.platform,
             sharding=placement.rows if placement.devices > 1 else None,
         )
 
     def _plan(self, call: Call, placement: Placement, evaluations: int) -> Plan:
+        return self._divided(call, evaluations, placement.devices)
+
+    def _divided(self, call: Call, evaluations: int, devices: int) -> Plan:
+        classes = call.spec.classes if call.spec.targets == "all" else 1
         return plan(
-            evaluations, call.size, placement.devices, points=self._points, bound=self._chunk
+            evaluations,
+            call.size,
+            devices,
+            classes=classes,
+            points=self._points,
+            bound=self._chunk,
         )
 
     def _shared(self, call: Call, placement: Placement) -> dict[str, Any]:
@@ -187,7 +201,7 @@ class Executor:
         if size < call.size:  # of several chunks, all rows and results are held too
             need += _rounded(call.size) * (2 * found.result + found.image) / placement.devices
         pays = PAYS.get(placement.platform, math.inf)
-        single = found.temporaries / (here.images * here.chunk)
+        single = found.temporaries / (here.images * here.class_chunk * here.chunk)
         return max(need / max(budget, 1), found.temporaries / pays if single <= pays else 0.0)
 
     def _measure(self, call: Call, shared: Any, placement: Placement, here: Plan) -> "Footprint":

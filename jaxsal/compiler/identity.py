@@ -28,7 +28,9 @@ def identity(call: Call) -> dict[str, str]:
     apply = join(call.spec.parts, call.shared["arrays"])[0]
     image, params = _abstract(call.rows["image"], rows=True), _abstract(call.shared["params"])
     model = jax.make_jaxpr(apply)(params, jax.ShapeDtypeStruct((1, *image.shape), image.dtype))
-    plain = dataclasses.replace(call.spec, rewrite=False, chunk=1, images=None, record=False)
+    plain = dataclasses.replace(
+        call.spec, rewrite=False, chunk=1, class_chunk=call.spec.classes, images=None, record=False
+    )
     row = {name: _abstract(column, rows=True) for name, column in call.rows.items()}
     method = jax.make_jaxpr(functools.partial(example, plain))(_abstract(call.shared), row)
     keys = [tree["key"] for tree in (call.shared, call.rows) if "key" in tree]

@@ -32,14 +32,29 @@ COMPILATIONS = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """What one program holds at a time on one device; `images` times `chunk` evaluations."""
+    """What one program holds at a time on one device: `images` times `class_chunk` times `chunk`.
+
+    Attributes:
+        images: images.
+        class_chunk: classes of each, more than one only where all are explained.
+        chunk: points of each, of methods that evaluate as many as we say.
+    """
 
     images: int
+    class_chunk: int
     chunk: int
 
 
-def plan(evaluations: int, count: int, devices: int, *, points: bool, bound: int = 1) -> Plan:
-    """Images first: as many as there are, then points of each.
+def plan(
+    evaluations: int,
+    count: int,
+    devices: int,
+    *,
+    classes: int = 1,
+    points: bool,
+    bound: int = 1,
+) -> Plan:
+    """Classes first, which share a forward pass; then images, as many as there are; then points.
 
     Fewer images than may be held are padded to a power of two; more are cut into chunks of one
     size, as even as multiples of an eighth of what may be held: few shapes, little padding.
@@ -48,10 +63,13 @@ def plan(evaluations: int, count: int, devices: int, *, points: bool, bound: int
         evaluations: model evaluations in flight on one device.
         count: images in the batch.
         devices: how many the batch is spread over.
+        classes: of an image that are explained.
         points: whether the method evaluates several points of an image, as many as we say.
         bound: the points that it evaluates at a time if we do not say.
     """
     share = -(-count // devices)
+    class_chunk = min(classes, max(1, evaluations // bound))
+    evaluations = max(1, evaluations // class_chunk)
     most = max(1, evaluations // bound)
     if share <= most:
         images = min(most, 1 << (share - 1).bit_length())
@@ -59,7 +77,7 @@ def plan(evaluations: int, count: int, devices: int, *, points: bool, bound: int
         step = -(-most // 8)
         even = -(-share // -(-share // most))
         images = min(most, -(-even // step) * step)
-    return Plan(images, evaluations // images if points else 1)
+    return Plan(images, class_chunk, max(1, evaluations // images) if points else 1)
 
 
 def grown(evaluations: int, temporaries: float, fill: float) -> int:

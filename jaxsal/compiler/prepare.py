@@ -9,7 +9,7 @@ import numpy as np
 from jax.extend.core import get_opaque_trace_state
 
 from jaxsal.compiler import checks, signatures
-from jaxsal.compiler.callables import concrete_options, split
+from jaxsal.compiler.callables import Node, Split, Value, concrete_options, join
 from jaxsal.compiler.model import check_model
 from jaxsal.compiler.parameters import Parameters, Recent
 from jaxsal.compiler.program import Spec
@@ -72,16 +72,18 @@ class Prepare:
         self.chunk = max(signatures.bound_chunk(f, options) for f in functions)
         self.keyed = [signatures.name_of(f) for f in functions if signatures.needs_key(f)]
         self._draws = bool(self.keyed) or any(signatures.accepts(f, "key") for f in functions)
-        function = dict(function) if isinstance(function, Mapping) else function
-        concrete = concrete_options(function)
-        self._parts, arrays = split((apply, function, objective, dict(options)), concrete)
-        # A copy: what happens to the caller's array later is not the explainer's business.
-        self._arrays = [np.array(x) if isinstance(x, np.ndarray) else x for x in arrays]
         self._model = (apply, objective)
+        self._parts, self._arrays, self._kept = _taken_apart(apply, function, objective, options)
         self._dtype = checks.check_dtype(dtype)
         self._rewrite, self._check = rewrite, check
         self._classes: dict[Any, int] = {}
         self._recent = Recent()
+
+    def arguments(self) -> tuple[tuple[Any, Any], dict[str, Any]]:
+        """What it was made of: the model and the function, and everything else by its name."""
+        apply, function, objective, options = join(self._parts, self._arrays)
+        settings = {"objective": objective, "rewrite": self._rewrite, "dtype": self._dtype}
+        return (apply, function), {**settings, "check": self._check, **options}
 
     def ordered(self, results: Any) -> Any:
         """The results of a dict of functions in the order given, which JAX sorts."""
@@ -131,12 +133,31 @@ class Prepare:
             classes=classes,
             targets=mode,
             chunk=1,
+            class_chunk=1,
             images=None,
             dtype=self._dtype,
             rewrite=self._rewrite,
             platform=jax.default_backend(),
         )
         return Call(spec, shared, rows, count, (signature, mode, given), known, verify)
+
+
+def _taken_apart(
+    apply: Any, function: Any, objective: Any, options: Mapping[str, Any]
+) -> tuple[Node, list[Any], list[Any]]:
+    """What a program is compiled for, the arrays it is given, and what has to live meanwhile."""
+    split = Split()
+    several = isinstance(function, Mapping)
+    concrete = () if several else concrete_options(function)
+    parts = (
+        split.reference(apply),
+        split.structure(dict(function) if several else function),
+        Value(None) if objective is None else split.reference(objective),
+        split.structure(dict(options), concrete),
+    )
+    # A copy: what happens to the caller's array later is not the explainer's business.
+    arrays = [np.array(x) if isinstance(x, np.ndarray) else x for x in split.arrays]
+    return Node(tuple, parts), arrays, split.kept
 
 
 _EAGER = get_opaque_trace_state()

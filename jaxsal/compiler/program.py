@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxsal.compiler.callables import Structure, join
+from jaxsal.compiler.classes import map_classes
 from jaxsal.compiler.signatures import accepts
 from jaxsal.rewrite.fast import fast
 from jaxsal.types import ScoreFn
@@ -48,6 +49,8 @@ class Spec:
     """`given` (in the rows), `predicted` or `all`."""
     chunk: int
     """Points of one image evaluated at a time, by functions that take `chunk`."""
+    class_chunk: int
+    """Classes of one image explained at a time, under targets "all"."""
     images: int | None
     """Images evaluated at a time; None: the whole batch."""
     dtype: Any
@@ -58,21 +61,6 @@ class Spec:
     """How images and results are spread over the devices; None: left to the caller."""
     record: bool = False
     """Whether targets and logits come with the results, as a `Record`."""
-
-
-@functools.lru_cache(maxsize=512)
-def compiled(spec: Spec, *, inline: bool = False) -> Any:
-    """The jitted program `(shared, rows) -> results`, one for all explainers of a specification.
-
-    Args:
-        spec: what the program is compiled for.
-        inline: whether it becomes a part of the program that calls it, rather than a call there.
-    """
-
-    def saliency(shared: Tree, rows: Tree) -> Tree:
-        return batch(spec, shared, rows)
-
-    return jax.jit(saliency, inline=inline)
 
 
 def batch(spec: Spec, shared: Tree, rows: Tree) -> Tree:
@@ -111,19 +99,27 @@ def example(spec: Spec, shared: Tree, row: Tree) -> Tree:
         call = functools.partial(
             _call, score=score, inputs=inputs, options=options, each=row.get("each", {})
         )
-        valid = (target >= 0) & (target < spec.classes)
         maps = jax.tree.map(
             lambda f: call(f, key=key, chunk=spec.chunk), function, is_leaf=callable
         )
-        return jax.tree.map(lambda x: jnp.where(valid, x.astype(jnp.float32), jnp.nan), maps)
+        return jax.tree.map(lambda x: x.astype(jnp.float32), maps)
 
     if spec.targets == "all":
-        axes = (0, None, *([0] * (len(inputs) - 1)))
         target = jnp.arange(spec.classes, dtype=jnp.int32)
-        results = jax.vmap(explain, in_axes=axes)(target, *inputs)
-    else:
-        target = row["target"] if spec.targets == "given" else predicted(logits(inputs[0]))
+        each = (target, *inputs[1:])  # a metric's maps have one for each class
+        results = map_classes(
+            lambda each, image: explain(each[0], image, *each[1:]),
+            each,
+            spec.class_chunk,
+            inputs[0],
+        )
+    elif spec.targets == "predicted":
+        target = predicted(logits(inputs[0]))
         results = explain(target, *inputs)
+    else:
+        target = row["target"]
+        valid = (target >= 0) & (target < spec.classes)
+        results = jax.tree.map(lambda x: jnp.where(valid, x, jnp.nan), explain(target, *inputs))
     return Record(results, target, logits(inputs[0])) if spec.record else results
 
 

@@ -4,7 +4,6 @@ Every figure compares two maps of the same image; a map is never compared with i
 trivial 1 is averaged in.
 """
 
-import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxsal.metrics.parameters import Group, Layer, layers, module, replaced
-from jaxsal.metrics.similarity import Similarity, cosine, spearman
+from jaxsal.metrics.similarity import cosine, spearman
 from jaxsal.types import ApplyFn, Params
 
 Schedule = Callable[[list[Layer]], Iterator[tuple[str, list[Layer]]]]
@@ -66,7 +65,7 @@ def parameter_randomisation(
     """
     _check(params, fresh, targets)
     before = explain(params, images, targets, key=key)
-    return _compare(similarity, before, explain(fresh, images, targets, key=key))
+    return _comparison(similarity)(before, explain(fresh, images, targets, key=key))
 
 
 def layer_randomisation(
@@ -96,13 +95,9 @@ def layer_randomisation(
         anew; the trained network itself is no entry.
     """
     _check(params, fresh, targets)
-    before = explain(params, images, targets, key=key)
+    before, compare = explain(params, images, targets, key=key), _comparison(similarity)
     return {
-        name: _compare(
-            similarity,
-            before,
-            explain(replaced(params, fresh, chosen), images, targets, key=key),
-        )
+        name: compare(before, explain(replaced(params, fresh, chosen), images, targets, key=key))
         for name, chosen in schedule(layers(apply, params, images, group=group))
     }
 
@@ -141,23 +136,18 @@ def random_logit(
     by = np.asarray(jax.random.randint(k_class, targets.shape, 1, classes))
     before = explain(params, images, targets, key=k_method)
     others = ((targets + by) % classes).astype(np.int32)
-    return _compare(similarity, before, explain(params, images, others, key=k_method))
+    return _comparison(similarity)(before, explain(params, images, others, key=k_method))
 
 
-def _compare(similarity: Any, before: Any, after: Any) -> Any:
+def _comparison(similarity: Any) -> Callable[[Any, Any], Any]:
     """Similarities by image in the place of every map, numpy."""
+    by_image = jax.tree.map(lambda f: jax.vmap(jax.jit(f)), similarity)
 
     def values(a: Any, b: Any) -> Any:
-        return jax.tree.map(
-            lambda f: np.asarray(_by_image(f)(jnp.asarray(a), jnp.asarray(b))), similarity
-        )
+        a, b = jnp.asarray(a), jnp.asarray(b)
+        return jax.tree.map(lambda f: np.asarray(f(a, b)), by_image)
 
-    return jax.tree.map(values, before, after)
-
-
-@functools.lru_cache(maxsize=32)
-def _by_image(similarity: Similarity) -> Any:
-    return jax.jit(jax.vmap(similarity))
+    return lambda before, after: jax.tree.map(values, before, after)
 
 
 def _check(params: Params, fresh: Params, targets: Any) -> None:

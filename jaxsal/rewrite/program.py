@@ -118,6 +118,19 @@ def play(eqns: Iterable[JaxprEqn], known: dict[Var, Any]) -> None:
         known.update(zip(eqn.outvars, outs, strict=True))
 
 
+def depending(
+    eqns: Iterable[JaxprEqn], variables: Iterable[Var]
+) -> tuple[list[JaxprEqn], list[JaxprEqn]]:
+    """The equations that do not depend on any of some variables, and those that do."""
+    found = set(variables)
+    parts: tuple[list[JaxprEqn], list[JaxprEqn]] = [], []
+    for eqn in eqns:
+        depends = any(isinstance(atom, Var) and atom in found for atom in eqn.invars)
+        found.update(eqn.outvars if depends else ())
+        parts[depends].append(eqn)
+    return parts
+
+
 def read(atom: Atom, known: Mapping[Var, Any]) -> Any:
     """The value of a literal, or what is known of a variable."""
     return atom.val if isinstance(atom, Literal) else known[atom]

@@ -1,56 +1,103 @@
 """Structure and arrays of a callable: what shares a program, and what is traced."""
 
+import dataclasses
 import functools
+import gc
+import operator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax import linen as nn
 from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxsal
-from jaxsal.compiler.callables import join, split
+from jaxsal.compiler.callables import Split, join
+
+TAKEN: list[Split] = []
+"""What explainers keep alive."""
 
 
-def function(*args: object, **options: object) -> tuple:
-    return args, options
+def split(value: object, concrete: tuple = ()) -> tuple:
+    TAKEN.append(Split())
+    return TAKEN[-1].structure(value, concrete), TAKEN[-1].arrays
 
 
 def nested(array: object, window: tuple = (2, 3)) -> object:
-    inner = functools.partial(function, 1, baseline=array, window=window)
-    return {"a": jaxsal.smoothgrad(inner, samples=3), "b": [inner, None, "text", 0.5]}
+    inner = functools.partial(jaxsal.occlusion, 1, baseline=array, window=window)
+    return {"z": jaxsal.smoothgrad(inner, samples=3), "b": [inner, None, "text", 0.5]}
 
 
 def test_arrays_of_floats_and_keys_are_taken_out_and_put_back() -> None:
     key = jax.random.key(0)
-    structure, arrays = split(nested(np.ones(3)) | {"key": key})
+    structure, arrays = split(nested(np.ones(3)) | {"a": key})
     assert len(arrays) == 3
     joined = join(structure, [arrays[0] * 2, arrays[1] * 3, arrays[2]])
-    assert joined["a"].samples == 3
-    np.testing.assert_array_equal(joined["a"].inner.keywords["baseline"], np.full(3, 2.0))
-    args, options = joined["b"][0]()
-    assert args == (1,) and options["window"] == (2, 3)
-    np.testing.assert_array_equal(options["baseline"], np.full(3, 3.0))
-    assert joined["b"][1:] == [None, "text", 0.5] and joined["key"] is key
+    assert list(joined) == ["z", "b", "a"] and joined["z"].samples == 3
+    np.testing.assert_array_equal(joined["z"].inner.keywords["baseline"], np.full(3, 2.0))
+    inner = joined["b"][0]
+    assert inner.func is jaxsal.occlusion and inner.args == (1,)
+    assert inner.keywords["window"] == (2, 3)
+    np.testing.assert_array_equal(inner.keywords["baseline"], np.full(3, 3.0))
+    assert joined["b"][1:] == [None, "text", 0.5] and joined["a"] is key
 
 
 def test_equal_parts_have_equal_structures() -> None:
     one, other = split(nested(np.ones(3)))[0], split(nested(jnp.zeros(5)))[0]
     assert one == other and hash(one) == hash(other)
     assert one != split(nested(np.ones(3), window=(2, 4)))[0]
-    assert split(1)[0] != split(1.0)[0] and split(True)[0] != split(1)[0]
 
 
-def test_methods_of_equal_objects_are_equal() -> None:
-    dense, same, other = nn.Dense(3), nn.Dense(3), nn.Dense(4)
-    assert dense is not same and split(dense.apply)[0] == split(same.apply)[0]
-    assert hash(split(dense.apply)[0]) == hash(split(same.apply)[0])
-    assert split(dense.apply)[0] not in (split(other.apply)[0], split(dense.init)[0])
-    variables = dense.init(jax.random.key(0), np.ones((1, 2)))
-    given = np.arange(4.0).reshape(2, 2)
-    found = join(*split(dense.apply))(variables, given)
-    np.testing.assert_array_equal(found, dense.apply(variables, given))
+def test_plain_values_are_equal_where_they_are_written_alike() -> None:
+    same = [(0.5, 0.5), (float("nan"), float("nan")), ("a", "a"), (np.float32(2), np.float32(2))]
+    assert all(split(a)[0] == split(b)[0] for a, b in same)
+    other = [(1, 1.0), (True, 1), (0.0, -0.0), (np.int64(2), np.int32(2)), (np.float32(2), 2.0)]
+    assert all(split(a)[0] != split(b)[0] for a, b in other)
+
+
+def function(*args: object, **options: object) -> tuple:
+    return args, options
+
+
+@dataclasses.dataclass(frozen=True)
+class Equal:
+    """Equal to all others of its kind, whatever it holds."""
+
+    array: object = dataclasses.field(compare=False)
+
+    def __call__(self, *args: object) -> object:
+        return self.array
+
+
+FUNCTIONS = {
+    "a function": lambda: lambda: 0,
+    "a bound method": lambda: nn.Dense(3).apply,
+    "a partial": lambda: functools.partial(function, table={"b": np.ones(2), "a": np.zeros(2)}),
+    "an object that equals others": lambda: Equal(np.ones(2)),
+    "a pytree that can be called": lambda: jax.tree_util.Partial(function, np.ones(2)),
+    "an object without weak references": lambda: operator.attrgetter("T"),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_are_equal_to_themselves_alone_and_bound_as_they_are(name: str) -> None:
+    made, twin = FUNCTIONS[name](), FUNCTIONS[name]()
+    (structure, arrays), again = split(made), split(made)[0]
+    assert arrays == [] and join(structure, []) is made
+    assert structure != split(twin)[0]
+    assert structure == again or name == "an object without weak references"
+
+
+@pytest.mark.parametrize(
+    "value", [2.5, np.float32(2), np.float64(2), jnp.asarray(2.5), jnp.int8(3)]
+)
+def test_scalars_keep_their_dtype_and_weakness(value: Any) -> None:
+    back = join(*split({"value": value}))["value"]
+    assert jnp.result_type(jnp.bfloat16, back) == jnp.result_type(jnp.bfloat16, value)
+    assert jnp.result_type(jnp.uint8, back) == jnp.result_type(jnp.uint8, value)
 
 
 @given(st.lists(st.integers(-5, 5), min_size=1), st.sampled_from([np.int32, np.int8, bool]))
@@ -79,11 +126,11 @@ def test_segments_are_structure_and_other_integers_are_data() -> None:
     np.testing.assert_array_equal(joined["a"].inner.keywords["baseline"], (labels + 7) * 2)
 
 
-def test_an_integer_of_numpy_is_that_integer() -> None:
-    for value, plain in ((np.int64(2), 2), (np.uint8(2), 2), (np.bool_(True), True)):
+def test_integers_without_axes_are_known_when_a_program_is_traced() -> None:
+    for value in (np.int64(2), np.uint8(2), np.array(2), jnp.int32(2), jnp.asarray(2)):
         structure, arrays = split(value)
-        assert arrays == [] and structure == split(plain)[0]
-        assert type(join(structure, [])) is type(plain)
+        assert arrays == [] and operator.index(join(structure, [])) == 2
+    assert join(*split(np.bool_(True))) is True
 
 
 def test_what_cannot_be_hashed_equals_itself_only() -> None:
@@ -92,3 +139,16 @@ def test_what_cannot_be_hashed_equals_itself_only() -> None:
 
     odd = Odd()
     assert split(odd)[0] == split(odd)[0] and split(odd)[0] != split(Odd())[0]
+
+
+def test_nothing_is_kept_alive_by_a_structure() -> None:
+    def closure() -> None:
+        pass
+
+    taken = Split()
+    structure = taken.structure({"baseline": closure})
+    assert join(structure, [])["baseline"] is closure
+    taken.kept.clear()
+    del closure
+    gc.collect()
+    assert join(structure, [])["baseline"] is None and structure == structure

@@ -1,0 +1,81 @@
+"""A function of a class and an example at every class, some of them at a time."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxsal.rewrite.interpreter import inline
+from jaxsal.rewrite.program import depending, play, read, trace
+
+Tree = Any
+
+
+def map_classes(fun: Callable[[Tree, Tree], Tree], each: Tree, most: int, example: Tree) -> Tree:
+    """`fun(c, example)` for every class's entry c of `each`, stacked.
+
+    What does not depend on the class (the forward pass, where it stands in no loop that does) is
+    computed once; after it, at most so many classes at a time.
+
+    Args:
+        fun: of one class's part of `each`, and the example.
+        each: a pytree of arrays [classes, ...].
+        most: classes at a time.
+        example: a pytree of arrays, the same for all classes.
+    """
+    classes = jax.tree.leaves(each)[0].shape[0]
+    if most >= classes:
+        return jax.vmap(fun, in_axes=(0, None))(each, example)
+    width = _width(classes, most)
+    of_class = _of_class(fun, each, example)
+
+    def block(start: Any) -> Tree:
+        entries = jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, start, width), each)
+        return jax.vmap(of_class)(entries)
+
+    def put(maps: Tree, start: Any) -> tuple[Tree, None]:
+        def into(array: Any, part: Any) -> Any:
+            return lax.dynamic_update_slice_in_dim(array, part, start, 0)
+
+        return jax.tree.map(into, maps, block(start)), None
+
+    # The maps are written in place: blocks that are stacked are copied once more.
+    starts = np.minimum(np.arange(0, classes, width, dtype=np.int32), classes - width)
+    shapes = jax.eval_shape(block, starts[0])
+    like = jax.tree.leaves(example)[0]
+    zeros = jax.tree.map(
+        lambda x: jnp.zeros_like(like, shape=(classes, *x.shape[1:]), dtype=x.dtype), shapes
+    )
+    return lax.scan(put, zeros, starts)[0]
+
+
+def _of_class(fun: Callable[[Tree, Tree], Tree], each: Tree, example: Tree) -> Callable[..., Tree]:
+    """`fun` as a function of a class alone, what is the same for all being computed already."""
+    first = jax.tree.map(lambda x: x[0], each)
+    closed, tree = trace(fun, first, example)
+    closed = inline(closed)
+    jaxpr, count = closed.jaxpr, len(jax.tree.leaves(each))
+    own, others = jaxpr.invars[:count], jaxpr.invars[count:]
+    same, differing = depending(jaxpr.eqns, own)
+    given = [*closed.consts, *jax.tree.leaves(example)]
+    known = dict(zip([*jaxpr.constvars, *others], given, strict=True))
+    play(same, known)
+
+    def of_class(entry: Tree) -> Tree:
+        values = known | dict(zip(own, jax.tree.leaves(entry), strict=True))
+        play(differing, values)
+        return jax.tree.unflatten(tree, [read(out, values) for out in jaxpr.outvars])
+
+    return of_class
+
+
+def _width(classes: int, most: int) -> int:
+    """Classes in a block: a divisor of all, if there is one not much narrower than may be.
+
+    Else the last block begins earlier, and some classes are explained twice.
+    """
+    even = max(n for n in range(1, most + 1) if classes % n == 0)
+    return even if 2 * even > most else -(-classes // -(-classes // most))

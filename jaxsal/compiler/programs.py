@@ -1,0 +1,49 @@
+"""The jitted programs that explainers share, for as long as the functions they are made of live."""
+
+import functools
+import weakref
+from typing import Any
+
+import jax
+
+from jaxsal.compiler.callables import references
+from jaxsal.compiler.program import Spec, batch
+
+MOST = 512
+"""Programs that are kept; the oldest goes first."""
+
+
+def compiled(spec: Spec, *, inline: bool = False) -> Any:
+    """The jitted program `(shared, rows) -> results`, one for all explainers of a specification.
+
+    It refers to functions weakly, and goes with the first of them: what a model closes over is kept
+    no longer than `jax.jit` would keep it. What was compiled of it lies in JAX's own caches, which
+    `jax.clear_caches` empties.
+
+    Args:
+        spec: what the program is compiled for.
+        inline: whether it becomes a part of the program that calls it, rather than a call there.
+    """
+    key = spec, inline
+    found = _PROGRAMS.get(key)
+    if found is None:
+        forget = functools.partial(_forget, key)
+        watched = [weakref.ref(each.held(), forget) for each in references(spec.parts)]
+        found = _PROGRAMS[key] = _jitted(spec, inline), watched
+        for old in list(_PROGRAMS)[:-MOST]:
+            _PROGRAMS.pop(old, None)
+    return found[0]
+
+
+_PROGRAMS: dict[Any, tuple[Any, list[Any]]] = {}
+
+
+def _jitted(spec: Spec, inline: bool) -> Any:
+    def saliency(shared: Any, rows: Any) -> Any:
+        return batch(spec, shared, rows)
+
+    return jax.jit(saliency, inline=inline)
+
+
+def _forget(key: Any, _: Any) -> None:
+    _PROGRAMS.pop(key, None)

@@ -44,7 +44,7 @@ def roc_auc_in_order(ordered: Float[Array, " n"], hits: Int[Array, " n"]) -> Sca
     negatives = ordered.size - positives
     # Centred ranks: sums of 1e5 plain ones would lose digits in float32.
     centred = _ranks_in_order(ordered) - (ordered.size + 1) / 2
-    shift = jnp.sum(centred * hits) / positives
+    shift = jnp.sum(centred, where=hits == 1) / positives
     return 0.5 + shift / jnp.where(negatives > 0, negatives, jnp.nan)
 
 
@@ -59,8 +59,8 @@ def average_precision_in_order(ordered: Float[Array, " n"], hits: Int[Array, " n
     first = lax.cummax(jnp.where(changes, position, 0))
     above = jnp.cumsum(hits[::-1])[::-1]  # positives from here on
     precision = above[first] / (ordered.size - first)
-    positives = jnp.sum(hits)
-    mean = jnp.sum(precision * hits) / jnp.maximum(positives, 1)
+    positives = jnp.sum(hits).astype(precision.dtype)
+    mean = jnp.sum(precision, where=hits == 1) / jnp.maximum(positives, 1)
     return jnp.where(positives > 0, mean, jnp.nan)
 
 

@@ -194,7 +194,9 @@ class UNet(nn.Module):
             Residual, variable_axes={"params": 0}, split_rngs={"params": True}, length=3
         )
         x, _ = blocks(name="blocks")(x, None)
-        x = nn.relu(nn.ConvTranspose(4, (2, 2), strides=(2, 2))(x))
+        with jax.numpy_dtype_promotion("standard"):  # Flax's own
+            x = nn.ConvTranspose(4, (2, 2), strides=(2, 2))(x)
+        x = nn.relu(x)
         x = jnp.concatenate([x, top], axis=-1)
         return nn.Dense(CLASSES)(nn.relu(nn.Conv(4, (3, 3), name="last")(x)).mean((1, 2)))
 

@@ -10,8 +10,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxsal.options import Baseline, baseline_image, count, scale, spatial_shape
-from jaxsal.points import accumulator, sum_points
-from jaxsal.types import Image, Key, ScoreFn
+from jaxsal.points import sum_points
+from jaxsal.types import Image, Key, ScoreFn, accumulator
 
 Mask = Float[Array, "*spatial"]
 
@@ -109,13 +109,15 @@ def masked_scores(
         chunk: masks evaluated at a time.
     """
     samples, chunk = count("samples", samples), count("chunk", chunk)
-    empty = baseline_image(baseline, image)
+    wide = accumulator(image.dtype)
+    full, empty = (x.astype(wide) for x in (image, baseline_image(baseline, image)))
 
     def masked(index: Array) -> Mask:
         mask = draw(index)
-        seen = mask[..., None] * image + (1 - mask[..., None]) * empty
-        value = score(seen.astype(image.dtype))
-        return value.astype(accumulator(value.dtype)) * mask
+        kept = mask[..., None].astype(wide)
+        value = score((kept * full + (1 - kept) * empty).astype(image.dtype))
+        value = value.astype(accumulator(value.dtype))
+        return value * mask.astype(value.dtype)
 
     ones = np.ones(samples)
     total = sum_points(masked, np.arange(samples), ones, like=image, chunk=chunk)

@@ -4,8 +4,7 @@ import jax.numpy as jnp
 
 from jaxsal.metrics._relevance import as_image
 from jaxsal.options import Baseline, baseline_image
-from jaxsal.points import accumulator
-from jaxsal.types import Image, Map, Scalar, ScoreFn
+from jaxsal.types import Image, Map, Scalar, ScoreFn, accumulator
 
 
 def completeness(score: ScoreFn, image: Image, map: Map, *, baseline: Baseline = 0.0) -> Scalar:

@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from jaxsal.metrics._relevance import as_image
 from jaxsal.options import Baseline, baseline_image, count, scale, spatial_shape
-from jaxsal.points import accumulator, map_points
-from jaxsal.types import Image, Key, Map, Scalar, ScoreFn
+from jaxsal.points import map_points
+from jaxsal.types import Image, Key, Map, Scalar, ScoreFn, accumulator
 
 Perturbation = Callable[[Key, Image], Image]
 """`perturbation(key, image) -> I`: what is taken away from the image."""
@@ -140,6 +140,14 @@ def infidelity_over(
     before = score(image)
     changes = before.astype(after.dtype) - after
     if normalize:
-        power = jnp.mean(jnp.square(forecasts))
-        forecasts *= jnp.mean(forecasts * changes) / jnp.where(power == 0, 1.0, power)
+        forecasts = _fitted(forecasts, changes)
     return jnp.mean(jnp.square(forecasts - changes))
+
+
+def _fitted(forecasts: Float[Array, " n"], changes: Float[Array, " n"]) -> Float[Array, " n"]:
+    """The forecasts times the factor that brings them nearest to the changes."""
+    # Divided first: squares of very large or very small gradients would overflow or vanish.
+    top = jnp.max(jnp.abs(forecasts))
+    forecasts = forecasts / jnp.where(top == 0, 1, top)
+    power = jnp.mean(jnp.square(forecasts))
+    return forecasts * (jnp.mean(forecasts * changes) / jnp.where(power == 0, 1, power))

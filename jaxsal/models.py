@@ -125,7 +125,7 @@ class CNN(nn.Module):
 def _dropout_mask(
     keys: Shaped[Array, "batch ..."], width: int, rate: float
 ) -> Float[Array, "batch {width}"]:
-    keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, (width,)))(keys)
+    keep = jax.vmap(lambda key: jax.random.bernoulli(key, jnp.float32(1 - rate), (width,)))(keys)
     return keep.astype(jnp.float32) / (1 - rate)
 
 

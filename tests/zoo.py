@@ -189,14 +189,13 @@ class UNet(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         top = nn.relu(nn.Conv(4, (3, 3))(x))
-        x = nn.avg_pool(top, (2, 2), (2, 2))
+        with jax.numpy_dtype_promotion("standard"):  # Flax divides floats by integers
+            x = nn.avg_pool(top, (2, 2), (2, 2))
         blocks = nn.scan(
             Residual, variable_axes={"params": 0}, split_rngs={"params": True}, length=3
         )
         x, _ = blocks(name="blocks")(x, None)
-        with jax.numpy_dtype_promotion("standard"):  # Flax's own
-            x = nn.ConvTranspose(4, (2, 2), strides=(2, 2))(x)
-        x = nn.relu(x)
+        x = nn.relu(nn.ConvTranspose(4, (2, 2), strides=(2, 2))(x))
         x = jnp.concatenate([x, top], axis=-1)
         return nn.Dense(CLASSES)(nn.relu(nn.Conv(4, (3, 3), name="last")(x)).mean((1, 2)))
 

@@ -125,7 +125,7 @@ def draw_path(
 
     def draw(index: Array) -> Path:
         k_baseline, k_position, k_noise = jax.random.split(jax.random.fold_in(key, index), 3)
-        start = images[jax.random.randint(k_baseline, (), 0, images.shape[0])]
+        start = images[jax.random.randint(k_baseline, (), 0, images.shape[0], jnp.int32)]
         position = jax.random.uniform(k_position, (), image.dtype)
         end = image + deviation * jax.random.normal(k_noise, image.shape, image.dtype)
         return start, end, position

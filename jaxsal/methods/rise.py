@@ -58,7 +58,7 @@ def rise(
     """
     draw = draw_mask(key, spatial_shape(image), grid=grid, keep=keep)
     total = masked_scores(score, image, draw, samples=samples, baseline=baseline, chunk=chunk)
-    return total / (samples * keep)
+    return total / (samples * jnp.asarray(keep, total.dtype))
 
 
 def draw_mask(
@@ -77,10 +77,15 @@ def draw_mask(
     cells = [-(-length // grid) for length in shape]
     upsample = [_bilinear(grid, (grid + 1) * cell) for cell in cells]
 
+    # Of one width in all programs: what is drawn is no question of `jax_enable_x64`.
+    chance = jnp.asarray(keep, jnp.float32)
+
     def draw(index: Array) -> Mask:
         k_cells, k_shift = jax.random.split(jax.random.fold_in(key, index))
-        mask = jax.random.bernoulli(k_cells, keep, (grid,) * len(shape)).astype(jnp.float32)
-        shifts = jax.random.randint(k_shift, (len(shape),), 0, np.asarray(cells))
+        mask = jax.random.bernoulli(k_cells, chance, (grid,) * len(shape)).astype(jnp.float32)
+        shifts = jax.random.randint(
+            k_shift, (len(shape),), 0, np.asarray(cells, np.int32), jnp.int32
+        )
         for length, matrix, shift in zip(shape, upsample, shifts, strict=True):
             crop = lax.dynamic_slice_in_dim(jnp.asarray(matrix), shift, length)
             mask = jnp.tensordot(mask, crop, axes=(0, 1), precision=lax.Precision.HIGHEST)

@@ -32,5 +32,5 @@ def completeness(score: ScoreFn, image: Image, map: Map, *, baseline: Baseline =
     whole = score(image)
     wide = accumulator(whole.dtype)
     rise = whole.astype(wide) - score(baseline_image(baseline, image)).astype(wide)
-    gap = jnp.abs(jnp.sum(as_image(map, image)) - rise)
+    gap = jnp.abs(jnp.sum(as_image(map, image)).astype(wide) - rise)
     return gap / jnp.where(rise == 0, jnp.nan, jnp.abs(rise))

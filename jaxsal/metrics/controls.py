@@ -38,7 +38,7 @@ def even_in_head(score: ScoreFn | None, image: Image) -> Image:
 def uniform_random(score: ScoreFn | None, image: Image, *, key: Key) -> Image:
     """Independent uniform values in [0, 1). A method like any other, blind to all."""
     del score
-    return jax.random.uniform(key, image.shape)
+    return jax.random.uniform(key, image.shape, jnp.float32)
 
 
 def edge_detector(score: ScoreFn | None, image: Image) -> Image:

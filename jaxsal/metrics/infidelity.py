@@ -31,7 +31,7 @@ def remove_square(key: Key, image: Image, *, side: float = 0.25, baseline: Basel
     inside = jnp.ones(lengths, bool)
     for axis, (own, length) in enumerate(zip(keys, lengths, strict=True)):
         width = max(1, round(side * length))
-        start = jax.random.randint(own, (), 0, length - width + 1)
+        start = jax.random.randint(own, (), 0, length - width + 1, jnp.int32)
         position = lax.broadcasted_iota(jnp.int32, lengths, axis)
         inside &= (position >= start) & (position < start + width)
     return jnp.where(inside[..., None], image - baseline_image(baseline, image), 0)
@@ -113,7 +113,7 @@ def as_sensitivity(map: Map, image: Image, baseline: Baseline = 0.0) -> Image:
     """
     relevance = as_image(map, image)
     relevance = relevance * (relevance.shape[-1] / image.shape[-1])
-    factor = image - baseline_image(baseline, image)
+    factor = (image - baseline_image(baseline, image)).astype(relevance.dtype)
     return relevance / jnp.where(factor == 0, 1, factor)
 
 
@@ -133,12 +133,15 @@ def infidelity_over(
     def forecast_and_change(index: Array) -> tuple[Any, Any]:
         taken = draw(index)
         after = score(image - taken)
-        return jnp.sum(taken * relevance), after.astype(accumulator(after.dtype))
+        return jnp.sum(taken.astype(relevance.dtype) * relevance), after.astype(
+            accumulator(after.dtype)
+        )
 
     points = np.arange(count("samples", samples))
     forecasts, after = map_points(forecast_and_change, points, chunk=count("chunk", chunk))
     before = score(image)
     changes = before.astype(after.dtype) - after
+    forecasts = forecasts.astype(changes.dtype)
     if normalize:
         forecasts = _fitted(forecasts, changes)
     return jnp.mean(jnp.square(forecasts - changes))

@@ -61,13 +61,14 @@ def sensitivity_n(
     samples = count("samples", samples, least=2)
     values, empty = pixels(map, image, signed=True), baseline_image(baseline, image)
     total = values.size
+    pixel = np.arange(total, dtype=np.int32)
     sizes = np.maximum(1, np.round(np.asarray(shares) * total)).astype(np.int32)
     # All sets of a share have n pixels: what is added to every pixel does not count.
     relevance = _apart(values, jnp.median(values))
 
     def relevance_and_score(point: tuple[Int[Array, ""], Int[Array, ""]]) -> tuple[Scalar, Scalar]:
         index, size = point
-        order = jax.random.permutation(jax.random.fold_in(key, index), total)
+        order = jax.random.permutation(jax.random.fold_in(key, index), pixel)
         taken = order.reshape(relevance.shape) < size
         value = score(jnp.where(taken[..., None], empty, image))
         return jnp.sum(relevance, where=taken), value
@@ -93,4 +94,4 @@ def _apart(values: Float[Array, "*n"], reference: Scalar) -> Float[Array, "*n"]:
     apart = wide - reference.astype(wide.dtype)
     top = jnp.max(jnp.abs(apart))
     rounding = ULPS * float(jnp.finfo(values.dtype).eps) * jnp.max(jnp.abs(wide))
-    return apart / jnp.where(top > rounding, top, jnp.nan)
+    return (apart / jnp.where(top > rounding, top, jnp.nan)).astype(jnp.float32)

@@ -167,7 +167,7 @@ def _fetch(result: Any) -> dict[str, np.ndarray]:
 
 def _least_single(dtype: Any) -> Any:
     """NumPy has no bfloat16."""
-    return jnp.promote_types(dtype, jnp.float32)
+    return np.float64 if dtype == np.float64 else np.float32
 
 
 def cost(problem: str, batch: int, method: str, options: dict[str, Any]) -> dict[str, Any]:

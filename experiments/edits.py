@@ -46,9 +46,9 @@ class Cut(NamedTuple):
 
 def cut_out(image: Image, mask: Mask, place: Int[Array, " 2"]) -> Cut:
     """Cuts what the mask covers out of the image; the mask is not empty."""
-    area = jnp.sum(mask)
+    area = jnp.sum(mask, dtype=jnp.float32)
     mean = jnp.sum(image, (0, 1), where=mask[..., None]) / area
-    centre = jnp.sum(_positions(mask) * mask[None], (1, 2)) / area
+    centre = jnp.sum(_positions(mask), (1, 2), where=mask[None]) / area
     return Cut(
         image,
         mask,
@@ -77,7 +77,8 @@ def removed(cut: Cut) -> Image:
 
 def flattened(cut: Cut) -> Image:
     """The tumour's mean in all of its shape: no texture."""
-    mean = jnp.sum(cut.image, (0, 1), where=cut.mask[..., None]) / jnp.sum(cut.mask)
+    mean = jnp.sum(cut.image, (0, 1), where=cut.mask[..., None])
+    mean /= jnp.sum(cut.mask, dtype=jnp.float32)
     return jnp.where(cut.mask[..., None], mean[None, None], cut.image)
 
 
@@ -105,7 +106,7 @@ def turned(cut: Cut) -> Image:
 
 def moved(cut: Cut) -> Image:
     """The tumour elsewhere in the head; where it was, its neighbours."""
-    return _warped(cut, _positions(cut.mask) - cut.place[:, None, None])
+    return _warped(cut, _positions(cut.mask) - cut.place[:, None, None].astype(jnp.float32))
 
 
 def dilated(cut: Cut) -> Image:

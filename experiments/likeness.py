@@ -34,7 +34,7 @@ def headed(explain: Callable[..., Array], images: Array) -> Callable[..., Array]
 def in_head(first: Array, second: Array) -> Scalar:
     """Spearman's correlation of |first| and |second| over the pixels of the head."""
     head = first[..., -1].ravel() > 0
-    count = jnp.sum(head)
+    count = jnp.sum(head, dtype=jnp.float32)
 
     def centred(map: Array) -> Array:
         values = jnp.sum(jnp.abs(map[..., :-1]), -1).ravel()

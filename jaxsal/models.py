@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
 from jaxsal.filters import binomial
+from jaxsal.types import accumulator
 
 
 class BatchNorm(nn.Module):
@@ -124,13 +125,13 @@ class CNN(nn.Module):
 def _dropout_mask(
     keys: Shaped[Array, "batch ..."], width: int, rate: float
 ) -> Float[Array, "batch {width}"]:
-    keep = jax.vmap(lambda key: jax.random.bernoulli(key, 1 - rate, (width,)))(keys)
-    return keep / (1 - rate)
+    keep = jax.vmap(lambda key: jax.random.bernoulli(key, jnp.float32(1 - rate), (width,)))(keys)
+    return keep.astype(jnp.float32) / (1 - rate)
 
 
 def _logits(classes: int, dtype: Any) -> nn.Dense:
     """The last layer, never less exact than float32."""
-    return nn.Dense(classes, dtype=jnp.promote_types(dtype, jnp.float32))
+    return nn.Dense(classes, dtype=accumulator(dtype))
 
 
 class Bottleneck(nn.Module):

@@ -15,13 +15,10 @@ import numpy as np
 from jax import dtypes, lax
 from jaxtyping import Array, Shaped
 
+from jaxsal.types import accumulator
+
 Points = Any
 """A pytree of arrays with one leading axis: the points."""
-
-
-def accumulator(dtype: Any) -> Any:
-    """The dtype that sums over points are kept in: float32, or wider where the input is."""
-    return jnp.promote_types(dtype, jnp.float32)
 
 
 def sum_points(
@@ -41,7 +38,8 @@ def sum_points(
 
     def add(total: Any, block: Any) -> tuple[Any, None]:
         (weight, point), mask = block
-        weight = jnp.asarray(weight) * mask
+        weight = jnp.asarray(weight)
+        weight *= jnp.asarray(mask, weight.dtype)
         terms = jax.tree.map(lambda x: _contract(weight, x), jax.vmap(fun)(point))
         return jax.tree.map(jnp.add, total, terms), None
 
@@ -64,6 +62,7 @@ def variance_points(
     def merge(carry: Any, block: Any) -> tuple[Any, None]:
         count, first, mean, squares = carry
         point, mask = block
+        mask = jnp.asarray(mask, mean.dtype)
         values = jax.vmap(fun)(point).astype(mean.dtype)
         first = jnp.where(count == 0, values[0], first)
         values = values - first[None]
@@ -75,7 +74,7 @@ def variance_points(
         return (count + new, first, mean + shift * share, squares), None
 
     zeros = _zeros(fun, points, like)
-    none = jnp.zeros((), valid.dtype)
+    none = jnp.zeros((), zeros.dtype)
     count, _, _, squares = _fold(merge, (none, zeros, zeros, zeros), (blocks, valid))
     return squares / count
 

@@ -12,7 +12,7 @@ def average_ranks(values: Float[Array, " n"]) -> Float[Array, " n"]:
 
     `rank_i = #{values < v_i} + (#{values == v_i} + 1) / 2`.
     """
-    ordered, order = lax.sort((values, jnp.arange(values.size)), num_keys=1)
+    ordered, order = lax.sort((values, jnp.arange(values.size, dtype=jnp.int32)), num_keys=1)
     return jnp.zeros(values.shape, jnp.float32).at[order].set(_ranks_in_order(ordered))
 
 
@@ -44,7 +44,7 @@ def roc_auc_in_order(ordered: Float[Array, " n"], hits: Int[Array, " n"]) -> Sca
     negatives = ordered.size - positives
     # Centred ranks: sums of 1e5 plain ones would lose digits in float32.
     centred = _ranks_in_order(ordered) - (ordered.size + 1) / 2
-    shift = jnp.sum(centred * hits) / positives
+    shift = jnp.sum(centred, where=hits == 1) / positives
     return 0.5 + shift / jnp.where(negatives > 0, negatives, jnp.nan)
 
 
@@ -54,13 +54,13 @@ def average_precision_in_order(ordered: Float[Array, " n"], hits: Int[Array, " n
     `(1/P) sum over positives i of #{positives >= v_i} / #{values >= v_i}`: equal values are taken
     together, so that their order does not count. NaN without positives.
     """
-    position = jnp.arange(ordered.size)
+    position = jnp.arange(ordered.size, dtype=jnp.int32)
     changes = jnp.concatenate([jnp.ones(1, bool), ordered[1:] != ordered[:-1]])
     first = lax.cummax(jnp.where(changes, position, 0))
     above = jnp.cumsum(hits[::-1])[::-1]  # positives from here on
     precision = above[first] / (ordered.size - first)
-    positives = jnp.sum(hits)
-    mean = jnp.sum(precision * hits) / jnp.maximum(positives, 1)
+    positives = jnp.sum(hits).astype(precision.dtype)
+    mean = jnp.sum(precision, where=hits == 1) / jnp.maximum(positives, 1)
     return jnp.where(positives > 0, mean, jnp.nan)
 
 
@@ -80,7 +80,7 @@ def spearman(first: Float[Array, " n"], second: Float[Array, " n"]) -> Scalar:
 
 def _ranks_in_order(ordered: Float[Array, " n"]) -> Float[Array, " n"]:
     """Average ranks of values that are sorted already: half way through each run of equals."""
-    position = jnp.arange(ordered.size)
+    position = jnp.arange(ordered.size, dtype=jnp.int32)
     changes = ordered[1:] != ordered[:-1]
     edge = jnp.ones(1, bool)
     first = lax.cummax(jnp.where(jnp.concatenate([edge, changes]), position, 0))

@@ -27,7 +27,7 @@ def distance(mask: Bool[Array, "*space"]) -> Float[Array, "*space"]:
 
         def through(k: Array, nearest: Array, lines: Array = lines, at: Array = position) -> Array:
             line = lax.dynamic_index_in_dim(lines, k, axis=0)
-            return jnp.minimum(nearest, (at - k) ** 2 + line)
+            return jnp.minimum(nearest, (at - k.astype(at.dtype)) ** 2 + line)
 
         nearest = lax.fori_loop(0, len(lines), through, jnp.full_like(lines, jnp.inf))
         squared = jnp.moveaxis(nearest, 0, axis)
@@ -42,7 +42,7 @@ def ring(mask: Bool[Array, "*space"], *, width: float | int = 0.5) -> Bool[Array
     """
     axes = mask.ndim
     unit_ball = math.pi ** (axes / 2) / math.gamma(axes / 2 + 1)
-    diameter = 2 * (jnp.sum(mask) / unit_ball) ** (1 / axes)
+    diameter = 2 * (jnp.sum(mask).astype(jnp.float32) / unit_ball) ** (1 / axes)
     away = distance(mask)
     return (away > 0) & (away <= jnp.maximum(width * diameter, 1.0))
 
@@ -61,7 +61,7 @@ def head(image: Float[Array, "*space channels"]) -> Bool[Array, "*space"]:
     high = lax.top_k(grey.ravel(), -(-grey.size // 100))[0][-1]
     bright = (grey > low + 0.1 * (high - low)).astype(jnp.int32)
     crowd = lax.reduce_window(bright, 0, lax.add, (3,) * axes, (1,) * axes, "SAME")
-    bright *= crowd >= 3 ** (axes - 1)
+    bright &= (crowd >= 3 ** (axes - 1)).astype(bright.dtype)
     inside = jnp.ones_like(bright)
     for axis in range(axes):
         before = lax.cummax(bright, axis=axis)

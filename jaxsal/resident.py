@@ -50,7 +50,7 @@ class Fading:
 
     def __call__(self, key: Any, image: Any) -> tuple[Any, Any]:
         """The image times a, uniform in [0, 1], and a; or both as they are."""
-        draws = jax.random.uniform(key, (2,))
+        draws = jax.random.uniform(key, (2,), jnp.float32)
         factor = jnp.where(draws[0] < self.share, draws[1], 1.0)
         return factor * image, factor
 

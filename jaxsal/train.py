@@ -181,18 +181,21 @@ def train_step(
     differentiated = transform(jax.value_and_grad(loss_fn, has_aux=True))
     (loss, (logits, changed)), grads = differentiated(state.variables["params"])
     loss, grads = total((loss, grads))
-    updates, opt_state = optimizer.update(grads, state.optimizer, state.variables["params"])
+    # Optax mixes its count of steps with floats: its own part alone is no part of strictness.
+    with jax.numpy_dtype_promotion("standard"):
+        updates, opt_state = optimizer.update(grads, state.optimizer, state.variables["params"])
     params = optax.apply_updates(state.variables["params"], updates)
     variables = {**state.variables, **changed, "params": params}
     average = _moving_average(state.average, variables, recipe.average, state.step)
-    hits = total(jnp.sum(batch.weights * (jnp.argmax(logits, -1) == batch.labels)))
+    hits = total(jnp.sum(batch.weights, where=jnp.argmax(logits, -1) == batch.labels))
     metrics = {"loss": loss, "accuracy": hits / count, "gradient_norm": optax.tree.norm(grads)}
     return TrainState(state.step + 1, variables, opt_state, average), metrics
 
 
 def _moving_average(average: Params, new: Params, decay: float, step: Array) -> Params:
     # A decay that grows from 1/10 forgets the random initialisation.
-    rate = jnp.minimum(decay, (1.0 + step) / (10.0 + step))
+    done = step.astype(jnp.float32)
+    rate = jnp.minimum(decay, (1.0 + done) / (10.0 + done))
     return jax.tree.map(lambda old, now: rate * old + (1 - rate) * now, average, new)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
 Params = Any
@@ -50,3 +51,12 @@ Combinator = Callable[..., Method]
 
 Metric = Callable[..., Array]
 """`metric(score, image, map, *, key=None, **options) -> scalar or vector`: one image."""
+
+
+def accumulator(dtype: Any) -> Any:
+    """The dtype that sums are kept in: float32, or wider where the terms are (or complex).
+
+    `jnp.promote_types` refuses bfloat16 and float32 where users make promotion strict.
+    """
+    wide = dtype == jnp.float64 or jnp.issubdtype(dtype, jnp.complexfloating)
+    return jnp.dtype(dtype if wide else jnp.float32)

@@ -1,4 +1,4 @@
-"""JAX made strict for every test: eight CPU devices, no silent rank promotion, full precision.
+"""JAX made strict for every test: eight CPU devices, no silent promotion, full precision.
 
 Tests compile far longer than they run, so LLVM optimises nothing: the programs are the same.
 """
@@ -13,6 +13,7 @@ import hypothesis  # noqa: E402
 import jax  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_default_matmul_precision", "highest")
 
 # Compilation dominates: no deadline an example, and the same examples in every run.

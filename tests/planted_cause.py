@@ -55,9 +55,10 @@ def scene(key: jax.Array) -> tuple[jax.Array, jax.Array]:
     corners = jnp.array([[i, j] for i in (0, half) for j in (0, half)])
     centres = corners + quarter + jax.random.uniform(keys[0], (4, 2), minval=-1.5, maxval=1.5)
     radii = jax.random.uniform(keys[1], (4,), minval=2.5, maxval=3.5)
-    pixels = jnp.stack(jnp.mgrid[:SIZE, :SIZE], -1)[None] + 0.5
+    pixels = jnp.stack(jnp.mgrid[:SIZE, :SIZE], -1)[None].astype(float) + 0.5
     blobs = jnp.linalg.norm(pixels - centres[:, None, None], axis=-1) < radii[:, None, None]
-    bright = jnp.max(blobs * jax.random.uniform(keys[2], (4, 1, 1), minval=0.6, maxval=0.9), 0)
+    light = jax.random.uniform(keys[2], (4, 1, 1), minval=0.6, maxval=0.9)
+    bright = jnp.max(jnp.where(blobs, light, 0), 0)
     image = jnp.abs(0.15 + bright + 0.05 * jax.random.normal(keys[3], (SIZE, SIZE)))
     return image[..., None], blobs[jax.random.randint(keys[4], (), 0, 4)][..., None]
 

@@ -119,7 +119,8 @@ def test_one_logit_is_binary() -> None:
     toy.close(explain(weights, images, 1), positive)
     toy.close(explain(weights, images, 0), -positive)
     toy.close(explain(weights, images, "all"), jnp.stack([-positive, positive], axis=1))
-    sign = np.where(toy.linear(weights, images)[:, 0] > 0, 1, -1).reshape(-1, 1, 1)
+    sign = np.where(toy.linear(weights, images)[:, 0] > 0, 1.0, -1.0).reshape(-1, 1, 1)
+    sign = sign.astype(np.float32)
     assert len(set(sign.ravel().tolist())) == 2
     toy.close(explain(weights, images), sign * positive)
 
@@ -227,7 +228,7 @@ def test_the_score_carries_the_rewrite_flag() -> None:
 
     for rewrite in (True, False):
         maps = jaxsal.explainer(toy.apply, flag, rewrite=rewrite)(P, toy.images(1))
-        assert bool(jnp.all(maps == rewrite))
+        assert bool(jnp.all(maps == float(rewrite)))
 
 
 def agreement(score: object, image: object, map: object, *, power: int = 1) -> jax.Array:

@@ -189,7 +189,8 @@ class UNet(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         top = nn.relu(nn.Conv(4, (3, 3))(x))
-        x = nn.avg_pool(top, (2, 2), (2, 2))
+        with jax.numpy_dtype_promotion("standard"):  # Flax divides floats by integers
+            x = nn.avg_pool(top, (2, 2), (2, 2))
         blocks = nn.scan(
             Residual, variable_axes={"params": 0}, split_rngs={"params": True}, length=3
         )

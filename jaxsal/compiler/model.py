@@ -11,6 +11,7 @@ import numpy as np
 from jaxsal.compiler.checks import describe
 from jaxsal.compiler.program import cast, target_logit
 from jaxsal.rewrite.cost import products
+from jaxsal.types import accumulator
 
 
 def check_model(
@@ -36,7 +37,7 @@ def check_model(
         raise ValueError(f"apply: expected logits [B, K], got {came} for images {image.shape}")
     if not jnp.issubdtype(logits.dtype, jnp.floating):
         raise TypeError(f"apply: expected floating logits, got {logits.dtype}")
-    row = jax.ShapeDtypeStruct(logits.shape[1:], jnp.promote_types(logits.dtype, jnp.float32))
+    row = jax.ShapeDtypeStruct(logits.shape[1:], accumulator(logits.dtype))
     target = jax.ShapeDtypeStruct((), jnp.int32)
     with _told("objective", f"logits {describe(row)} and a target"):
         score = jax.eval_shape(objective or target_logit, row, target)

@@ -163,7 +163,7 @@ def locate(head: Head, level: Scalar, noise: Noise) -> tuple[Pixels, Pixels]:
     the skull's (first) are smoother than the brain's (second).
     """
     size = noise.wide_x.shape[0]
-    centre = (jnp.arange(size) + 0.5) / size - 0.5
+    centre = (jnp.arange(size, dtype=jnp.float32) + 0.5) / size - 0.5
     right, up = jnp.meshgrid(centre * FIELD_OF_VIEW, -centre * FIELD_OF_VIEW)
     right, up = right - head.shift_x, up - head.shift_y
     cos, sin = jnp.cos(head.rotation) / head.scale, jnp.sin(head.rotation) / head.scale

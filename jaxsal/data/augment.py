@@ -108,7 +108,7 @@ def pose(
     mirror, turn, grow = jnp.where(flip & (draws[0] < 0), -1.0, 1.0), draws[1], draws[2]
     low, high = jnp.log(scale[0]), jnp.log(scale[1])
     factor, turn = jnp.exp(low + (high - low) * (grow + 1) / 2), rotation * turn
-    sides = jnp.array([height, width])
+    sides = jnp.array([height, width], jnp.float32)
     centre, move = (sides - 1) / 2, shift * sides * draws[3:]
     cos, sin = jnp.cos(turn) / factor, jnp.sin(turn) / factor
     matrix = jnp.array([[cos, sin], [-sin * mirror, cos * mirror]])
@@ -125,7 +125,8 @@ def resample(
     on blurred images is at a loss before sharp ones. The border fades to black within two pixels,
     as if black pixels surrounded the image.
     """
-    rows, columns = jnp.arange(image.shape[0])[:, None], jnp.arange(image.shape[1])[None, :]
+    rows, columns = (jnp.arange(n, dtype=matrix.dtype) for n in image.shape[:2])
+    rows, columns = rows[:, None], columns[None, :]
     y = matrix[0, 0] * rows + matrix[0, 1] * columns + offset[0]
     x = matrix[1, 0] * rows + matrix[1, 1] * columns + offset[1]
     fine = _halfway(_halfway(image, 0), 1)

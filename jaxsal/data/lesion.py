@@ -188,7 +188,8 @@ def paint(noise: Noise, lesion: Lesion, at: Pixels, healthy: Healthy) -> tuple[F
     image = mix(
         image,
         0.12,
-        cover(jnp.abs(distance) - lesion.cleft, at.width) * (lesion.cleft > 0) * healthy.parenchyma,
+        jnp.where(lesion.cleft > 0, cover(jnp.abs(distance) - lesion.cleft, at.width), 0.0)
+        * healthy.parenchyma,
     )
     thickness = lesion.rim * (1.0 + 0.45 * noise.lump)
     value = lesion.rim_value * (1.0 + lesion.texture * noise.mottle)

@@ -66,14 +66,14 @@ def _brain(head: Head, at: Pixels, depth: Field, noise: Noise) -> tuple[Field, F
     )
     brain = brain * (1.0 + 0.03 * noise.grain)
     wet = jnp.maximum(band(sulcus, half, width), cover(ventricles, width + 0.8))
-    wet = jnp.maximum(wet, cover(near - half, width) * (depth < head.subarachnoid))
+    wet = jnp.maximum(wet, jnp.where(depth < head.subarachnoid, cover(near - half, width), 0.0))
     brain = mix(brain, fluid, wet)
     bright = band(sulcus, 0.8, width) * jnp.clip(noise.vessel - 1.6 + head.vessels, 0.0, 1.0)
     brain = mix(brain, head.blood, bright)
     plexus = cover(ellipsoids(anatomy.CHOROID, side, at.y, at.z, head.choroid), width)
     brain = mix(brain, 0.9 * head.blood, plexus)
     brain, behind = _hindbrain(head, at, brain, noise)
-    return brain, jnp.maximum((1.0 - wet) * (depth > head.subarachnoid), behind)
+    return brain, jnp.maximum(jnp.where(depth > head.subarachnoid, 1.0 - wet, 0.0), behind)
 
 
 def _folds(head: Head, at: Pixels, depth: Field, noise: Noise) -> tuple[Field, Field, Field]:

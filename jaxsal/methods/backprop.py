@@ -4,9 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jaxsal.points import accumulator
 from jaxsal.rewrite.backward import backward
-from jaxsal.types import Image, ScoreFn
+from jaxsal.types import Image, ScoreFn, accumulator
 
 
 def guided_backprop(score: ScoreFn, image: Image) -> Image:

@@ -2,8 +2,7 @@
 
 import jax
 
-from jaxsal.points import accumulator
-from jaxsal.types import Image, ScoreFn
+from jaxsal.types import Image, ScoreFn, accumulator
 
 
 def gradient(score: ScoreFn, image: Image) -> Image:
@@ -52,4 +51,5 @@ def input_x_gradient(score: ScoreFn, image: Image) -> Image:
         Shrikumar, Greenside, Shcherbina & Kundaje, "Not Just a Black Box: Learning Important
         Features Through Propagating Activation Differences", 2016, https://arxiv.org/abs/1605.01713
     """
-    return image * gradient(score, image)
+    slope = gradient(score, image)
+    return image.astype(slope.dtype) * slope

@@ -12,8 +12,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from jaxsal.options import count, scale, takes_key
-from jaxsal.points import accumulator, sum_points, variance_points
-from jaxsal.types import Image, Key, Map, Method, ScoreFn
+from jaxsal.points import sum_points, variance_points
+from jaxsal.types import Image, Key, Map, Method, ScoreFn, accumulator
 
 Draw = tuple[Image, dict[str, Any]]
 """One sample: the noise added to the image, and the inner method's options (a key, or none)."""

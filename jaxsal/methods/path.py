@@ -10,9 +10,9 @@ from jaxtyping import Array, Float
 
 from jaxsal.methods.quadrature import quadrature
 from jaxsal.options import Baseline, baseline_image, count, numbers, scale
-from jaxsal.points import accumulator, sum_points
+from jaxsal.points import sum_points
 from jaxsal.rewrite.line import line
-from jaxsal.types import Image, Key, Scalar, ScoreFn
+from jaxsal.types import Image, Key, Scalar, ScoreFn, accumulator
 
 
 def integrated_gradients(
@@ -56,7 +56,8 @@ def integrated_gradients(
     gradient_at, pull_back = line(score, start, image)
     positions = positions.astype(accumulator(image.dtype))
     total = sum_points(gradient_at, positions, weights, like=image, chunk=count("chunk", chunk))
-    return (image - start) * pull_back(total).astype(accumulator(image.dtype))
+    wide = accumulator(image.dtype)
+    return (image - start).astype(wide) * pull_back(total).astype(wide)
 
 
 def expected_gradients(
@@ -124,7 +125,7 @@ def draw_path(
 
     def draw(index: Array) -> Path:
         k_baseline, k_position, k_noise = jax.random.split(jax.random.fold_in(key, index), 3)
-        start = images[jax.random.randint(k_baseline, (), 0, images.shape[0])]
+        start = images[jax.random.randint(k_baseline, (), 0, images.shape[0], jnp.int32)]
         position = jax.random.uniform(k_position, (), image.dtype)
         end = image + deviation * jax.random.normal(k_noise, image.shape, image.dtype)
         return start, end, position
@@ -150,7 +151,8 @@ def gradients_over(
         start, end, position = draw(index)
         difference = end - start
         slope = jax.grad(score)(start + position * difference)
-        return difference * slope.astype(accumulator(slope.dtype))
+        wide = accumulator(slope.dtype)
+        return difference.astype(wide) * slope.astype(wide)
 
     weights = np.full(samples, 1 / samples)
     return sum_points(at, np.arange(samples), weights, like=image, chunk=chunk)

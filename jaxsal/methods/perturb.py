@@ -9,9 +9,9 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float, Int
 
 from jaxsal.options import Baseline, baseline_image, count, spatial_shape
-from jaxsal.points import accumulator, map_points
+from jaxsal.points import map_points
 from jaxsal.rewrite.patch import patch
-from jaxsal.types import Image, Scalar, ScoreFn
+from jaxsal.types import Image, Scalar, ScoreFn, accumulator
 
 Extents = int | tuple[int, ...] | list[int] | Int[np.ndarray, "..."]
 """Of a window in pixels: one for all spatial axes, or one an axis."""
@@ -63,7 +63,7 @@ def occlusion(
         shape = (*windows.size, image.shape[-1])
         inside = jnp.ones(shape, bool)
         for axis in range(len(windows.size)):
-            inside &= lax.broadcasted_iota(int, shape, axis) >= first[axis]
+            inside &= lax.broadcasted_iota(first.dtype, shape, axis) >= first[axis]
         fill = lax.dynamic_slice(empty, corner, shape)
         return replaced(jnp.where(inside, fill, lax.dynamic_slice(image, corner, shape)), corner)
 
@@ -160,9 +160,10 @@ def _mean_over_coverage(losses: Float[Array, " windows"], cover: list[np.ndarray
     total = losses.reshape([len(axis) for axis in cover])
     coverage = np.ones(())
     for axis in cover:
+        axis = axis.astype(total.dtype)
         total = jnp.tensordot(total, axis, axes=(0, 0), precision=lax.Precision.HIGHEST)
         coverage = np.multiply.outer(coverage, axis.sum(0))
-    return total / coverage.astype(np.float32)
+    return total / coverage.astype(total.dtype)
 
 
 def _members(segments: ArrayLike, image: Image) -> tuple[np.ndarray, np.ndarray]:

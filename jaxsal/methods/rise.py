@@ -10,8 +10,8 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from jaxsal.options import Baseline, baseline_image, count, scale, spatial_shape
-from jaxsal.points import accumulator, sum_points
-from jaxsal.types import Image, Key, ScoreFn
+from jaxsal.points import sum_points
+from jaxsal.types import Image, Key, ScoreFn, accumulator
 
 Mask = Float[Array, "*spatial"]
 
@@ -58,7 +58,7 @@ def rise(
     """
     draw = draw_mask(key, spatial_shape(image), grid=grid, keep=keep)
     total = masked_scores(score, image, draw, samples=samples, baseline=baseline, chunk=chunk)
-    return total / (samples * keep)
+    return total / (samples * jnp.asarray(keep, total.dtype))
 
 
 def draw_mask(
@@ -77,10 +77,15 @@ def draw_mask(
     cells = [-(-length // grid) for length in shape]
     upsample = [_bilinear(grid, (grid + 1) * cell) for cell in cells]
 
+    # Of one width in all programs: what is drawn is no question of `jax_enable_x64`.
+    chance = jnp.asarray(keep, jnp.float32)
+
     def draw(index: Array) -> Mask:
         k_cells, k_shift = jax.random.split(jax.random.fold_in(key, index))
-        mask = jax.random.bernoulli(k_cells, keep, (grid,) * len(shape)).astype(jnp.float32)
-        shifts = jax.random.randint(k_shift, (len(shape),), 0, np.asarray(cells))
+        mask = jax.random.bernoulli(k_cells, chance, (grid,) * len(shape)).astype(jnp.float32)
+        shifts = jax.random.randint(
+            k_shift, (len(shape),), 0, np.asarray(cells, np.int32), jnp.int32
+        )
         for length, matrix, shift in zip(shape, upsample, shifts, strict=True):
             crop = lax.dynamic_slice_in_dim(jnp.asarray(matrix), shift, length)
             mask = jnp.tensordot(mask, crop, axes=(0, 1), precision=lax.Precision.HIGHEST)
@@ -109,13 +114,15 @@ def masked_scores(
         chunk: masks evaluated at a time.
     """
     samples, chunk = count("samples", samples), count("chunk", chunk)
-    empty = baseline_image(baseline, image)
+    wide = accumulator(image.dtype)
+    full, empty = (x.astype(wide) for x in (image, baseline_image(baseline, image)))
 
     def masked(index: Array) -> Mask:
         mask = draw(index)
-        seen = mask[..., None] * image + (1 - mask[..., None]) * empty
-        value = score(seen.astype(image.dtype))
-        return value.astype(accumulator(value.dtype)) * mask
+        kept = mask[..., None].astype(wide)
+        value = score((kept * full + (1 - kept) * empty).astype(image.dtype))
+        value = value.astype(accumulator(value.dtype))
+        return value * mask.astype(value.dtype)
 
     ones = np.ones(samples)
     total = sum_points(masked, np.arange(samples), ones, like=image, chunk=chunk)

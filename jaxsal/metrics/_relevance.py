@@ -93,4 +93,5 @@ def hits_among_top(values: Pixels, mask: Mask, count: Num[Array, ""] | int) -> S
     last = ordered[values.size - jnp.maximum(count, 1)]
     above, tied = values > last, values == last
     left = (count - jnp.sum(above)) / jnp.sum(tied)
-    return jnp.sum(above & mask) + left * jnp.sum(tied & mask)
+    sure, maybe = (jnp.sum(some & mask).astype(left.dtype) for some in (above, tied))
+    return sure + left * maybe

@@ -5,7 +5,7 @@ import numpy as np
 from jax import lax
 
 from jaxsal.options import scale
-from jaxsal.types import Image
+from jaxsal.types import Image, accumulator
 
 
 def mean(image: Image) -> Image:
@@ -23,11 +23,12 @@ def blur(image: Image, *, sigma: float | int = 5) -> Image:
     Raises:
         ValueError: negative sigma.
     """
+    image = image.astype(accumulator(image.dtype))
     width = max(float(np.asarray(scale("sigma", sigma))), 1e-3)
     for axis, length in enumerate(image.shape[:-1]):
         away = np.subtract.outer(np.arange(length), np.arange(length))
         weights = np.exp(-((away / width) ** 2) / 2)
-        weights = (weights / weights.sum(1, keepdims=True)).astype(np.float32)
+        weights = (weights / weights.sum(1, keepdims=True)).astype(image.dtype)
         image = jnp.moveaxis(
             jnp.tensordot(weights, image, axes=(1, axis), precision=lax.Precision.HIGHEST), 0, axis
         )

@@ -4,8 +4,7 @@ import jax.numpy as jnp
 
 from jaxsal.metrics._relevance import as_image
 from jaxsal.options import Baseline, baseline_image
-from jaxsal.points import accumulator
-from jaxsal.types import Image, Map, Scalar, ScoreFn
+from jaxsal.types import Image, Map, Scalar, ScoreFn, accumulator
 
 
 def completeness(score: ScoreFn, image: Image, map: Map, *, baseline: Baseline = 0.0) -> Scalar:
@@ -33,5 +32,5 @@ def completeness(score: ScoreFn, image: Image, map: Map, *, baseline: Baseline =
     whole = score(image)
     wide = accumulator(whole.dtype)
     rise = whole.astype(wide) - score(baseline_image(baseline, image)).astype(wide)
-    gap = jnp.abs(jnp.sum(as_image(map, image)) - rise)
+    gap = jnp.abs(jnp.sum(as_image(map, image)).astype(wide) - rise)
     return gap / jnp.where(rise == 0, jnp.nan, jnp.abs(rise))

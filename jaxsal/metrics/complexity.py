@@ -23,7 +23,7 @@ def sparseness(score: ScoreFn | None, image: Image, map: Map) -> Scalar:
     del score
     share = jnp.sort(_shares(map, image).ravel())
     rank = (2 * jnp.arange(share.size) + 1 - share.size) / share.size
-    return jnp.sum(rank * share)
+    return jnp.sum(rank.astype(share.dtype) * share)
 
 
 def entropy(score: ScoreFn | None, image: Image, map: Map) -> Scalar:

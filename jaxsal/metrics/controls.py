@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 from jaxsal import regions
 from jaxsal.types import Image, Key, Method, ScoreFn
@@ -14,9 +15,14 @@ def centre_prior(score: ScoreFn | None, image: Image) -> Image:
     """
     del score
     space = image.shape[:-1]
-    axes = jnp.meshgrid(*((jnp.arange(n) - (n - 1) / 2) / (n / 4) for n in space), indexing="ij")
+    axes = jnp.meshgrid(*(_about_centre(n) for n in space), indexing="ij")
     prior = jnp.exp(-sum(axis**2 for axis in axes) / 2)
     return jnp.broadcast_to(prior[..., None], image.shape)
+
+
+def _about_centre(length: int) -> Float[Array, " length"]:
+    """Each pixel's distance to the middle of an axis, in quarters of its length."""
+    return (jnp.arange(length, dtype=jnp.float32) - (length - 1) / 2) / (length / 4)
 
 
 def even_in_head(score: ScoreFn | None, image: Image) -> Image:
@@ -32,7 +38,7 @@ def even_in_head(score: ScoreFn | None, image: Image) -> Image:
 def uniform_random(score: ScoreFn | None, image: Image, *, key: Key) -> Image:
     """Independent uniform values in [0, 1). A method like any other, blind to all."""
     del score
-    return jax.random.uniform(key, image.shape)
+    return jax.random.uniform(key, image.shape, jnp.float32)
 
 
 def edge_detector(score: ScoreFn | None, image: Image) -> Image:

@@ -12,8 +12,8 @@ from jaxtyping import Array, Float, Int
 from jaxsal.metrics._relevance import pixels, places
 from jaxsal.metrics.baselines import blur
 from jaxsal.options import Baseline, baseline_image, count, spatial_shape
-from jaxsal.points import accumulator, map_points
-from jaxsal.types import Image, Map, Scalar, ScoreFn
+from jaxsal.points import map_points
+from jaxsal.types import Image, Map, Scalar, ScoreFn, accumulator
 
 Curve = Float[Array, " points"]
 

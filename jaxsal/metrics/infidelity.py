@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from jaxsal.metrics._relevance import as_image
 from jaxsal.options import Baseline, baseline_image, count, scale, spatial_shape
-from jaxsal.points import accumulator, map_points
-from jaxsal.types import Image, Key, Map, Scalar, ScoreFn
+from jaxsal.points import map_points
+from jaxsal.types import Image, Key, Map, Scalar, ScoreFn, accumulator
 
 Perturbation = Callable[[Key, Image], Image]
 """`perturbation(key, image) -> I`: what is taken away from the image."""
@@ -31,7 +31,7 @@ def remove_square(key: Key, image: Image, *, side: float = 0.25, baseline: Basel
     inside = jnp.ones(lengths, bool)
     for axis, (own, length) in enumerate(zip(keys, lengths, strict=True)):
         width = max(1, round(side * length))
-        start = jax.random.randint(own, (), 0, length - width + 1)
+        start = jax.random.randint(own, (), 0, length - width + 1, jnp.int32)
         position = lax.broadcasted_iota(jnp.int32, lengths, axis)
         inside &= (position >= start) & (position < start + width)
     return jnp.where(inside[..., None], image - baseline_image(baseline, image), 0)
@@ -113,7 +113,7 @@ def as_sensitivity(map: Map, image: Image, baseline: Baseline = 0.0) -> Image:
     """
     relevance = as_image(map, image)
     relevance = relevance * (relevance.shape[-1] / image.shape[-1])
-    factor = image - baseline_image(baseline, image)
+    factor = (image - baseline_image(baseline, image)).astype(relevance.dtype)
     return relevance / jnp.where(factor == 0, 1, factor)
 
 
@@ -133,13 +133,24 @@ def infidelity_over(
     def forecast_and_change(index: Array) -> tuple[Any, Any]:
         taken = draw(index)
         after = score(image - taken)
-        return jnp.sum(taken * relevance), after.astype(accumulator(after.dtype))
+        return jnp.sum(taken.astype(relevance.dtype) * relevance), after.astype(
+            accumulator(after.dtype)
+        )
 
     points = np.arange(count("samples", samples))
     forecasts, after = map_points(forecast_and_change, points, chunk=count("chunk", chunk))
     before = score(image)
     changes = before.astype(after.dtype) - after
+    forecasts = forecasts.astype(changes.dtype)
     if normalize:
-        power = jnp.mean(jnp.square(forecasts))
-        forecasts *= jnp.mean(forecasts * changes) / jnp.where(power == 0, 1.0, power)
+        forecasts = _fitted(forecasts, changes)
     return jnp.mean(jnp.square(forecasts - changes))
+
+
+def _fitted(forecasts: Float[Array, " n"], changes: Float[Array, " n"]) -> Float[Array, " n"]:
+    """The forecasts times the factor that brings them nearest to the changes."""
+    # Divided first: squares of very large or very small gradients would overflow or vanish.
+    top = jnp.max(jnp.abs(forecasts))
+    forecasts = forecasts / jnp.where(top == 0, 1, top)
+    power = jnp.mean(jnp.square(forecasts))
+    return forecasts * (jnp.mean(forecasts * changes) / jnp.where(power == 0, 1, power))

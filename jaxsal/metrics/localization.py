@@ -44,7 +44,7 @@ def rank_accuracy(score: ScoreFn | None, image: Image | None, map: Map, *, mask:
     relevance, defined = relevance_of(map, mask)
     k = jnp.sum(mask)
     hits = hits_among_top(relevance, mask, k)
-    return jnp.where(defined, hits / k, jnp.nan)
+    return jnp.where(defined, hits / k.astype(hits.dtype), jnp.nan)
 
 
 def pointing_game(

@@ -12,8 +12,8 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxsal.metrics._relevance import pixels, places
 from jaxsal.metrics.imputation import impute_noisily
 from jaxsal.options import count
-from jaxsal.points import accumulator, map_points
-from jaxsal.types import Image, Key, Map, Scalar, ScoreFn
+from jaxsal.points import map_points
+from jaxsal.types import Image, Key, Map, Scalar, ScoreFn, accumulator
 
 DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 

@@ -133,7 +133,7 @@ def random_logit(
         raise ValueError(f"classes: expected at least two to choose from, got {classes}")
     k_class, k_method = jax.random.split(key)
     targets = np.broadcast_to(np.asarray(targets), len(images))
-    by = np.asarray(jax.random.randint(k_class, targets.shape, 1, classes))
+    by = np.asarray(jax.random.randint(k_class, targets.shape, 1, classes, jnp.int32))
     before = explain(params, images, targets, key=k_method)
     others = ((targets + by) % classes).astype(np.int32)
     return _comparison(similarity)(before, explain(params, images, others, key=k_method))

@@ -15,7 +15,7 @@ from jaxtyping import Array
 
 from jaxsal.options import count, scale, takes_key
 from jaxsal.points import map_points
-from jaxsal.types import Image, Key, Map, Method, Scalar, ScoreFn
+from jaxsal.types import Image, Key, Map, Method, Scalar, ScoreFn, accumulator
 
 
 def sensitivity_max(
@@ -92,4 +92,7 @@ def sensitivity_over(
 
 
 def _norm(map: Map) -> Scalar:
-    return jnp.sqrt(jnp.sum(jnp.square(map.astype(jnp.float32))))
+    """Frobenius' norm; squares of very large or very small gradients would overflow or vanish."""
+    wide = map.astype(accumulator(map.dtype))
+    top = jnp.max(jnp.abs(wide))
+    return top * jnp.sqrt(jnp.sum(jnp.square(wide / jnp.where(top == 0, 1, top))))

@@ -7,10 +7,12 @@ from jaxtyping import Array, Float, Int
 
 from jaxsal.metrics._relevance import pixels
 from jaxsal.options import Baseline, baseline_image, count
-from jaxsal.points import accumulator, map_points
-from jaxsal.types import Image, Key, Map, Scalar, ScoreFn
+from jaxsal.points import map_points
+from jaxsal.types import Image, Key, Map, Scalar, ScoreFn, accumulator
 
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.5)
+ULPS = 4
+"""By how many units in the last place of the largest value equal ones may differ."""
 
 
 def sensitivity_n(
@@ -28,8 +30,10 @@ def sensitivity_n(
 
     .. math:: corr_S(Σ_{p ∈ S} A(p), s(x) - s(x with S replaced)),  |S| = n
 
-    The map's sign counts, its scale does not. NaN where either side is the same for all sets: a
-    constant map foretells nothing.
+    The map's sign counts; neither side's scale does, nor what is added to every pixel of the map or
+    to the score. NaN where either side is the same for all sets, up to the rounding of the values
+    themselves: a constant map foretells nothing, nor is there anything to foretell where losses
+    are below what the score's dtype holds of the score.
 
     Args:
         score: `score(image) -> scalar`; need not be differentiable.
@@ -55,31 +59,39 @@ def sensitivity_n(
     if not shares or not all(0 < share < 1 for share in shares):
         raise ValueError(f"shares: expected numbers in (0, 1), got {shares}")
     samples = count("samples", samples, least=2)
-    relevance, empty = pixels(map, image, signed=True), baseline_image(baseline, image)
-    total = relevance.size
+    values, empty = pixels(map, image, signed=True), baseline_image(baseline, image)
+    total = values.size
+    pixel = np.arange(total, dtype=np.int32)
     sizes = np.maximum(1, np.round(np.asarray(shares) * total)).astype(np.int32)
+    # All sets of a share have n pixels: what is added to every pixel does not count.
+    relevance = _apart(values, jnp.median(values))
 
     def relevance_and_score(point: tuple[Int[Array, ""], Int[Array, ""]]) -> tuple[Scalar, Scalar]:
         index, size = point
-        order = jax.random.permutation(jax.random.fold_in(key, index), total)
+        order = jax.random.permutation(jax.random.fold_in(key, index), pixel)
         taken = order.reshape(relevance.shape) < size
         value = score(jnp.where(taken[..., None], empty, image))
-        return jnp.sum(relevance, where=taken), value.astype(accumulator(value.dtype))
+        return jnp.sum(relevance, where=taken), value
 
     points = (np.arange(len(sizes) * samples, dtype=np.int32), np.repeat(sizes, samples))
     sums, scores = map_points(relevance_and_score, points, chunk=count("chunk", chunk))
     rows = (len(sizes), samples)
     correlations = jax.vmap(_correlation)(sums.reshape(rows), -scores.reshape(rows))
-    return jnp.where(jnp.all(jnp.isfinite(relevance)), correlations, jnp.nan)
+    return jnp.where(jnp.all(jnp.isfinite(values)), correlations, jnp.nan)
 
 
 def _correlation(first: Float[Array, " n"], second: Float[Array, " n"]) -> Scalar:
-    constant = (jnp.ptp(first) <= _rounding(first)) | (jnp.ptp(second) <= _rounding(second))
-    a, b = first - jnp.mean(first), second - jnp.mean(second)
-    norm = jnp.sqrt(jnp.sum(a * a) * jnp.sum(b * b))
-    return jnp.sum(a * b) / jnp.where(constant, jnp.nan, norm)
+    # Losses differ as scores do. Less one of its own, a row has no bias left that would round
+    # its mean: the score of the whole image may be far away.
+    a, b = (_apart(row, row[0]) for row in (first, second))
+    a, b = a - jnp.mean(a), b - jnp.mean(b)
+    return jnp.sum(a * b) / jnp.sqrt(jnp.sum(a * a) * jnp.sum(b * b))
 
 
-def _rounding(values: Float[Array, " n"]) -> Scalar:
-    """What sums of equal parts may differ by, in whichever order they are taken."""
-    return 1e-5 * jnp.max(jnp.abs(values))
+def _apart(values: Float[Array, "*n"], reference: Scalar) -> Float[Array, "*n"]:
+    """The values less `reference`, over the largest such; NaN where they differ by rounding."""
+    wide = values.astype(accumulator(values.dtype))
+    apart = wide - reference.astype(wide.dtype)
+    top = jnp.max(jnp.abs(apart))
+    rounding = ULPS * float(jnp.finfo(values.dtype).eps) * jnp.max(jnp.abs(wide))
+    return (apart / jnp.where(top > rounding, top, jnp.nan)).astype(jnp.float32)

@@ -28,6 +28,7 @@ from jax.extend.core import JaxprEqn
 from jaxtyping import Array, Float
 
 from jaxsal.rewrite.interpreter import Frame
+from jaxsal.types import accumulator
 
 THIN = 3
 """The most channels that count as few: one of a scan or a radiograph, three of a photograph."""
@@ -152,7 +153,7 @@ def sum_of_products(conv: Convolution) -> Float[Array, "batch *window outputs"]:
     and read it again. Summed in float32, or wider.
     """
     dtype, rank = conv.dtype or conv.inputs.dtype, conv.inputs.ndim
-    exact = jnp.promote_types(dtype, jnp.float32)
+    exact = accumulator(dtype)
     kernel = conv.kernel.astype(exact)
     terms = [
         part[..., channel, None].astype(exact)
@@ -191,7 +192,7 @@ def shifted(
 def product_and_shifts(conv: Convolution) -> Float[Array, "batch *window outputs"]:
     """`y[n] = sum_k (x w[k])[n + k dilation - low]`: every `x w[k]` from one matrix product."""
     rank, dtype = conv.inputs.ndim, conv.dtype or conv.inputs.dtype
-    exact = jnp.promote_types(dtype, jnp.float32)
+    exact = accumulator(dtype)
     terms = lax.dot_general(
         conv.inputs,
         conv.kernel,

@@ -29,6 +29,7 @@ from jaxsal.rewrite.conv import (
     understood,
 )
 from jaxsal.rewrite.interpreter import Frame
+from jaxsal.types import accumulator
 
 CACHE = 4 * 2**20
 """Bytes of operands that are multiplied at a time."""
@@ -85,7 +86,7 @@ def _products(
             flat,
             (((0,), (0,)), ((), ())),
             precision=conv.precision,
-            preferred_element_type=jnp.promote_types(flat.dtype, jnp.float32),
+            preferred_element_type=accumulator(flat.dtype),
         )
         for each in seen
     ]

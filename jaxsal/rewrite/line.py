@@ -21,7 +21,7 @@ from jaxsal.rewrite.cost import flops_of
 from jaxsal.rewrite.interpreter import inline
 from jaxsal.rewrite.log import Note, note
 from jaxsal.rewrite.program import play, read, trace
-from jaxsal.types import Image, Scalar, ScoreFn
+from jaxsal.types import Image, Scalar, ScoreFn, accumulator
 
 Values = list[Array]
 """What the affine prefix computes: its outcome at one point of the path."""
@@ -179,7 +179,9 @@ def _is_floating(var: Any) -> bool:
 
 
 def _between(first: Array, second: Array, position: Scalar) -> Float[Array, "..."]:
-    return (first + position * (second - first)).astype(first.dtype)
+    wide = accumulator(first.dtype)
+    way = position.astype(wide) * (second - first).astype(wide)
+    return (first.astype(wide) + way).astype(first.dtype)
 
 
 def _variables(atoms: Iterable[Any]) -> list[Var]:

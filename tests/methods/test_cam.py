@@ -30,7 +30,7 @@ RAW = {"relu": False, "resize": False, "layer": "features"}
 
 def _linear(image):
     """A score whose layer is the image and whose gradient is G everywhere."""
-    return (checkpoint_name(image[None], "features") * G[None]).sum()
+    return (checkpoint_name(image[None], "features") * G[None].astype(image.dtype)).sum()
 
 
 def _by_hand():

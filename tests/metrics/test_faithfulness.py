@@ -125,6 +125,77 @@ def test_a_constant_map_foretells_nothing():
     assert jnp.isnan(metrics.sensitivity_n(flat, IMAGE, OTHER, key=KEY)).all()
 
 
+# Losses are multiples of 1/64, of one pixel 3/64 at most: with a bias of 2^14 still exact.
+SIGNS, STEPS = jnp.sign(WEIGHTS), jnp.round(jnp.clip(IMAGE, -1.5, 1.5)) / 64
+
+
+@jax.jit
+def measured(bias, map_bias):
+    """Every metric of the change of a score, for a score and a map with something added."""
+
+    def score(image):
+        return jnp.sum(SIGNS * image) + bias
+
+    map = SIGNS * STEPS + 0.5 * OTHER
+    half = jnp.round(32 * map) / 32 + map_bias
+    infidelity = partial(metrics.infidelity, score, STEPS, map, samples=6, key=KEY)
+    return {
+        "sensitivity_n": metrics.sensitivity_n(score, STEPS, half, samples=9, key=KEY),
+        "infidelity": infidelity(),
+        "fitted": infidelity(normalize=True),
+        "completeness": metrics.completeness(score, STEPS, map),
+        "sensitivity_max": metrics.sensitivity_max(
+            lambda x: jnp.sum(jnp.sin(x)) + bias, STEPS, map, method=jaxsal.gradient, key=KEY
+        ),
+        "road": metrics.road(score, STEPS, map, removed=(0.5,), noise=0, key=KEY),
+        "deletion": metrics.deletion(score, STEPS, map, steps=96) - bias,
+        "insertion": metrics.insertion(score, STEPS, map, steps=96, baseline=0.0) - bias,
+    }
+
+
+def test_what_is_added_to_a_score_or_to_a_map_changes_no_metric():
+    """Equal up to rounding is a question of the losses, not of the score's size."""
+    plain = jax.device_get(measured(0.0, 0.0))
+    assert np.isfinite(plain["sensitivity_n"]).all()
+    for given in ((2.0**14, 0.0), (-(2.0**14), 0.0), (0.0, 2.0**12)):
+        found = jax.device_get(measured(*given))
+        np.testing.assert_allclose(
+            found["sensitivity_n"], plain["sensitivity_n"], atol=1e-5, err_msg=str(given)
+        )
+        for name in ("infidelity", "fitted", "completeness", "sensitivity_max"):
+            np.testing.assert_allclose(found[name], plain[name], rtol=1e-5, err_msg=name)
+        # These are means of scores: exact to the last place of a score of that size.
+        for name in ("road", "deletion", "insertion"):
+            np.testing.assert_allclose(found[name], plain[name], atol=2.0**-10, err_msg=name)
+
+
+@pytest.mark.parametrize("factor", [1e-25, 1e25])
+def test_neither_gradients_nor_scores_vanish_or_overflow_when_squared(factor):
+    """A saturated probability has gradients of 1e-25: float32 has no squares of them."""
+
+    @jax.jit
+    def found(factor):
+        score = lambda image: factor * linear(image)  # noqa: E731
+        bent = lambda image: factor * jnp.sum(jnp.sin(WEIGHTS * image))  # noqa: E731
+        return (
+            metrics.sensitivity_n(linear, IMAGE, factor * OTHER, samples=5, key=KEY),
+            metrics.sensitivity_n(score, IMAGE, OTHER, samples=5, key=KEY),
+            metrics.infidelity(linear, IMAGE, factor * OTHER, samples=5, normalize=True, key=KEY),
+            metrics.sensitivity_max(bent, IMAGE, IMAGE, method=jaxsal.gradient, key=KEY),
+        )
+
+    for got, expected in zip(found(factor), found(1.0), strict=True):
+        assert jnp.all(jnp.abs(expected) > 1e-6)
+        np.testing.assert_allclose(got, expected, rtol=1e-4)
+
+
+def test_losses_below_a_scores_last_place_are_foretold_by_nothing():
+    noisy = lambda image: 1000 + 1e-5 * linear(image)  # noqa: E731
+    assert jnp.isnan(metrics.sensitivity_n(noisy, IMAGE, OTHER, key=KEY)).all()
+    even = 1000 + 1e-5 * OTHER
+    assert jnp.isnan(metrics.sensitivity_n(linear, IMAGE, even, key=KEY)).all()
+
+
 def test_completeness_is_a_number_and_no_test_of_equality():
     """Quantus asks whether two float32 sums are the same number."""
     map = WEIGHTS * IMAGE

@@ -115,7 +115,8 @@ def masked_scores(
         mask = draw(index)
         seen = mask[..., None] * image + (1 - mask[..., None]) * empty
         value = score(seen.astype(image.dtype))
-        return value.astype(accumulator(value.dtype)) * mask
+        value = value.astype(accumulator(value.dtype)) * mask
+        return jnp.where(mask == 0, 0, value)  # an infinite score is none of what it did not see
 
     ones = np.ones(samples)
     total = sum_points(masked, np.arange(samples), ones, like=image, chunk=chunk)

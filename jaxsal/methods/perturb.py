@@ -166,7 +166,7 @@ def _mean_over_coverage(losses: Float[Array, " windows"], cover: list[np.ndarray
     for axis in cover:
         total = _over_windows(total, axis)
         coverage = np.multiply.outer(coverage, axis.sum(0))
-    return total / coverage.astype(np.float32)
+    return total / coverage.astype(total.dtype)
 
 
 def _over_windows(losses: Float[Array, "windows ..."], cover: np.ndarray) -> Array:

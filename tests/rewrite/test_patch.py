@@ -361,3 +361,24 @@ def test_neither_a_sum_nor_a_call_is_of_the_whole_for_every_window():
 
     eqns = jax.make_jaxpr(program)(IMAGE).jaxpr.eqns
     assert max(var.aval.size for eqn in eqns for var in eqn.outvars) <= 50 * 9
+
+
+@pytest.mark.parametrize("shape", [(40,), (6, 8, 10)])
+def test_sums_over_one_axis_and_over_three(shape):
+    """Against occlusion of the whole; the middle window holds most of the sum."""
+
+    def score(x):
+        return jnp.log(jnp.sum(jnp.exp(x)))
+
+    def plain_score(x):
+        return score(x)
+
+    plain_score.rewrite = False
+    image = np.random.default_rng(0).normal(size=(*shape, 1)).astype(np.float32)
+    image[tuple(slice(n // 4 * 2, n // 4 * 2 + 1) for n in shape)] = 40.0
+    occluded = [
+        jax.jit(functools.partial(jaxsal.occlusion, each, window=2, chunk=7))(jnp.asarray(image))
+        for each in (score, plain_score)
+    ]
+    assert np.ptp(occluded[1]) > 30
+    toy.close(*occluded)

@@ -3,7 +3,8 @@
 Every path, noise and perturbation method is a reduction over points, and so is every metric that
 evaluates the score many times. The points run in a `lax.scan` over chunks of vmapped points, so
 that memory does not grow with their number, and the answer does not depend on the chunk: a
-remainder is padded with the last point at weight zero. Accumulators are float32.
+remainder is padded with the last point, which is left out again: at weight zero an infinite value
+would turn the sum to NaN. Accumulators are float32.
 """
 
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import dtypes, lax
-from jaxtyping import Array, Shaped
+from jaxtyping import Array, Bool, Shaped
 
 from jaxsal.types import accumulator
 
@@ -38,9 +39,8 @@ def sum_points(
 
     def add(total: Any, block: Any) -> tuple[Any, None]:
         (weight, point), mask = block
-        weight = jnp.asarray(weight)
-        weight *= jnp.asarray(mask, weight.dtype)
-        terms = jax.tree.map(lambda x: _contract(weight, x), jax.vmap(fun)(point))
+        real = None if valid.all() else mask
+        terms = jax.tree.map(lambda x: _contract(weight, x, real), jax.vmap(fun)(point))
         return jax.tree.map(jnp.add, total, terms), None
 
     return _fold(add, _zeros(fun, points, like), (blocks, valid))
@@ -58,6 +58,7 @@ def variance_points(
     """
     fun = _traced_once(fun)
     blocks, valid = _blocks(points, chunk)
+    valid = valid.astype(np.float32)
 
     def merge(carry: Any, block: Any) -> tuple[Any, None]:
         count, first, mean, squares = carry
@@ -93,7 +94,7 @@ def _count(points: Points) -> int:
     return jax.tree.leaves(points)[0].shape[0]
 
 
-def _blocks(points: Points, chunk: int) -> tuple[Points, np.ndarray]:
+def _blocks(points: Points, chunk: int) -> tuple[Points, Bool[np.ndarray, "blocks width"]]:
     """The points as [blocks, width, ...], and which of them are real [blocks, width].
 
     The width is evened out: 50 points in chunks of 32 are two blocks of 25, with no padding.
@@ -103,7 +104,7 @@ def _blocks(points: Points, chunk: int) -> tuple[Points, np.ndarray]:
     width = -(-count // number)
     index = np.arange(number * width).reshape(number, width)
     blocks = jax.tree.map(lambda x: x[np.minimum(index, count - 1)], points)
-    return blocks, (index < count).astype(np.float32)
+    return blocks, index < count
 
 
 def _fold(step: Callable[[Any, Any], tuple[Any, None]], init: Any, blocks: Any) -> Any:
@@ -130,8 +131,13 @@ def _struct(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, dtypes.canonicalize_dtype(dtype))
 
 
-def _contract(weights: Any, values: Shaped[Array, "n ..."]) -> Array:
-    """Σₖ wₖ vₖ over the leading axis; not a dot product, which may run in a lower precision."""
+def _contract(weights: Any, values: Shaped[Array, "n ..."], real: Any = None) -> Array:
+    """Σₖ wₖ vₖ over the leading axis; not a dot product, which may run in a lower precision.
+
+    Args:
+        real: [n], which k count; all, if it is not given.
+    """
     values = values.astype(accumulator(values.dtype))
-    weights = jnp.asarray(weights, values.dtype)
-    return jnp.sum(weights.reshape(-1, *(1,) * (values.ndim - 1)) * values, axis=0)
+    per_value = (-1, *(1,) * (values.ndim - 1))
+    terms = jnp.asarray(weights, values.dtype).reshape(per_value) * values
+    return jnp.sum(terms if real is None else jnp.where(real.reshape(per_value), terms, 0), axis=0)

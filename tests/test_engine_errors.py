@@ -190,7 +190,6 @@ def test_bound_options_count() -> None:
     assert jaxsal.explainer(toy.apply, {"a": window})(P, X, 0)["a"].shape == X.shape
 
 
-@pytest.mark.xfail(strict=True, reason="compiler/program.py asks promote_types, which is strict")
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_computing_in_a_narrower_dtype(dtype: object) -> None:
     explain = jaxsal.explainer(toy.apply, {"a": jaxsal.gradient}, dtype=dtype)
@@ -203,7 +202,6 @@ def test_computing_in_a_narrower_dtype(dtype: object) -> None:
     assert f"{narrow}[" in explain.lower(P, X, 0).compile().as_text()
 
 
-@pytest.mark.xfail(strict=True, reason="compiler/program.py asks promote_types, which is strict")
 def test_sums_stay_in_float32() -> None:
     """Steps of a path in bfloat16: a hundred times the same gradient sum to it without loss."""
     weights = jnp.asarray(toy.images(2, shape=(16,)).T)

@@ -119,7 +119,6 @@ def test_the_same_in_double_precision(what: str) -> None:
     toy.close(jax.device_get(found), before, 1e-4)
 
 
-@pytest.mark.xfail(strict=True, reason="compiler/program.py mixes float64 and int64 with narrower")
 @every
 def test_double_precision_is_promoted_to_nothing_by_itself(what: str) -> None:
     with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"):

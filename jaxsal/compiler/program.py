@@ -18,7 +18,7 @@ from jaxsal.compiler.callables import Structure, join
 from jaxsal.compiler.classes import map_classes
 from jaxsal.compiler.signatures import accepts
 from jaxsal.rewrite.fast import fast
-from jaxsal.types import ScoreFn
+from jaxsal.types import ScoreFn, accumulator
 
 Tree = Any
 
@@ -85,14 +85,14 @@ def example(spec: Spec, shared: Tree, row: Tree) -> Tree:
     """The result of one example: the function, or the dict of functions, at its score and image."""
     apply, function, objective, options = join(spec.parts, shared["arrays"])
     image = row["image"]
-    working = jnp.promote_types(image.dtype, jnp.float32)
+    working = accumulator(image.dtype)
     inputs = (image.astype(working), *([row["map"]] if "map" in row else []))
     key = _key(shared, row)
     params = shared["params"] if spec.dtype is None else cast(shared["params"], spec.dtype)
 
     def logits(image: Any) -> Any:
         values = apply(params, image.astype(spec.dtype or row["image"].dtype)[None])[0]
-        return values.astype(jnp.promote_types(values.dtype, jnp.float32))
+        return values.astype(accumulator(values.dtype))
 
     def explain(target: Any, *inputs: Any) -> Tree:
         score = _score(logits, target, objective, spec.rewrite)
@@ -155,7 +155,7 @@ def target_logit(logits: Any, target: Any) -> Any:
     """The target's logit; of a model with one logit, +z for class 1 and -z for class 0."""
     if logits.shape[0] == 1:
         return jnp.where(target == 1, logits[0], -logits[0])
-    return jnp.sum(jnp.where(jnp.arange(logits.shape[0]) == target, logits, 0))
+    return jnp.sum(jnp.where(jnp.arange(logits.shape[0], dtype=jnp.int32) == target, logits, 0))
 
 
 def predicted(logits: Any) -> Any:

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxsal.options import Baseline, baseline_image, count, spatial_shape
 from jaxsal.points import map_points
@@ -125,7 +125,7 @@ class _Windows(NamedTuple):
     size: tuple[int, ...]
     begin: Int[np.ndarray, "windows axes"]  # where it starts, shifted inside
     first: Int[np.ndarray, "windows axes"]  # from where on, relative to that, it occludes
-    cover: list[Float[np.ndarray, "windows_of_axis length"]]  # 1 where a window occludes
+    cover: list[Bool[np.ndarray, "windows_of_axis length"]]  # whether a window occludes
 
 
 def _windows(lengths: tuple[int, ...], window: Extents, stride: Extents | None) -> _Windows:
@@ -139,7 +139,7 @@ def _windows(lengths: tuple[int, ...], window: Extents, stride: Extents | None) 
     starts = [s * np.arange(-(-(n - w) // s) + 1) for n, w, s in axes]
     pixels = [np.arange(n) for n in lengths]
     cover = [
-        ((p >= start[:, None]) & (p < start[:, None] + w)).astype(np.float32)
+        (p >= start[:, None]) & (p < start[:, None] + w)
         for p, start, w in zip(pixels, starts, size, strict=True)
     ]
     start = np.stack([grid.ravel() for grid in np.meshgrid(*starts, indexing="ij")], axis=-1)
@@ -156,14 +156,29 @@ def _per_axis(name: str, value: Extents, lengths: tuple[int, ...]) -> tuple[int,
 
 
 def _mean_over_coverage(losses: Float[Array, " windows"], cover: list[np.ndarray]) -> Array:
-    """Each pixel's mean over its windows; the windows are a grid, so axis after axis."""
+    """Each pixel's mean over its windows; the windows are a grid, so axis after axis.
+
+    Windows are chosen, not weighted by 0 and 1: one whose loss is infinite says nothing about the
+    pixels that it does not cover.
+    """
     total = losses.reshape([len(axis) for axis in cover])
     coverage = np.ones(())
     for axis in cover:
-        axis = axis.astype(total.dtype)
-        total = jnp.tensordot(total, axis, axes=(0, 0), precision=lax.Precision.HIGHEST)
+        total = _over_windows(total, axis)
         coverage = np.multiply.outer(coverage, axis.sum(0))
     return total / coverage.astype(total.dtype)
+
+
+def _over_windows(losses: Float[Array, "windows ..."], cover: np.ndarray) -> Array:
+    """[windows, ...] to [..., length]: each pixel's sum over its windows along one axis."""
+    # They are neighbours: from the first one on, as many as cover the pixel.
+    count = cover.sum(0)
+    index = np.argmax(cover, 0) + np.arange(count.max())[:, None]
+    covers = (np.arange(count.max())[:, None] < count).reshape(
+        *index.shape, *(1,) * (losses.ndim - 1)
+    )
+    near = losses[np.minimum(index, len(cover) - 1)]
+    return jnp.moveaxis(jnp.sum(jnp.where(covers, near, 0), 0), 0, -1)
 
 
 def _members(segments: ArrayLike, image: Image) -> tuple[np.ndarray, np.ndarray]:

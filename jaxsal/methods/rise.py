@@ -122,7 +122,8 @@ def masked_scores(
         kept = mask[..., None].astype(wide)
         value = score((kept * full + (1 - kept) * empty).astype(image.dtype))
         value = value.astype(accumulator(value.dtype))
-        return value * mask.astype(value.dtype)
+        # An infinite score is none of what it did not see.
+        return jnp.where(mask == 0, 0, value * mask.astype(value.dtype))
 
     ones = np.ones(samples)
     total = sum_points(masked, np.arange(samples), ones, like=image, chunk=chunk)

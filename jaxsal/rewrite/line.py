@@ -6,6 +6,11 @@ path method can therefore evaluate it at the ends alone, average the gradient be
 that average back to the image once. In exchange it keeps and adds up what the prefix puts out,
 mostly more than the image: cheap prefixes, such as a 3x3 convolution of one channel, stay where
 they are.
+
+A constant that is infinite and is added, padded with or chosen (a mask) is the same at both ends
+and so all along. A factor that is infinite or NaN, or a divisor of zero, makes infinities whose
+sign is the image's own: it ends the prefix. Where such a factor is not known when the program is
+traced (a parameter), the gradient through it is not finite anyway.
 """
 
 import math
@@ -14,10 +19,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Jaxpr, JaxprEqn, Literal, Var
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 from jaxtyping import Array, Float
 
 from jaxsal.rewrite.cost import flops_of
+from jaxsal.rewrite.flow import SAME_VALUES, constants
 from jaxsal.rewrite.interpreter import inline
 from jaxsal.rewrite.log import Note, note
 from jaxsal.rewrite.program import play, read, trace
@@ -44,6 +51,9 @@ _LINEAR_IN_ALL = frozenset(
 )
 _LINEAR_IN_ONE = _PRODUCTS | {"mul"}
 _LINEAR_IN_FIRST = frozenset({"div", "dynamic_slice", "gather"})
+
+_LARGEST = 2**20
+"""Elements of a constant that is still read, to see whether it is finite."""
 
 
 def line(
@@ -73,9 +83,10 @@ def line(
     first, second = prefix.run(start), prefix.run(end)
 
     def gradient_at(position: Scalar) -> Values:
-        return jax.grad(prefix.rest)(
-            [_between(a, b, position) for a, b in zip(first, second, strict=True)]
-        )
+        # Computed: JAX refuses NumPy's arrays, which `vmap` hands on, in calls such as `_between`.
+        share = jnp.add(position, 0.0)
+        ends = zip(first, second, strict=True)
+        return jax.grad(prefix.rest)([_between(a, b, share) for a, b in ends])
 
     def pull_back(values: Sequence[Array]) -> Image:
         cotangents = [v.astype(a.dtype) for v, a in zip(values, first, strict=True)]
@@ -96,7 +107,7 @@ def _prefix(score: ScoreFn, image: Image, pays: float) -> _Prefix:
     if not getattr(score, "rewrite", True):
         return whole
     closed = inline(trace(score, image)[0])
-    parts = _split(closed.jaxpr)
+    parts = _split(closed)
     work = sum(map(flops_of, parts.affine)) / max(sum(map(_size, parts.border)), 1)
     if not work or work < pays:
         why = f"its affine prefix costs {work:.0f} operations a value; {pays:.0f} and more pay"
@@ -128,15 +139,16 @@ class _Parts(NamedTuple):
     border: list[Var]
 
 
-def _split(jaxpr: Jaxpr) -> _Parts:
-    parts = _Parts([], [], [], [])
-    affine, dependent = set(jaxpr.invars), set(jaxpr.invars)
+def _split(closed: ClosedJaxpr) -> _Parts:
+    jaxpr, parts = closed.jaxpr, _Parts([], [], [], [])
+    affine, dependent, known = set(jaxpr.invars), set(jaxpr.invars), dict(constants(closed))
     for eqn in _live(jaxpr):
         moving = [var for var in _variables(eqn.invars) if var in dependent]
         dependent.update(eqn.outvars if moving else ())
         if not moving:
             parts.constant.append(eqn)
-        elif affine.issuperset(moving) and _linear(eqn, dependent):
+            known.update(dict.fromkeys(eqn.outvars, _computed(eqn, known)))
+        elif affine.issuperset(moving) and _linear(eqn, dependent) and _bounded(eqn, known):
             parts.affine.append(eqn)
             affine.update(eqn.outvars)
         else:
@@ -170,6 +182,40 @@ def _linear(eqn: JaxprEqn, dependent: set[Var]) -> bool:
     )
 
 
+def _bounded(eqn: JaxprEqn, known: dict[Var, Any]) -> bool:
+    """Whether no factor or divisor of the image is known to make infinities of it."""
+    factors = [_known(atom, known) for atom in eqn.invars]
+    if eqn.primitive.name == "div" and factors[1] is not None and not np.all(factors[1]):
+        return False
+    return eqn.primitive.name not in _LINEAR_IN_ONE | {"div"} or all(map(_is_finite, factors))
+
+
+def _computed(eqn: JaxprEqn, known: dict[Var, Any]) -> Any:
+    """What is known of a constant's values: an operand's, or that one is not finite."""
+    operands = [_known(atom, known) for atom in eqn.invars]
+    if eqn.primitive.name in SAME_VALUES:
+        return operands[0]
+    return None if all(map(_is_finite, operands)) else np.inf
+
+
+def _known(atom: Any, known: dict[Var, Any]) -> np.ndarray | None:
+    """The values that an atom holds, in whatever shape; `None` where they are not known."""
+    value = atom.val if isinstance(atom, Literal) else known.get(atom)
+    if value is None or np.size(value) > _LARGEST:
+        return None
+    read = getattr(value, "is_fully_addressable", True) and jax.dtypes.issubdtype(
+        jax.dtypes.result_type(value), np.number
+    )
+    return np.asarray(value) if read else None
+
+
+def _is_finite(values: np.ndarray | None) -> bool:
+    if values is None:
+        return True
+    native = values if values.dtype.kind in "fc" else values.astype(np.float32)
+    return bool(np.all(np.isfinite(native)))
+
+
 def _size(var: Any) -> int:
     return math.prod(var.aval.shape)
 
@@ -178,10 +224,32 @@ def _is_floating(var: Any) -> bool:
     return jnp.issubdtype(var.aval.dtype, jnp.floating)
 
 
+@jax.custom_jvp
 def _between(first: Array, second: Array, position: Scalar) -> Float[Array, "..."]:
+    """first + position * (second - first), wherever that can be said.
+
+    Where both ends are the same value, infinity or as large as there are any (masks), it is theirs;
+    where they are so far apart that their difference overflows, each is taken by its share.
+    """
+    a, b, share = _widened(first, second, position)
+    change = b - a
+    apart = jnp.where(jnp.isfinite(change), a + share * change, (1 - share) * a + share * b)
+    return jnp.where(a == b, a, apart).astype(first.dtype)
+
+
+@_between.defjvp
+def _between_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+    # The formula's, of equal ends too, which a choice between the two would lose.
+    a, b, share = _widened(*primals)
+    da, db, move = _widened(*tangents)
+    change = jnp.where(jnp.isfinite(b - a), b - a, 0)
+    tangent = (1 - share) * da + share * db + change * move
+    return _between(*primals), tangent.astype(primals[0].dtype)
+
+
+def _widened(first: Array, second: Array, position: Scalar) -> list[Array]:
     wide = accumulator(first.dtype)
-    way = position.astype(wide) * (second - first).astype(wide)
-    return (first.astype(wide) + way).astype(first.dtype)
+    return [jnp.asarray(x, wide) for x in (first, second, position)]
 
 
 def _variables(atoms: Iterable[Any]) -> list[Var]:

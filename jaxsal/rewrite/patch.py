@@ -2,9 +2,9 @@
 
 Every value of the unchanged image is computed once. For a replaced window a value is that one with
 a changed block: an elementwise operation changes the same block, a convolution or a pool a slightly
-larger one, a mean is corrected by the block's difference. Where the block has grown to most of the
-array, or an operation is not known, the whole array is computed. After Nakandala, Kumar &
-Papakonstantinou, "Incremental and Approximate Inference for Faster Occlusion-based Deep CNN
+larger one, a sum is that of the block and of what lies outside it. Where the block has grown to
+most of the array, or an operation is not known, the whole array is computed. After Nakandala, Kumar
+& Papakonstantinou, "Incremental and Approximate Inference for Faster Occlusion-based Deep CNN
 Explanations", SIGMOD 2019.
 """
 
@@ -74,8 +74,8 @@ def _step(
         for atom, value in zip(eqn.invars, values, strict=True)
         if not isinstance(atom, Literal) and atom in changed
     ]
-    rule = rule_of(eqn)
-    if rule is not None and all(isinstance(value, Local) for value in moving):
+    rule = rule_of(eqn) if all(isinstance(value, Local) for value in moving) else None
+    if rule is not None:
         out = known[eqn.outvars[0]]
         found = rule(eqn, values, bases, out, corner)
         if found is not None:

@@ -20,6 +20,9 @@ Atom = Any
 CALLS = (primitives.jit_p, primitives.closed_call_p, primitives.call_p)
 """Calls without a meaning of their own: their body, in place, is the same program."""
 
+CASTS = ("convert_element_type", "broadcast_in_dim", "pvary", "pcast")
+"""Operations of a number that make it a constant of another type, shape or placement."""
+
 _BODIES: dict[Primitive, tuple[str, ...]] = {
     primitives.jit_p: ("jaxpr",),
     primitives.closed_call_p: ("call_jaxpr",),
@@ -75,23 +78,6 @@ def scan_parts(eqn: JaxprEqn, values: Sequence[Any]) -> tuple[list[Any], list[An
     return list(values[:first]), list(values[first:second]), list(values[second:])
 
 
-def is_relu(eqn: JaxprEqn) -> bool:
-    """Whether an equation is a call of `jax.nn.relu`: of nothing but `max(x, 0)`."""
-    if eqn.primitive.name != "custom_jvp_call":
-        return False
-    body = open_jaxpr(eqn.params["call_jaxpr"])
-    inner = [e for e in equations(body) if e.primitive not in CALLS]
-    # Under `shard_map` the zero is first cast to the operand's type and mesh axes.
-    casts = {e.outvars[0]: e for e in inner if e.primitive.name in _SAME}
-    rest = [e for e in inner if e.primitive.name not in _SAME]
-    return (
-        len(rest) == 1 and rest[0].primitive.name == "max" and is_zero(rest[0].invars[1], casts.get)
-    )
-
-
-_SAME = ("convert_element_type", "broadcast_in_dim", "pvary", "pcast")
-
-
 def is_zero(atom: Atom, producer: Callable[[Var], JaxprEqn | None]) -> bool:
     """Whether an atom is the number 0, or an array of zeros made from it.
 
@@ -101,7 +87,7 @@ def is_zero(atom: Atom, producer: Callable[[Var], JaxprEqn | None]) -> bool:
     if isinstance(atom, Literal):
         return not np.any(atom.val)
     made = producer(atom)
-    return made is not None and made.primitive.name in _SAME and is_zero(made.invars[0], producer)
+    return made is not None and made.primitive.name in CASTS and is_zero(made.invars[0], producer)
 
 
 def scope(eqn: JaxprEqn) -> AbstractContextManager[Any]:

@@ -5,73 +5,45 @@ result and the corner of the window in the image. It returns the block of the re
 or `None` where the whole result has to be computed.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.extend.core import JaxprEqn
 from jaxtyping import Array
 
+from jaxsal.rewrite.elementwise import OnBlocks, on_blocks
 from jaxsal.rewrite.local import Corner, Local, Span, Spans, Windows, cut, union, widened, windowed
-from jaxsal.rewrite.program import bind, is_relu
+from jaxsal.rewrite.outside import sum_dtype, sum_outside
+from jaxsal.rewrite.program import bind
 
 Rule = Callable[[JaxprEqn, list[Any], list[Any], Array, Corner], "tuple[Array, Spans] | None"]
-
-_ELEMENTWISE = frozenset(
-    {
-        "abs",
-        "add",
-        "and",
-        "ceil",
-        "clamp",
-        "convert_element_type",
-        "copy",
-        "cos",
-        "div",
-        "eq",
-        "erf",
-    }
-    | {
-        "exp",
-        "exp2",
-        "expm1",
-        "floor",
-        "ge",
-        "gt",
-        "integer_pow",
-        "is_finite",
-        "le",
-        "log",
-        "log1p",
-    }
-    | {"logistic", "lt", "max", "min", "mul", "ne", "neg", "not", "or", "pow", "rsqrt", "select_n"}
-    | {"sign", "sin", "sqrt", "square", "sub", "tanh", "xor"}
-)
 
 
 def rule_of(eqn: JaxprEqn) -> Rule | None:
     """The rule of an equation, if there is one."""
-    name = eqn.primitive.name
-    if name in _ELEMENTWISE or is_relu(eqn):
-        return _elementwise
-    return _RULES.get(name)
+    known = _RULES.get(eqn.primitive.name)
+    apply = None if known else on_blocks(eqn)
+    return functools.partial(_elementwise, apply) if apply else known
 
 
 def _elementwise(
-    eqn: JaxprEqn, values: list[Any], bases: list[Any], out: Array, corner: Corner
+    apply: OnBlocks,
+    eqn: JaxprEqn,
+    values: list[Any],
+    bases: list[Any],
+    out: Array,
+    corner: Corner,
 ) -> tuple[Array, Spans] | None:
-    del bases
+    del eqn, bases
     spans = _common(values, out.shape)
     if spans is None:
         return None
-    blocks = [_block(value, spans, corner) for value in values]
-    if eqn.primitive.name == "custom_jvp_call":
-        return jax.nn.relu(blocks[0]), spans
-    return bind(eqn, blocks)[0], spans
+    return apply([_block(value, spans, corner) for value in values])[0], spans
 
 
 def _common(values: list[Any], shape: tuple[int, ...]) -> Spans | None:
@@ -149,14 +121,14 @@ def _places(eqn: JaxprEqn, old: tuple[int, ...], new: tuple[int, ...]) -> dict[i
 def _summed(
     eqn: JaxprEqn, values: list[Any], bases: list[Any], out: Array, corner: Corner
 ) -> tuple[Array, Spans] | None:
-    """The sum of the block; where it is a part of what is summed, the old sum and its change."""
+    """The sum of the block, and of what lies outside it where it is a part of what is summed."""
     del bases
-    (value,), axes = values, eqn.params["axes"]
+    (value,), axes = values, tuple(map(int, eqn.params["axes"]))
     spans = tuple(span for axis, span in enumerate(value.spans) if axis not in axes)
     if all(value.spans[axis] is None for axis in axes):  # all that is summed is in the block
         return bind(eqn, [value.block])[0], spans
-    change = value.block - cut(value.base, value.spans, corner)
-    return cut(out, spans, corner) + jnp.sum(change, axes), spans
+    inside = jnp.sum(value.block.astype(sum_dtype(out.dtype)), axes)
+    return (inside + sum_outside(value.base, axes, value.spans, corner)).astype(out.dtype), spans
 
 
 def _convolved(

@@ -14,12 +14,12 @@ from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
-from jax.extend.core import JaxprEqn
+from jax.extend.core import JaxprEqn, Literal, Var
 from jaxtyping import Array
 
 from jaxsal.rewrite import pool
-from jaxsal.rewrite.interpreter import Frame
-from jaxsal.rewrite.program import is_relu, is_zero
+from jaxsal.rewrite.interpreter import Frame, inline
+from jaxsal.rewrite.program import CASTS, Atom, is_zero
 
 
 def pooled_gradient(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
@@ -35,7 +35,7 @@ def pooled_gradient(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Arra
         return None
     cotangent, operand = scattered.invars
     relu = frame.producer(operand)
-    if relu is None or not is_relu(relu) or relu.invars[0] is not chosen.invars[0]:
+    if relu is None or relu_input(relu) is not chosen.invars[0]:
         return None
     if not all(is_zero(each.invars[1], frame.producer) for each in (chosen, eqn)):
         return None
@@ -48,3 +48,33 @@ def pooled_gradient(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Arra
     # The barrier: it is a byte to read, where XLA would go through the activation once more.
     place = lax.optimization_barrier(pool.first_maximum(activation, windows).astype(jnp.uint8))
     return [pool.scatter_to(kept, place, windows)]
+
+
+def relu_input(eqn: JaxprEqn) -> Atom | None:
+    """The x of a call that computes `max(x, 0)`, whatever its derivative; `None` if it does not.
+
+    It is found by its use: a call may have other inputs too, and cast them. Casts beside x are
+    followed where they change neither values nor shape (under `shard_map` the zero, or x, is cast
+    to the other's mesh axes).
+    """
+    if eqn.primitive.name != "custom_jvp_call" or len(eqn.outvars) != 1:
+        return None
+    body = inline(eqn.params["call_jaxpr"]).jaxpr
+    made = {var: each for each in body.eqns for var in each.outvars}
+    top = made.get(_uncast(body.outvars[0], made))
+    if top is None or top.primitive.name != "max":
+        return None
+    for x, zero in (top.invars, top.invars[::-1]):
+        if is_zero(zero, made.get) and _uncast(x, made) in body.invars:
+            return eqn.invars[body.invars.index(_uncast(x, made))]
+    return None
+
+
+def _uncast(atom: Atom, made: dict[Var, JaxprEqn]) -> Atom:
+    """What an atom was before casts that left its values and its shape."""
+    eqn = None if isinstance(atom, Literal) else made.get(atom)
+    if eqn is None or eqn.primitive.name not in CASTS:
+        return atom
+    old, new = eqn.invars[0].aval, atom.aval
+    same = (old.shape, old.dtype) == (new.shape, new.dtype)  # type: ignore[attr-defined]
+    return _uncast(eqn.invars[0], made) if same else atom

@@ -255,3 +255,59 @@ def test_traced_segments_raise():
 def test_an_image_without_spatial_axes_raises(method, options):
     with pytest.raises(ValueError, match="spatial"):
         method(jnp.sum, jnp.zeros(5), **options)
+
+
+def by_hand(score, image, window, stride, fill=0.0):
+    """Occlusion, one window after the other: a pixel's mean of the losses of its windows."""
+    total, number = np.zeros(image.shape[:-1]), np.zeros(image.shape[:-1])
+    before = float(score(image))
+    for mask in cut_windows(image.shape[:-1], window, stride):
+        loss = np.float32(before) - np.float32(score(np.where(mask[..., None], fill, image)))
+        total[mask] += loss
+        number += mask
+    return np.stack([total / number] * image.shape[-1], -1)
+
+
+def logarithm_of_a_pixel(x):
+    """Minus infinity where that pixel is occluded: the loss is infinite."""
+    return jnp.log(jnp.abs(x.reshape(-1)[13])) + jnp.sum(x) / 100
+
+
+def root_of_a_pixel(x):
+    """Not a number where that pixel is occluded."""
+    return jnp.sqrt(jnp.abs(x.reshape(-1)[9]) - 1e-3) + jnp.sum(x) / 100
+
+
+def both(x):
+    """Two pixels whose occlusion is infinite with either sign: not a number where they meet."""
+    return jnp.log(jnp.abs(x.reshape(-1)[3])) - jnp.log(jnp.abs(x.reshape(-1)[-4]))
+
+
+@pytest.mark.parametrize("score", [logarithm_of_a_pixel, root_of_a_pixel, both])
+@pytest.mark.parametrize("shape, window, stride", [CASES[0], CASES[2], CASES[4]])
+def test_a_window_speaks_for_the_pixels_that_it_covers_alone(score, shape, window, stride):
+    image = np.abs(np.asarray(normal(0, *shape, 2))) + 0.5
+    expected = by_hand(jax.jit(score), image, window, stride)
+    assert np.isfinite(expected).any() and not np.isfinite(expected).all()
+    map = occluded(score, image, window=window, stride=stride, chunk=4)
+    np.testing.assert_allclose(map, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_an_infinite_score_counts_for_what_its_mask_shows():
+    """RISE of masks of two pixels each, the second common to all but two of them."""
+    scores = np.array([1.0, np.inf, 2.0, -1.0, np.nan], np.float32)
+    masks = np.zeros((5, 4, 3), np.float32)
+    for j, mask in enumerate(masks):
+        mask.flat[[j, -1 if np.isfinite(scores[j]) else -2]] = 0.5
+
+    def score(x):
+        """Each mask's own score, told by the first pixel that it shows."""
+        return jnp.asarray(scores)[jnp.argmax(x[..., 0].ravel() > 0)]
+
+    options = {"draw": lambda j: jnp.asarray(masks)[j], "samples": 5, "chunk": 2}
+    map = explained(masked_scores, score, np.ones((4, 3, 2), np.float32), **options)
+    expected = np.zeros((4, 3), np.float32)
+    for mask, value in zip(masks, scores, strict=True):
+        expected[mask > 0] += 0.5 * value
+    assert np.isfinite(expected).sum() == 9
+    np.testing.assert_allclose(map, np.stack([expected] * 2, -1), rtol=1e-5)

@@ -183,3 +183,117 @@ def test_rewritten_calls_inside_keep_their_own_derivative(params, images):
 
     image = jnp.asarray(images[0])
     np.testing.assert_array_equal(on_line(score, jnp.zeros_like(image), image), 0.0 * image)
+
+
+LOWEST = float(np.finfo(np.float32).min)
+SEEN = np.arange(5) < 3
+
+
+def weighed(x):
+    """Attention over the columns, of which some are masked: no part of it may be NaN."""
+    return jnp.sum(jax.nn.softmax(x, 2)[..., 0] ** 2 * jnp.arange(1.0, 7.0)[None, :, None])
+
+
+def gated(x, factor):
+    """Where the factor makes plus infinity of a value, and nothing flows back through that."""
+    return jnp.sum(jnp.where(factor > 0, x**2, 0.1 * x))
+
+
+def seen_or(x, value):
+    return jnp.where(SEEN[None, None, :, None], x, value)
+
+
+def closed_over(x):
+    return gated(x, x * np.where(SEEN, np.inf, 1.0).astype(np.float32)[None, None, :, None])
+
+
+def computed(x):
+    never = jnp.full((1, 1, 5, 1), jnp.inf)
+    return gated(x, x * jnp.concatenate([never[:, :, :2], -never[:, :, 2:]], 2))
+
+
+INFINITE = {
+    "chosen": lambda params, x: weighed(seen_or(x, -jnp.inf)),
+    "chosen, traced": lambda params, x: weighed(seen_or(x, params["never"])),
+    "added": lambda params, x: weighed(x + jnp.log(SEEN.astype(np.float32))[None, None, :, None]),
+    "added, traced": lambda params, x: weighed(x + seen_or(0 * params["bias"][0], params["never"])),
+    "padded": lambda params, x: weighed(
+        jnp.pad(x, ((0, 0), (0, 0), (1, 1), (0, 0)), constant_values=-jnp.inf)[:, :6]
+    ),
+    "joined": lambda params, x: weighed(jnp.concatenate([x, jnp.full_like(x, -jnp.inf)], 2)),
+    "as low as there is": lambda params, x: (
+        jnp.sum(weighed(seen_or(x, LOWEST)) * x[..., 1])
+        + jnp.sum(jax.nn.softmax(jnp.where(SEEN[None, None, :, None] & False, x, LOWEST), 2) * x)
+    ),
+    "as low, traced": lambda params, x: jnp.sum(
+        weighed(seen_or(x, 3.4e38 * params["bias"][0])) * x[..., 1]
+    ),
+    "their difference overflows": lambda params, x: jnp.sum(
+        1e6 * jnp.tanh(lax.optimization_barrier(x * 3e37) * 2e-38)
+    ),
+    "multiplied": lambda params, x: gated(x, x * jnp.inf),
+    "divided by zero": lambda params, x: gated(x, x / 0.0),
+    "multiplied, by an array": lambda params, x: closed_over(x),
+    "multiplied, computed": lambda params, x: computed(x),
+}
+
+
+def infinite(name, params, image):
+    return INFINITE[name](params, convolve(image[None], params["kernel"]))
+
+
+@functools.cache
+def maps_and_slopes(how):
+    """Of every case, from one program: on a path through zero, on which some pixels stay."""
+    rng = np.random.default_rng(2)
+    params = {
+        "kernel": rng.normal(size=(3, 3, 1, 3)).astype(np.float32),
+        "bias": -np.ones(3, np.float32),
+        "never": np.float32(-np.inf),
+    }
+    image = rng.normal(size=(6, 5, 1)).astype(np.float32)
+    image[:3, :4] = 0.25
+
+    def map(name, params, image):
+        score = functools.partial(infinite, name, params)
+        return how(score, jnp.where(image == 0.25, 0.25, -image), image)
+
+    def penalty(name, params, image):
+        return jnp.sum(map(name, params, image) ** 2)
+
+    def each(params, image):
+        slopes = jax.grad(penalty, (1, 2))
+        return (
+            {name: map(name, params, image) for name in INFINITE},
+            {name: slopes(name, params, image) for name in ("chosen", "added, traced")},
+        )
+
+    return jax.jit(each)(params, image)
+
+
+def vmapped(score, start, end):
+    """`plain`, in a shorter program."""
+    slopes = jax.vmap(lambda a: jax.grad(score)(start + a * (end - start)))(POSITIONS)
+    return jnp.tensordot(WEIGHTS, slopes, 1)
+
+
+@pytest.mark.parametrize("name", INFINITE)
+def test_constants_without_bound(name):
+    map, expected = (maps_and_slopes(how)[0][name] for how in (on_line, vmapped))
+    assert np.all(np.isfinite(expected)) and np.any(expected)
+    toy.close(map, expected)
+
+
+@pytest.mark.parametrize("name", ["chosen", "added, traced"])
+def test_derivatives_beside_constants_without_bound(name):
+    """Where both ends are equal too, and the value therefore the first one's."""
+    slopes, expected = (maps_and_slopes(how)[1][name] for how in (on_line, vmapped))
+    for part in ("kernel", "bias"):
+        toy.close(slopes[0][part], expected[0][part])
+    toy.close(slopes[1], expected[1])
+
+
+@pytest.mark.parametrize("name", ["chosen", "added", "padded", "multiplied"])
+def test_the_prefix_before_a_constant_without_bound_stays(params, images, name):
+    score = functools.partial(infinite, name, params)
+    assert repeated_convolutions(score, jnp.asarray(images[0])) == 0

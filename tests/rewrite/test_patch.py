@@ -186,3 +186,199 @@ def test_a_dilated_mask_is_the_same_at_the_border() -> None:
         for rewrite in (True, False)
     ]
     np.testing.assert_allclose(*maps, atol=1e-4)
+
+
+@jax.custom_jvp
+def spike(slope, x):
+    """A ReLU in value, with a slope of the user's own for derivative, and before x."""
+    return jnp.maximum(x, 0.0)
+
+
+spike.defjvps(None, lambda g, ans, slope, x: g * slope / (1 + jnp.abs(x)))
+
+
+@jax.custom_jvp
+def cast(spare, x):
+    """The maximum is taken of the second input, in another type; the first is not read."""
+    return jnp.maximum(x.astype(jnp.float16), 0).astype(spare.dtype)
+
+
+cast.defjvps(None, lambda g, ans, spare, x: g.astype(jnp.float32))
+
+
+@jax.custom_jvp
+def broadcast(row, x):
+    """The first input has another shape than the result."""
+    return jnp.maximum(x * row, 0.0)
+
+
+broadcast.defjvps(None, lambda g, ans, row, x: g * (ans > 0))
+
+
+@jax.custom_jvp
+def spread(x):
+    """Elementwise in value, not in its derivative."""
+    return jnp.maximum(x, 0.0)
+
+
+spread.defjvps(lambda g, ans, x: g - jnp.mean(g))
+
+
+@jax.custom_jvp
+def sigmoid(x):
+    """The derivative calls the function again."""
+    return 1 / (1 + jnp.exp(-x))
+
+
+sigmoid.defjvps(lambda g, ans, x: g * sigmoid(x) * (1 - sigmoid(x)))
+
+
+@jax.custom_vjp
+def straight(x, sign):
+    """A step whose derivative is passed straight through where it is small."""
+    return jnp.where(x > 0, 1.0, 0.0) * sign
+
+
+straight.defvjp(
+    lambda x, sign: (straight(x, sign), x), lambda x, g: (jnp.where(jnp.abs(x) < 1, g, 0.0), None)
+)
+
+CALLS = {
+    "slope before x": lambda x: spike(0.2 + 0.5 * jnp.cos(x), jnp.sin(x)),
+    "slope, a number": lambda x: spike(jnp.float32(0.3), x),
+    "casts": lambda x: cast(jnp.cos(x), x),
+    "another shape": lambda x: broadcast(jnp.arange(18.0).reshape(1, 18, 1) - 9, x),
+    "derivative of the whole": spread,
+    "derivative of itself": sigmoid,
+    "custom_vjp": lambda x: straight(x, jnp.sign(x) > 0),
+    "softplus": jax.nn.softplus,
+    "relu": jax.nn.relu,
+}
+
+
+@functools.cache
+def values_and_slopes(how):
+    """Of all the calls, from one program."""
+
+    def each(image):
+        places = corners((3, 4))[::11]
+        values = jnp.full((3, 4, 1), 0.1)
+
+        def total(call, image):
+            scores = at_corners(how, lambda x: jnp.sum(call(x) ** 2), image, values, places)
+            return jnp.sum(scores**2), scores
+
+        return {n: jax.value_and_grad(total, 1, True)(c, image) for n, c in CALLS.items()}
+
+    return jax.jit(each)(IMAGE)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_calls_with_a_derivative_of_their_own(name):
+    """Their values are those of their bodies, whichever input these read; so are their slopes."""
+    ((_, scores), slope), ((_, expected), plain) = (
+        values_and_slopes(how)[name] for how in (patch, whole)
+    )
+    assert np.ptp(expected) > 1e-3
+    toy.close(scores, expected)
+    toy.close(slope, plain)
+
+
+def test_a_second_derivative_of_a_call():
+    """The derivative of a call that calls it again."""
+
+    def curvature(how):
+        def total(scale):
+            replaced = how(lambda x: jnp.sum(sigmoid(x)), scale * IMAGE)
+            return replaced(jnp.zeros((3, 3, 1)), (jnp.int32(4), jnp.int32(5), jnp.int32(0)))
+
+        return jax.jit(jax.grad(jax.grad(total)))(1.5)
+
+    np.testing.assert_allclose(curvature(patch), curvature(whole), rtol=1e-4)
+
+
+HOT = np.full((20, 16, 1), 0.5, np.float32) + np.abs(rng.normal(size=(20, 16, 1))).astype(
+    np.float32
+)
+HOT[9:11, 9:11] = 30.0
+ZERO = HOT.copy()
+ZERO[10, 10] = 0.0
+
+
+SUMS = {
+    "log-sum-exp": lambda x: jnp.log(jnp.sum(jnp.exp(2 * x))),
+    "GeM": lambda x: jnp.mean(x**12) ** (1 / 12),
+    "GeM, traced power": lambda x: jnp.mean(x ** (jnp.sum(0 * x) + 9.0)) ** (1 / 9),
+    "L2 norm": lambda x: jnp.sqrt(jnp.sum(jnp.square(x) ** 2)),
+    "of rows": lambda x: jnp.sum(jnp.log(jnp.sum(jnp.exp(x), 0))),
+    "of columns": lambda x: jnp.sum(jnp.log(jnp.sum(jnp.exp(x), 1))),
+    "one axis after the other": lambda x: jnp.log(jnp.sum(jnp.sum(jnp.exp(x), 1), 0)).sum(),
+    "softmax pooling": lambda x: jnp.sum(x * jnp.exp(x)) / jnp.sum(jnp.exp(x)),
+    "normalised": lambda x: jnp.sum(jnp.sin(x)) * lax.rsqrt(jnp.sum(x**8)),
+    "turned, of a convolution": lambda x: jnp.log(
+        jnp.sum(
+            jnp.exp(jnp.transpose(convolve(0.1 * x[None], jnp.abs(KERNEL)), (3, 2, 0, 1))), (1, 3)
+        )
+    ).sum(),
+    "infinite": lambda x: jnp.sum(1 / x**2),
+    "whole numbers": lambda x: jnp.sum((x * 1e8).astype(jnp.int32) // 7).astype(jnp.float32),
+    "half precision": lambda x: lax.reduce(
+        jnp.exp(x).astype(jnp.bfloat16), jnp.bfloat16(0), lax.add, (0, 1, 2)
+    ).astype(jnp.float32),
+    "mean": lambda x: jnp.mean(x, (0, 1)).sum(),
+}
+
+
+@functools.cache
+def sums(how):
+    """Of every sum, with each window of four by four dark, from one program."""
+    places = np.stack(np.meshgrid(np.arange(5) * 4, np.arange(4) * 4), -1).reshape(-1, 2)
+
+    def each(hot, zero):
+        dark = jnp.full((4, 4, 1), 0.5)
+        images = {name: zero if name == "infinite" else hot for name in SUMS}
+        return {n: at_corners(how, s, images[n], dark, places) for n, s in SUMS.items()}
+
+    return jax.jit(each)(HOT, ZERO)
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_sums_of_which_the_window_held_most(name):
+    """Each is as exact as the sum over the whole: nothing is subtracted."""
+    changed, expected = (np.asarray(sums(how)[name]) for how in (patch, whole))
+    assert len(set(expected)) > 1
+    assert np.isfinite(expected).any()
+    rounding = 1e-2 if name == "half precision" else 1e-5
+    np.testing.assert_allclose(changed, expected, rtol=rounding)
+
+
+def test_neither_a_sum_nor_a_call_is_of_the_whole_for_every_window():
+    places = corners((3, 3))[:50]
+
+    def program(image):
+        score = lambda x: jax.nn.softplus(x).mean()  # noqa: E731
+        return at_corners(patch, score, image, jnp.zeros((3, 3, 1)), places)
+
+    eqns = jax.make_jaxpr(program)(IMAGE).jaxpr.eqns
+    assert max(var.aval.size for eqn in eqns for var in eqn.outvars) <= 50 * 9
+
+
+@pytest.mark.parametrize("shape", [(40,), (6, 8, 10)])
+def test_sums_over_one_axis_and_over_three(shape):
+    """Against occlusion of the whole; the middle window holds most of the sum."""
+
+    def score(x):
+        return jnp.log(jnp.sum(jnp.exp(x)))
+
+    def plain_score(x):
+        return score(x)
+
+    plain_score.rewrite = False
+    image = np.random.default_rng(0).normal(size=(*shape, 1)).astype(np.float32)
+    image[tuple(slice(n // 4 * 2, n // 4 * 2 + 1) for n in shape)] = 40.0
+    occluded = [
+        jax.jit(functools.partial(jaxsal.occlusion, each, window=2, chunk=7))(jnp.asarray(image))
+        for each in (score, plain_score)
+    ]
+    assert np.ptp(occluded[1]) > 30
+    toy.close(*occluded)

@@ -94,3 +94,38 @@ def test_under_scan_and_its_own_derivative():
     np.testing.assert_allclose(jax.jit(rewritten)(noise), jax.jit(path)(noise), rtol=1e-6)
     assert np.abs(squares(path)(noise)).max() > 1
     np.testing.assert_allclose(squares(rewritten)(noise), squares(path)(noise), rtol=1e-5)
+
+
+@jax.custom_jvp
+def gated(gate, x):
+    """max(x, 0), whose derivative is that of a gate: not of what is compared with zero."""
+    return jnp.maximum(x, 0.0)
+
+
+gated.defjvp(lambda at, by: (gated(*at), lax.select(at[0] > 0, by[1], 0 * by[1])))
+
+
+@jax.custom_jvp
+def rounded(x):
+    """A ReLU in half precision, where a small positive x is zero: x > 0 does not say the same."""
+    return jnp.maximum(x.astype(jnp.float16), 0).astype(x.dtype)
+
+
+rounded.defjvps(lambda g, ans, x: lax.select(x > 0, g, lax.full_like(g, 0)))
+
+MISREAD = {
+    "gated": lambda x: gated(jnp.roll(x, 1, 1), x),
+    "rounded": lambda x: rounded(1e-8 * x),
+    "turned": lambda x: gated(x, jnp.roll(x, 1, 1)),
+}
+
+
+@pytest.mark.parametrize("name", MISREAD)
+def test_what_is_compared_is_what_the_maximum_is_of(name):
+    shape, *windows = CASES["2-D"]
+    noise, cotangent = arguments(shape, windows)
+    function = gradient(windows, MISREAD[name])
+    rewritten = fast(function, only=ONLY)
+    expected = jax.jit(function)(noise, cotangent)
+    assert np.any(expected)
+    np.testing.assert_array_equal(jax.jit(rewritten)(noise, cotangent), expected)

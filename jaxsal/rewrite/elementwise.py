@@ -1,0 +1,147 @@
+"""Elementwise operations on a part of their operands, with the derivative that they have.
+
+An elementwise operation makes a block of its result from the same block of its operands. So does a
+`custom_jvp` or `custom_vjp` call, `jax.nn.relu` or anybody's own activation, whose body and whose
+derivative hold nothing else. What such a call computes, and from which of its inputs, is left to
+its body, which is evaluated as it stands at the block's shape; so is its derivative.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr, JaxprEqn
+from jaxtyping import Array
+
+from jaxsal.rewrite.interpreter import inline
+from jaxsal.rewrite.program import bind, read, scope
+
+OnBlocks = Callable[[Sequence[Any]], list[Array]]
+"""From blocks of an equation's operands (and scalars) to the blocks of its results."""
+
+_OPERATIONS = frozenset(
+    {"abs", "add", "and", "ceil", "clamp", "convert_element_type", "copy", "cos", "div", "eq"}
+    | {"erf", "exp", "exp2", "expm1", "floor", "ge", "gt", "integer_pow", "is_finite", "le", "log"}
+    | {"log1p", "logistic", "lt", "max", "min", "mul", "ne", "neg", "not", "or", "pow", "rsqrt"}
+    | {"select_n", "sign", "sin", "sqrt", "square", "sub", "tanh", "xor"}
+)
+_INSIDE = _OPERATIONS | {"add_any", "copy_p", "pcast", "pvary", "stop_gradient"}
+"""What the body of a call may hold besides calls and scalars that are broadcast."""
+
+_FORWARD, _BACKWARD = "custom_jvp_call", "custom_vjp_call"
+
+
+def on_blocks(eqn: JaxprEqn) -> OnBlocks | None:
+    """An equation as a function of blocks; `None` if it is not known to be elementwise."""
+    if eqn.primitive.name in _OPERATIONS:
+        return lambda blocks: bind(eqn, blocks)
+    if eqn.primitive.name not in (_FORWARD, _BACKWARD) or len(eqn.outvars) != 1:
+        return None
+    return _call(eqn) if _elementwise(_body(eqn)) and _elementwise(_derivative(eqn)) else None
+
+
+def _body(eqn: JaxprEqn) -> ClosedJaxpr:
+    return inline(eqn.params["call_jaxpr"])
+
+
+def _elementwise(closed: ClosedJaxpr) -> bool:
+    """Whether a program of arrays of its results' shape, and of scalars, is elementwise."""
+    program = closed.jaxpr
+    atoms: list[Any] = [*program.invars, *program.constvars]
+    atoms += [atom for eqn in program.eqns for atom in (*eqn.invars, *eqn.outvars)]
+    (shape, *others) = _shapes(program.outvars)
+    return (
+        all(other == shape for other in others)
+        and all(other in ((), shape) for other in _shapes(atoms))
+        and not any(map(np.ndim, closed.consts))
+        and all(map(_is_known, program.eqns))
+    )
+
+
+def _shapes(atoms: Iterable[Any]) -> list[tuple[int, ...]]:
+    return [atom.aval.shape for atom in atoms]
+
+
+def _is_known(eqn: JaxprEqn) -> bool:
+    if eqn.primitive.name == "broadcast_in_dim":
+        return not eqn.params["broadcast_dimensions"]
+    if eqn.primitive.name in (_FORWARD, _BACKWARD):
+        return _elementwise(_body(eqn))
+    return eqn.primitive.name in _INSIDE
+
+
+def _derivative(eqn: JaxprEqn) -> ClosedJaxpr:
+    """A call's own derivative as a program, in its floating inputs.
+
+    From its inputs and their tangents to the result's tangent; of a `custom_vjp` call, from its
+    inputs and the result's cotangent to theirs.
+    """
+    operands = [atom.aval for atom in eqn.invars]
+    floating = list(filter(_is_floating, operands))
+
+    def derivative(values: list[Any], moved: list[Any]) -> list[Any]:
+        def call(*floating: Any) -> list[Any]:
+            given = iter(floating)
+            return bind(eqn, [next(given) if _is_floating(v) else v for v in values])
+
+        at = list(filter(_is_floating, values))
+        if eqn.primitive.name == _FORWARD:
+            return jax.jvp(call, at, moved)[1]
+        return list(jax.vjp(call, *at)[1](moved))
+
+    moved = floating if eqn.primitive.name == _FORWARD else [var.aval for var in eqn.outvars]
+    return inline(jax.make_jaxpr(derivative)(operands, moved))
+
+
+def _call(eqn: JaxprEqn) -> OnBlocks:
+    body = _body(eqn)
+
+    def value(*blocks: Array) -> list[Array]:
+        return _play(body, blocks)
+
+    def derivative(blocks: Sequence[Any], moved: Sequence[Any]) -> list[Array]:
+        program = _derivative(eqn)
+        if not _elementwise(program):  # a derivative's; the first was looked at before
+            raise NotImplementedError(f"a derivative of {eqn.params['name']} is not elementwise")
+        return _play(program, [*blocks, *moved])
+
+    def forward(blocks: Any, tangents: Any) -> tuple[list[Array], list[Array]]:
+        pairs = zip(blocks, tangents, strict=True)
+        return call(*blocks), derivative(blocks, [t for block, t in pairs if _is_floating(block)])
+
+    def backward(blocks: Any, cotangents: Any) -> tuple[Array | None, ...]:
+        found = iter(derivative(blocks, cotangents))
+        return tuple(next(found) if _is_floating(block) else None for block in blocks)
+
+    call: Any
+    if eqn.primitive.name == _FORWARD:
+        call = jax.custom_jvp(value)
+        call.defjvp(forward)
+    else:
+        call = jax.custom_vjp(value)
+        call.defvjp(lambda *blocks: (call(*blocks), blocks), backward)
+    return lambda blocks: call(*blocks)
+
+
+def _play(closed: ClosedJaxpr, blocks: Sequence[Any]) -> list[Array]:
+    """The results of an elementwise program at the shape of `blocks`."""
+    shape = np.broadcast_shapes(*map(np.shape, blocks))
+    known = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
+    known |= dict(zip(closed.jaxpr.invars, blocks, strict=True))
+    for eqn in closed.jaxpr.eqns:
+        values = [read(atom, known) for atom in eqn.invars]
+        with scope(eqn), eqn.ctx.manager:
+            if eqn.primitive.name in (_FORWARD, _BACKWARD):
+                outs = _call(eqn)(values)
+            elif eqn.primitive.name == "broadcast_in_dim":
+                outs = bind(eqn, values, shape=shape)
+            else:
+                outs = bind(eqn, values)
+        known.update(zip(eqn.outvars, outs, strict=True))
+    return [read(atom, known) for atom in closed.jaxpr.outvars]
+
+
+def _is_floating(value: Any) -> bool:
+    return jnp.issubdtype(value.dtype, jnp.inexact)

@@ -45,7 +45,9 @@ def channels_last(
             f"spatial=, a function that turns it into {rank} spatial axes and one of channels"
         )
     else:
-        value = jnp.moveaxis(value, parts.axes, range(rank))
+        there = [axis for axis in parts.axes if axis is not None]
+        value = jnp.moveaxis(value, there, range(len(there)))
+        value = jnp.expand_dims(value, [i for i in range(rank) if parts.axes[i] is None])
     return value.reshape(*value.shape[:rank], -1).astype(jnp.float32)
 
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Var
 from jaxtyping import Array
 
-from jaxsal.rewrite.axes import layout
+from jaxsal.rewrite.axes import Labels, layout
 from jaxsal.rewrite.flatten import flatten
 from jaxsal.rewrite.flow import Flow
 from jaxsal.rewrite.layers import LayerName, find, mentions
@@ -53,14 +53,14 @@ class Section(NamedTuple):
     Attributes:
       value: the layer's value.
       head: from the value to the score.
-      axes: the axes of `value` that run along the image's spatial axes, in their order; `None`
-        where the value has lost one of them.
+      axes: the axes of `value` that run along the image's spatial axes, in their order, `None` for
+        one of length one that was dropped; `None` where the value has lost one of them.
       spatial: the image's spatial axes.
     """
 
     value: Array
     head: Callable[[Array], Scalar]
-    axes: tuple[int, ...] | None
+    axes: Labels | None
     spatial: tuple[int, ...]
 
 

@@ -15,7 +15,7 @@ import jax
 from jax.extend.core import JaxprEqn, Primitive, primitives
 from jaxtyping import Array
 
-from jaxsal.rewrite import conv, kernel_gradient, pool, relu, winograd
+from jaxsal.rewrite import conv, extremum, kernel_gradient, pool, relu, winograd
 from jaxsal.rewrite.interpreter import Frame, Rule, rewritten
 
 _CONVOLUTION = primitives.conv_general_dilated_p.name
@@ -53,6 +53,7 @@ REWRITES: dict[str, Rewrite] = {
         "select_and_scatter_add", pool.pool_gradient, {"cpu": True, "gpu": True}, True
     ),
     "max_pool_tangent": Rewrite("select_and_gather_add", pool.pool_tangent, {"cpu": True}, True),
+    "extremum_gradient": Rewrite("eq", extremum.places, {"cpu": True}, False),
     "kernel_gradient": Rewrite(
         _CONVOLUTION, kernel_gradient.kernel_gradient, {"cpu": True, "gpu": False}, False
     ),

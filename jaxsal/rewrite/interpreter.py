@@ -6,7 +6,9 @@ equation's outputs, or `None` to decline. Where there is no rule, or it declines
 what it did before, with its named scope and its source line.
 
 Calls are followed inward: `jit` is evaluated in place; `remat`, `scan`, `while` and `cond` are
-built anew around their evaluated bodies, if there is anything in these for a rule to see.
+built anew around their evaluated bodies, if there is anything in these for a rule to see. They are
+bound with all that they were bound with: a batched `while`, or a `cond` that chooses by platform,
+says so in parameters that the public functions do not take.
 `custom_jvp` and `custom_vjp` calls are not opened: they are bound again with their own derivative,
 because that of their body is another one (at 0, that of `relu` is 0 and that of `max(x, 0)` 1/2).
 
@@ -29,6 +31,7 @@ from jaxsal.rewrite.program import (
     bind,
     bodies,
     equations,
+    lifted,
     open_jaxpr,
     scan_parts,
     scope,
@@ -203,16 +206,14 @@ def _call(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Fr
 
 
 def _remat(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Frame) -> list[Any]:
-    body = jax.checkpoint(
-        lambda *xs: _run(eqn.params["jaxpr"], rules, xs, frame, eqn),
-        prevent_cse=eqn.params["prevent_cse"],
-        policy=eqn.params["policy"],
-    )
-    # `jax.checkpoint` makes a call that is still to be differentiated; after differentiation the
-    # flag decides whether the compiler may undo the rematerialisation, so it has to stay.
-    closed, _ = trace(body, *values)
-    flag = {"differentiated": eqn.params["differentiated"]}
-    return _run(closed, {eqn.primitive.name: lambda e, xs, _: bind(e, xs, **flag)}, values)
+    def run(*xs: Any) -> list[Any]:
+        return _run(eqn.params["jaxpr"], rules, xs, frame, eqn)
+
+    (body,), constants = lifted([run], [v.aval for v in open_jaxpr(eqn.params["jaxpr"]).invars])
+    apart = eqn.params["prevent_cse"]
+    if isinstance(apart, tuple):
+        apart = (False,) * len(constants) + apart
+    return bind(eqn, [*constants, *values], jaxpr=open_jaxpr(body), prevent_cse=apart)
 
 
 def _scan(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Frame) -> list[Any]:
@@ -230,21 +231,29 @@ def _scan(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Fr
 def _while(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Frame) -> list[Any]:
     first = eqn.params["cond_nconsts"]
     second = first + eqn.params["body_nconsts"]
+    closed_over = {"cond": values[:first], "body": values[first:second]}
+    again: dict[str, Any] = {}
+    operands: list[Any] = []
+    for name, constants in closed_over.items():
+        body = eqn.params[f"{name}_jaxpr"]
 
-    def test(carry: list[Any]) -> Any:
-        return _run(eqn.params["cond_jaxpr"], rules, [*values[:first], *carry], frame, eqn)[0]
+        def run(*carry: Any, body: Any = body, constants: list[Any] = constants) -> list[Any]:
+            return _run(body, rules, [*constants, *carry], frame, eqn)
 
-    def body(carry: list[Any]) -> list[Any]:
-        return _run(eqn.params["body_jaxpr"], rules, [*values[first:second], *carry], frame, eqn)
-
-    return jax.lax.while_loop(test, body, values[second:])
+        avals = [v.aval for v in open_jaxpr(body).invars[len(constants) :]]
+        (again[f"{name}_jaxpr"],), found = lifted([run], avals)
+        again[f"{name}_nconsts"] = len(found)
+        operands += found
+    return bind(eqn, [*operands, *values[second:]], **again)
 
 
 def _cond(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Frame) -> list[Any]:
     branches = [
         lambda *xs, body=body: _run(body, rules, xs, frame, eqn) for body in eqn.params["branches"]
     ]
-    return jax.lax.switch(values[0], branches, *values[1:])
+    avals = [v.aval for v in open_jaxpr(eqn.params["branches"][0]).invars]
+    again, constants = lifted(branches, avals)
+    return bind(eqn, [values[0], *constants, *values[1:]], branches=tuple(again))
 
 
 _FOLLOW: dict[Primitive, _Step] = {

@@ -6,12 +6,12 @@ maximum, where XLA's own `select_and_scatter_add` puts it too: the results are e
 That operation walks over the windows one by one; this is a few elementwise passes.
 
 The choice is made by comparison and selection, never by `max`, whose derivative at a tie is one
-half on either side: the forms given here can be differentiated again.
+half on either side: the forms given here can be differentiated again. A NaN anywhere in a window is
+its value; in the derivatives it loses to whatever comes after it, as in XLA's own.
 """
 
 import itertools
 import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -77,12 +77,12 @@ def pool_tangent(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] 
     windows = windows_of(eqn, operand)
     if windows is None or np.any(windows.padding):
         return None
-    return [choose(operand, windows, tangent)[1]]
+    return [chosen(operand, tangent, windows)]
 
 
 def _pooled(eqn: JaxprEqn, operand: Array) -> list[Array] | None:
     windows = windows_of(eqn, operand)
-    return None if windows is None else choose(operand, windows)[:1]
+    return None if windows is None else [maximum(operand, windows)]
 
 
 def windows_of(eqn: JaxprEqn, operand: Any) -> Windows | None:
@@ -107,34 +107,48 @@ def windows_of(eqn: JaxprEqn, operand: Any) -> Windows | None:
     return windows if understood else None
 
 
-def choose(
-    operand: Float[Array, "..."], windows: Windows, *others: Array
-) -> list[Float[Array, "..."]]:
-    """The maximum of each window, and what `others` hold at its first occurrence."""
-    slices = [_slices(x, windows, fill) for x, fill in _filled(operand, others)]
-    best = [each[0] for each in slices]
-    for candidates in list(zip(*slices, strict=True))[1:]:
-        greater = candidates[0] > best[0]
-        best = [jnp.where(greater, new, old) for new, old in zip(candidates, best, strict=True)]
+def maximum(operand: Float[Array, "..."], windows: Windows) -> Float[Array, "..."]:
+    """The maximum of each window, as `lax.max` has it: NaN where any of them is."""
+    best, *candidates = _slices(operand, windows, -jnp.inf)
+    for candidate in candidates:
+        stays = (best >= candidate) | (best != best)
+        best = jnp.where(stays, best, candidate)
     return best
 
 
-def first_maximum(operand: Float[Array, "..."], windows: Windows) -> Int[Array, "..."]:
-    """The place in each window, counted in row-major order, of its first maximum."""
-    slices = _slices(operand, windows, -jnp.inf)
-    best, place = slices[0], jnp.zeros_like(slices[0], jnp.int32)
-    for k, candidate in enumerate(slices[1:], start=1):
-        greater = candidate > best
-        best = jnp.where(greater, candidate, best)
-        place = jnp.where(greater, k, place)
-    return place
+def chosen(
+    operand: Float[Array, "..."], other: Float[Array, "..."], windows: Windows
+) -> Float[Array, "..."]:
+    """What `other` holds at the first maximum of each window; 0 where that is -inf, as in XLA."""
+    best: Any = -jnp.inf
+    found = jnp.zeros((), other.dtype)
+    pairs = zip(_slices(operand, windows, -jnp.inf), _slices(other, windows, 0.0), strict=True)
+    for candidate, value in pairs:
+        stays = best >= candidate
+        best, found = jnp.where(stays, best, candidate), jnp.where(stays, found, value)
+    return found
+
+
+def first_maximum(
+    operand: Float[Array, "..."], windows: Windows
+) -> tuple[Float[Array, "..."], Int[Array, "..."]]:
+    """The first maximum of each window, and its place in it, counted in row-major order.
+
+    It stays while it is as great as the next: a NaN gives way to whatever comes after it.
+    """
+    best, *candidates = _slices(operand, windows, -jnp.inf)
+    place = jnp.zeros_like(best, jnp.int32)
+    for k, candidate in enumerate(candidates, start=1):
+        stays = best >= candidate
+        best, place = jnp.where(stays, best, candidate), jnp.where(stays, place, k)
+    return best, place
 
 
 def scatter(
     cotangent: Float[Array, "..."], operand: Float[Array, "..."], windows: Windows
 ) -> Float[Array, "..."]:
     """Each window's cotangent at its first maximum, zero elsewhere; the operand's shape."""
-    return scatter_to(cotangent, first_maximum(operand, windows), windows)
+    return scatter_to(cotangent, first_maximum(operand, windows)[1], windows)
 
 
 def scatter_to(
@@ -157,10 +171,6 @@ def scatter_to(
         for size, (low, _), covered in zip(windows.shape, windows.padding, flat.shape, strict=True)
     ]
     return lax.pad(flat, jnp.zeros((), flat.dtype), edges) if np.any(edges) else flat
-
-
-def _filled(operand: Array, others: Sequence[Array]) -> list[tuple[Array, float]]:
-    return [(operand, -np.inf), *((other, 0.0) for other in others)]
 
 
 def _slices(x: Array, windows: Windows, fill: float) -> list[Array]:

@@ -43,6 +43,38 @@ def trace(fun: Callable[..., Any], *args: Any) -> tuple[ClosedJaxpr, Any]:
     return closed, jax.tree.structure(shape)
 
 
+def lifted(
+    funs: Sequence[Callable[..., Any]], avals: Sequence[Any]
+) -> tuple[list[ClosedJaxpr], list[Any]]:
+    """The programs of functions that close over nothing, and what they closed over.
+
+    Args:
+      funs: functions of flat arrays. What they close over may be traced.
+      avals: the types of their arguments, the same for all.
+
+    Returns:
+      `(programs, constants)`: every program takes all the constants, then the arguments.
+    """
+    closed = [trace(fun, *avals)[0] for fun in funs]
+    constants = [constant for each in closed for constant in each.consts]
+    if not constants:
+        return closed, []
+    programs, count = [], 0
+    for each in closed:
+
+        def program(*xs: Any, each: ClosedJaxpr = each, count: int = count) -> list[Any]:
+            mine = xs[count : count + len(each.consts)]
+            jaxpr = open_jaxpr(each)
+            known = dict(zip(jaxpr.constvars, mine, strict=True))
+            known.update(zip(jaxpr.invars, xs[len(constants) :], strict=True))
+            play(jaxpr.eqns, known)
+            return [read(out, known) for out in jaxpr.outvars]
+
+        programs.append(jax.make_jaxpr(program)(*constants, *avals))
+        count += len(each.consts)
+    return programs, constants
+
+
 def bind(eqn: JaxprEqn, values: Sequence[Any], **params: Any) -> list[Any]:
     """What an equation computes from `values`, with `params` in the place of its own."""
     out = eqn.primitive.bind(*values, **eqn.primitive.get_bind_params({**eqn.params, **params}))

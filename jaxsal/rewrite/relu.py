@@ -2,8 +2,8 @@
 
 JAX differentiates `relu(x)` to a choice by `x > 0`, and a max-pool to a search for each window's
 maximum: x and relu(x) are read once more when the gradient comes back. But a window's gradient goes
-to one place, and there `x > 0` says the same as that the maximum is positive. So the place, a byte
-a window, and the pooled values are enough.
+to one place, and there `x > 0` says the same as that the maximum is positive. So a byte a window is
+enough: the place, or that there is none.
 
 Equal to the bit, at ties too. It pays where memory traffic is what counts: on a GPU.
 """
@@ -21,12 +21,15 @@ from jaxsal.rewrite import pool
 from jaxsal.rewrite.interpreter import Frame, inline
 from jaxsal.rewrite.program import CASTS, Atom, is_zero
 
+_NOWHERE = 255
+"""Above every place in a window, and what `scatter_to` calls the places between windows."""
+
 
 def pooled_gradient(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
     """Rule for the choice by `x > 0` of what comes back from a max-pool of `relu(x)`.
 
-    The cotangent of a window stays where the window's maximum is positive, and goes to the place
-    of the first maximum, which is kept from the forward pass as a byte a window.
+    The cotangent of a window goes to the place of the first maximum if that is positive, else
+    nowhere. The place is kept from the forward pass as a byte a window.
     """
     scattered, chosen = frame.producer(eqn.invars[-1]), frame.producer(eqn.invars[0])
     if len(eqn.invars) != 3 or scattered is None or chosen is None:
@@ -43,11 +46,11 @@ def pooled_gradient(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Arra
     windows = pool.windows_of(scattered, activation)
     if windows is None:
         return None
-    best = pool.choose(activation, windows)[0]
-    kept = jnp.where(best > 0, frame.read(cotangent), 0)
+    best, place = pool.first_maximum(activation, windows)
+    place = jnp.where(best > 0, place, _NOWHERE).astype(jnp.uint8)
     # The barrier: it is a byte to read, where XLA would go through the activation once more.
-    place = lax.optimization_barrier(pool.first_maximum(activation, windows).astype(jnp.uint8))
-    return [pool.scatter_to(kept, place, windows)]
+    place = lax.optimization_barrier(place)
+    return [pool.scatter_to(frame.read(cotangent), place, windows)]
 
 
 def relu_input(eqn: JaxprEqn) -> Atom | None:

@@ -120,6 +120,76 @@ def test_guided_grad_cam_is_the_product_over_the_image():
         guided_grad_cam(animal.score(), animal.images(1)[0], resize=False)
 
 
+def _convolved(x, out, size, spec="NCHW", groups=1):
+    """One image through a convolution without padding: of electrodes, of steps, of slices."""
+    lead, kernel = x[None], {"NCHW": "OIHW", "NWC": "WIO", "NDHWC": "DHWIO"}[spec]
+    channels = lead.shape[spec.index("C")]
+    sizes = {"O": out, "I": channels // groups, **dict(zip(spec.strip("NC"), size, strict=True))}
+    weights = np.random.default_rng(7).normal(size=[sizes[axis] for axis in kernel])
+    return jax.lax.conv_general_dilated(
+        lead,
+        jnp.asarray(weights, jnp.float32),
+        (1,) * len(size),
+        "VALID",
+        feature_group_count=groups,
+        dimension_numbers=(spec, kernel, spec),
+    )[0]
+
+
+# Features of one image, the axes of their channels-last form, and the image's shape.
+_THIN = {
+    "all electrodes": (
+        lambda x: jax.nn.elu(_convolved(_convolved(x, 2, (1, 3)), 4, (5, 1), groups=2)),
+        lambda z: jnp.moveaxis(z, 0, -1),
+        (1, 5, 8),
+    ),
+    "one electrode from the start": (
+        lambda x: jnp.tanh(_convolved(x, 4, (1, 3))),
+        lambda z: jnp.moveaxis(z, 0, -1),
+        (1, 1, 8),
+    ),
+    "one step": (lambda x: jnp.tanh(_convolved(x, 4, (8,), "NWC")), lambda z: z, (8, 2)),
+    "one slice": (
+        lambda x: jax.nn.elu(_convolved(x, 4, (3, 2, 2), "NDHWC")),
+        lambda z: z,
+        (3, 4, 5, 1),
+    ),
+    "squeezed, then activated": (
+        lambda x: jnp.tanh(_convolved(x, 4, (5, 1))[:, 0]),
+        lambda z: jnp.moveaxis(z, 0, -1)[None],
+        (1, 5, 8),
+    ),
+    "squeezed and back": (
+        lambda x: jnp.tanh(jnp.expand_dims(_convolved(x, 4, (5, 1)).squeeze(1), 1)),
+        lambda z: jnp.moveaxis(z, 0, -1),
+        (1, 5, 8),
+    ),
+    "one step, flat": (
+        lambda x: jnp.tanh(_convolved(x, 4, (8,), "NWC").reshape(-1)),
+        lambda z: z[None],
+        (8, 2),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", _THIN)
+def test_a_layer_with_an_axis_of_length_one_under_vmap(name):
+    """The activated value, with all of the image's spatial axes."""
+    features, last, shape = _THIN[name]
+    image = jnp.asarray(RNG.normal(size=shape), jnp.float32)
+    value = features(image)
+    weights = jnp.asarray(RNG.normal(size=(value.size, 2)), jnp.float32)
+    head = lambda z: z.reshape(-1) @ weights  # noqa: E731
+    apply = jax.vmap(lambda x: head(features(x)))
+    a, g = last(value), last(jax.grad(lambda z: head(z)[1])(value))
+    expected = a @ g.mean(tuple(range(g.ndim - 1)))
+    score = lambda x: apply(x[None])[0, 1]  # noqa: E731
+    found = jax.jit(lambda x: grad_cam(score, x, relu=False, resize=False))(image)
+    assert found.shape == expected.shape == last(value).shape[:-1]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert np.abs(expected).max() > 0.05
+
+
 def test_tokens_need_to_be_told_where_they_lie():
     animal = ZOO["vit"]()
     for method in METHODS:

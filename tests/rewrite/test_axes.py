@@ -39,6 +39,28 @@ def test_axes_are_followed(fun, axes, spatial):
     assert (found.axes(flat.jaxpr.outvars[0]), found.spatial) == (axes, spatial)
 
 
+@pytest.mark.parametrize(
+    ("shape", "fun", "axes"),
+    [
+        ((1, 6, 2), lambda x: x[None].reshape(1, 1, 1, 6, 2), (2, 3)),
+        ((6, 1, 2), lambda x: x.reshape(1, 6, 1, 2, 1), (1, 2)),
+        ((6, 1, 2), lambda x: x.reshape(6, 1, 1, 2), (0, 2)),
+        ((1, 6, 2), lambda x: x.reshape(1, 6, 2, 1, 1), (0, 1)),
+        ((6, 1, 1), lambda x: x[None].reshape(1, 6, 1), (1, 2)),
+        ((1, 6, 2), lambda x: jnp.squeeze(x, 0), (None, 0)),
+        ((1, 6, 2), lambda x: jnp.tanh(jnp.squeeze(x, 0))[None], (None, 1)),
+        ((1, 6, 2), lambda x: jax.vmap(lambda x: jnp.squeeze(x, 0))(x[None]), (None, 1)),
+        ((1, 6, 2), lambda x: x.reshape(12), None),
+        ((4, 6, 2), lambda x: x[:1], None),
+        ((4, 6, 2), lambda x: x[0], None),
+        ((1, 6, 2), lambda x: x.mean(0), None),
+    ],
+)
+def test_axes_of_length_one_are_followed(shape, fun, axes):
+    flat = inline(trace(fun, jnp.ones(shape))[0])
+    assert layout(flat).axes(flat.jaxpr.outvars[0]) == axes
+
+
 def test_images_with_the_channels_first():
     flat = jax.make_jaxpr(lambda x: _conv(x[None], "NCHW"))(jnp.ones((2, 8, 6)))
     assert layout(flat).spatial == (1, 2)

@@ -1,12 +1,16 @@
 """Evaluating a program under rules: nothing else changes, wherever the rule's equation stands."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental import pallas as pl
 from jax.extend.core import primitives
 from jax.sharding import PartitionSpec as P
 
+import jaxsal
 from jaxsal.rewrite.interpreter import evaluate, inline, rewritten
 from jaxsal.rewrite.program import equations, trace
 
@@ -19,6 +23,11 @@ def _tripled_gradient(x):
 
 
 _tripled_gradient.defvjp(lambda x: (jnp.sin(x), x), lambda x, g: (3 * g * jnp.cos(x),))
+
+
+def _kernel(x):
+    write = lambda source, out: out.__setitem__(..., source[...])  # noqa: E731
+    return pl.pallas_call(write, out_shape=jax.ShapeDtypeStruct(x.shape, x.dtype))(x)
 
 
 def _programs(f):
@@ -39,6 +48,20 @@ def _programs(f):
     def nested(x):
         return jax.lax.scan(lambda c, _: (jax.jit(cond)(c), None), x, None, length=2)[0]
 
+    def settled(x):
+        """Rows that need other numbers of turns: the loop's predicate is an array."""
+        row = lambda r: jax.lax.while_loop(lambda c: c.sum() < 6, lambda c: c + f(r) + 2, r)  # noqa: E731
+        return jax.vmap(row)(x)
+
+    def by_platform(x):
+        """A kernel that does not compile for this machine, and what stands in for it."""
+        scaled = x + jnp.arange(3.0)[None]
+        return jax.vmap(lambda x: jax.lax.platform_dependent(x, tpu=_kernel, default=f))(scaled)
+
+    def inner_loops(x):
+        body = lambda c: settled(c) - jax.jit(by_platform)(c) ** 2 / 9  # noqa: E731
+        return jax.lax.fori_loop(0, jnp.int32(x.sum() > 0) + 1, lambda i, c: body(c) + i, x)
+
     once = lambda x: f(x) * x  # noqa: E731
     return {
         "jit": jax.jit(once),
@@ -47,6 +70,9 @@ def _programs(f):
         "while": loop,
         "cond": cond,
         "nested": nested,
+        "while of a batch": settled,
+        "by platform": by_platform,
+        "while in a while": inner_loops,
     }
 
 
@@ -76,9 +102,9 @@ def _every_way(fun, name):
 
     def compute(x):
         results = [fun(x), jax.vmap(fun)(jnp.stack([x, -x, x**2]))]
-        if name != "custom_vjp":
+        if name not in ("custom_vjp", "by platform", "while in a while"):
             results.append(jax.jvp(fun, (x,), (jnp.ones_like(x),))[1])
-        if name != "while":
+        if "while" not in name and name != "by platform":
             results.append(jax.grad(lambda x: fun(x).sum())(x))
         return results
 
@@ -176,15 +202,34 @@ def test_named_scopes_survive():
     assert found == {("sin", "outer/inner"), ("scan", "loop"), ("sin", "body")}
 
 
+@pytest.mark.parametrize("name", ["while of a batch", "by platform", "remat"])
+def test_rebuilt_calls_keep_their_parameters(name):
+    primitive = {"while of a batch": "while", "by platform": "cond", "remat": "remat2"}[name]
+    same = rewritten(PROGRAMS[name], {"sin": _decline})
+    before, after = (
+        [e for e in equations(trace(f, X)[0].jaxpr) if e.primitive.name == primitive]
+        for f in (PROGRAMS[name], same)
+    )
+    assert len(before) == len(after) == 1
+    for key, value in before[0].params.items():
+        if "jaxpr" not in key and "nconsts" not in key and key != "branches":
+            assert after[0].params[key] == value, key
+    assert [v.aval for v in after[0].outvars] == [v.aval for v in before[0].outvars]
+
+
 @pytest.mark.parametrize("differentiated", [False, True])
-def test_rematerialisation_stays(differentiated):
+@pytest.mark.parametrize("apart", [True, False, (True, False)])
+def test_rematerialisation_stays(differentiated, apart):
+    weights = jnp.arange(3.0)[None]
+
     def loss(x):
-        return jax.checkpoint(lambda x: jnp.sin(jnp.sin(x)))(x).sum()
+        deep = lambda x, y: jnp.sin(jnp.sin(x) * weights + y)  # noqa: E731
+        return jax.checkpoint(deep, prevent_cse=apart)(x, x + 1).sum()
 
     fun = jax.grad(loss) if differentiated else loss
     before, after = (
         [
-            e.params["differentiated"]
+            (e.params["differentiated"], e.params["prevent_cse"])
             for e in equations(trace(f, X)[0].jaxpr)
             if e.primitive is primitives.remat_p
         ]
@@ -228,3 +273,71 @@ def test_shardings_of_an_inner_jit_are_kept():
 def test_trees_in_and_out():
     fun = rewritten(lambda tree: {"b": jnp.sin(tree["a"][0])}, {"sin": _cosine})
     assert fun({"a": (0.0, 1.0)}) == {"b": 1.0}
+
+
+@jax.custom_vjp
+def _equilibrium(weights, x):
+    """The z with z = tanh(w * z + x), found in a loop, differentiated in another."""
+    step = lambda z: jnp.tanh(_convolved(weights, z) + x)  # noqa: E731
+    moves = lambda c: jnp.abs(c[0] - c[1]).max() > 1e-5  # noqa: E731
+    return jax.lax.while_loop(moves, lambda c: (c[1], step(c[1])), (x + 1, x))[1]
+
+
+def _forward(weights, x):
+    z = _equilibrium(weights, x)
+    return z, (weights, x, z)
+
+
+def _backward(kept, g):
+    weights, x, z = kept
+    back = jax.vjp(lambda z: jnp.tanh(_convolved(weights, z) + x), z)[1]
+    moves = lambda c: jnp.abs(c[0] - c[1]).max() > 1e-5  # noqa: E731
+    u = jax.lax.while_loop(moves, lambda c: (c[1], g + back(c[1])[0]), (g + 1, g))[1]
+    return jax.vjp(lambda w, x: jnp.tanh(_convolved(w, z) + x), weights, x)[1](u)
+
+
+_equilibrium.defvjp(_forward, _backward)
+
+
+def _convolved(weights, z):
+    numbers = ("NHWC", "HWIO", "NHWC")
+    out = jax.lax.conv_general_dilated(z[None], weights, (1, 1), "SAME", dimension_numbers=numbers)
+    return out[0]
+
+
+@jax.custom_jvp
+def _fused_relu(x):
+    return _kernel(jnp.maximum(x, 0))
+
+
+_fused_relu.defjvp(lambda x, t: (_fused_relu(*x), jnp.where(x[0] > 0, t[0], 0)))
+
+
+def _apply(weights, images):
+    """A convolution, a ReLU with a kernel for one platform, a layer at rest for each image."""
+    x = jax.vmap(lambda x: _convolved(weights, x))(images)
+    x = jax.lax.platform_dependent(x, tpu=_fused_relu, default=jax.nn.relu)
+    x = jax.vmap(lambda x: _equilibrium(weights, x))(x)
+    return (x * jnp.arange(1.0, 3.0)[None, None, None]).sum((1, 2)) ** 2
+
+
+def test_path_noise_and_perturbation_methods_of_a_model_with_control_flow():
+    """All of them lower, which is where they failed; the values are compared for one."""
+    weights = jax.random.normal(jax.random.key(0), (3, 3, 2, 2)) / 12
+    image = jax.random.normal(jax.random.key(1), (4, 4, 2))
+    path = functools.partial(jaxsal.integrated_gradients, steps=2)
+    methods = {
+        "path": path,
+        "noise": jaxsal.smoothgrad(jaxsal.gradient, samples=2),
+        "perturbation": functools.partial(jaxsal.occlusion, window=2),
+    }
+    explain = jaxsal.explainer(_apply, methods)
+    assert "while" in explain.lower(weights, image[None], 1, key=jax.random.key(2)).as_text()
+    score = lambda x: _apply(weights, x[None])[0, 1]  # noqa: E731
+    fast_score = rewritten(jax.vmap(score), {"conv_general_dilated": _decline})
+    found, expected = (
+        jax.jit(functools.partial(path, each))(image)
+        for each in (lambda x: fast_score(x[None])[0], score)
+    )
+    assert np.abs(expected).max() > 1e-3
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)

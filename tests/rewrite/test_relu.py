@@ -7,7 +7,7 @@ import pytest
 from jax import lax
 
 from jaxsal.rewrite.fast import fast, rewrites
-from tests.rewrite.test_pool import CASES, OPERANDS, maximum
+from tests.rewrite.test_pool import CASES, INFINITE, NAN, OPERANDS, maximum
 
 ONLY = ("relu_pool_gradient",)
 
@@ -34,7 +34,7 @@ def test_equals_jax_to_the_bit(name):
     noise, cotangent = arguments(shape, windows)
     plain, rewritten = gradient(windows), fast(gradient(windows), only=ONLY)
     assert rewrites(plain, noise, cotangent, only=ONLY) == {"relu_pool_gradient": 1}
-    for kind, operand in OPERANDS.items():
+    for kind, operand in (OPERANDS | INFINITE | NAN).items():
         x = operand(noise).astype(np.float32)
         expected = jax.jit(plain)(x, cotangent)
         np.testing.assert_array_equal(jax.jit(rewritten)(x, cotangent), expected, err_msg=kind)

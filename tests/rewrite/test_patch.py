@@ -212,7 +212,7 @@ def broadcast(row, x):
     return jnp.maximum(x * row, 0.0)
 
 
-broadcast.defjvps(None, lambda g, ans, row, x: g * (ans > 0))
+broadcast.defjvps(None, lambda g, ans, row, x: jnp.where(ans > 0, g, 0))
 
 
 @jax.custom_jvp
@@ -236,7 +236,7 @@ sigmoid.defjvps(lambda g, ans, x: g * sigmoid(x) * (1 - sigmoid(x)))
 @jax.custom_vjp
 def straight(x, sign):
     """A step whose derivative is passed straight through where it is small."""
-    return jnp.where(x > 0, 1.0, 0.0) * sign
+    return jnp.where((x > 0) & sign, 1.0, 0.0)
 
 
 straight.defvjp(

@@ -15,7 +15,7 @@ from jaxsal.rewrite.axes import Labels, layout
 from jaxsal.rewrite.flatten import flatten
 from jaxsal.rewrite.flow import Flow
 from jaxsal.rewrite.layers import LayerName, find, mentions
-from jaxsal.rewrite.program import play, read, trace
+from jaxsal.rewrite.program import depending, play, read, trace
 from jaxsal.types import Image, Scalar, ScoreFn
 
 
@@ -91,16 +91,8 @@ def _index(layer: Any) -> int:
 def _halves(flat: ClosedJaxpr, var: Var) -> tuple[list[JaxprEqn], list[JaxprEqn]]:
     """The equations that count: those that do not depend on `var`, and those that do."""
     live = Flow(flat).live
-    after: list[JaxprEqn] = []
-    before: list[JaxprEqn] = []
-    depending = {var}
-    for eqn in flat.jaxpr.eqns:
-        if any(isinstance(v, Var) and v in depending for v in eqn.invars):
-            depending.update(eqn.outvars)
-            after.append(eqn)
-        elif any(v in live for v in eqn.outvars):
-            before.append(eqn)
-    return before, [eqn for eqn in after if any(v in live for v in eqn.outvars)]
+    counting = [eqn for eqn in flat.jaxpr.eqns if any(v in live for v in eqn.outvars)]
+    return depending(counting, [var])
 
 
 def _head(

@@ -1,0 +1,141 @@
+"""The command; see the package."""
+
+import argparse
+import collections
+import json
+import os
+import resource
+import sys
+import time
+from typing import NamedTuple
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Compilation is what a network costs: LLVM optimises nothing, and one thread makes the code.
+CHEAP = "--xla_backend_optimization_level=0 --xla_cpu_parallel_codegen_split_count=1"
+os.environ.setdefault("XLA_FLAGS", CHEAP)
+
+import jax
+
+from tests.random_networks import questions
+from tests.random_networks.draws import Draw
+from tests.random_networks.judging import Difference, compare, setting
+from tests.random_networks.networks import network
+
+FREE = 6
+"""Every so manieth network has a loop without a gradient."""
+
+CLEARED = 25
+"""After so many networks the compiled programs are dropped."""
+
+
+class Case(NamedTuple):
+    """A network's result.
+
+    Attributes:
+        name: the network, the setting and the methods, in words.
+        differences: beyond the tolerance.
+        compared: maps and logits held against each other.
+        methods: by name; those that no layer or ReLU could be found for are `refused`.
+    """
+
+    name: str
+    differences: list[Difference]
+    compared: int
+    methods: list[str]
+    refused: list[str]
+
+
+def examine(seed: int, number: int) -> Case:
+    """Draws network `number`, asks it and compares."""
+    draw, free = Draw(seed, number), number % FREE == FREE - 1
+    turn = number // FREE if free else number - number // FREE
+    names = questions.names(seed, turn, free)
+    subject = network(draw, needs=questions.needs(names), free=free)
+    asked, refused = [], []
+    for name in names:
+        for _ in range(4):
+            each = questions.question(draw, name, subject)
+            why = questions.refused(each, subject) if name in questions.LAYERED else ""
+            if not why:
+                asked.append(each)
+                break
+        else:
+            refused.append(f"{name}: {why[:120]}")
+    how = setting(draw, subject)
+    words = f"{subject.name} | {how.words()} | {', '.join(each.words() for each in asked)}"
+    if not asked:
+        return Case(words, [], 0, [], refused)
+    differences, compared = compare(subject, asked, how, number)
+    return Case(words, differences, compared, [each.name for each in asked], refused)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=int, default=0, help="the first network's number")
+    given = parser.parse_args()
+    jax.config.update("jax_default_matmul_precision", "highest")
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+    sys.exit(run(given.seed, given.start, given.count)["wrong"] > 0)
+
+
+def run(seed: int, start: int, count: int) -> dict:
+    """Examines the networks, prints those that are wrong, and a summary."""
+    began, methods, refused = time.monotonic(), collections.Counter(), collections.Counter()
+    compared = wrong = own = 0
+    worst = largest = 0.0
+    for number in range(start, start + count):
+        case = examine(seed, number)
+        compared += case.compared
+        methods.update(case.methods)
+        refused.update(each.split(":")[0] for each in case.refused)
+        bad = [each for each in case.differences if each.wrong]
+        judged = [each for each in case.differences if not each.wrong]
+        if bad:
+            wrong += 1
+            tell(seed, number, case, bad)
+        elif judged:
+            own += 1
+            worst = max(worst, *(each.size / each.own for each in judged if each.own < 1e300), 0.0)
+            largest = max(largest, *(each.size for each in judged if each.size < 1e300), 0.0)
+        if (number + 1) % CLEARED == 0:
+            jax.clear_caches()
+        if (number + 1 - start) % 50 == 0:
+            told = f"{number + 1 - start} networks, {wrong} wrong, {own} by their own sensitivity"
+            print(f"{told}, {time.monotonic() - began:.0f} s, {resident():.0f} MiB", flush=True)
+    summary = {
+        "networks": count,
+        "comparisons": compared,
+        "wrong": wrong,
+        "by their own sensitivity": own,
+        "largest difference of those": largest,
+        "worst ratio of difference to tolerance of those": worst,
+        "methods": dict(sorted(methods.items())),
+        "refused": dict(refused),
+        "seconds": round(time.monotonic() - began, 1),
+        "peak MiB": round(resident()),
+        "jax": jax.__version__,
+    }
+    print(json.dumps(summary))
+    return summary
+
+
+def resident() -> float:
+    """The largest resident memory so far, in MiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def tell(seed: int, number: int, case: Case, bad: list[Difference]) -> None:
+    told = "; ".join(
+        f"{each.where} {each.size:.2g} (its own {each.own:.2g}) {each.why}".strip() for each in bad
+    )
+    print(
+        f"WRONG network {number}: {told} | {case.name} | "
+        f"python -m tests.random_networks --seed {seed} --start {number} --count 1",
+        flush=True,
+    )
+
+
+if __name__ == "__main__":
+    main()

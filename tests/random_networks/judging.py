@@ -1,5 +1,6 @@
 """Maps, rewritten and not, against plain JAX; and by which tolerance they are judged."""
 
+import contextlib
 import warnings
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from jax import lax
 
 import jaxsal
 from tests.random_networks.draws import Draw, Hooks
+from tests.random_networks.forced import forced
 from tests.random_networks.networks import Network
 from tests.random_networks.oracles import Subject
 from tests.random_networks.questions import Question
@@ -36,8 +38,9 @@ class Setting(NamedTuple):
         targets: an int, one an image, None or "all".
         objective: of the explainer.
         batch_size: likewise.
-        keys: one key, or one an image.
+        keys: the words of one key, or of one an image.
         together: whether the methods are one program.
+        forced: whether rewrites are made where they do not pay.
     """
 
     targets: Any
@@ -45,10 +48,12 @@ class Setting(NamedTuple):
     batch_size: Any
     keys: Any
     together: bool
+    forced: bool
 
     def words(self) -> str:
         objective = getattr(self.objective, "__name__", None)
         how = "together" if self.together else "alone"
+        how += " forced" if self.forced else ""
         return (
             f"targets={self.targets!r} objective={objective} batch_size={self.batch_size!r} {how}"
         )
@@ -86,28 +91,25 @@ def setting(draw: Draw, network: Network) -> Setting:
         targets = draw.integer(0, network.classes - 1)
     elif targets == "each":
         targets = draw.rng.integers(0, network.classes, 2).astype(np.int32)
-    keys = jax.random.key(draw.integer(0, 1000))
-    keys = jax.random.split(keys, 2) if draw.chance(0.3) else keys
+    keys = draw.rng.integers(0, 2**32, (2, 2) if draw.chance(0.3) else 2, np.uint32)
     binary = "_head(1)" in network.name
     objective = None if binary else draw.pick([None, None, None, probability, contrast])
-    return Setting(
-        targets, objective, draw.pick(["auto", "auto", 1, 2, 3, 7]), keys, draw.chance(0.8)
-    )
+    size = draw.pick(["auto", 1, 2, 2, 3, 5, 7])  # "auto" compiles once more, to measure
+    return Setting(targets, objective, size, keys, draw.chance(0.9), draw.chance(0.6))
 
 
-def compare(
-    network: Network, asked: list[Question], how: Setting, seed: int
-) -> tuple[list[Difference], int]:
+def compare(network: Network, asked: list[Question], how: Setting) -> tuple[list[Difference], int]:
     """The differences beyond the tolerance, and how many maps were compared."""
     try:
-        rewritten, targets, logits = _explained(network, asked, how, True)
+        with forced() if how.forced else contextlib.nullcontext():
+            rewritten, targets, logits = _explained(network, asked, how, True)
         plain_maps, _, _ = _explained(network, asked, how, False)
     except Exception as error:
         why = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        return [Difference("raises", np.inf, 0.0, True, why)], 1
+        return [Difference("raises", np.inf, 0.0, not _raises(network, asked, how), why)], 1
     oracle = Plain(network, asked, how, targets)
     expected = oracle(network.params, network.images)
-    found = [*_hold("logits: rewritten / JAX", logits, expected["logits"], oracle, "logits")]
+    found = [*hold("logits: rewritten / JAX", logits, expected["logits"], oracle, "logits")]
     for number, each in enumerate(asked):
         pairs = {
             "rewritten / JAX": (rewritten[number], expected[str(number)]),
@@ -115,7 +117,7 @@ def compare(
             "rewritten / not": (rewritten[number], plain_maps[number]),
         }
         for words, (one, other) in pairs.items():
-            found += _hold(f"{each.words()}: {words}", one, other, oracle, str(number))
+            found += hold(f"{each.words()}: {words}", one, other, oracle, str(number))
     return found, 3 * len(asked) + 1
 
 
@@ -126,7 +128,8 @@ def _explained(
     mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:1]), ("device",))
     about = {"objective": how.objective, "batch_size": how.batch_size, "mesh": mesh}
     about |= {"rewrite": rewrite, "check": "nan" not in network.marks}
-    keys = {"key": how.keys} if any(each.keyed for each in asked) else {}
+    keys = {"key": jax.random.wrap_key_data(how.keys)}
+    keys = keys if any(each.keyed for each in asked) else {}
     given = (network.params, network.images, how.targets)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -144,6 +147,16 @@ def _explained(
     return maps, np.asarray(record.targets), record.logits
 
 
+def _raises(network: Network, asked: list[Question], how: Setting) -> bool:
+    """Whether plain JAX does not trace the network either."""
+    oracle = Plain(network, asked, how, np.zeros(len(network.images), np.int32))
+    try:
+        jax.eval_shape(oracle.run, network.params, network.images)
+    except Exception:
+        return True
+    return False
+
+
 class Plain:
     """The oracles of all questions and the logits, as one program of loops over images."""
 
@@ -154,11 +167,8 @@ class Plain:
         self.half = "half" in network.marks
         self.lead = targets.shape
         each = self.lead[1] if len(self.lead) == 2 else 1
-        self.targets = jnp.asarray(targets.reshape(-1), jnp.int32)
+        self.targets = targets.reshape(-1).astype(np.int32)
         self.rows = np.repeat(np.arange(len(network.images)), each)
-        single = how.keys.ndim == 0
-        keys = [jax.random.fold_in(how.keys, i) for i in range(2)] if single else how.keys
-        self.keys = jnp.stack([jax.random.key_data(k) for k in keys])[self.rows]
         self.program = jax.jit(self.run)
         self._others: list[dict[str, np.ndarray]] = []
         self._eager: Any = None
@@ -178,11 +188,19 @@ class Plain:
             subject, key = Subject(hooked, network.image), jax.random.wrap_key_data(words)
             return {str(i): q.oracle(subject, image, key) for i, q in enumerate(self.asked)}
 
-        rows = (jnp.asarray(images)[self.rows], self.targets, self.keys)
+        rows = (jnp.asarray(images)[self.rows], self.targets, self._keys()[self.rows])
         maps = lax.map(one, rows)
         maps = {name: each.reshape(*self.lead, *each.shape[1:]) for name, each in maps.items()}
         logits = lax.map(lambda x: network.one(Hooks(), params, x), jnp.asarray(images))
         return maps | {"logits": logits}
+
+    def _keys(self) -> jax.Array:
+        """The words of each image's own key."""
+        if self.how.keys.ndim == 2:
+            return jnp.asarray(self.how.keys)
+        one = jax.random.wrap_key_data(jnp.asarray(self.how.keys))
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(one, jnp.arange(len(self.network.images)))
+        return jax.random.key_data(keys)
 
     def moved(self, name: str, *, eager: bool) -> float:
         """By how much a result moves when the inputs do by a little, of its own maximum.
@@ -231,7 +249,7 @@ def _apart(one: np.ndarray, other: np.ndarray) -> float:
     return 0.0 if apart == 0 else float(apart / max(largest, 1e-30))
 
 
-def _hold(
+def hold(
     where: str, one: np.ndarray, other: np.ndarray, oracle: Plain, name: str
 ) -> list[Difference]:
     """The difference, if it is beyond the tolerance."""

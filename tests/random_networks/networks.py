@@ -116,7 +116,7 @@ def _images(draw: Draw, image: Value) -> np.ndarray:
     """Two images: noise, with a black border, a bright spot, black regions, or all constant."""
     images = []
     for _ in range(2):
-        kind = draw.pick(["noise", "noise", "border", "border", "spot", "steps", "flat"])
+        kind = draw.pick(["noise", "noise", "border", "border", "spot", "spot", "steps", "flat"])
         picture = draw.normal(*image.shape)
         inside = np.ones(image.shape, np.float32)
         for role in image.space:
@@ -149,6 +149,8 @@ def _body(
         for _ in range(20):
             try:
                 layer = _drawn(draw, values[-1], kind)
+                if "free" in layer.marks and not free:
+                    raise Unsuitable
                 after = result(layer, values[-1])
                 break
             except Unsuitable:

@@ -117,13 +117,14 @@ def pool(draw: Draw, value: Value) -> Layer:
             raise Unsuitable
     init, operation = _POOLS[kind]
     count = float(np.prod(full["window"])) if kind == "mean" else 1.0
-    short = draw.chance(0.3)
+    # JAX knows the operation by a start that is concrete, and has no gradient of dilated windows.
+    undiffered = kind in ("max", "min") and max(full["dilation"]) > 1
+    marks = frozenset({"free"}) if undiffered else frozenset()
 
     def call(hooks: Hooks, params: Any, x: jax.Array) -> jax.Array:
-        start = np.array(init, x.dtype) if short else jnp.asarray(init, x.dtype)
         pooled = lax.reduce_window(
             x,
-            start,
+            np.array(init, x.dtype),
             operation,
             full["window"],
             full["stride"],
@@ -133,7 +134,7 @@ def pool(draw: Draw, value: Value) -> Layer:
         )
         return pooled / count if kind == "mean" else pooled
 
-    return Layer({}, call, value.roles, f"{kind}_pool")
+    return Layer({}, call, value.roles, f"{kind}_pool", marks)
 
 
 def padded_pool(draw: Draw, value: Value) -> Layer:
@@ -145,7 +146,7 @@ def padded_pool(draw: Draw, value: Value) -> Layer:
     def call(hooks: Hooks, params: Any, x: jax.Array) -> jax.Array:
         x = lax.pad(x, jnp.asarray(-jnp.inf, x.dtype), edges)
         window, step = ([n if s else 1 for s in spatial] for n in (3, stride))
-        return lax.reduce_window(x, jnp.asarray(-jnp.inf, x.dtype), lax.max, window, step, "VALID")
+        return lax.reduce_window(x, np.array(-np.inf, x.dtype), lax.max, window, step, "VALID")
 
     return Layer({}, call, value.roles, "inf_padded_max_pool")
 

@@ -3,6 +3,7 @@
 import argparse
 import collections
 import json
+import math
 import os
 import resource
 import subprocess
@@ -88,7 +89,7 @@ def main() -> None:
 def run(seed: int, start: int, count: int) -> dict:
     """Examines the networks, prints those that are wrong, and a summary."""
     began, methods, refused = time.monotonic(), collections.Counter(), collections.Counter()
-    compared = wrong = own = unoptimised = 0
+    compared = wrong = own = unoptimised = moving = 0
     worst = largest = 0.0
     for number in range(start, start + count):
         case = examine(seed, number)
@@ -105,8 +106,10 @@ def run(seed: int, start: int, count: int) -> dict:
             tell(seed, number, case, bad)
         elif judged:
             own += 1
-            worst = max(worst, *(each.size / each.own for each in judged if each.own < 1e300), 0.0)
-            largest = max(largest, *(each.size for each in judged if each.size < 1e300), 0.0)
+            moving += any(each.size == math.inf for each in judged)
+            measured = [each for each in judged if each.own < math.inf]
+            worst = max([worst, *(each.size / each.own for each in measured)])
+            largest = max([largest, *(each.size for each in measured)])
         if (number + 1) % CLEARED == 0:
             jax.clear_caches()
         if (number + 1 - start) % 20 == 0:
@@ -122,6 +125,7 @@ def run(seed: int, start: int, count: int) -> dict:
         "wrong": wrong,
         "wrong only where LLVM optimises nothing": unoptimised,
         "by their own sensitivity": own,
+        "of those, whose NaN come and go": moving,
         "largest difference of those": largest,
         "worst ratio of difference to tolerance of those": worst,
         "methods": dict(sorted(methods.items())),

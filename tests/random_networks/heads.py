@@ -33,9 +33,10 @@ GLOBAL: dict[str, Callable[[jax.Array, tuple[int, ...]], jax.Array]] = {
 """Over all positions, by name."""
 
 
-def head(draw: Draw, value: Value) -> tuple[Layer, int]:
-    """The head and how many logits it has."""
-    logits, kind = draw.pick([1, 2, 3, 3, 4]), draw.pick(["flat", "flat", *GLOBAL])
+def head(draw: Draw, value: Value, pooled: bool) -> tuple[Layer, int]:
+    """The head, by a global pool if asked for, and how many logits it has."""
+    kinds = [*GLOBAL] if pooled else ["flat", "flat", *GLOBAL]
+    logits, kind = draw.pick([1, 2, 3, 3, 4]), draw.pick(kinds)
     own = [i for i, role in enumerate(value.roles) if role != "b"]
     width = math.prod(value.shape[i] for i in own) if kind == "flat" else value.size("c")
     over, lead = value.axes(value.space), value.roles.find("b")

@@ -13,6 +13,21 @@ from tests.random_networks.draws import Draw, Hooks, Layer, Unsuitable, Value, r
 
 FAMILIES = (spatial, pointwise, mixing, control)
 
+LOCAL: dict[Any, int] = {
+    spatial.convolution: 4,
+    spatial.pool: 2,
+    spatial.padded_pool: 1,
+    pointwise.relu: 2,
+    pointwise.surrogate: 4,
+    pointwise.activation: 2,
+    pointwise.norm: 1,
+    mixing.transposed: 1,
+    mixing.channel_product: 1,
+    control.residual: 2,
+    control.branches: 1,
+}
+"""Layers of which most keep a change where it is: what occlusion is computed from in part."""
+
 
 class Tap(NamedTuple):
     """A value between two layers, under a name of its own."""
@@ -54,14 +69,16 @@ def network(draw: Draw, *, needs: frozenset[str] = frozenset(), free: bool = Fal
 
     Args:
         draw: the stream of draws.
-        needs: marks that its layers must have.
+        needs: marks that its layers must have; `local`: mostly layers that keep a change where it
+            is, `affine`: often infinite constants before the first nonlinearity.
         free: whether it holds a loop that has no gradient.
     """
-    image = _input(draw)
+    local = "local" in needs and draw.chance(0.6)
+    image = _input(draw, local)
     alone = draw.chance(0.25)
     value = image if alone else Value("b" + image.roles, (1, *image.shape))
-    layers, values = _body(draw, value, needs, free)
-    head, logits = heads.head(draw, values[-1])
+    layers, values = _body(draw, value, needs, free, LOCAL if local else None)
+    head, logits = heads.head(draw, values[-1], local)
     layers.append(head)
     marks = frozenset().union(*(layer.marks for layer in layers))
     scoped = draw.chance(0.5)
@@ -102,10 +119,11 @@ def _tap(hooks: Hooks, name: str, x: jax.Array) -> jax.Array:
     return x
 
 
-def _input(draw: Draw) -> Value:
+def _input(draw: Draw, large: bool) -> Value:
     """One image: one to three spatial axes, and its channels last, first or between."""
     rank = draw.pick([1, 2, 2, 2, 2, 3])
     low, high = {1: (8, 12), 2: (5, 9), 3: (4, 5)}[rank]
+    low, high = (8, 11) if large and rank == 2 else (low, high)
     space = "xyz"[:rank]
     roles = draw.pick([f"{space}c", f"{space}c", f"{space}c", f"c{space}", draw.order(f"{space}c")])
     sizes = {role: draw.integer(low, high) for role in space} | {"c": draw.integer(1, 3)}
@@ -138,9 +156,9 @@ def _images(draw: Draw, image: Value) -> np.ndarray:
 
 
 def _body(
-    draw: Draw, value: Value, needs: frozenset[str], free: bool
+    draw: Draw, value: Value, needs: frozenset[str], free: bool, table: dict[Any, int] | None
 ) -> tuple[list[Layer], list[Value]]:
-    """Layers and the values before, between and behind them."""
+    """Layers, from a table if one is given, and the values before, between and behind them."""
     layers: list[Layer] = []
     values = [value]
     kinds = _kinds(draw, needs, free)
@@ -148,7 +166,7 @@ def _body(
         kind = kinds.pop(0)
         for _ in range(20):
             try:
-                layer = _drawn(draw, values[-1], kind)
+                layer = _drawn(draw, values[-1], kind, table)
                 if "free" in layer.marks and not free:
                     raise Unsuitable
                 after = result(layer, values[-1])
@@ -166,7 +184,9 @@ def _kinds(draw: Draw, needs: frozenset[str], free: bool) -> list[Any]:
     """What the layers are to be: most networks begin with a convolution and an activation."""
     kinds: list[Any] = [None] * draw.integer(1, 3)
     if "conv" in needs or draw.chance(0.7):
-        first = [spatial.convolution]
+        first: list[Any] = [spatial.convolution]
+        if "affine" in needs and draw.chance(0.3):
+            first.append(draw.pick([spatial.padded_pool, pointwise.masked]))
         first += [pointwise.relu] if draw.chance(0.6) else []
         at = draw.pick([0, 0, 0, draw.integer(0, len(kinds))])
         kinds[at:at] = first
@@ -180,10 +200,9 @@ def _kinds(draw: Draw, needs: frozenset[str], free: bool) -> list[Any]:
     return kinds
 
 
-def _drawn(draw: Draw, value: Value, kind: Any) -> Layer:
+def _drawn(draw: Draw, value: Value, kind: Any, table: dict[Any, int] | None) -> Layer:
     if kind is not None:
         return kind(draw, value)
-    families = [list(family.LAYERS.items()) for family in FAMILIES]
-    layers = draw.pick(families)
-    weights = np.array([weight for _, weight in layers], float)
-    return layers[int(draw.rng.choice(len(layers), p=weights / weights.sum()))][0](draw, value)
+    layers = table or draw.pick(FAMILIES).LAYERS
+    weights = np.array(list(layers.values()), float)
+    return list(layers)[int(draw.rng.choice(len(layers), p=weights / weights.sum()))](draw, value)

@@ -77,10 +77,12 @@ def names(seed: int, number: int, free: bool) -> list[str]:
 
 
 def needs(asked: list[str]) -> frozenset[str]:
-    """What layers a network must have to be asked these."""
+    """What layers a network must have to be asked these, and what it had best be like."""
     relu = {"relu"} if any(name in GUIDED for name in asked) else set()
     conv = {"conv"} if any(name in CAMS for name in asked) else set()
-    return frozenset(relu | conv)
+    local = {"local"} if "occlusion" in asked else set()
+    affine = {"affine"} if "integrated_gradients" in asked else set()
+    return frozenset(relu | conv | local | affine)
 
 
 def question(draw: Draw, name: str, network: Network) -> Question:

@@ -29,8 +29,11 @@ LOCAL: dict[Any, int] = {
 """Layers of which most keep a change where it is: what occlusion is computed from in part."""
 
 
+TAP = "tapped"
+
+
 class Tap(NamedTuple):
-    """A value between two layers, under a name of its own."""
+    """The value between two layers that has a name of its own."""
 
     name: str
     value: Value
@@ -46,7 +49,7 @@ class Network(NamedTuple):
         images: [B, ...].
         classes: K, 2 for a model with one logit.
         image: one image's axes and shape, without its batch axis.
-        taps: where values may be asked for by name, and changed by an oracle.
+        taps: the value that may be asked for by name, and changed by an oracle, if any.
         marks: see `Layer`.
         first_slides: whether a convolution comes first, which says what the image's space is.
         name: its layers, in words.
@@ -82,6 +85,8 @@ def network(draw: Draw, *, needs: frozenset[str] = frozenset(), free: bool = Fal
     layers.append(head)
     marks = frozenset().union(*(layer.marks for layer in layers))
     scoped = draw.chance(0.5)
+    # A tag ends some rewrites: there is one only where a layer may be asked for.
+    tapped = draw.integer(0, len(layers) - 2) if "conv" in needs and len(layers) > 1 else -1
 
     def run(hooks: Hooks, params: Any, x: jax.Array) -> jax.Array:
         for i, (layer, own) in enumerate(zip(layers, params, strict=True)):
@@ -90,7 +95,7 @@ def network(draw: Draw, *, needs: frozenset[str] = frozenset(), free: bool = Fal
                     x = layer.call(hooks, own, x)
             else:
                 x = layer.call(hooks, own, x)
-            x = x if layer is head else _tap(hooks, f"tap_{i}", x)
+            x = _tap(hooks, x) if i == tapped else x
         return x
 
     def apply(params: Any, images: jax.Array) -> jax.Array:
@@ -104,7 +109,7 @@ def network(draw: Draw, *, needs: frozenset[str] = frozenset(), free: bool = Fal
     params = [layer.params for layer in layers]
     if draw.chance(0.5):
         params = jax.tree.map(jnp.asarray, params)
-    taps = [Tap(f"tap_{i}", each) for i, each in enumerate(values[1:])]
+    taps = [] if tapped < 0 else [Tap(TAP, values[tapped + 1])]
     name = " > ".join([f"{image.roles}{image.shape}", *(layer.name for layer in layers)])
     name = f"vmap[{name}]" if alone else name
     slides = layers[0].name.startswith("conv")
@@ -112,10 +117,10 @@ def network(draw: Draw, *, needs: frozenset[str] = frozenset(), free: bool = Fal
     return Network(params, apply, one, images, classes, image, taps, marks, slides, name)
 
 
-def _tap(hooks: Hooks, name: str, x: jax.Array) -> jax.Array:
-    x = jax.ad_checkpoint.checkpoint_name(x, name)
-    x = x + hooks.add[name] if name in hooks.add else x
-    hooks.seen[name] = x
+def _tap(hooks: Hooks, x: jax.Array) -> jax.Array:
+    x = jax.ad_checkpoint.checkpoint_name(x, TAP)
+    x = x + hooks.add[TAP] if TAP in hooks.add else x
+    hooks.seen[TAP] = x
     return x
 
 

@@ -117,8 +117,10 @@ def pool(draw: Draw, value: Value) -> Layer:
             raise Unsuitable
     init, operation = _POOLS[kind]
     count = float(np.prod(full["window"])) if kind == "mean" else 1.0
-    # JAX knows the operation by a start that is concrete, and has no gradient of dilated windows.
-    undiffered = kind in ("max", "min") and max(full["dilation"]) > 1
+    # JAX knows the operation by a start that is concrete; of a maximum it has no gradient where
+    # windows are dilated or the padding is negative.
+    cut_off = min(min(pads) for pads in full["padding"]) < 0
+    undiffered = kind in ("max", "min") and (max(full["dilation"]) > 1 or cut_off)
     marks = frozenset({"free"}) if undiffered else frozenset()
 
     def call(hooks: Hooks, params: Any, x: jax.Array) -> jax.Array:
@@ -156,7 +158,8 @@ def pad(draw: Draw, value: Value) -> Layer:
     edges = []
     for role in value.roles:
         inner = 1 if role in "xyz" and value.size(role) < 5 and draw.chance(0.2) else 0
-        ends = (draw.integer(-1, 1), draw.integer(-1, 1)) if role in "xyz" else (0, 0)
+        least = -1 if role in "xyz" and value.size(role) > 3 else 0
+        ends = (draw.integer(least, 1), draw.integer(least, 1)) if role in "xyz" else (0, 0)
         edges.append((*ends, inner))
     fill = draw.pick([0.0, 0.0, 0.5])
     mode = draw.pick(["edge", "reflect"]) if draw.chance(0.25) else None

@@ -23,9 +23,10 @@ summary counts such networks, with the largest difference and the worst ratio to
 
 Prints a line for each wrong network, with the command that shows it alone, and a summary as JSON at
 the end; the exit code is 1 where one is wrong. Compilation is what a network costs: unless
-XLA_FLAGS is set, LLVM optimises nothing (`--xla_backend_optimization_level=0`), and what is wrong
-is examined again in a process of XLA's own settings. What is right there is told as `ONLY
-UNOPTIMISED` and counted apart: the flag changes how a value is rounded that is computed twice, so
-that a global maximum may not be found again among its operands, and its gradient is NaN.
-Two to four seconds a network on one core; compiled programs are dropped after every 25.
+XLA_FLAGS is set, LLVM optimises nothing (`--xla_backend_optimization_level=0`). Plain JAX's own
+gradient of a global maximum may be NaN then: the maximum and its operands are computed twice, are
+rounded otherwise, and none of them equals it any more. So what is wrong, or is NaN in plain JAX
+where nothing in the network makes one, is examined again in a process of XLA's own settings, and
+what is right there is counted apart. Two to four seconds of CPU a network; compiled programs are
+dropped after every 25.
 """

@@ -31,7 +31,17 @@ CLEARED = 25
 """After so many networks the compiled programs are dropped."""
 
 
-UNOPTIMISED = "xla_backend_optimization_level=0"
+TOLD = 20
+"""After so many networks there is a line of what was found so far."""
+
+FLAG = "xla_backend_optimization_level=0"
+
+OWN = "judged by their own sensitivity"
+MOVING = "not finite in JAX, or here and there"
+RAISES = "that JAX does not compile"
+UNOPTIMISED = "right only where LLVM optimises"
+OTHERS = (OWN, MOVING, RAISES, UNOPTIMISED)
+"""What a network may be that is neither wrong nor just right."""
 
 
 class Case(NamedTuple):
@@ -86,62 +96,83 @@ def main() -> None:
     sys.exit(run(given.seed, given.start, given.count)["wrong"] > 0)
 
 
+class Tally:
+    """What was found so far."""
+
+    def __init__(self) -> None:
+        self.began = time.monotonic()
+        self.counts = dict.fromkeys(("networks", "comparisons", "wrong", *OTHERS), 0)
+        self.worst = self.largest = 0.0
+        self.methods: collections.Counter = collections.Counter()
+        self.refused: collections.Counter = collections.Counter()
+
+    def add(self, case: Case, verdict: str) -> None:
+        self.counts["networks"] += 1
+        self.counts["comparisons"] += case.compared
+        self.methods.update(case.methods)
+        self.refused.update(each.split(":")[0] for each in case.refused)
+        if verdict:
+            self.counts[verdict] += 1
+        if verdict == OWN:
+            finite = [each for each in case.differences if each.own < math.inf]
+            self.worst = max([self.worst, *(each.size / each.own for each in finite)])
+            self.largest = max([self.largest, *(each.size for each in finite)])
+
+    def progress(self) -> str:
+        counts = ", ".join(f"{count} {name}" for name, count in self.counts.items())
+        spent = f"{time.monotonic() - self.began:.0f} s, {time.process_time():.0f} s of CPU"
+        return f"{counts}; {spent}, {resident():.0f} MiB"
+
+    def summary(self) -> dict:
+        return {
+            **self.counts,
+            f"largest difference {OWN}": self.largest,
+            f"worst ratio of difference to bound {OWN}": self.worst,
+            "methods": dict(sorted(self.methods.items())),
+            "refused": dict(self.refused),
+            "seconds": round(time.monotonic() - self.began, 1),
+            "seconds of CPU": round(time.process_time(), 1),
+            "peak MiB": round(resident()),
+            "jax": jax.__version__,
+        }
+
+
 def run(seed: int, start: int, count: int) -> dict:
     """Examines the networks, prints those that are wrong, and a summary."""
-    began, methods, refused = time.monotonic(), collections.Counter(), collections.Counter()
-    compared = wrong = own = unoptimised = moving = 0
-    worst = largest = 0.0
+    tally = Tally()
     for number in range(start, start + count):
         case = examine(seed, number)
-        compared += case.compared
-        methods.update(case.methods)
-        refused.update(each.split(":")[0] for each in case.refused)
-        bad = [each for each in case.differences if each.wrong]
-        judged = [each for each in case.differences if not each.wrong]
-        if bad and optimised_agrees(seed, number, bad):
-            unoptimised += 1
-            tell(seed, number, case, bad, "ONLY UNOPTIMISED")
-        elif bad:
-            wrong += 1
-            tell(seed, number, case, bad)
-        elif judged:
-            own += 1
-            moving += any(each.size == math.inf for each in judged)
-            measured = [each for each in judged if each.own < math.inf]
-            worst = max([worst, *(each.size / each.own for each in measured)])
-            largest = max([largest, *(each.size for each in measured)])
+        verdict = judged(seed, number, case)
+        tally.add(case, verdict)
+        if verdict in ("wrong", UNOPTIMISED):
+            tell(seed, number, case, verdict)
         if (number + 1) % CLEARED == 0:
             jax.clear_caches()
-        if (number + 1 - start) % 20 == 0:
-            told = f"{number + 1 - start} networks, {wrong} wrong, {own} by their own sensitivity"
-            print(
-                f"{told}, {time.monotonic() - began:.0f} s, "
-                f"{time.process_time():.0f} s of CPU, {resident():.0f} MiB",
-                flush=True,
-            )
-    summary = {
-        "networks": count,
-        "comparisons": compared,
-        "wrong": wrong,
-        "wrong only where LLVM optimises nothing": unoptimised,
-        "by their own sensitivity": own,
-        "of those, whose NaN come and go": moving,
-        "largest difference of those": largest,
-        "worst ratio of difference to tolerance of those": worst,
-        "methods": dict(sorted(methods.items())),
-        "refused": dict(refused),
-        "seconds": round(time.monotonic() - began, 1),
-        "peak MiB": round(resident()),
-        "jax": jax.__version__,
-    }
-    print(json.dumps(summary))
-    return summary
+        if (number + 1 - start) % TOLD == 0:
+            print(tally.progress(), flush=True)
+    print(json.dumps(tally.summary()))
+    return tally.summary()
 
 
-def optimised_agrees(seed: int, number: int, bad: list[Difference]) -> bool:
-    """Whether a network that is wrong here is right in a process of XLA's own settings."""
-    if UNOPTIMISED not in os.environ["XLA_FLAGS"] or any(each.where == "raises" for each in bad):
-        return False
+def judged(seed: int, number: int, case: Case) -> str:
+    """`wrong`, or one of `OTHERS`, or nothing."""
+    bad = [each for each in case.differences if each.wrong]
+    if any(each.where == "raises" for each in bad):
+        return "wrong"
+    strange = any(each.where == "JAX" for each in case.differences)
+    if (bad or strange) and FLAG in os.environ.get("XLA_FLAGS", ""):
+        return UNOPTIMISED if optimised_agrees(seed, number) else "wrong"
+    if bad:
+        return "wrong"
+    if any(each.where == "raises" for each in case.differences):
+        return RAISES
+    if any(each.size == math.inf for each in case.differences):
+        return MOVING
+    return OWN if case.differences else ""
+
+
+def optimised_agrees(seed: int, number: int) -> bool:
+    """Whether a network is right in a process of XLA's own settings."""
     again = ["--seed", str(seed), "--start", str(number), "--count", "1"]
     command = [sys.executable, "-m", "tests.random_networks", *again]
     done = subprocess.run(command, env={**os.environ, "XLA_FLAGS": ""}, capture_output=True)
@@ -153,13 +184,14 @@ def resident() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def tell(seed: int, number: int, case: Case, bad: list[Difference], how: str = "WRONG") -> None:
+def tell(seed: int, number: int, case: Case, verdict: str) -> None:
     """A line of what differs, with the command that shows it alone."""
     told = "; ".join(
-        f"{each.where} {each.size:.2g} (its own {each.own:.2g}) {each.why}".strip() for each in bad
+        f"{each.where} {each.size:.2g} (its own {each.own:.2g}) {each.why}".strip()
+        for each in case.differences
     )
     print(
-        f"{how} network {number}: {told} | {case.name} | "
+        f"{verdict.upper()}: network {number}: {told} | {case.name} | "
         f"python -m tests.random_networks --seed {seed} --start {number} --count 1",
         flush=True,
     )

@@ -1,6 +1,7 @@
 """Maps, rewritten and not, against plain JAX; and by which tolerance they are judged."""
 
 import contextlib
+import itertools
 import warnings
 from typing import Any, NamedTuple
 
@@ -41,6 +42,7 @@ class Setting(NamedTuple):
         keys: the words of one key, or of one an image.
         together: whether the methods are one program.
         forced: whether rewrites are made where they do not pay.
+        checked: whether the explainer checks values, which takes a program more.
     """
 
     targets: Any
@@ -49,6 +51,7 @@ class Setting(NamedTuple):
     keys: Any
     together: bool
     forced: bool
+    checked: bool
 
     def words(self) -> str:
         objective = getattr(self.objective, "__name__", None)
@@ -77,6 +80,12 @@ class Difference(NamedTuple):
     why: str = ""
 
 
+NOT_FINITE = Difference("JAX", np.inf, np.inf, False, "is not finite by itself")
+"""Of a network that has neither root nor logarithm."""
+
+FORMS = ("rewritten", "not rewritten", "JAX")
+
+
 def probability(logits: jax.Array, target: jax.Array) -> jax.Array:
     return jax.nn.softmax(logits)[target]
 
@@ -95,7 +104,9 @@ def setting(draw: Draw, network: Network) -> Setting:
     binary = "_head(1)" in network.name
     objective = None if binary else draw.pick([None, None, None, probability, contrast])
     size = draw.pick(["auto", 1, 2, 2, 3, 5, 7])  # "auto" compiles once more, to measure
-    return Setting(targets, objective, size, keys, draw.chance(0.9), draw.chance(0.6))
+    return Setting(
+        targets, objective, size, keys, draw.chance(0.9), draw.chance(0.6), draw.chance(0.2)
+    )
 
 
 def compare(network: Network, asked: list[Question], how: Setting) -> tuple[list[Difference], int]:
@@ -109,16 +120,20 @@ def compare(network: Network, asked: list[Question], how: Setting) -> tuple[list
         return [Difference("raises", np.inf, 0.0, not _raises(network, asked, how), why)], 1
     oracle = Plain(network, asked, how, targets)
     expected = oracle(network.params, network.images)
-    found = [*hold("logits: rewritten / JAX", logits, expected["logits"], oracle, "logits")]
+    found = [] if _finite(expected) or "nan" in network.marks else [NOT_FINITE]
+    found += hold("logits: rewritten / JAX", logits, expected["logits"], oracle, "logits")
     for number, each in enumerate(asked):
-        pairs = {
-            "rewritten / JAX": (rewritten[number], expected[str(number)]),
-            "not rewritten / JAX": (plain_maps[number], expected[str(number)]),
-            "rewritten / not": (rewritten[number], plain_maps[number]),
-        }
-        for words, (one, other) in pairs.items():
-            found += hold(f"{each.words()}: {words}", one, other, oracle, str(number))
+        maps = rewritten[number], plain_maps[number], expected[str(number)]
+        for (one, one_name), (other, other_name) in itertools.combinations(
+            zip(maps, FORMS, strict=True), 2
+        ):
+            where = f"{each.words()}: {one_name} / {other_name}"
+            found += hold(where, one, other, oracle, str(number))
     return found, 3 * len(asked) + 1
+
+
+def _finite(expected: dict[str, np.ndarray]) -> bool:
+    return all(np.isfinite(each).all() for each in expected.values())
 
 
 def _explained(
@@ -127,7 +142,7 @@ def _explained(
     """Maps of each question, with the targets and the logits."""
     mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:1]), ("device",))
     about = {"objective": how.objective, "batch_size": how.batch_size, "mesh": mesh}
-    about |= {"rewrite": rewrite, "check": "nan" not in network.marks}
+    about |= {"rewrite": rewrite, "check": how.checked and rewrite}
     keys = {"key": jax.random.wrap_key_data(how.keys)}
     keys = keys if any(each.keyed for each in asked) else {}
     given = (network.params, network.images, how.targets)

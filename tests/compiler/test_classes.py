@@ -29,7 +29,10 @@ def test_a_few_classes_at_a_time_are_all_of_them(width: int) -> None:
 
     def fun(target: jax.Array, image: jax.Array) -> dict:
         wide = jnp.tanh(image) * 2
-        return {"z": jax.grad(lambda x: jnp.sin(weights[target] @ x))(wide), "a": wide[0] + target}
+        return {
+            "z": jax.grad(lambda x: jnp.sin(weights[target] @ x))(wide),
+            "a": wide[0] + target.astype(jnp.float32),
+        }
 
     image = jnp.linspace(-1.0, 1.0, 5)
     targets = jnp.arange(7)

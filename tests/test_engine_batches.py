@@ -177,11 +177,30 @@ def test_parameters_of_numpy_are_placed_once_while_they_do_not_change(
     assert np.abs(changed - first).max() > 1e-3
     toy.close(explain(params | {"conv": np.array(P["conv"])}, images, 0), first, 0)
     strided = params | {"dense": np.asfortranarray(P["dense"])}
+    explain(strided, images, 0)
+    placed.clear()
+    explain(strided, images, 0)
+    assert placed == [()]  # however it lies
     for factor in (1, 2):
         strided["dense"][:] = P["dense"] * factor
         toy.close(
             explain(strided, images, 0), explain(jax.tree.map(jnp.asarray, strided), images, 0), 0
         )
+
+
+def test_copies_go_with_the_explainer_and_with_their_arrays() -> None:
+    gc.disable()  # no cycle keeps them until it comes round
+    try:
+        explain = jaxsal.explainer(toy.apply, jaxsal.gradient)
+        explain(jax.tree.map(np.array, P), toy.images(2), 0)
+        resident = explain._execute._params
+        params = jax.tree.map(np.array, P)
+        explain(params, toy.images(2), 0)
+        placed = [weakref.ref(copy.of(None)) for copy in resident._last[1]]
+        del resident, explain
+        assert [ref() for ref in placed] == [None] * 3
+    finally:
+        gc.enable()
 
 
 def test_copies_of_numpys_parameters_go_with_them() -> None:

@@ -6,7 +6,9 @@ compares equal (two models, two dataclasses) may hold other arrays, and may have
 """
 
 import dataclasses
+import enum
 import functools
+import sys
 import weakref
 from typing import Any
 
@@ -40,7 +42,7 @@ class Value:
 
 @dataclasses.dataclass
 class Kept:
-    """What holds an object to which there are no weak references."""
+    """What holds an object that has no weak references, or that is to be equal to nothing else."""
 
     value: Any
 
@@ -73,7 +75,7 @@ class Table:
     """An array that a method wants concrete (a segmentation): structure, compared by contents."""
 
     shape: tuple[int, ...]
-    dtype: str
+    dtype: np.dtype
     data: bytes
 
     @property
@@ -98,7 +100,8 @@ class Node:
 
 Structure = Slot | Table | Value | Reference | Node
 
-_PLAIN = (type(None), bool, int, float, complex, str, bytes, np.generic, np.dtype)
+_PLAIN: tuple[type, ...] = (type(None), bool, int, float, complex, str, bytes, slice, range)
+_PLAIN += (type(...), enum.Enum, np.generic, np.dtype)
 
 
 @dataclasses.dataclass
@@ -137,19 +140,19 @@ class Split:
     def _take(self, value: Any, concrete: tuple[str, ...], known: bool) -> Structure:
         if isinstance(value, np.ndarray | jax.Array):
             return self._array(value, known)
-        if type(value) is functools.partial and _is_ours(innermost(value)[0]):
+        if type(value) is functools.partial and _is_ours(value):
             bound = (value.func, value.args, value.keywords)
             return Node(functools.partial, (self._take(bound, concrete_options(value), False),))
         if _is_combined(value):
             fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
             return Node(type(value), (self._take(fields, concrete, known),))
         if callable(value):
-            return self.reference(value)
+            return self._leaf(value)
         if type(value) is dict:
-            names = Node(tuple, tuple(map(self._leaf, value)))
+            names = Node(tuple, tuple(self._take(name, (), False) for name in value))
             parts = [self._take(x, concrete, known or k in concrete) for k, x in value.items()]
             return Node(dict, (names, *parts))
-        if type(value) in (tuple, list):
+        if type(value) in (tuple, list) or _is_named(value):
             return Node(type(value), tuple(self._take(x, concrete, known) for x in value))
         if isinstance(value, _PLAIN) or jax.tree_util.all_leaves([value]):
             return self._leaf(value)
@@ -164,28 +167,45 @@ class Split:
                 return self._leaf(value.item() if weak else np.asarray(value)[()])
             if known:
                 table = np.asarray(value)
-                return Table(table.shape, table.dtype.str, table.tobytes())
+                return Table(table.shape, table.dtype, table.tobytes())
         self.arrays.append(value)
         return Slot(len(self.arrays) - 1)
 
     def _leaf(self, value: Any) -> Structure:
         if isinstance(value, np.bool_):
             value = bool(value)  # there is no other kind of bool in JAX
-        return Value(value) if isinstance(value, _PLAIN) else self.reference(value)
+        if isinstance(value, _PLAIN):
+            return Value(value)
+        # An object that is no function may change before another explainer is made of it.
+        return self.reference(value if callable(value) else Kept(value))
 
 
-def _is_ours(function: Any) -> bool:
-    """Whether a method is this library's: its array options may be traced wherever they come from.
+def _is_ours(method: Any) -> bool:
+    """Whether a method is this library's, through partials and combinators, to the innermost one.
 
-    Another's may decide by them in Python, as with `jax.jit`.
+    Its array options may be traced wherever they come from. Another's may decide by them in Python,
+    as with `jax.jit`.
     """
-    package = __name__.partition(".")[0]
-    return str(getattr(function, "__module__", "")).partition(".")[0] == package
+    if type(method) is functools.partial:
+        return _is_ours(method.func)
+    if _is_combined(method):
+        return _is_ours(method.inner)
+    module = str(getattr(method, "__module__", ""))
+    name = getattr(method, "__qualname__", "")
+    here = module.partition(".")[0] == __name__.partition(".")[0]
+    # A wrapper has the name of what it wraps, but is another object.
+    return here and getattr(sys.modules.get(module), name, None) is method
 
 
 def _is_combined(value: Any) -> bool:
     """Whether a value is what one of this library's combinators returns: a frozen dataclass."""
-    return _is_ours(value) and dataclasses.is_dataclass(value) and callable(value)
+    package = type(value).__module__.partition(".")[0]
+    ours = package == __name__.partition(".")[0] and hasattr(value, "inner")
+    return ours and dataclasses.is_dataclass(value) and callable(value)
+
+
+def _is_named(value: Any) -> bool:
+    return isinstance(value, tuple) and hasattr(value, "_fields")
 
 
 def concrete_options(function: Any) -> tuple[str, ...]:
@@ -207,6 +227,8 @@ def join(structure: Structure, arrays: list[Any]) -> Any:
 def _rebuilt(rebuild: Any, parts: list[Any]) -> Any:
     if rebuild in (tuple, list):
         return rebuild(parts)
+    if isinstance(rebuild, type) and issubclass(rebuild, tuple):
+        return rebuild(*parts)
     if rebuild is dict:
         return dict(zip(parts[0], parts[1:], strict=True))
     if rebuild is functools.partial:

@@ -30,7 +30,7 @@ def map_classes(fun: Callable[[Tree, Tree], Tree], each: Tree, most: int, exampl
     if most >= classes:
         return jax.vmap(fun, in_axes=(0, None))(each, example)
     width = _width(classes, most)
-    of_class = _of_class(fun, each, example)
+    of_class, zero = _of_class(fun, each, example)
 
     def block(start: Any) -> Tree:
         entries = jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, start, width), each)
@@ -45,15 +45,19 @@ def map_classes(fun: Callable[[Tree, Tree], Tree], each: Tree, most: int, exampl
     # The maps are written in place: blocks that are stacked are copied once more.
     starts = np.minimum(np.arange(0, classes, width, dtype=np.int32), classes - width)
     shapes = jax.eval_shape(block, starts[0])
-    like = jax.tree.leaves(example)[0]
     zeros = jax.tree.map(
-        lambda x: jnp.zeros_like(like, shape=(classes, *x.shape[1:]), dtype=x.dtype), shapes
+        lambda x: jnp.zeros_like(zero, shape=(classes, *x.shape[1:]), dtype=x.dtype), shapes
     )
     return lax.scan(put, zeros, starts)[0]
 
 
-def _of_class(fun: Callable[[Tree, Tree], Tree], each: Tree, example: Tree) -> Callable[..., Tree]:
-    """`fun` as a function of a class alone, what is the same for all being computed already."""
+def _of_class(
+    fun: Callable[[Tree, Tree], Tree], each: Tree, example: Tree
+) -> tuple[Callable[[Tree], Tree], Any]:
+    """`fun` as a function of a class alone, what is the same for all being computed already.
+
+    And a zero that varies over the mesh axes that anything it is computed from does, as the maps.
+    """
     first = jax.tree.map(lambda x: x[0], each)
     closed, tree = trace(fun, first, example)
     closed = inline(closed)
@@ -69,7 +73,13 @@ def _of_class(fun: Callable[[Tree, Tree], Tree], each: Tree, example: Tree) -> C
         play(differing, values)
         return jax.tree.unflatten(tree, [read(out, values) for out in jaxpr.outvars])
 
-    return of_class
+    return of_class, sum(map(_zero, [*given, *jax.tree.leaves(each)]))
+
+
+def _zero(array: Any) -> Any:
+    if jnp.issubdtype(jnp.result_type(array), jax.dtypes.prng_key):
+        array = jax.random.key_data(array)
+    return jnp.zeros_like(array, shape=(), dtype=jnp.float32)
 
 
 def _width(classes: int, most: int) -> int:

@@ -2,11 +2,12 @@
 
 import contextlib
 import functools
+import itertools
 import math
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -140,63 +141,64 @@ class Resident:
     """
 
     def __init__(self) -> None:
-        self._last: tuple[Placement | None, dict[int, _Copy]] = None, {}
+        self._last: tuple[Placement | None, list[_Copy]] = None, []
 
     def __call__(self, tree: Any, placement: Placement) -> Any:
         leaves, structure = jax.tree.flatten(tree)
-        before, known = self._last  # read once: other threads call too
-        known = known if placement == before else {}
+        before, known = self._last  # read once, and never written to: other threads call too
+        known = known if placement == before else []
         copies = [
-            known[index] if index in known and known[index].serves(leaf) else _copy(leaf, placement)
-            for index, leaf in enumerate(leaves)
+            copy if copy is not None and copy.serves(leaf) else _Copy(leaf, placement)
+            for leaf, copy in itertools.zip_longest(leaves, known[: len(leaves)])
         ]
-        placed = [c.of() if c.placed is None else c.placed for c in copies]
-        new = len(known) != len(copies) or any(known[i] is not c for i, c in enumerate(copies))
-        if new and not any(isinstance(x, jax.core.Tracer) for x in placed):
-            self._keep(copies, placement)
+        placed = [copy.of(leaf) for leaf, copy in zip(leaves, copies, strict=True)]
+        if not any(isinstance(x, jax.core.Tracer) for x in placed):
+            self._last = placement, copies
         return jax.tree.unflatten(structure, placed)
 
-    def _keep(self, copies: "list[_Copy]", placement: Placement) -> None:
-        kept: dict[int, _Copy] = {}
-        for index, copy in enumerate(copies):
-            array = copy.of()
-            if isinstance(array, jax.Array | np.ndarray):
-                forget = functools.partial(_forget, kept, index)
-                kept[index] = copy._replace(of=weakref.ref(array, forget))
-        self._last[1].clear()  # else it would live on in a cycle with its callbacks
-        self._last = placement, kept
 
+class _Copy:
+    """An array on the devices where it is needed, for as long as the array itself lives."""
 
-class _Copy(NamedTuple):
-    """An array on the devices where it is needed.
+    __slots__ = ("__weakref__", "_array", "_contents", "_placed")
 
-    Attributes:
-        of: refers to the array.
-        placed: its copy there; None where it lies there itself.
-        contents: of an array of NumPy, which may be written to, what was placed.
-    """
-
-    of: Callable[[], Any]
-    placed: Any
-    contents: np.ndarray | None
+    def __init__(self, array: Any, placement: Placement) -> None:
+        self._array: Any = None
+        self._contents: np.ndarray | None = None
+        self._placed: Any
+        if _may_change(array):
+            self._contents = array.copy(order="K")
+            self._contents.flags.writeable = False
+            self._placed = put_parameter(self._contents, placement)
+        else:
+            placed = put_parameter(array, placement)
+            self._placed = None if placed is array else placed
+        if isinstance(array, jax.Array | np.ndarray):
+            self._array = weakref.ref(array, functools.partial(_drop, weakref.ref(self)))
 
     def serves(self, array: Any) -> bool:
-        """Whether it is still a copy of this array."""
-        if self.of() is not array:
+        """Whether it is a copy of this array, as it is now."""
+        if self._array is None or self._array() is not array:
             return False
-        return self.contents is None or _same_bytes(array, self.contents)
+        return self._contents is None or _same_bytes(array, self._contents)
+
+    def of(self, array: Any) -> Any:
+        """The copy; the array itself, where it lies there already."""
+        return array if self._placed is None else self._placed
+
+    def drop(self) -> None:
+        self._placed = self._contents = None
 
 
-def _copy(leaf: Any, placement: Placement) -> _Copy:
-    if not isinstance(leaf, np.ndarray):
-        placed = put_parameter(leaf, placement)
-        return _Copy(lambda: leaf, None if placed is leaf else placed, None)
-    contents = leaf.copy()
-    contents.flags.writeable = False
-    placed = put_parameter(contents, placement)
-    if placement.platform == "cpu" and placed.dtype == contents.dtype:
-        contents = np.asarray(placed.addressable_data(0))  # the same memory
-    return _Copy(lambda: leaf, placed, contents)
+def _drop(copy: "weakref.ref[_Copy]", _: Any) -> None:
+    if (found := copy()) is not None:
+        found.drop()
+
+
+def _may_change(array: Any) -> bool:
+    """Whether the caller may write to an array later."""
+    ours = isinstance(array, np.ndarray) and array.flags.owndata and not array.flags.writeable
+    return isinstance(array, np.ndarray) and not ours
 
 
 _PIECE = 2**20
@@ -204,16 +206,12 @@ _PIECE = 2**20
 
 
 def _same_bytes(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two arrays have the same contents, NaNs too."""
-    if one.shape != other.shape or one.dtype != other.dtype or not one.flags.c_contiguous:
+    """Whether two arrays that lie alike have the same contents, NaNs too."""
+    if one.dtype != other.dtype or one.shape != other.shape or one.strides != other.strides:
         return False
-    a, b = (np.reshape(x, -1).view(np.uint8) for x in (one, other))
+    a, b = (x.ravel(order="K").view(np.uint8) for x in (one, other))
     starts = range(0, a.size, _PIECE)
     return all(np.array_equal(a[i : i + _PIECE], b[i : i + _PIECE]) for i in starts)
-
-
-def _forget(copies: dict[int, _Copy], index: int, _: Any) -> None:
-    copies.pop(index, None)
 
 
 def put_parameter(leaf: Any, placement: Placement) -> Any:
@@ -260,8 +258,7 @@ def _owned(leaf: Any) -> Any:
     Calls do not wait for their programs, nor (on an accelerator) for the transfer, and the caller
     may fill the memory anew meanwhile, unless nobody can write to it.
     """
-    ours = not isinstance(leaf, np.ndarray) or (leaf.flags.owndata and not leaf.flags.writeable)
-    return leaf if ours else leaf.copy()
+    return leaf.copy() if _may_change(leaf) else leaf
 
 
 def _is_local(leaf: Any) -> bool:

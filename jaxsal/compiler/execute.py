@@ -73,7 +73,7 @@ class Executor:
         return dataclasses.replace(
             call.spec,
             images=None if automatic else here.images,
-            class_chunk=here.class_chunk,
+            class_chunk=here.class_chunk if call.classes > 1 else call.spec.classes,
             chunk=here.chunk,
         )
 
@@ -90,7 +90,7 @@ class Executor:
     def spec(self, call: Call, placement: Placement, here: Plan) -> Spec:
         return dataclasses.replace(
             call.spec,
-            class_chunk=here.class_chunk,
+            class_chunk=here.class_chunk if call.classes > 1 else call.spec.classes,
             chunk=here.chunk,
             platform=placement.platform,
             sharding=placement.rows if placement.devices > 1 else None,
@@ -100,12 +100,11 @@ class Executor:
         return self._divided(call, evaluations, placement.devices)
 
     def _divided(self, call: Call, evaluations: int, devices: int) -> Plan:
-        classes = call.spec.classes if call.spec.targets == "all" else 1
         return plan(
             evaluations,
             call.size,
             devices,
-            classes=classes,
+            classes=call.classes,
             points=self._points,
             bound=self._chunk,
         )
@@ -157,7 +156,7 @@ class Executor:
         if known not in self._fitted:
             free = memory.free_bytes(placement.mesh.local_devices)
             budget = memory.SHARE * devices.agreed(free, placement)
-            cap = CAPS.get(placement.platform, 32)
+            cap = self._most(call, placement)
 
             def load(size: int) -> float:
                 return self._load(call, shared, placement, size, budget)
@@ -169,13 +168,21 @@ class Executor:
             self._fitted[known] = fitted
         return self._fitted[known]
 
+    def _most(self, call: Call, placement: Placement) -> int:
+        """Where "auto" starts: with all classes of as many images as there are, or as pay."""
+        cap = CAPS.get(placement.platform, 32)
+        images = -(-call.size // placement.devices)
+        return call.classes * (
+            cap if self._points or call.classes == 1 else min(cap, _rounded(images))
+        )
+
     def _temporaries(self, call: Call, placement: Placement, evaluations: int) -> float:
         """Those of a program that was measured."""
         here = self._plan(call, placement, evaluations)
         return self._measured[placement, here, call.signature].temporaries
 
     def _fit_key(self, call: Call, placement: Placement) -> Any:
-        here = self._plan(call, placement, CAPS.get(placement.platform, 32))
+        here = self._plan(call, placement, self._most(call, placement))
         several = here.images * placement.devices < call.size
         return placement, here, _rounded(call.size) if several else None, call.signature
 

@@ -23,6 +23,7 @@ class Call(NamedTuple):
         shared: parameters, array options, and one key if there is one.
         rows: arrays with one entry an example.
         size: B.
+        classes: of an image that are explained one by one: one, where a pass serves all.
         signature: what of the parameters and images a compilation depends on.
         params: the parameters as one object, the same for the same arrays.
         verify: raises if a device, which was asked, found values that are not allowed.
@@ -32,6 +33,7 @@ class Call(NamedTuple):
     shared: dict[str, Any]
     rows: dict[str, Any]
     size: int
+    classes: int
     signature: Any
     params: Parameters
     verify: Callable[[], None]
@@ -68,6 +70,7 @@ class Prepare:
         self.points = any(signatures.accepts(f, "chunk") for f in functions)
         self.points = self.points and "chunk" not in options
         self._functions, self._options = functions, tuple(options)
+        self._forward_only = not by_example and all(map(signatures.forward_only, functions))
         self._names = tuple(function) if isinstance(function, Mapping) else None
         self.chunk = max(signatures.bound_chunk(f, options) for f in functions)
         self.keyed = [signatures.name_of(f) for f in functions if signatures.needs_key(f)]
@@ -133,13 +136,14 @@ class Prepare:
             classes=classes,
             targets=mode,
             chunk=1,
-            class_chunk=1,
+            class_chunk=classes,
             images=None,
             dtype=self._dtype,
             rewrite=self._rewrite,
             platform=jax.default_backend(),
         )
-        return Call(spec, shared, rows, count, (signature, mode, given), known, verify)
+        apart = classes if mode == "all" and not self._forward_only else 1
+        return Call(spec, shared, rows, count, apart, (signature, mode, given), known, verify)
 
 
 def _taken_apart(
@@ -155,9 +159,15 @@ def _taken_apart(
         Value(None) if objective is None else split.reference(objective),
         split.structure(dict(options), concrete),
     )
-    # A copy: what happens to the caller's array later is not the explainer's business.
-    arrays = [np.array(x) if isinstance(x, np.ndarray) else x for x in split.arrays]
-    return Node(tuple, parts), arrays, split.kept
+    return Node(tuple, parts), [_own(x) for x in split.arrays], split.kept
+
+
+def _own(array: Any) -> Any:
+    """A copy: what happens to the caller's array later is not the explainer's business."""
+    if isinstance(array, np.ndarray):
+        array = np.array(array)
+        array.flags.writeable = False
+    return array
 
 
 _EAGER = get_opaque_trace_state()

@@ -32,6 +32,11 @@ def needs_key(function: Callable[..., Any]) -> bool:
     )
 
 
+def forward_only(function: Any) -> bool:
+    """Whether a method says that it evaluates scores alone: one pass then serves all classes."""
+    return bool(getattr(innermost(function)[0], "forward_only", False))
+
+
 def functions_of(
     function: Any, options: Mapping[str, Any], *, complete: bool = True, role: str = "method"
 ) -> list[Callable[..., Any]]:

@@ -73,6 +73,7 @@ def occlusion(
 
 
 occlusion.concrete = ("window", "stride")  # type: ignore[attr-defined]
+occlusion.forward_only = True  # type: ignore[attr-defined]
 
 
 def feature_ablation(
@@ -117,6 +118,7 @@ def feature_ablation(
 
 
 feature_ablation.concrete = ("segments",)  # type: ignore[attr-defined]
+feature_ablation.forward_only = True  # type: ignore[attr-defined]
 
 
 class _Windows(NamedTuple):

@@ -61,6 +61,9 @@ def rise(
     return total / (samples * jnp.asarray(keep, total.dtype))
 
 
+rise.forward_only = True  # type: ignore[attr-defined]
+
+
 def draw_mask(
     key: Key, shape: tuple[int, ...], *, grid: int = 8, keep: ArrayLike = 0.5
 ) -> Callable[[Array], Mask]:

@@ -51,3 +51,6 @@ def score_cam(
 
     scores = jax.lax.map(masked_score, jnp.moveaxis(values, -1, 0), batch_size=chunk)
     return finished(weighted(values, jax.nn.softmax(scores)), image, parts, relu, resize)
+
+
+score_cam.forward_only = True  # type: ignore[attr-defined]

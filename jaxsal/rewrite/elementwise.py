@@ -39,7 +39,14 @@ def on_blocks(eqn: JaxprEqn) -> OnBlocks | None:
         return lambda blocks: bind(eqn, blocks)
     if eqn.primitive.name not in (_FORWARD, _BACKWARD) or len(eqn.outvars) != 1:
         return None
-    return _call(eqn) if _elementwise(_body(eqn)) and _elementwise(_derivative(eqn)) else None
+    floating = _is_floating(eqn.outvars[0].aval) and any(_is_floating(v.aval) for v in eqn.invars)
+    if not floating or not _elementwise(_body(eqn)):
+        return None
+    try:
+        derivative = _derivative(eqn)
+    except Exception:  # of the user's rule: nobody has asked for a derivative
+        return None
+    return _call(eqn) if _elementwise(derivative) else None
 
 
 def _body(eqn: JaxprEqn) -> ClosedJaxpr:

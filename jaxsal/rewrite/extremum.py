@@ -18,20 +18,55 @@ from jaxtyping import Array
 from jaxsal.rewrite.interpreter import Frame
 from jaxsal.rewrite.program import bind
 
-_MOVES = ("broadcast_in_dim", "reshape")
-
 
 def places(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
     """Rule for the comparison of an array with its own maximum, or minimum, over some axes."""
     for own, other in ((0, 1), (1, 0)):
-        made = frame.producer(eqn.invars[other])
-        while made is not None and made.primitive.name in _MOVES:
-            made = frame.producer(made.invars[0])
-        if made is None or made.primitive.name not in ("reduce_max", "reduce_min"):
+        made, axes = _followed(frame, eqn.invars[other])
+        if made is None or made.invars[0] is not eqn.invars[own] or not _is_beside(made, axes):
             continue
-        if made.invars[0] is eqn.invars[own] and jnp.issubdtype(values[own].dtype, jnp.floating):
+        if jnp.issubdtype(values[own].dtype, jnp.floating):
             return [_held(made, lax.optimization_barrier(values[own]))]
     return None
+
+
+def _followed(frame: Frame, atom: Any) -> tuple[JaxprEqn | None, list[int | None]]:
+    """The reduction that an atom is moved from, and for each of its axes the one it had there."""
+    made = frame.producer(atom)
+    if made is None:
+        return None, []
+    if made.primitive.name in ("reduce_max", "reduce_min"):
+        rank = len(_shape(made.invars[0]))
+        return made, [axis for axis in range(rank) if axis not in made.params["axes"]]
+    if made.primitive.name not in ("broadcast_in_dim", "reshape"):
+        return None, []
+    found, axes = _followed(frame, made.invars[0])
+    old, new = _shape(made.invars[0]), _shape(made.outvars[0])
+    moved: list[int | None] = [None] * len(new)
+    if made.primitive.name == "broadcast_in_dim":
+        pairs = list(enumerate(made.params["broadcast_dimensions"]))
+    else:
+        pairs = list(
+            zip(*([i for i, n in enumerate(s) if n != 1] for s in (old, new)), strict=False)
+        )
+    if found is None or any(old[i] not in (1, new[j]) for i, j in pairs):
+        return None, []
+    for i, j in pairs:
+        moved[j] = axes[i] if old[i] == new[j] else None
+    return found, moved
+
+
+def _is_beside(made: JaxprEqn, axes: list[int | None]) -> bool:
+    """Whether each axis that was kept lies where it lay in the array, and the others have gone."""
+    shape = _shape(made.invars[0])
+    kept = [None if i in made.params["axes"] else i for i in range(len(shape))]
+    return len(axes) == len(shape) and all(
+        n == 1 or there == own for n, there, own in zip(shape, axes, kept, strict=True)
+    )
+
+
+def _shape(atom: Any) -> tuple[int, ...]:
+    return tuple(atom.aval.shape)
 
 
 def _held(made: JaxprEqn, x: Array) -> Array:

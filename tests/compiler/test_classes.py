@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxsal
+from jaxsal.compiler import execute
 from jaxsal.compiler.classes import _width, map_classes
 from tests import toy
 
@@ -65,6 +66,63 @@ def test_classes_are_explained_a_few_at_a_time_inside_a_trace() -> None:
     inside = jax.jit(lambda x: explain(params, x, "all"))(images)
     toy.close(inside, explain(params, images, "all"))
     toy.close(inside[:, 3], explain(params, images, 3))
+
+
+FORWARD = {
+    "occlusion": (functools.partial(jaxsal.occlusion, window=4), 1),
+    "over samples": (jaxsal.smoothgrad(jaxsal.rise, samples=2), 1),
+    "gradient": (jaxsal.gradient, 5),
+    "both": ({"a": jaxsal.gradient, "b": METHODS["occlusion"]}, 5),
+}
+
+
+@pytest.mark.parametrize("name", FORWARD)
+def test_one_forward_pass_serves_all_classes(name: str) -> None:
+    """What evaluates scores alone is not computed again for each few classes."""
+    method, apart = FORWARD[name]
+    params, images, key = toy.params(classes=5), toy.images(2), jax.random.key(0)
+    explain = jaxsal.explainer(toy.apply, method, batch_size=2)
+    call = explain._prepare(params, {"image": images}, "all", key)
+    assert call.classes == apart
+    assert explain._execute.whole(call).class_chunk == (5 if apart == 1 else 2)
+    assert explain._prepare(params, {"image": images}, 0, key).classes == 1
+
+
+def test_automatically_all_classes_are_explained_at_once_where_that_fits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    params, images = toy.params(classes=40), toy.images(2)
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:1]), ("batch",))
+    explain = jaxsal.explainer(toy.apply, jaxsal.gradient, mesh=mesh)
+    maps = explain(params, images, "all")
+    call = explain._prepare(params, {"image": images}, "all", None)
+    assert explain._execute.plan(call).class_chunk == 40
+    monkeypatch.setattr(execute, "PAYS", {"cpu": 2**15})
+    tight = jaxsal.explainer(toy.apply, jaxsal.gradient, mesh=mesh)
+    toy.close(tight(params, images, "all"), maps)
+    assert tight._execute.plan(call).class_chunk < 40
+
+
+def test_classes_at_a_time_inside_shard_map_with_an_ensemble() -> None:
+    """Parameters vary over the mesh, and the images do not."""
+    ensemble = [toy.params(seed, classes=5) for seed in range(2)]
+    params = jax.tree.map(lambda *xs: jnp.stack(xs), *ensemble)
+    images = jnp.asarray(toy.images(2))
+    explain = jaxsal.explainer(toy.apply, jaxsal.grad_cam, layer=-1, batch_size=2)
+    mesh = jax.make_mesh((2,), ("model",), axis_types=(jax.sharding.AxisType.Auto,))
+    spec = jax.sharding.PartitionSpec("model")
+
+    def member(params: dict, images: jax.Array) -> jax.Array:
+        images = jax.lax.pcast(images, "model", to="varying")
+        return explain(jax.tree.map(lambda x: x[0], params), images, "all")[None]
+
+    mapped = jax.jit(
+        jax.shard_map(
+            member, mesh=mesh, in_specs=(spec, jax.sharding.PartitionSpec()), out_specs=spec
+        )
+    )
+    expected = jnp.stack([explain(each, images, "all") for each in ensemble])
+    toy.close(mapped(params, images), expected)
 
 
 def test_the_maps_of_a_few_classes_at_a_time_are_differentiable() -> None:

@@ -133,6 +133,51 @@ def test_what_a_partial_binds_reaches_a_users_method_as_it_is(expected: jax.Arra
     toy.close(maps["a"], 2 * expected)
 
 
+class Settings:
+    """An option that may be changed, and says that it is equal to any other."""
+
+    factor = 1.0
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __hash__(self) -> int:
+        return 0
+
+
+def times(score: jaxsal.ScoreFn, image: jax.Array, *, settings: Settings) -> jax.Array:
+    return jax.grad(score)(image) * settings.factor
+
+
+def test_a_new_explainer_sees_that_an_option_has_changed(expected: jax.Array) -> None:
+    settings = Settings()
+    toy.close(gradient(toy.apply, times, settings=settings), expected)
+    settings.factor = 3.0
+    toy.close(gradient(toy.apply, times, settings=settings), 3 * expected)
+
+
+class Doubled:
+    """A user's own combinator."""
+
+    def __init__(self, inner: Callable) -> None:
+        self.inner = inner
+
+    def __call__(self, score: jaxsal.ScoreFn, image: jax.Array, *, flag: object) -> jax.Array:
+        return self.inner(score, image) * (2.0 if flag[0] else 1.0)
+
+
+@functools.wraps(jaxsal.gradient)
+def wrapped(score: jaxsal.ScoreFn, image: jax.Array, *, flag: object = None) -> jax.Array:
+    return Doubled(jaxsal.gradient)(score, image, flag=flag)
+
+
+@pytest.mark.parametrize("method", [Doubled(jaxsal.gradient), wrapped])
+def test_what_goes_through_a_users_code_reaches_it_as_it_is(
+    method: Callable, expected: jax.Array
+) -> None:
+    toy.close(gradient(toy.apply, functools.partial(method, flag=np.ones(1))), 2 * expected)
+
+
 def test_a_function_object_is_compiled_for_once() -> None:
     bound = Scaled(2.0).apply
     window = {"window": 4}

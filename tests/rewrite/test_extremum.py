@@ -70,3 +70,23 @@ def test_ties_are_shared_as_before(name):
 def test_other_comparisons_are_left_alone():
     fun = lambda x: ((x == x[::-1].max(0, keepdims=True)).sum(), (x == x.mean()).sum())  # noqa: E731
     assert not any(rewrites(fun, jnp.ones((3, 4)), only=ONLY).values())
+
+
+BESIDE = {
+    "another row's": (lambda x: x.max(1)[None, :], False),
+    "another row's, reshaped": (lambda x: x.max(0).reshape(-1, 1), False),
+    "its own row's": (lambda x: x.max(1)[:, None], True),
+    "its own column's": (lambda x: x.max(0)[None], True),
+    "its own row's, reshaped": (lambda x: x.max(1).reshape(-1, 1), True),
+    "everything's": (lambda x: x.max(keepdims=True), True),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_a_maximum_beside_other_places_is_another_comparison(name):
+    """On a square array the best of row j may stand beside column j."""
+    best, own = BESIDE[name]
+    x = jax.random.normal(jax.random.key(1), (6, 6))
+    chosen = lambda x: jnp.where(x == best(x), x, 0).sum()  # noqa: E731
+    assert rewrites(chosen, x, only=ONLY)["extremum_gradient"] == own
+    np.testing.assert_array_equal(fast(chosen, only=ONLY)(x), chosen(x))

@@ -243,6 +243,50 @@ straight.defvjp(
     lambda x, sign: (straight(x, sign), x), lambda x, g: (jnp.where(jnp.abs(x) < 1, g, 0.0), None)
 )
 
+
+@jax.custom_vjp
+def forward_alone(x):
+    """Its author gave it no derivative."""
+    return jnp.tanh(x)
+
+
+def refused(*_):
+    raise NotImplementedError("no gradient here")
+
+
+forward_alone.defvjp(lambda x: (jnp.tanh(x), None), refused)
+
+
+@jax.custom_vjp
+def step(x):
+    """An integer of each value."""
+    return jnp.floor(3 * x).astype(jnp.int32)
+
+
+step.defvjp(lambda x: (step(x), None), refused)
+
+
+@jax.custom_vjp
+def looked_up(index):
+    return jnp.asarray([0.5, -2.0, 1.5, 3.0])[jnp.clip(index, 0, 3)]
+
+
+looked_up.defvjp(lambda index: (looked_up(index), None), refused)
+
+
+@pytest.mark.parametrize("call", [forward_alone, lambda x: looked_up(step(x))])
+def test_calls_without_a_derivative(call):
+    """Occlusion asks for none."""
+    image = jax.random.normal(jax.random.key(0), (12, 10, 1))
+
+    def score(image):
+        return jnp.mean(call(image))
+
+    values, corner = jnp.full((3, 3, 1), 0.7), (2, 4, 0)
+    changed = jax.lax.dynamic_update_slice(image, values, corner)
+    np.testing.assert_allclose(patch(score, image)(values, corner), score(changed), rtol=1e-6)
+
+
 CALLS = {
     "slope before x": lambda x: spike(0.2 + 0.5 * jnp.cos(x), jnp.sin(x)),
     "slope, a number": lambda x: spike(jnp.float32(0.3), x),

@@ -41,7 +41,8 @@ def explainer(
             of maps then, from one program with shared passes.
         objective: `objective(logits [K], target) -> scalar`; None: the target's logit. A model with
             one logit is binary: class 1 scores it, class 0 its negative.
-        batch_size: model evaluations in flight on one device; "auto": as many as pay and fit.
+        batch_size: model evaluations in flight on one device (images, times classes under targets
+            "all", times points of each); "auto": as many as pay and fit.
         mesh: the devices; None: those that the images lie on, else all local ones.
         rewrite: whether the program is rewritten to run faster; the maps are the same.
         dtype: what the model computes in; sums and maps stay float32. None: what it is given.

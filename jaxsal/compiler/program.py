@@ -83,11 +83,30 @@ def batch(spec: Spec, shared: Tree, rows: Tree) -> Tree:
 
 def example(spec: Spec, shared: Tree, row: Tree) -> Tree:
     """The result of one example: the function, or the dict of functions, at its score and image."""
+    logits, explain = _functions(spec, shared, row)
+    image = row["image"].astype(accumulator(row["image"].dtype))
+    maps = (row["map"],) if "map" in row else ()
+    if spec.targets == "all":
+        target = jnp.arange(spec.classes, dtype=jnp.int32)
+        each = (target, *maps)  # a metric's maps have one for each class
+        results = map_classes(lambda c, x: explain(c[0], x, *c[1:]), each, spec.class_chunk, image)
+    elif spec.targets == "predicted":
+        target = predicted(logits(image))
+        results = explain(target, image, *maps)
+    else:
+        target = row["target"]
+        valid = (target >= 0) & (target < spec.classes)
+        results = explain(target, image, *maps)
+        results = jax.tree.map(lambda x: jnp.where(valid, x, jnp.nan), results)
+    return Record(results, target, logits(image)) if spec.record else results
+
+
+def _functions(
+    spec: Spec, shared: Tree, row: Tree
+) -> tuple[Callable[[Any], Any], Callable[..., Tree]]:
+    """`logits(image)`, and `explain(target, image, *maps) -> results`, of one example."""
     apply, function, objective, options = join(spec.parts, shared["arrays"])
-    image = row["image"]
-    working = accumulator(image.dtype)
-    inputs = (image.astype(working), *([row["map"]] if "map" in row else []))
-    key = _key(shared, row)
+    key, each = _key(shared, row), row.get("each", {})
     params = shared["params"] if spec.dtype is None else cast(shared["params"], spec.dtype)
 
     def logits(image: Any) -> Any:
@@ -97,30 +116,12 @@ def example(spec: Spec, shared: Tree, row: Tree) -> Tree:
     def explain(target: Any, *inputs: Any) -> Tree:
         score = _score(logits, target, objective, spec.rewrite)
         call = functools.partial(
-            _call, score=score, inputs=inputs, options=options, each=row.get("each", {})
+            _call, score=score, inputs=inputs, options=options, each=each, key=key, chunk=spec.chunk
         )
-        maps = jax.tree.map(
-            lambda f: call(f, key=key, chunk=spec.chunk), function, is_leaf=callable
-        )
-        return jax.tree.map(lambda x: x.astype(jnp.float32), maps)
+        results = jax.tree.map(call, function, is_leaf=callable)
+        return jax.tree.map(lambda x: x.astype(jnp.float32), results)
 
-    if spec.targets == "all":
-        target = jnp.arange(spec.classes, dtype=jnp.int32)
-        each = (target, *inputs[1:])  # a metric's maps have one for each class
-        results = map_classes(
-            lambda each, image: explain(each[0], image, *each[1:]),
-            each,
-            spec.class_chunk,
-            inputs[0],
-        )
-    elif spec.targets == "predicted":
-        target = predicted(logits(inputs[0]))
-        results = explain(target, *inputs)
-    else:
-        target = row["target"]
-        valid = (target >= 0) & (target < spec.classes)
-        results = jax.tree.map(lambda x: jnp.where(valid, x, jnp.nan), explain(target, *inputs))
-    return Record(results, target, logits(inputs[0])) if spec.record else results
+    return logits, explain
 
 
 def _score(logits: Callable[[Any], Any], target: Any, objective: Any, rewrite: bool) -> ScoreFn:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Var
 from jaxtyping import Array
 
-from jaxsal.rewrite.axes import Labels, layout
+from jaxsal.rewrite.axes import Axes, layout
 from jaxsal.rewrite.flatten import flatten
 from jaxsal.rewrite.flow import Flow
 from jaxsal.rewrite.layers import LayerName, find, mentions
@@ -60,7 +60,7 @@ class Section(NamedTuple):
 
     value: Array
     head: Callable[[Array], Scalar]
-    axes: Labels | None
+    axes: Axes | None
     spatial: tuple[int, ...]
 
 

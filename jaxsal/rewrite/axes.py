@@ -42,7 +42,7 @@ class Layout(NamedTuple):
         labels = self.labels.get(var, ())
         found: list[int | None] = []
         for axis in self.spatial:
-            along = [i for i, factors in enumerate(labels) if line(factors) == (axis, 1)]
+            along = [i for i, f in enumerate(labels) if (line(f) or (None,))[0] == axis]
             parts = [f for f in labels if axis in image_axes(f) and not self._in_channels(f)]
             if len(along) == 1 == len(parts):
                 found.append(along[0])
@@ -51,6 +51,11 @@ class Layout(NamedTuple):
             else:
                 return None
         return tuple(found)
+
+    def turned(self, var: Var) -> tuple[int, ...]:
+        """The axes of a value that run along one of the image's from its end to its start."""
+        found = enumerate(map(line, self.labels.get(var, ())))
+        return tuple(i for i, each in found if each and each[1] < 0)
 
     def _in_channels(self, factors: Factors) -> bool:
         return any(f.axis not in (COPY, *self.spatial) for f in factors)
@@ -152,11 +157,16 @@ class _Walk:
             self.spatial = tuple(sorted(found)) or choices[0]
 
     def _slid(self, conv: JaxprEqn, found: Labels | None) -> Labels | None:
-        """A convolution over a value that lost all axes slides along the image's, in order."""
+        """A convolution over a value that lost all axes slides along the image's, in order.
+
+        One whose windows are single positions slides along nothing.
+        """
         numbers, lhs = conv.params["dimension_numbers"], self.read(conv.invars[0])
         if lhs is None or found is None or len(numbers.out_spec) - 2 != len(self.spatial):
             return found
-        if any(image_axes(lhs[i]) & {*self.spatial} for i in numbers.lhs_spec):
+        kernel = _shape(conv.invars[1])
+        pointwise = all(kernel[i] == 1 for i in numbers.rhs_spec[2:])
+        if pointwise or any(image_axes(f) & {*self.spatial} for f in lhs):
             return found
         targets = dict(zip(numbers.out_spec[2:], self.spatial, strict=True))
         sizes = _shape(conv.outvars[0])

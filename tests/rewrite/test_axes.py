@@ -1,5 +1,7 @@
 """Which axes of a value run along the image, whatever was done to its layout."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -148,9 +150,11 @@ def test_axes_are_followed_through_merges_and_splits(fun, axes):
     [
         lambda x: jnp.sort(x.reshape(-1)).reshape(1, 4, 4, 6),
         lambda x: jnp.sort(x[None], 1),
+        lambda x: jax.lax.conv(
+            jnp.sort(x.reshape(-1)).reshape(1, 2, 8, 6), jnp.ones((3, 2, 1, 1)), (1, 1), "SAME"
+        ),
         lambda x: jnp.abs(jnp.fft.fft2(x[None], axes=(1, 2))),
         lambda x: x.reshape(1, 6, 8, 2),
-        lambda x: jnp.flip(x[None], 1),
         lambda x: jnp.tile(x, (2, 1, 1))[None],
         lambda x: jnp.concatenate([x, x])[None],
         lambda x: x[None, jnp.array([3, 1, 2])],
@@ -170,6 +174,53 @@ def test_axes_are_followed_through_merges_and_splits(fun, axes):
 def test_axes_that_are_lost_are_not_guessed(fun):
     flat = inline(trace(fun, jnp.ones((8, 6, 2)))[0])
     assert layout(flat).axes(flat.jaxpr.outvars[0]) is None
+
+
+def test_axes_that_run_backward_are_told():
+    fun = lambda x: _conv(jnp.flip(x, 1)[None]).transpose(0, 2, 1, 3)  # noqa: E731
+    flat = inline(trace(fun, jnp.ones((8, 6, 2)))[0])
+    found, out = layout(flat), flat.jaxpr.outvars[0]
+    assert (found.axes(out), found.turned(out)) == ((2, 1), (1,))
+
+
+def _moved(rng, shape):
+    """A random chain of merges, splits, transpositions and turns of an array of `shape`."""
+    moves = []
+    for _ in range(rng.integers(2, 7)):
+        kind = rng.integers(4)
+        if kind == 0:
+            order = rng.permutation(len(shape))
+            shape = tuple(shape[i] for i in order)
+            moves.append(lambda x, order=order: jnp.transpose(x, order))
+        elif kind == 1:
+            at = int(rng.integers(len(shape)))
+            moves.append(lambda x, at=at: jnp.flip(x, at))
+        elif kind == 2:
+            at = int(rng.integers(len(shape)))
+            n = int(rng.choice([n for n in range(1, shape[at] + 1) if shape[at] % n == 0]))
+            shape = (*shape[:at], n, shape[at] // n, *shape[at + 1 :])
+            moves.append(lambda x, shape=shape: jnp.reshape(x, shape))
+        elif len(shape) > 1:
+            at = int(rng.integers(len(shape) - 1))
+            shape = (*shape[:at], shape[at] * shape[at + 1], *shape[at + 2 :])
+            moves.append(lambda x, shape=shape: jnp.reshape(x, shape))
+    return lambda x: functools.reduce(lambda value, move: move(value), moves, x)
+
+
+def test_what_is_said_of_an_axis_is_true_of_the_positions_it_holds():
+    """Along an axis of the image, that axis' positions rise; one turned, they fall."""
+    rng, said, shape = np.random.default_rng(0), 0, (8, 6, 2)
+    for _ in range(150):
+        fun = _moved(rng, shape)
+        flat = inline(trace(fun, jnp.ones(shape))[0])
+        found, out = layout(flat), flat.jaxpr.outvars[0]
+        for axis, along in enumerate(found.axes(out) or ()):
+            value = np.asarray(fun(jnp.asarray(np.indices(shape)[axis])))
+            others = tuple(i for i in range(value.ndim) if i != along)
+            steps = np.diff(value.mean(others)) * (-1 if along in found.turned(out) else 1)
+            assert np.all(steps > 0) and len(steps) > 0
+            said += 1
+    assert said > 50
 
 
 @pytest.mark.parametrize(("spec", "axes"), [("NHWC", (1, 2)), ("NCHW", (2, 3))])

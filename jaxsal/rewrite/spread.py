@@ -99,10 +99,14 @@ def _pad(eqn: JaxprEqn, operands: Sequence[Operand], shape: Sequence[int]) -> La
 
 def _update(eqn: JaxprEqn, operands: Sequence[Operand], shape: Sequence[int]) -> Labels | None:
     """What is written into a larger array lies over the image as it did, and so does the rest."""
-    scatter = eqn.primitive.name.startswith("scatter")
-    into, piece = operands[0], operands[2 if scatter else 1]
-    if piece.labels is None or len(piece.shape) != len(shape):
+    into, piece, window = operands[0], operands[1], True
+    if eqn.primitive.name.startswith("scatter"):
+        piece = operands[2]
+        window = len(eqn.params["dimension_numbers"].update_window_dims) == len(shape)
+    if piece.labels is None:
         return into.labels
+    if not window:
+        return None
     written = [
         copies(after) if before == 1 else resized(f, before, after)
         for f, before, after in zip(piece.labels, piece.shape, shape, strict=True)
@@ -179,6 +183,7 @@ def _dot(eqn: JaxprEqn, operands: Sequence[Operand], shape: Sequence[int]) -> La
 
 
 def _exchanged(factors: Factors, before: int, after: int) -> Factors:
+    """A contracted axis, resized; also to its own length."""
     return resized(factors, before, after) if line(factors) else unknown(after)
 
 

@@ -158,6 +158,7 @@ def test_axes_are_followed_through_merges_and_splits(fun, axes):
         lambda x: jnp.tile(x, (2, 1, 1))[None],
         lambda x: jnp.concatenate([x, x])[None],
         lambda x: x[None, jnp.array([3, 1, 2])],
+        lambda x: jnp.zeros((8, 6, 2)).at[7 - jnp.arange(8)].set(x)[None],
         lambda x: x[None, 7 - jnp.arange(8)],
         lambda x: _windows(x[None]),
         lambda x: x.reshape(1, 4, 2, 3, 2, 2),

@@ -46,7 +46,7 @@ def channels_last(
         )
     else:
         there = [axis for axis in parts.axes if axis is not None]
-        value = jnp.moveaxis(value, there, range(len(there)))
+        value = jnp.moveaxis(jnp.flip(value, parts.turned), there, range(len(there)))
         value = jnp.expand_dims(value, [i for i in range(rank) if parts.axes[i] is None])
     return value.reshape(*value.shape[:rank], -1).astype(jnp.float32)
 

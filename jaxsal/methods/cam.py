@@ -9,8 +9,9 @@ Called as `method(score, image, *, layer=None, relu=True, resize=True, spatial=N
   layer: which layer, see `jaxsal.rewrite.cut.cut`; `None` = the last convolution.
   relu: whether to keep the positive part only.
   resize: `True` = `"bilinear"`, `"nearest"`, or `False`: the map keeps the layer's spatial shape.
-  spatial: for a layer without spatial axes (a ViT's tokens): a function from its value, without
-    its batch axis, to `[*s, C]`, by reshaping and selecting; the gradient goes the same way.
+  spatial: for a layer without spatial axes (a ViT's tokens, a Swin's windows): a function from its
+    value, without its batch axis, to `[*s, C]`, by reshaping and selecting; the gradient goes the
+    same way. Needed where the program does not say which axes are the image's: none is guessed.
 
 Returns a float32 map of the image's spatial shape: the axes that its first convolution slides along
 (without any: all but the last).

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple, SupportsIndex
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+from typing import NamedTuple
 
-import numpy as np
-from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Var
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxprs_in_params
 
-Labels = tuple[int | None, ...]
-"""For each axis of a value, the axis of the image that it runs along, if any."""
+from jaxsal.rewrite.factors import COPY, Factors, Labels, agreed, image_axes, line, unknown, whole
+from jaxsal.rewrite.grids import is_plain, is_small, rises
+from jaxsal.rewrite.program import Atom, open_jaxpr, scan_parts
+from jaxsal.rewrite.spread import Operand, spread
+
+Axes = tuple[int | None, ...]
+"""For each spatial axis of the image, the axis of a value that runs along it."""
 
 
 class Layout(NamedTuple):
     """How the values of a program lie over its image.
 
     Attributes:
-      labels: for each variable, its `Labels`.
+      labels: for each variable that depends on the image, what its axes are made of.
       gone: for each variable, the image's axes that it had, of length one, and that were dropped.
       spatial: the image's spatial axes: those that the first convolution slides along; where there
         is none, all axes but the last.
@@ -26,194 +33,219 @@ class Layout(NamedTuple):
     gone: dict[Var, frozenset[int]]
     spatial: tuple[int, ...]
 
-    def axes(self, var: Var) -> Labels | None:
+    def axes(self, var: Var) -> Axes | None:
         """The axes of a value along the image's spatial axes, in order; `None` if one is lost.
 
-        One that had length one and was dropped is not lost: it is `None` in the tuple. A value
-        `[1, *spatial, C]` whose history is not known is taken as channels last.
+        One that had length one and was dropped is not lost: it is `None` in the tuple. One is lost
+        where several axes run along it, or where it is merged with others. Nothing is guessed.
         """
-        labels, shape = self.labels.get(var, ()), _shape(var)
-        gone = self.gone.get(var, frozenset())
-        if all(axis in labels or axis in gone for axis in self.spatial):
-            return tuple(labels.index(a) if a in labels else None for a in self.spatial)
-        known = [axis for axis in labels if axis is not None]
-        if not known and shape[:1] == (1,) and len(shape) == len(self.spatial) + 2:
-            return tuple(range(1, len(shape) - 1))
-        return None
+        labels = self.labels.get(var, ())
+        found: list[int | None] = []
+        for axis in self.spatial:
+            along = [i for i, f in enumerate(labels) if (line(f) or (None,))[0] == axis]
+            parts = [f for f in labels if axis in image_axes(f) and not self._in_channels(f)]
+            if len(along) == 1 == len(parts):
+                found.append(along[0])
+            elif not parts and axis in self.gone.get(var, ()):
+                found.append(None)
+            else:
+                return None
+        return tuple(found)
+
+    def turned(self, var: Var) -> tuple[int, ...]:
+        """The axes of a value that run along one of the image's from its end to its start."""
+        found = enumerate(map(line, self.labels.get(var, ())))
+        return tuple(i for i, each in found if each and each[1] < 0)
+
+    def _in_channels(self, factors: Factors) -> bool:
+        return any(f.axis not in (COPY, *self.spatial) for f in factors)
 
 
 def layout(flat: ClosedJaxpr) -> Layout:
     """Follows the image's axes through a flat program of one image."""
     (image,) = flat.jaxpr.invars
-    rank = len(_shape(image))
-    labels: dict[Var, Labels] = {image: tuple(range(rank))}
-    gone: dict[Var, frozenset[int]] = {}
+    walk = _Walk(_shape(image))
+    walk.labels[image] = tuple(whole(i, n) for i, n in enumerate(_shape(image)))
+    walk.run(flat.jaxpr)
+    spatial = walk.spatial or tuple(range(max(len(_shape(image)) - 1, 1)))
+    return Layout(walk.labels, walk.gone, spatial)
+
+
+@dataclass
+class _Walk:
+    """One pass over a body: what is known of its variables so far."""
+
+    image: tuple[int, ...]
     spatial: tuple[int, ...] = ()
-    for eqn in flat.jaxpr.eqns:
-        operands = [() if isinstance(v, Literal) else labels.get(v, ()) for v in eqn.invars]
-        before = frozenset().union(*(gone.get(v, ()) for v in eqn.invars if isinstance(v, Var)))
-        if not any(operands) and not before:
-            continue
-        if eqn.primitive.name == "conv_general_dilated" and not spatial:
-            spatial = _slides_along(eqn, operands[0])
-        for out in eqn.outvars:
-            found = _follow(eqn, operands, out)
-            if any(axis is not None for axis in found):
-                labels[out] = found
-            if missing := (before | _dropped(eqn, operands)) - {*found}:
-                gone[out] = frozenset(missing)
-    return Layout(labels, gone, spatial or tuple(range(max(rank - 1, 1))))
+    labels: dict[Var, Labels] = field(default_factory=dict)
+    gone: dict[Var, frozenset[int]] = field(default_factory=dict)
+    rising: set[Var] = field(default_factory=set)
+    plain: set[Var] = field(default_factory=set)
+    small: set[Var] = field(default_factory=set)
+
+    def run(self, body: Jaxpr) -> None:
+        self.small.update(v for v in body.constvars if len(_shape(v)) < 2)
+        for eqn in body.eqns:
+            if any(isinstance(v, Var) and v in self.labels for v in eqn.invars):
+                self._depending(eqn)
+            else:
+                self._independent(eqn)
+
+    def read(self, atom: Atom) -> Labels | None:
+        return None if isinstance(atom, Literal) else self.labels.get(atom)
+
+    def _independent(self, eqn: JaxprEqn) -> None:
+        if rises(eqn, self.rising):
+            self.rising.update(eqn.outvars)
+        if is_plain(eqn, self.plain, self.small):
+            self.plain.update(eqn.outvars)
+        elif is_small(eqn, self.small):
+            self.small.update(eqn.outvars)
+
+    def _depending(self, eqn: JaxprEqn) -> None:
+        before = frozenset().union(
+            *(self.gone.get(v, ()) for v in eqn.invars if isinstance(v, Var))
+        )
+        dropped = before | _dropped(eqn, self.read(eqn.invars[0]) if eqn.invars else None)
+        if eqn.primitive.name == "conv_general_dilated":
+            self._slides(eqn)
+        for out, found in zip(eqn.outvars, self._outputs(eqn), strict=True):
+            shape = _shape(out)
+            fits = found is not None and len(found) == len(shape)
+            self.labels[out] = found if fits and found else tuple(unknown(n) for n in shape)
+            if missing := dropped - set().union(*map(image_axes, self.labels[out])):
+                self.gone[out] = frozenset(missing)
+
+    def _outputs(self, eqn: JaxprEqn) -> Sequence[Labels | None]:
+        name = eqn.primitive.name
+        if name == "scan":
+            return self._scan(eqn)
+        if name == "while":
+            return self._while(eqn)
+        if name == "cond":
+            outs = [self._inside(b, eqn.invars[1:]) for b in eqn.params["branches"]]
+            columns = zip(*outs, strict=True)
+            return [_one_of(c, _shape(v)) for c, v in zip(columns, eqn.outvars, strict=True)]
+        for body in jaxprs_in_params(eqn.params):
+            if _fits(body, eqn):
+                return self._inside(body, eqn.invars)
+        operands = [
+            Operand(_shape(v), self.read(v), v in self.rising, v in self.plain)
+            if isinstance(v, Var)
+            else Operand(_shape(v))
+            for v in eqn.invars
+        ]
+        found = [spread(eqn, operands, i) for i in range(len(eqn.outvars))]
+        return [self._slid(eqn, found[0])] if name == "conv_general_dilated" else found
+
+    def _slides(self, conv: JaxprEqn) -> None:
+        """The image's spatial axes are those that the first convolution slides along.
+
+        Where their labels are lost, those whose lengths it sees, if there is one choice of them.
+        """
+        lhs, spec = self.read(conv.invars[0]), conv.params["dimension_numbers"].lhs_spec
+        if self.spatial or lhs is None:
+            return
+        found = {axis for i in spec[2:] for axis in image_axes(lhs[i])}
+        sizes = tuple(_shape(conv.invars[0])[i] for i in spec[2:])
+        choices = [
+            chosen
+            for chosen in itertools.combinations(range(len(self.image)), len(sizes))
+            if tuple(self.image[i] for i in chosen) == sizes
+        ]
+        if found or len(choices) == 1:
+            self.spatial = tuple(sorted(found)) or choices[0]
+
+    def _slid(self, conv: JaxprEqn, found: Labels | None) -> Labels | None:
+        """A convolution over a value that lost all axes slides along the image's, in order.
+
+        One whose windows are single positions slides along nothing.
+        """
+        numbers, lhs = conv.params["dimension_numbers"], self.read(conv.invars[0])
+        if lhs is None or found is None or len(numbers.out_spec) - 2 != len(self.spatial):
+            return found
+        kernel = _shape(conv.invars[1])
+        pointwise = all(kernel[i] == 1 for i in numbers.rhs_spec[2:])
+        if pointwise or any(image_axes(f) & {*self.spatial} for f in lhs):
+            return found
+        targets = dict(zip(numbers.out_spec[2:], self.spatial, strict=True))
+        sizes = _shape(conv.outvars[0])
+        return tuple(
+            whole(targets[i], sizes[i]) if i in targets else old for i, old in enumerate(found)
+        )
+
+    def _inside(
+        self, body: Jaxpr | ClosedJaxpr, operands: Iterable[Atom | Labels | None]
+    ) -> list[Labels | None]:
+        """The labels of a body's results, from those of its operands or the operands."""
+        jaxpr = open_jaxpr(body)
+        inner = _Walk(self.image, self.spatial)
+        for var, operand in zip(jaxpr.invars, operands, strict=True):
+            known = self.read(operand) if isinstance(operand, Literal | Var) else operand
+            if known is not None:
+                inner.labels[var] = known
+        inner.run(jaxpr)
+        self.spatial = self.spatial or inner.spatial
+        return [inner.read(v) for v in jaxpr.outvars]
+
+    def _scan(self, eqn: JaxprEqn) -> list[Labels | None]:
+        """Results in a row lie along what the rows they were computed from lie along."""
+        constants, carry, rows = scan_parts(eqn, [self.read(v) for v in eqn.invars])
+        leads = [row[0] for row in rows if row is not None]
+        length = eqn.params["length"]
+        lead = reduce(lambda a, b: agreed(a, b, length), leads) if leads else unknown(length)
+        inside = [None if row is None else row[1:] for row in rows]
+        step = lambda now: self._inside(eqn.params["jaxpr"], [*constants, *now, *inside])  # noqa: E731
+        carry, outs = _settled(step, carry, [_shape(v) for v in eqn.outvars[: len(carry)]])
+        return [*carry, *(None if out is None else (lead, *out) for out in outs[len(carry) :])]
+
+    def _while(self, eqn: JaxprEqn) -> list[Labels | None]:
+        first = eqn.params["cond_nconsts"]
+        second = first + eqn.params["body_nconsts"]
+        known = [self.read(v) for v in eqn.invars]
+        step = lambda now: self._inside(eqn.params["body_jaxpr"], [*known[first:second], *now])  # noqa: E731
+        return _settled(step, known[second:], [_shape(v) for v in eqn.outvars])[0]
 
 
-def _follow(eqn: JaxprEqn, operands: Sequence[Labels], out: Var) -> Labels:
-    rule = _RULES.get(eqn.primitive.name)
-    rank = len(_shape(out))
-    if rule is not None:
-        found = rule(eqn, operands)
-    elif eqn.primitive.name.startswith(("reduce_", "arg")) and "axes" in eqn.params:
-        found = _without(operands[0], eqn.params["axes"])
-    else:
-        found = _like(eqn, operands, out)
-    return found if len(found) == rank else ()
+_Known = list[Labels | None]
 
 
-def _dropped(eqn: JaxprEqn, operands: Sequence[Labels]) -> frozenset[int]:
+def _settled(
+    step: Callable[[_Known], _Known], carry: _Known, shapes: Sequence[tuple[int, ...]]
+) -> tuple[_Known, _Known]:
+    """A loop's carries and its last results, once a turn changes no carry's labels."""
+    while True:
+        outs = step(carry)
+        pairs = zip(carry, outs[: len(carry)], shapes, strict=True)
+        again = [_one_of(pair, shape) for *pair, shape in pairs]
+        if again == carry:
+            return carry, outs
+        carry = again
+
+
+def _one_of(choices: Iterable[Labels | None], shape: Sequence[int]) -> Labels | None:
+    """The labels of a value that is one of several; constants say nothing."""
+    known = [labels for labels in choices if labels is not None]
+    found = known[0] if known else None
+    for labels in known[1:]:
+        found = tuple(map(agreed, found or (), labels, shape))
+    return found
+
+
+def _fits(body: Jaxpr | ClosedJaxpr, eqn: JaxprEqn) -> bool:
+    """Whether a body takes an equation's operands and gives its results, as a call's does."""
+    jaxpr = open_jaxpr(body)
+    pairs = ((jaxpr.invars, eqn.invars), (jaxpr.outvars, eqn.outvars))
+    return all([*map(_shape, a)] == [*map(_shape, b)] for a, b in pairs)
+
+
+def _dropped(eqn: JaxprEqn, labels: Labels | None) -> frozenset[int]:
     """The axes of length one that a `squeeze` or a `reshape` may take away."""
-    if eqn.primitive.name not in ("squeeze", "reshape"):
+    if eqn.primitive.name not in ("squeeze", "reshape") or labels is None:
         return frozenset()
-    pairs = zip(_shape(eqn.invars[0]), operands[0], strict=False)
-    return frozenset(axis for n, axis in pairs if n == 1 and axis is not None)
+    pairs = zip(_shape(eqn.invars[0]), labels, strict=True)
+    return frozenset().union(*(image_axes(factors) for n, factors in pairs if n == 1))
 
 
-def _like(eqn: JaxprEqn, operands: Sequence[Labels], out: Var) -> Labels:
-    """What keeps its rank keeps its axes; an operand of the result's shape says more."""
-    pairs = list(zip(eqn.invars, operands, strict=True))
-    same = [found for v, found in pairs if found and _shape(v) == _shape(out)]
-    near = [found for found in operands if found and len(found) == len(_shape(out))]
-    return (same or near or [()])[0]
-
-
-def _slice(eqn: JaxprEqn, operands: Sequence[Labels]) -> Labels:
-    """One position cut from many is no axis of length one over the image."""
-    sizes = zip(_shape(eqn.invars[0]), _shape(eqn.outvars[0]), strict=True)
-    pairs = zip(operands[0], sizes, strict=False)
-    return tuple(None if after == 1 < before else axis for axis, (before, after) in pairs)
-
-
-def _slides_along(eqn: JaxprEqn, lhs: Labels) -> tuple[int, ...]:
-    found = [lhs[i] for i in eqn.params["dimension_numbers"].lhs_spec[2:]] if lhs else []
-    return tuple(sorted(axis for axis in found if axis is not None))
-
-
-def _conv(eqn: JaxprEqn, operands: Sequence[Labels]) -> Labels:
-    numbers = eqn.params["dimension_numbers"]
-    found: list[int | None] = [None] * len(numbers.out_spec)
-    if operands[0]:
-        for source, target in zip(numbers.lhs_spec[2:], numbers.out_spec[2:], strict=True):
-            found[target] = operands[0][source]
-    return tuple(found)
-
-
-def _dot(eqn: JaxprEqn, operands: Sequence[Labels]) -> Labels:
-    """Free axes stay; one that is exchanged for another (a resize) still runs the same way."""
-    (contracted, batch) = eqn.params["dimension_numbers"]
-    filled = [
-        found or (None,) * len(_shape(v)) for v, found in zip(eqn.invars, operands, strict=True)
-    ]
-    free = [
-        [i for i in range(len(filled[k])) if i not in (*contracted[k], *batch[k])] for k in (0, 1)
-    ]
-    found = [[filled[k][i] for i in free[k]] for k in (0, 1)]
-    if len(contracted[0]) == 1:
-        for k in (0, 1):
-            if found[k] == [None]:
-                found[k] = [filled[1 - k][contracted[1 - k][0]]]
-    return (*(filled[0][i] for i in batch[0]), *found[0], *found[1])
-
-
-def _broadcast(eqn: JaxprEqn, operands: Sequence[Labels]) -> Labels:
-    found: list[int | None] = [None] * len(eqn.params["shape"])
-    for axis, target in zip(operands[0], eqn.params["broadcast_dimensions"], strict=False):
-        found[target] = axis
-    return tuple(found)
-
-
-def _reshape(eqn: JaxprEqn, operands: Sequence[Labels]) -> Labels:
-    """Axes survive a reshape that adds or drops axes of length one, or merges or splits others.
-
-    Where nothing is merged or split, those of length one survive between their longer neighbours.
-    """
-    shape, after = _shape(eqn.invars[0]), eqn.params["new_sizes"]
-    labels = operands[0] or (None,) * len(shape)
-    old, new = [n for n in shape if n != 1], [n for n in after if n != 1]
-    long = iter(_unmerged(old, new, [a for n, a in zip(shape, labels, strict=True) if n != 1]))
-    if old != new:
-        return tuple(next(long) if n != 1 else None for n in after)
-    found: list[int | None] = []
-    runs = list(zip(_ones(shape, labels), _ones(after, after), strict=True))
-    for i, (run, target) in enumerate(runs):
-        last = 0 < i == len(runs) - 1
-        found += _fitted(run[::-1], len(target))[::-1] if not last else _fitted(run, len(target))
-        found += [next(long)] if i < len(runs) - 1 else []
-    return tuple(found)
-
-
-def _ones(shape: Sequence[int], labels: Sequence[int | None]) -> list[list[int | None]]:
-    """The labels of the axes of length one before, between and after the longer axes."""
-    runs: list[list[int | None]] = [[]]
-    for n, label in zip(shape, labels, strict=True):
-        if n == 1:
-            runs[-1].append(label)
-        else:
-            runs.append([])
-    return runs
-
-
-def _fitted(run: Sequence[int | None], count: int) -> list[int | None]:
-    """A run of `count` labels: at its end are those that come, or go, unknown ones first."""
-    kept = list(run)
-    for i in reversed(range(len(run))):
-        if len(kept) > count and run[i] is None:
-            del kept[i]
-    return [*kept, *[None] * count][:count]
-
-
-def _unmerged(before: Sequence[int], after: Sequence[int], labels: Sequence[int | None]) -> Labels:
-    """Axes outside the stretch that a reshape merges or splits are the same ones."""
-    lead = _agreeing(before, after)
-    tail = _agreeing(before[lead:][::-1], after[lead:][::-1])
-    middle = (None,) * (len(after) - lead - tail)
-    return (*labels[:lead], *middle, *labels[len(labels) - tail :])
-
-
-def _agreeing(one: Sequence[int], other: Sequence[int]) -> int:
-    agree = [a == b for a, b in zip(one, other, strict=False)]
-    return int(np.argmin([*agree, False]))
-
-
-def _squeeze(eqn: JaxprEqn, operands: Sequence[Labels]) -> Labels:
-    return _without(operands[0], eqn.params["dimensions"])
-
-
-def _transpose(eqn: JaxprEqn, operands: Sequence[Labels]) -> Labels:
-    return tuple(operands[0][i] for i in eqn.params["permutation"])
-
-
-def _without(labels: Labels, axes: Iterable[SupportsIndex]) -> Labels:
-    return tuple(axis for i, axis in enumerate(labels) if i not in tuple(axes))
-
-
-def _shape(var: Var | Literal) -> tuple[int, ...]:
-    return var.aval.shape  # type: ignore[attr-defined,no-any-return]
-
-
-_RULES = {
-    "conv_general_dilated": _conv,
-    "dot_general": _dot,
-    "broadcast_in_dim": _broadcast,
-    "reshape": _reshape,
-    "slice": _slice,
-    "dynamic_slice": _slice,
-    "squeeze": _squeeze,
-    "transpose": _transpose,
-}
+def _shape(atom: Atom) -> tuple[int, ...]:
+    return tuple(getattr(atom.aval, "shape", ()))

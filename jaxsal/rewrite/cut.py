@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Var
 from jaxtyping import Array
 
-from jaxsal.rewrite.axes import Labels, layout
+from jaxsal.rewrite.axes import Axes, layout
 from jaxsal.rewrite.flatten import flatten
 from jaxsal.rewrite.flow import Flow
 from jaxsal.rewrite.layers import LayerName, find, mentions
@@ -56,12 +56,14 @@ class Section(NamedTuple):
       axes: the axes of `value` that run along the image's spatial axes, in their order, `None` for
         one of length one that was dropped; `None` where the value has lost one of them.
       spatial: the image's spatial axes.
+      turned: the axes of `value` that run along the image from its end to its start.
     """
 
     value: Array
     head: Callable[[Array], Scalar]
-    axes: Labels | None
+    axes: Axes | None
     spatial: tuple[int, ...]
+    turned: tuple[int, ...] = ()
 
 
 def section(score: ScoreFn, image: Image, layer: LayerName = None) -> Section:
@@ -76,7 +78,7 @@ def section(score: ScoreFn, image: Image, layer: LayerName = None) -> Section:
     known[flat.jaxpr.invars[0]] = image
     play(before, known)
     head = partial(_head, flat, after, known, var)
-    return Section(known[var], head, lay.axes(var), lay.spatial)
+    return Section(known[var], head, lay.axes(var), lay.spatial, lay.turned(var))
 
 
 def _index(layer: Any) -> int:

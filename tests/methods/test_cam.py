@@ -190,6 +190,104 @@ def test_a_layer_with_an_axis_of_length_one_under_vmap(name):
     assert np.abs(expected).max() > 0.05
 
 
+def _tokens_and_back(x):
+    """A convolution, attention over all its positions, a transposition."""
+    y = _convolved(x.transpose(2, 0, 1), 5, (3, 3))
+    tokens = y.reshape(5, -1).T
+    mixed = jax.nn.softmax(tokens @ tokens.T) @ tokens
+    return jnp.tanh(mixed.reshape(6, 8, 5).transpose(1, 0, 2))[None]
+
+
+def _pooled_by_reshape(x):
+    y = _convolved(x.transpose(2, 0, 1), 5, (3, 3))[None]
+    y = y.reshape(1, 5, 3, 2, 4, 2).max((3, 5))
+    return jnp.tanh(_convolved(y[0], 4, (1, 2)))[None]
+
+
+def _upsampled(x):
+    y = jnp.tanh(_convolved(x.transpose(2, 0, 1), 5, (3, 3)))
+    return jnp.repeat(jnp.repeat(y, 2, 1), 3, 2)[None]
+
+
+def _unshuffled(x):
+    y = x.transpose(2, 0, 1).reshape(2, 4, 2, 5, 2).transpose(0, 2, 4, 1, 3)
+    return jnp.tanh(_convolved(y.reshape(8, 4, 5), 3, (2, 2)))[None]
+
+
+def _windows(x):
+    """Attention in shifted windows of 2 x 2, as a Swin's, and channels first after it."""
+    y = jnp.roll(x, (-1, -1), (0, 1)).reshape(4, 2, 5, 2, 2).transpose(0, 2, 1, 3, 4)
+    tokens = y.reshape(20, 4, 2)
+    mixed = jax.nn.softmax(tokens @ tokens.transpose(0, 2, 1)) @ tokens
+    y = mixed.reshape(4, 5, 2, 2, 2).transpose(0, 2, 1, 3, 4).reshape(8, 10, 2)
+    return jnp.tanh(jnp.roll(y, (1, 1), (0, 1))).transpose(2, 0, 1)[None]
+
+
+def _shuffled(x):
+    """Depth to space and a convolution, which says that its axes are the image's."""
+    y = _convolved(x.transpose(2, 0, 1), 8, (3, 3)).reshape(2, 2, 2, 6, 8)
+    y = y.transpose(0, 3, 1, 4, 2).reshape(2, 12, 16)
+    return jnp.tanh(_convolved(y, 3, (2, 2)))[None]
+
+
+def _mirrored(x):
+    """A value that lies over the image's mirror image: the map is mirrored back."""
+    return jnp.flip(jnp.tanh(_convolved(x.transpose(2, 0, 1), 3, (3, 3))), 2)[None]
+
+
+def _rows(x):
+    """A recurrent layer over the image's rows."""
+    turn = lambda state, row: (0.5 * state + row, jnp.tanh(state - row))  # noqa: E731
+    return jax.lax.scan(turn, jnp.zeros((10, 2)), x)[1].transpose(2, 0, 1)[None]
+
+
+@pytest.mark.parametrize(
+    ("features", "last"),
+    [
+        (_tokens_and_back, (2, 1, 3)),
+        (_pooled_by_reshape, (2, 3, 1)),
+        (_upsampled, (2, 3, 1)),
+        (_unshuffled, (2, 3, 1)),
+        (_windows, (2, 3, 1)),
+        (_shuffled, (2, 3, 1)),
+        (_rows, (2, 3, 1)),
+        (_mirrored, (2, 3, 1)),
+    ],
+    ids=lambda part: getattr(part, "__name__", ""),
+)
+def test_maps_of_values_whose_axes_were_merged_and_split(features, last):
+    image = jnp.asarray(RNG.normal(size=(8, 10, 2)), jnp.float32)
+    order = (0, *last)
+    weights = jnp.asarray(RNG.normal(size=features(image).shape), jnp.float32)
+    head = lambda value: jnp.sin(value * weights).sum()  # noqa: E731
+
+    def compute(image):
+        score = lambda x: head(checkpoint_name(features(x), "f"))  # noqa: E731
+        found = grad_cam(score, image, layer="f", relu=False)
+        turn = [2] if features is _mirrored else []
+        value = jnp.flip(features(image).transpose(order), turn)
+        back = lambda y: head(jnp.flip(y, turn).transpose(np.argsort(order)))  # noqa: E731
+        return found, grad_cam_from(value, back, image, relu=False)
+
+    found, expected = jax.jit(compute)(image)
+    assert found.shape == (8, 10) and np.abs(expected).max() > 0.01
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_values_that_lie_nowhere_need_to_be_told():
+    """A ViT's queries are tokens by heads, Swin's windows are rows of tokens."""
+    query = "block_0/MultiHeadDotProductAttention_0/query"
+    animal = ZOO["vit"]()
+    with pytest.raises(
+        ValueError, match=r"shape \(1, 7, 2, 4\) has no spatial axes; give spatial="
+    ):
+        jax.eval_shape(lambda x: grad_cam(animal.score(), x, layer=query), animal.images(1)[0])
+    parted = lambda x: x.reshape(3, 2, 2, 2, 3).transpose(0, 2, 1, 3, 4)  # noqa: E731
+    tagged = lambda x: checkpoint_name(parted(x), "windows").sum()  # noqa: E731
+    with pytest.raises(ValueError, match=r"\(3, 2, 2, 2, 3\) has no spatial axes; give spatial="):
+        grad_cam(tagged, IMAGE, layer="windows")
+
+
 def test_tokens_need_to_be_told_where_they_lie():
     animal = ZOO["vit"]()
     for method in METHODS:

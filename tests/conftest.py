@@ -1,9 +1,9 @@
 """JAX made strict for every test: eight CPU devices, no silent promotion, full precision.
 
-Tests compile far longer than they run, so LLVM optimises nothing: the programs are the same, but for
-one thing. XLA may compute x twice for JAX's derivative of a maximum over axes, `x == max(x)`, and
-without optimisation round it otherwise: plain JAX's gradient of a global maximum is then wrong or
-NaN (24 of 60 networks). What is compared with plain JAX here has none.
+Tests compile far longer than they run, so LLVM optimises nothing: the programs are the same, but
+for one thing. XLA may compute x twice for JAX's derivative of a maximum over axes, `x == max(x)`,
+and without optimisation round it otherwise: plain JAX's gradient of a global maximum is then wrong
+or NaN (24 of 60 networks). What is compared with plain JAX here has none.
 """
 
 import os

@@ -165,7 +165,8 @@ def rise(*, samples: int, grid: int, keep: float, baseline: Any) -> Oracle:
             large = jax.image.resize(drawn, [(grid + 1) * cell for cell in cells], "linear")
             corner = jax.random.randint(k_shift, (len(shape),), 0, np.asarray(cells))
             mask = lax.dynamic_slice(large, list(corner), shape)[..., None]
-            return subject.score(mask * image + (1 - mask) * empty) * mask
+            value = subject.score(mask * image + (1 - mask) * empty)
+            return jnp.where(mask == 0, 0.0, value * mask)  # NaN counts only for what was seen
 
         maps = lax.map(sample, jnp.arange(samples))
         return jnp.broadcast_to(jnp.sum(maps, 0) / (samples * keep), image.shape)

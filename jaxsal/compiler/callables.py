@@ -190,18 +190,19 @@ def _is_ours(method: Any) -> bool:
         return _is_ours(method.func)
     if _is_combined(method):
         return _is_ours(method.inner)
-    module = str(getattr(method, "__module__", ""))
-    name = getattr(method, "__qualname__", "")
-    here = module.partition(".")[0] == __name__.partition(".")[0]
+    module, name = str(getattr(method, "__module__", "")), getattr(method, "__qualname__", "")
     # A wrapper has the name of what it wraps, but is another object.
-    return here and getattr(sys.modules.get(module), name, None) is method
+    return _is_here(module) and getattr(sys.modules.get(module), name, None) is method
 
 
 def _is_combined(value: Any) -> bool:
     """Whether a value is what one of this library's combinators returns: a frozen dataclass."""
-    package = type(value).__module__.partition(".")[0]
-    ours = package == __name__.partition(".")[0] and hasattr(value, "inner")
+    ours = _is_here(type(value).__module__) and hasattr(value, "inner")
     return ours and dataclasses.is_dataclass(value) and callable(value)
+
+
+def _is_here(module: str) -> bool:
+    return module.partition(".")[0] == __name__.partition(".")[0]
 
 
 def _is_named(value: Any) -> bool:

@@ -69,11 +69,11 @@ class Executor:
         """The batch as one program: under "auto" vmapped whole, else in turns of `batch_size`."""
         automatic = self._batch_size == "auto"
         size = CAPS.get(jax.default_backend(), 32) if automatic else int(self._batch_size)
-        here = self._divided(call, size, 1)
+        here = self._plan(call, 1, size)
         return dataclasses.replace(
             call.spec,
             images=None if automatic else here.images,
-            class_chunk=here.class_chunk if call.classes > 1 else call.spec.classes,
+            class_chunk=call.class_chunk(here.class_chunk),
             chunk=here.chunk,
         )
 
@@ -85,21 +85,18 @@ class Executor:
         placement = self.placement(call)
         with placement.context():
             shared = self._shared(call, placement)
-            return self._plan(call, placement, self._evaluations(call, shared, placement))
+            return self._plan(call, placement.devices, self._evaluations(call, shared, placement))
 
     def spec(self, call: Call, placement: Placement, here: Plan) -> Spec:
         return dataclasses.replace(
             call.spec,
-            class_chunk=here.class_chunk if call.classes > 1 else call.spec.classes,
+            class_chunk=call.class_chunk(here.class_chunk),
             chunk=here.chunk,
             platform=placement.platform,
             sharding=placement.rows if placement.devices > 1 else None,
         )
 
-    def _plan(self, call: Call, placement: Placement, evaluations: int) -> Plan:
-        return self._divided(call, evaluations, placement.devices)
-
-    def _divided(self, call: Call, evaluations: int, devices: int) -> Plan:
+    def _plan(self, call: Call, devices: int, evaluations: int) -> Plan:
         return plan(
             evaluations,
             call.size,
@@ -121,7 +118,7 @@ class Executor:
     def _loop(
         self, call: Call, shared: Any, placement: Placement, evaluations: int, *, wait: bool = False
     ) -> Any:
-        here = self._plan(call, placement, evaluations)
+        here = self._plan(call, placement.devices, evaluations)
         run = compiled(self.spec(call, placement, here))
         size = here.images * placement.devices
         parts = []
@@ -178,11 +175,11 @@ class Executor:
 
     def _temporaries(self, call: Call, placement: Placement, evaluations: int) -> float:
         """Those of a program that was measured."""
-        here = self._plan(call, placement, evaluations)
+        here = self._plan(call, placement.devices, evaluations)
         return self._measured[placement, here, call.signature].temporaries
 
     def _fit_key(self, call: Call, placement: Placement) -> Any:
-        here = self._plan(call, placement, self._most(call, placement))
+        here = self._plan(call, placement.devices, self._most(call, placement))
         several = here.images * placement.devices < call.size
         return placement, here, _rounded(call.size) if several else None, call.signature
 
@@ -193,7 +190,7 @@ class Executor:
 
         It may take the budget, and no more temporaries than pay, unless one evaluation has more.
         """
-        here = self._plan(call, placement, evaluations)
+        here = self._plan(call, placement.devices, evaluations)
         size = here.images * placement.devices
         known = placement, here, call.signature
         if known not in self._measured:

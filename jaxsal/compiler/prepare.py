@@ -38,6 +38,10 @@ class Call(NamedTuple):
     params: Parameters
     verify: Callable[[], None]
 
+    def class_chunk(self, planned: int) -> int:
+        """Classes of an image at a time: as planned, or all, where a pass serves all."""
+        return planned if self.classes > 1 else self.spec.classes
+
     @property
     def traced(self) -> bool:
         """Whether it is a part of a program that is being traced."""

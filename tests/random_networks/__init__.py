@@ -18,8 +18,11 @@ where a network rounds to bfloat16 or float16.
 A network may be ill-conditioned. Where a difference is larger, plain JAX is run again with inputs
 and parameters moved by 1e-6 of themselves (rounded networks: 4e-3), six times, and operation by
 operation; a difference of up to four times what that moves the result by is no fault. Zeros and
-exact ties stay what they are under it, so that a wrong subgradient there is not excused. The
-summary counts such networks, with the largest difference and the worst ratio to that bound.
+exact ties stay what they are under it, so that a wrong subgradient there is not excused. Plain JAX
+may differ from itself: compiled point by point, compiled as one batch, and operation by operation.
+Where it does, each form is right that equals one of the three, and the form that is not rewritten
+if it does so operation by operation. The summary counts both kinds of networks, the first with the
+largest difference and the worst ratio to that bound.
 
 Prints a line for each wrong network, with the command that shows it alone, and a summary as JSON at
 the end; the exit code is 1 where one is wrong. Compilation is what a network costs: unless

@@ -21,7 +21,7 @@ import jax
 
 from tests.random_networks import questions
 from tests.random_networks.draws import Draw
-from tests.random_networks.judging import Difference, compare, setting
+from tests.random_networks.judging import ANOTHER_WAY, Difference, compare, setting
 from tests.random_networks.networks import network
 
 FREE = 6
@@ -40,7 +40,8 @@ OWN = "judged by their own sensitivity"
 MOVING = "not finite in JAX, or here and there"
 RAISES = "that JAX does not compile"
 UNOPTIMISED = "right only where LLVM optimises"
-OTHERS = (OWN, MOVING, RAISES, UNOPTIMISED)
+WAYS = "where ways to run plain JAX differ"
+OTHERS = (OWN, MOVING, RAISES, UNOPTIMISED, WAYS)
 """What a network may be that is neither wrong nor just right."""
 
 
@@ -144,7 +145,7 @@ def run(seed: int, start: int, count: int) -> dict:
         case = examine(seed, number)
         verdict = judged(seed, number, case)
         tally.add(case, verdict)
-        if verdict in ("wrong", UNOPTIMISED):
+        if verdict in ("wrong", UNOPTIMISED, WAYS):
             tell(seed, number, case, verdict)
         if (number + 1) % CLEARED == 0:
             jax.clear_caches()
@@ -166,6 +167,8 @@ def judged(seed: int, number: int, case: Case) -> str:
         return "wrong"
     if any(each.where == "raises" for each in case.differences):
         return RAISES
+    if any(each.why == ANOTHER_WAY for each in case.differences):
+        return WAYS
     if any(each.size == math.inf for each in case.differences):
         return MOVING
     return OWN if case.differences else ""

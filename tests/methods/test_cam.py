@@ -148,7 +148,6 @@ _THIN = {
         lambda z: jnp.moveaxis(z, 0, -1),
         (1, 1, 8),
     ),
-    "one step": (lambda x: jnp.tanh(_convolved(x, 4, (8,), "NWC")), lambda z: z, (8, 2)),
     "one slice": (
         lambda x: jax.nn.elu(_convolved(x, 4, (3, 2, 2), "NDHWC")),
         lambda z: z,
@@ -163,11 +162,6 @@ _THIN = {
         lambda x: jnp.tanh(jnp.expand_dims(_convolved(x, 4, (5, 1)).squeeze(1), 1)),
         lambda z: jnp.moveaxis(z, 0, -1),
         (1, 5, 8),
-    ),
-    "one step, flat": (
-        lambda x: jnp.tanh(_convolved(x, 4, (8,), "NWC").reshape(-1)),
-        lambda z: z[None],
-        (8, 2),
     ),
 }
 
@@ -188,6 +182,24 @@ def test_a_layer_with_an_axis_of_length_one_under_vmap(name):
     assert found.shape == expected.shape == last(value).shape[:-1]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     assert np.abs(expected).max() > 0.05
+
+
+def test_a_layer_of_one_position_is_refused():
+    """By number, by name, by `spatial`, and where nothing else was found."""
+    weights = jnp.asarray(RNG.normal(size=(2, 4)), jnp.float32)
+
+    def score(x):
+        one = checkpoint_name(jnp.tanh(_convolved(x, 4, (8,), "NWC")), "one")
+        return (one @ weights.T).sum()
+
+    signal = jnp.ones((8, 2))
+    for layer in (-1, "one"):
+        with pytest.raises(ValueError, match=r"layer: .* has one position, a map of it is one con"):
+            grad_cam(score, signal, layer=layer)
+    with pytest.raises(ValueError, match="has one position"):
+        grad_cam(score, signal, layer="one", spatial=lambda value: value[None])
+    with pytest.raises(ValueError, match=r"layer: no value that every path .* lies over"):
+        grad_cam(score, signal)
 
 
 def _tokens_and_back(x):

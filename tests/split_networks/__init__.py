@@ -59,7 +59,7 @@ def drawn(shapes: Any, *, channels_first: bool = False) -> Any:
 
     def leaf(path: Any, known: Any) -> Any:
         if not jnp.issubdtype(known.dtype, jnp.floating):
-            return known
+            return jnp.zeros(known.shape, known.dtype)
         inputs = known.shape[1:] if channels_first else known.shape[:-1]
         if math.prod(inputs) > 1:
             value = draw.normal(size=known.shape) / math.sqrt(math.prod(inputs))
@@ -70,5 +70,9 @@ def drawn(shapes: Any, *, channels_first: bool = False) -> Any:
     return jax.tree_util.tree_map_with_path(leaf, shapes)
 
 
+_ONES = re.compile(r"(scale|var|norm.*weight|flat index \d+>\]\[1\])\W*(value)?\W*$")
+"""Flax's scales and variances; Equinox's weights of norms, and the second part of their state."""
+
+
 def _starts_at_one(path: Any) -> bool:
-    return bool(re.search(r"(scale|var)\W*(value)?\W*$", jax.tree_util.keystr(path)))
+    return bool(_ONES.search(jax.tree_util.keystr(path)))

@@ -45,6 +45,7 @@ def channels_last(
         raise ValueError(
             f"layer: its value of shape {value.shape} has no spatial axes; give "
             f"spatial=, a function that turns it into {rank} spatial axes and one of channels"
+            + (f" (the image's axes were lost at {parts.lost})" if parts.lost else "")
         )
     else:
         there = [axis for axis in parts.axes if axis is not None]

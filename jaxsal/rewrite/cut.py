@@ -67,6 +67,7 @@ class Section(NamedTuple):
         one of length one that was dropped; `None` where the value has lost one of them.
       spatial: the image's spatial axes.
       turned: the axes of `value` that run along the image from its end to its start.
+      lost: where one of the image's axes was lost, in words; empty if none was.
     """
 
     value: Array
@@ -74,6 +75,7 @@ class Section(NamedTuple):
     axes: Axes | None
     spatial: tuple[int, ...]
     turned: tuple[int, ...] = ()
+    lost: str = ""
 
 
 def section(score: ScoreFn, image: Image, layer: LayerName = None) -> Section:
@@ -89,7 +91,9 @@ def section(score: ScoreFn, image: Image, layer: LayerName = None) -> Section:
     known[flat.jaxpr.invars[0]] = image
     play(before, known)
     head = partial(_head, flat, after, known, var)
-    return Section(known[var], head, lay.axes(var), lay.spatial, lay.turned(var))
+    at = None if lay.axes(var) else lay.lost_at(flat.jaxpr, var)
+    lost = names.words(at.outvars[0]) if at else ""
+    return Section(known[var], head, lay.axes(var), lay.spatial, lay.turned(var), lost)
 
 
 def _index(layer: Any) -> int:

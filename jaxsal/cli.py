@@ -79,7 +79,9 @@ def _explained(done: dict[str, Any]) -> str:
         f"{done['out']}: {done['explained']} images explained, {len(done['skipped'])} skipped, "
         f"{done['resumed']} of them before; {done['images_per_second']} images/s"
     )
-    return "\n".join([first, *_skipped(f"{e['source']}: {e['fault']}" for e in done["skipped"])])
+    layers = [f"  class activation maps of {layer}" for layer in done["layers"]]
+    skipped = _skipped(f"{e['source']}: {e['fault']}" for e in done["skipped"])
+    return "\n".join([first, *layers, *skipped])
 
 
 def _trained(done: dict[str, Any]) -> str:

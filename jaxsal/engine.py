@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from jaxsal.compiler.description import describe, program
+from jaxsal.compiler.description import describe, layers, program
 from jaxsal.compiler.execute import Executor
 from jaxsal.compiler.identity import identity
 from jaxsal.compiler.lowering import Lowered
@@ -211,6 +211,16 @@ class Explainer(_Engine):
         """
         key = jax.random.key(0) if key is None and self._prepare.keyed else key
         return describe(self._verified(params, {"image": images}, targets, key), self._execute)
+
+    def layers(
+        self, params: Any, images: Any, targets: Any = None, *, key: Any = None
+    ) -> list[str]:
+        """The values that class activation maps of a call are made of: type, operation, place.
+
+        Nothing is compiled; arguments as of `describe`.
+        """
+        key = jax.random.key(0) if key is None and self._prepare.keyed else key
+        return layers(self._verified(params, {"image": images}, targets, key), self._execute)
 
     def program(
         self, params: Any, images: Any, targets: Any = None, *, key: Any = None

@@ -30,8 +30,9 @@ Objective = Callable[[Logits, Target], Scalar]
 class ScoreFn(Protocol):
     """`score(image) -> scalar`: one image, one class; differentiable.
 
-    The explainer's scores carry `rewrite: bool`, which `rewrite.line` and `rewrite.patch` read; a
-    plain function without the flag counts as `rewrite=True`.
+    The explainer's scores carry `rewrite: bool`, which `rewrite.line` and `rewrite.patch` read, and
+    `parameters`, the model's by their paths, which layers are named by; a plain function without
+    them counts as `rewrite=True` and has no layers by parameter.
     """
 
     def __call__(self, image: Image, /) -> Scalar: ...

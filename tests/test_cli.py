@@ -79,12 +79,14 @@ def test_pictures_are_not_taken_for_images_the_next_time(
 
 def test_a_store_holds_the_maps_and_goes_on(network, scans, tmp_path, capsys) -> None:
     out = tmp_path / "maps.zarr"
-    options = ("--checkpoint", network, "--images", scans, "--method", "gradient", "--out", out)
+    options = ("--checkpoint", network, "--images", scans, "--method", "grad_cam", "--out", out)
     done = run(capsys, "explain", *options, "--targets", "yes", "--chunk", 2)
     assert (done["explained"], done["resumed"], done["complete"]) == (3, 0, True)
+    assert zarr.open(str(out), mode="r").attrs["jaxsal"]["layers"] == done["layers"]
+    assert len(done["layers"]) == 1 and "by relu in CNN" in done["layers"][0]
     assert run(capsys, "explain", *options, "--targets", 1, "--chunk", 2)["resumed"] == 5
     found = zarr.open(str(out), mode="r")
-    assert found["maps"].shape == (5, 16, 16, 1) and found["logits"].shape == (5, 2)
+    assert found["maps"].shape == (5, 16, 16) and found["logits"].shape == (5, 2)
     assert sorted(found["source"][:]) == sorted(
         ["10.jpg", "2.png", "cut.png", "more/c.png", "text.jpeg"]
     )

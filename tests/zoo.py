@@ -22,7 +22,7 @@ class Animal(NamedTuple):
       params: its parameters.
       shape: one image's.
       grid: the spatial shape of the layer that is explained.
-      layer: that layer; `None` = the last convolution.
+      layer: that layer; `None` = the last feature map that every path passes.
       spatial: for a layer without spatial axes.
       relus: how many ReLUs there are to replace (one in a loop counts once).
     """

@@ -13,6 +13,7 @@ from jaxsal.command.progress import Explaining
 from jaxsal.command.settings import Explain
 from jaxsal.data import pictures
 from jaxsal.store.dataset import explain_dataset
+from jaxsal.store.records import Source
 from jaxsal.store.stream import Stored
 
 
@@ -20,7 +21,7 @@ def explain(settings: Explain) -> dict[str, Any]:
     """Runs the command; returns what is told of it."""
     parallel.join_if(settings.processes)
     begun = time.monotonic()
-    stored, running = _explained(settings)
+    stored, running, layers = _explained(settings)
     parallel.wait("explained")
     new = stored.explained + stored.skipped - stored.resumed
     return {
@@ -29,13 +30,14 @@ def explain(settings: Explain) -> dict[str, Any]:
         "skipped": [{"source": name, "fault": fault} for name, fault in stored.faults],
         "resumed": stored.resumed,
         "complete": stored.complete,
+        "layers": layers,
         "seconds": round(time.monotonic() - begun, 3),
         "images_per_second": round(new / running, 2),
     }
 
 
-def _explained(settings: Explain) -> tuple[Stored, float]:
-    """What became of the images, and the seconds that it took when all was read and checked."""
+def _explained(settings: Explain) -> tuple[Stored, float, list[str]]:
+    """What became of the images, the seconds since all was read and checked, the CAMs' layers."""
     methods = wording.methods(settings.method)
     model = network.load(settings.checkpoint, settings.apply, settings.params)
     size = settings.image_size or model.image_size
@@ -79,7 +81,15 @@ def _explained(settings: Explain) -> tuple[Stored, float]:
     if stored.complete and not stored.explained:
         name, fault = stored.faults[0]
         raise ValueError(f"images: none of {stored.skipped} can be explained; {name}: {fault}")
-    return stored, time.monotonic() - begun
+    seconds = time.monotonic() - begun
+    return stored, seconds, _layers(explain, model.params, source)
+
+
+def _layers(explain: engine.Explainer, params: Any, source: Any) -> list[str]:
+    """The values that class activation maps were made of, in words."""
+    first = Source(source, transform=None, count=None).peek()
+    image = jax.ShapeDtypeStruct((1, *first.shape), first.dtype)
+    return explain.layers(params, image)
 
 
 def check_apart(out: Path, images: str) -> Path:

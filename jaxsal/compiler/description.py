@@ -1,5 +1,6 @@
 """What becomes of a call: its plan, its cost, and what was rewritten on the way."""
 
+import collections
 import dataclasses
 import functools
 import time
@@ -12,8 +13,9 @@ from jaxsal.compiler.execute import Executor, abstract
 from jaxsal.compiler.prepare import Call
 from jaxsal.compiler.program import batch, example
 from jaxsal.rewrite.cost import flops
+from jaxsal.rewrite.cut import LAYER
 from jaxsal.rewrite.fast import rewrites
-from jaxsal.rewrite.log import noted
+from jaxsal.rewrite.log import Note, noted
 
 
 def program(call: Call, execute: Executor) -> jax.stages.Compiled:
@@ -34,6 +36,18 @@ def _abstract(call: Call, execute: Executor) -> tuple[Any, Any]:
     return shared, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), call.rows)
 
 
+def layers(call: Call, execute: Executor) -> list[str]:
+    """The values that class activation maps are made of, in words; nothing is compiled."""
+    spec = execute.spec(call, execute.placement(call), execute.plan(call))
+    with noted() as notes:
+        jax.eval_shape(functools.partial(example, spec), *_abstract(call, execute))
+    return _layers(notes)
+
+
+def _layers(notes: list[Note]) -> list[str]:
+    return list(dict.fromkeys(note.what for note in notes if note.rewrite == LAYER))
+
+
 def describe(call: Call, execute: Executor) -> dict[str, Any]:
     """Compiles the call's program once more, and says what there is to know about it.
 
@@ -46,6 +60,7 @@ def describe(call: Call, execute: Executor) -> dict[str, Any]:
         bytes: arguments, outputs and temporaries of one program on one device.
         rewritten: what was rewritten, and how often; what another rewrite makes superfluous, too.
         passed_over: what looked like it and was left alone, and why.
+        layers: the values that class activation maps are made of: type, operation and place.
     """
     placement, here = execute.placement(call), execute.plan(call)
     spec = execute.spec(call, placement, here)
@@ -60,8 +75,8 @@ def describe(call: Call, execute: Executor) -> dict[str, Any]:
     )
     rewritten = rewrites(one, shared, row, platform=spec.platform) if spec.rewrite else {}
     rewritten = {name: count for name, count in rewritten.items() if count}
-    for each in dict.fromkeys(str(note) for note in notes if note.done):
-        rewritten[each] = sum(str(note) == each for note in notes)
+    done = [str(note) for note in notes if note.done and note.rewrite != LAYER]
+    rewritten |= collections.Counter(done)
     return {
         "platform": spec.platform,
         "devices": placement.devices,
@@ -73,4 +88,5 @@ def describe(call: Call, execute: Executor) -> dict[str, Any]:
         "bytes": memory.program_bytes(compiled),
         "rewritten": rewritten,
         "passed_over": list(dict.fromkeys(str(note) for note in notes if not note.done)),
+        "layers": _layers(notes),
     }

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.tree_util import keystr
 
 from jaxsal.compiler.callables import Structure, join
 from jaxsal.compiler.classes import map_classes
@@ -109,12 +110,16 @@ def _functions(
     key, each = _key(shared, row), row.get("each", {})
     params = shared["params"] if spec.dtype is None else cast(shared["params"], spec.dtype)
 
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    named = {tuple(keystr((k,), simple=True) for k in path): leaf for path, leaf in leaves}
+
     def logits(image: Any) -> Any:
         values = apply(params, image.astype(spec.dtype or row["image"].dtype)[None])[0]
         return values.astype(accumulator(values.dtype))
 
     def explain(target: Any, *inputs: Any) -> Tree:
         score = _score(logits, target, objective, spec.rewrite)
+        score.parameters = named  # type: ignore[attr-defined]
         call = functools.partial(
             _call, score=score, inputs=inputs, options=options, each=each, key=key, chunk=spec.chunk
         )

@@ -1,5 +1,6 @@
 """From a layer's value to a map over the image: its axes in order, its positive part, its size."""
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -26,7 +27,8 @@ def channels_last(
 
     Raises:
       TypeError: `spatial` is no function.
-      ValueError: the layer has no spatial axes and `spatial` is not given, or gives none.
+      ValueError: the layer has no spatial axes and `spatial` is not given, or gives none; it has
+        one position.
     """
     rank = len(parts.spatial)
     if spatial is not None:
@@ -43,11 +45,17 @@ def channels_last(
         raise ValueError(
             f"layer: its value of shape {value.shape} has no spatial axes; give "
             f"spatial=, a function that turns it into {rank} spatial axes and one of channels"
+            + (f" (the image's axes were lost at {parts.lost})" if parts.lost else "")
         )
     else:
         there = [axis for axis in parts.axes if axis is not None]
         value = jnp.moveaxis(jnp.flip(value, parts.turned), there, range(len(there)))
         value = jnp.expand_dims(value, [i for i in range(rank) if parts.axes[i] is None])
+    if math.prod(value.shape[:rank]) == 1:
+        raise ValueError(
+            f"layer: its value of shape {parts.value.shape} has one position, a map of it is one "
+            "constant over the image; give a layer before the pool that left no other"
+        )
     return value.reshape(*value.shape[:rank], -1).astype(jnp.float32)
 
 

@@ -6,7 +6,8 @@ Called as `method(score, image, *, layer=None, relu=True, resize=True, spatial=N
 
   score: image -> scalar.
   image: `[...]` float.
-  layer: which layer, see `jaxsal.rewrite.cut.cut`; `None` = the last convolution.
+  layer: which layer, see `jaxsal.rewrite.cut.cut`; `None` = the last feature map that every path
+    from the image to the score passes, after norm and activation, before the pools that follow.
   relu: whether to keep the positive part only.
   resize: `True` = `"bilinear"`, `"nearest"`, or `False`: the map keeps the layer's spatial shape.
   spatial: for a layer without spatial axes (a ViT's tokens, a Swin's windows): a function from its
@@ -16,7 +17,8 @@ Called as `method(score, image, *, layer=None, relu=True, resize=True, spatial=N
 Returns a float32 map of the image's spatial shape: the axes that its first convolution slides along
 (without any: all but the last).
 
-Raises ValueError: the layer is unknown, ambiguous, or without spatial axes and without `spatial`.
+Raises ValueError: the layer is unknown, ambiguous, of one position, or without spatial axes and
+without `spatial`; it is `None`, and there is no such feature map or attention comes after it.
 """
 
 import functools

@@ -57,6 +57,16 @@ class Layout(NamedTuple):
         found = enumerate(map(line, self.labels.get(var, ())))
         return tuple(i for i, each in found if each and each[1] < 0)
 
+    def lost_at(self, body: Jaxpr, var: Var) -> JaxprEqn | None:
+        """The equation by which a value, or what it was computed from, lost one of these axes."""
+        made = {out: eqn for eqn in body.eqns for out in eqn.outvars}
+        while (eqn := made.get(var)) is not None:
+            read = [v for v in eqn.invars if isinstance(v, Var) and v in self.labels]
+            if not read or any(self.axes(v) is not None for v in read):
+                return eqn
+            var = read[0]
+        return None
+
     def _in_channels(self, factors: Factors) -> bool:
         return any(f.axis not in (COPY, *self.spatial) for f in factors)
 

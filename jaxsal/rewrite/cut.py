@@ -14,9 +14,14 @@ from jaxtyping import Array
 from jaxsal.rewrite.axes import Axes, layout
 from jaxsal.rewrite.flatten import flatten
 from jaxsal.rewrite.flow import Flow
-from jaxsal.rewrite.layers import LayerName, find, mentions
+from jaxsal.rewrite.layer_names import Names
+from jaxsal.rewrite.layers import LayerName, find, unrolled
+from jaxsal.rewrite.log import Note, note
 from jaxsal.rewrite.program import depending, play, read, trace
 from jaxsal.types import Image, Scalar, ScoreFn
+
+LAYER = "layer"
+"""What a note of the value that a score was cut at is called."""
 
 
 def cut(
@@ -27,12 +32,16 @@ def cut(
     Args:
       score: image -> scalar.
       image: `[...]` float.
-      layer: `None` = the last convolution; an int = that convolution in execution order, negative
-        from the end; a string = a value tagged with `jax.ad_checkpoint.checkpoint_name`, else the
-        last image-dependent floating value computed inside the named scope with that name or path
-        suffix. For a convolution the value is the last one of its shape through which every path
-        from it to the score passes, before the next convolution, product or pool. A `scan` that
-        holds the layer is unrolled; its turn i is a scope `[i]`.
+      layer: `None` = the last feature map through which every path from the image to the score
+        passes: after a convolution or product, with two positions or more along some spatial axis,
+        before the pools that follow it. An int = that convolution in execution order, negative from
+        the end. A string = a value tagged with `jax.ad_checkpoint.checkpoint_name`, else the last
+        image-dependent floating value computed inside the named scope with that name or path
+        suffix, else the layer that reads the parameter, or the parameters of the module, with that
+        path or path suffix (where `score` carries `parameters`, as the explainer's does). Of a
+        convolution by number and a layer by parameter the value is the last one of its shape
+        through which every path from it to the score passes, before the next convolution, product
+        or pool. A `scan` that holds the layer is unrolled; its turn i is a scope `[i]`.
 
     Returns:
       `(value, head)`: the layer's value as the program has it, with its batch axis if there is one,
@@ -40,7 +49,8 @@ def cut(
       score computes from the image, skip connections too.
 
     Raises:
-      ValueError: the layer is unknown or ambiguous, or inside a `while` or `cond`.
+      ValueError: the layer is unknown or ambiguous, or inside a `while` or `cond`; it is `None` and
+        no value is such a feature map, or attention comes after it.
       TypeError: `layer` is no int, string or `None`.
     """
     parts = section(score, image, layer)
@@ -57,6 +67,7 @@ class Section(NamedTuple):
         one of length one that was dropped; `None` where the value has lost one of them.
       spatial: the image's spatial axes.
       turned: the axes of `value` that run along the image from its end to its start.
+      lost: where one of the image's axes was lost, in words; empty if none was.
     """
 
     value: Array
@@ -64,21 +75,25 @@ class Section(NamedTuple):
     axes: Axes | None
     spatial: tuple[int, ...]
     turned: tuple[int, ...] = ()
+    lost: str = ""
 
 
 def section(score: ScoreFn, image: Image, layer: LayerName = None) -> Section:
     """`cut`, with how the value lies over the image."""
     layer = layer if isinstance(layer, str | None) else _index(layer)
     closed, _ = trace(score, image)
-    flat = flatten(closed, unroll=lambda eqn: mentions(eqn, layer))
-    lay = layout(flat)
-    var = find(flat, layer, lay)
+    flat = flatten(closed, unroll=unrolled(closed, layer))
+    names, lay = Names(flat, getattr(score, "parameters", {})), layout(flat)
+    var = find(names, layer, lay)
+    note(Note(LAYER, names.words(var), True))
     before, after = _halves(flat, var)
     known = dict(zip(flat.jaxpr.constvars, flat.consts, strict=True))
     known[flat.jaxpr.invars[0]] = image
     play(before, known)
     head = partial(_head, flat, after, known, var)
-    return Section(known[var], head, lay.axes(var), lay.spatial, lay.turned(var))
+    at = None if lay.axes(var) else lay.lost_at(flat.jaxpr, var)
+    lost = names.words(at.outvars[0]) if at else ""
+    return Section(known[var], head, lay.axes(var), lay.spatial, lay.turned(var), lost)
 
 
 def _index(layer: Any) -> int:

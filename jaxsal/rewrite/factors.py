@@ -7,6 +7,7 @@ was split is the list of its digits, so that a merge in the right order gives it
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -22,12 +23,17 @@ class Factor(NamedTuple):
       size: how many values it takes.
       unit: how many positions of that axis it moves by; negative where it runs backward.
       extent: how many positions that axis has.
+      inner: of channels or what is not known: the digits of the positions from `start` on, as of
+        tokens behind a class token.
+      start: where these begin.
     """
 
     axis: int | None
     size: int
     unit: int = 1
     extent: int = 0
+    inner: tuple[Factor, ...] = ()
+    start: int = 0
 
 
 Factors = tuple[Factor, ...]
@@ -82,9 +88,28 @@ def resized(factors: Factors, before: int, after: int) -> Factors:
     return whole(found[0], after, found[1]) if found else unknown(after)
 
 
+def inset(factors: Factors, start: int, size: int) -> Factors:
+    """A longer axis, in which an axis that several of the image's were merged to begins at `start`.
+
+    Where it is cut out again, it is as it was.
+    """
+    return (
+        (Factor(None, size, inner=factors, start=start),) if image_axes(factors) else unknown(size)
+    )
+
+
+def cut_out(factors: Factors, start: int, size: int) -> Factors:
+    """The axis of the positions from `start` on of one that is not a line."""
+    for factor in factors[:1]:
+        held = math.prod(f.size for f in factor.inner)
+        if factor.inner and (factor.start, held) == (start, size):
+            return factor.inner
+    return unknown(size)
+
+
 def reversed_(factors: Factors) -> Factors:
     """An axis read from its end: all its digits run backward."""
-    return tuple(f._replace(unit=-f.unit) for f in factors)
+    return tuple(f._replace(unit=-f.unit, inner=(), start=0) for f in factors)
 
 
 def combined(one: Factors, other: Factors, size: int) -> Factors:
@@ -165,6 +190,7 @@ def _taken(rest: list[Factor], size: int) -> Factors | None:
         factor = rest.pop(0)
         if factor.size > size and factor.size % size == 0:
             minor = factor.size // size
+            factor = factor._replace(inner=(), start=0)
             rest.insert(0, factor._replace(size=minor))
             factor = factor._replace(size=size, unit=factor.unit * minor)
         if size % factor.size:
@@ -177,8 +203,8 @@ def _taken(rest: list[Factor], size: int) -> Factors | None:
 
 def _joined(found: list[Factor], factor: Factor) -> list[Factor]:
     """Adds a digit; two that count on in one axis are one."""
-    if found and found[-1].axis == factor.axis and found[-1].extent == factor.extent:
-        last = found[-1]
+    last = found[-1] if found and not (found[-1].inner or factor.inner) else None
+    if last and last.axis == factor.axis and last.extent == factor.extent:
         if factor.axis in (None, COPY) or last.unit == factor.unit * factor.size:
             return [*found[:-1], factor._replace(size=last.size * factor.size)]
     return [*found, factor]

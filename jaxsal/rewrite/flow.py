@@ -52,6 +52,10 @@ class Flow:
         """Whether an atom depends on the program's inputs."""
         return not isinstance(atom, Literal) and atom in self.dependent
 
+    def reached(self, start: Iterable[Var]) -> frozenset[Var]:
+        """The variables that depend on some of these, which are among them."""
+        return _reach(start, self._next)
+
     def readers(self, var: Var) -> list[JaxprEqn]:
         """The equations without bodies that read `var` and that the outputs depend on."""
         found = self._readers.get(var, [])

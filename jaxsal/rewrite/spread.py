@@ -16,6 +16,8 @@ from jaxsal.rewrite.factors import (
     Labels,
     combined,
     copies,
+    cut_out,
+    inset,
     line,
     reshaped,
     resized,
@@ -50,6 +52,8 @@ def spread(eqn: JaxprEqn, operands: Sequence[Operand], number: int) -> Labels | 
     aval: Any = eqn.outvars[number].aval
     name, shape = eqn.primitive.name, aval.shape
     first = operands[0]
+    if name == "split":
+        return _split(eqn, operands, shape, number)
     if name in _RULES:
         return _RULES[name](eqn, operands, shape)
     if name == "optimization_barrier":
@@ -86,15 +90,41 @@ def _slid(eqn: JaxprEqn, operands: Sequence[Operand], shape: Sequence[int]) -> L
 
 def _slice(eqn: JaxprEqn, operands: Sequence[Operand], shape: Sequence[int]) -> Labels | None:
     """One position cut from many is no axis of length one over the image."""
-    axes = zip(_slid(eqn, operands, shape) or (), operands[0].shape, shape, strict=True)
-    return tuple(f if after > 1 or before == 1 else () for f, before, after in axes)
+    somewhere = (-1,) * len(shape)
+    plain = set(eqn.params.get("strides") or [1]) == {1}
+    return _cut(
+        operands[0], eqn.params.get("start_indices", somewhere) if plain else somewhere, shape
+    )
+
+
+def _split(eqn: JaxprEqn, operands: Sequence[Operand], shape: Sequence[int], number: int) -> Labels:
+    starts = [0] * len(shape)
+    starts[eqn.params["axis"]] = int(sum(eqn.params["sizes"][:number]))
+    return _cut(operands[0], starts, shape)
+
+
+def _cut(whole: Operand, starts: Sequence[int], shape: Sequence[int]) -> Labels:
+    """What lies from some positions on; -1: from where is not known."""
+    found = []
+    for f, start, before, after in zip(whole.all, starts, whole.shape, shape, strict=True):
+        many = before != after and not line(f)
+        kept = cut_out(f, start, after) if many else resized(f, before, after)
+        found.append(kept if after > 1 or before == 1 else ())
+    return tuple(found)
 
 
 def _pad(eqn: JaxprEqn, operands: Sequence[Operand], shape: Sequence[int]) -> Labels | None:
-    """Padding moves positions, so that digits of several axes no longer tell them."""
-    moved = [low != 0 for low, _, _ in eqn.params["padding_config"]]
-    axes = zip(_slice(eqn, operands, shape) or (), moved, shape, strict=True)
-    return tuple(unknown(n) if at and not line(f) else f for f, at, n in axes)
+    """Digits of several axes begin behind the padding; one that cuts or parts them loses them."""
+    first, found = operands[0], []
+    for f, (low, high, inner), before, after in zip(
+        first.all, eqn.params["padding_config"], first.shape, shape, strict=True
+    ):
+        if line(f) or not (low or high or inner):
+            found.append(resized(f, before, after) if after > 1 or before == 1 else ())
+        else:
+            parted = inner > 0 or low < 0 or high < 0
+            found.append(unknown(after) if parted else inset(f, int(low), after))
+    return tuple(found)
 
 
 def _update(eqn: JaxprEqn, operands: Sequence[Operand], shape: Sequence[int]) -> Labels | None:
@@ -118,13 +148,19 @@ def _update(eqn: JaxprEqn, operands: Sequence[Operand], shape: Sequence[int]) ->
 def _concatenate(eqn: JaxprEqn, operands: Sequence[Operand], shape: Sequence[int]) -> Labels | None:
     """Along the axis of the concatenation, the image is where one operand holds more than half.
 
-    Rolling and padding leave an axis in its place; tiling it does not.
+    Rolling and padding leave an axis in its place; tiling it does not. What several of the image's
+    axes were merged to can be cut out again.
     """
     at = eqn.params["dimension"]
     found = _together([v.labels for v in operands if v.labels is not None], shape)
-    most = max(operands, key=lambda v: v.shape[at])
-    large = 2 * most.shape[at] > shape[at]
-    found[at] = resized(most.all[at], most.shape[at], shape[at]) if large else unknown(shape[at])
+    place = max(range(len(operands)), key=lambda i: operands[i].shape[at])
+    most, start = operands[place], sum(v.shape[at] for v in operands[:place])
+    if 2 * most.shape[at] <= shape[at]:
+        found[at] = unknown(shape[at])
+    elif line(most.all[at]) or most.shape[at] == shape[at]:
+        found[at] = resized(most.all[at], most.shape[at], shape[at])
+    else:
+        found[at] = inset(most.all[at], start, shape[at])
     return tuple(found)
 
 
@@ -272,7 +308,6 @@ _RULES: dict[str, _Rule] = {
     "dynamic_update_slice": _update,
     "scatter": _update,
     "scatter-add": _update,
-    "split": _slice,
     "pad": _pad,
     "concatenate": _concatenate,
     "rev": _reverse,

@@ -99,9 +99,11 @@ def explain_dataset(
     identity = explain.identity(params, image, wanted.abstract, key=key)
     found = shapes(explain, params, image, wanted.abstract, key)
     wanted.bound(found.logits.shape[-1])
+    layers = explain.layers(params, image, wanted.abstract, key=key)
     layout = _layout(found, chunk, dtype, records.count)
     facts = {
         **{name: identity[name] for name in ("params", "model", "method", "key")},
+        **({"layers": layers} if layers else {}),
         "targets": wanted.text,
         "image": [*expected.shape, str(expected.dtype)],
         "count": records.count,

@@ -148,7 +148,6 @@ _THIN = {
         lambda z: jnp.moveaxis(z, 0, -1),
         (1, 1, 8),
     ),
-    "one step": (lambda x: jnp.tanh(_convolved(x, 4, (8,), "NWC")), lambda z: z, (8, 2)),
     "one slice": (
         lambda x: jax.nn.elu(_convolved(x, 4, (3, 2, 2), "NDHWC")),
         lambda z: z,
@@ -163,11 +162,6 @@ _THIN = {
         lambda x: jnp.tanh(jnp.expand_dims(_convolved(x, 4, (5, 1)).squeeze(1), 1)),
         lambda z: jnp.moveaxis(z, 0, -1),
         (1, 5, 8),
-    ),
-    "one step, flat": (
-        lambda x: jnp.tanh(_convolved(x, 4, (8,), "NWC").reshape(-1)),
-        lambda z: z[None],
-        (8, 2),
     ),
 }
 
@@ -188,6 +182,24 @@ def test_a_layer_with_an_axis_of_length_one_under_vmap(name):
     assert found.shape == expected.shape == last(value).shape[:-1]
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     assert np.abs(expected).max() > 0.05
+
+
+def test_a_layer_of_one_position_is_refused():
+    """By number, by name, by `spatial`, and where nothing else was found."""
+    weights = jnp.asarray(RNG.normal(size=(2, 4)), jnp.float32)
+
+    def score(x):
+        one = checkpoint_name(jnp.tanh(_convolved(x, 4, (8,), "NWC")), "one")
+        return (one @ weights.T).sum()
+
+    signal = jnp.ones((8, 2))
+    for layer in (-1, "one"):
+        with pytest.raises(ValueError, match=r"layer: .* has one position, a map of it is one con"):
+            grad_cam(score, signal, layer=layer)
+    with pytest.raises(ValueError, match="has one position"):
+        grad_cam(score, signal, layer="one", spatial=lambda value: value[None])
+    with pytest.raises(ValueError, match=r"layer: no value that every path .* lies over"):
+        grad_cam(score, signal)
 
 
 def _tokens_and_back(x):
@@ -278,9 +290,10 @@ def test_values_that_lie_nowhere_need_to_be_told():
     """A ViT's queries are tokens by heads, Swin's windows are rows of tokens."""
     query = "block_0/MultiHeadDotProductAttention_0/query"
     animal = ZOO["vit"]()
-    with pytest.raises(
-        ValueError, match=r"shape \(1, 7, 2, 4\) has no spatial axes; give spatial="
-    ):
+    told = (
+        r"shape \(1, 7, 2, 4\) has no spatial axes; give spatial=.* lost at f32\[1,6,8\] by reshape"
+    )
+    with pytest.raises(ValueError, match=told):
         jax.eval_shape(lambda x: grad_cam(animal.score(), x, layer=query), animal.images(1)[0])
     parted = lambda x: x.reshape(3, 2, 2, 2, 3).transpose(0, 2, 1, 3, 4)  # noqa: E731
     tagged = lambda x: checkpoint_name(parted(x), "windows").sum()  # noqa: E731

@@ -105,6 +105,16 @@ def _shifted(x):
     return jnp.roll(_merged(_attention(_windows(x)), x.shape), (1, 1), (1, 2))
 
 
+def _with_class_token(x):
+    return jnp.concatenate([jnp.ones((1, 2)), x.reshape(48, 2)])
+
+
+def _after_attention(tokens):
+    """A block of two heads, with its skip."""
+    heads = tokens.reshape(49, 2, 1).transpose(1, 0, 2)
+    return tokens + _attention(heads).transpose(1, 0, 2).reshape(49, 2)
+
+
 def _turns(x):
     """A recurrent layer over the rows of `[H, W, C]`."""
     turn = lambda state, row: (jnp.tanh(state + row), state * row)  # noqa: E731
@@ -138,6 +148,10 @@ FIRST = lambda x: x.transpose(2, 0, 1)  # noqa: E731
         (lambda x: jax.lax.cond(x[0, 0, 0] > 0, jnp.sin, jnp.cos, FIRST(x)[None]), (2, 3)),
         (lambda x: x.reshape(8, 2, 6).transpose(0, 2, 1)[None], (1, 3)),
         (lambda x: jnp.split(FIRST(x)[None], 2, 1)[1] * x[0, 0, 0], (2, 3)),
+        (lambda x: _with_class_token(x)[1:].reshape(1, 8, 6, 2), (1, 2)),
+        (lambda x: _after_attention(_with_class_token(x))[1:].T.reshape(1, 2, 8, 6), (2, 3)),
+        (lambda x: jnp.split(_with_class_token(x), [1])[1].reshape(8, 6, 2), (0, 1)),
+        (lambda x: jnp.pad(x.reshape(48, 2), [(3, 1), (0, 0)])[3:51].reshape(1, 8, 6, 2), (1, 2)),
     ],
 )
 def test_axes_are_followed_through_merges_and_splits(fun, axes):
@@ -167,7 +181,11 @@ def test_axes_are_followed_through_merges_and_splits(fun, axes):
         lambda x: jnp.einsum("hwc,hk->kwc", x, jnp.ones((8, 8)))[None],
         lambda x: x[None, :6] + x[None, :6].transpose(0, 2, 1, 3),
         lambda x: x[None, :, :, 0].transpose(1, 0, 2) @ x[None, :, :, 0].transpose(1, 2, 0),
-        lambda x: jnp.concatenate([jnp.ones((1, 2)), x.reshape(48, 2)])[1:].reshape(1, 8, 6, 2),
+        lambda x: _with_class_token(x)[:48].reshape(1, 8, 6, 2),
+        lambda x: _with_class_token(x)[::-1][1:].reshape(1, 8, 6, 2),
+        lambda x: _with_class_token(x)[2:].reshape(1, 47, 2),
+        lambda x: _with_class_token(x).reshape(7, 7, 2)[None],
+        lambda x: jax.lax.pad(x.reshape(48, 2), 0.0, [(-1, 1, 0), (0, 0, 0)]).reshape(1, 8, 6, 2),
         lambda x: jax.lax.fori_loop(0, 3, lambda i, y: y.swapaxes(0, 1), x[:6])[None],
         lambda x: jax.pure_callback(lambda y: y, jnp.ones((1, 8, 6, 2)), x[None]),
     ],

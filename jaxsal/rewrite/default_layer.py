@@ -1,0 +1,197 @@
+"""The layer that is meant where none is named: the last feature map that every path passes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax.extend.core import ClosedJaxpr, JaxprEqn, Var, jaxprs_in_params
+
+from jaxsal.rewrite.axes import Layout
+from jaxsal.rewrite.flow import SAME_VALUES, Flow
+from jaxsal.rewrite.layer_names import Names, floating, type_of, variables, within
+from jaxsal.rewrite.program import bodies, equations, open_jaxpr
+
+_PRODUCTS = ("conv_general_dilated", "dot_general", "ragged_dot")
+_POOLS = ("reduce_window", "select_and_gather_add", "reduce_max", "reduce_sum", "reduce_min")
+_PICKS = ("slice", "dynamic_slice", "gather")
+_SHOWN = 8
+_EXTRA = 8
+"""So many tokens (of class, registers) may stand before those of the grid."""
+
+
+class Neck(NamedTuple):
+    """A value that every differentiable path from the image to the score passes."""
+
+    eqn: JaxprEqn
+    var: Var
+
+
+def default(names: Names, layout: Layout) -> Var:
+    """The last feature map that every path from the image to the score passes.
+
+    A feature map comes after a convolution or product and has at least two positions along some
+    spatial axis of the image. Pools after it belong to the rest of the score.
+
+    Raises:
+      ValueError: there is none, or attention comes after it; lists what may be given.
+    """
+    necks = list(_necks(names))
+    if not necks:
+        raise ValueError(f"layer: the model has no convolution, name a layer; {names.there_is()}")
+    maps = [i for i, neck in enumerate(necks) if has_extent(layout, neck.var)]
+    if not maps:
+        why = "no value that every path from the image to the score passes lies over the image"
+        raise ValueError(_asked(why, necks, names, layout))
+    var = necks[_before_pools(necks, maps[-1], names.flow)].var
+    if _attends(names.flat, names.flow, [var]):
+        why = f"attention comes after the last value that lies over the image, {type_of(var)}"
+        raise ValueError(_asked(why, necks, names, layout))
+    return var
+
+
+def has_extent(layout: Layout, var: Var) -> bool:
+    """Whether a value has two positions or more along some spatial axis of the image."""
+    axes, shape = layout.axes(var), _shape(var)
+    return axes is not None and any(axis is not None and shape[axis] > 1 for axis in axes)
+
+
+def _necks(names: Names) -> Iterator[Neck]:
+    """The values that all paths pass, in order, from the first convolution or product on.
+
+    A value computed by equation i is passed by all paths if nothing that was reached before is read
+    after i. What is no floating number has no derivative, and is on no path.
+    """
+    flat, live = names.flat.jaxpr, names.flow.live
+    (image,) = flat.invars
+    eqns = [eqn for eqn in flat.eqns if any(v in live for v in eqn.outvars)]
+    last = {v: i for i, eqn in enumerate(eqns) for v in variables(eqn.invars)}
+    last.update((v, len(eqns)) for v in variables(flat.outvars))
+    reached, needed, features = {image}, last.get(image, 0), False
+    for i, eqn in enumerate(eqns):
+        if reached.isdisjoint(variables(eqn.invars)):
+            continue
+        features = features or any(e.primitive.name in _PRODUCTS for e in (eqn, *within(eqn)))
+        outs = [v for v in eqn.outvars if v in live and _has_derivative(v)]
+        if features and len(outs) == 1 and needed <= i and floating(outs[0]):
+            yield Neck(eqn, outs[0])
+        reached.update(outs)
+        needed = max([needed, *(last[v] for v in outs)])
+
+
+def _has_derivative(var: Var) -> bool:
+    return jnp.issubdtype(var.aval.dtype, jnp.inexact)  # type: ignore[attr-defined]
+
+
+def _before_pools(necks: list[Neck], index: int, flow: Flow) -> int:
+    """The neck that is pooled, moved and scaled to give this one; itself, if none is pooled."""
+    here = index
+    while here > 0 and (_moves(necks[here].eqn) or _scales(necks[here].eqn, flow)):
+        here -= 1
+    if here == 0 or not necks[here].eqn.primitive.name.startswith(_POOLS):
+        return index
+    here -= 1
+    while here > 0 and _moves(necks[here].eqn):  # windows made by reshaping, a border
+        here -= 1
+    return _before_pools(necks, here, flow)
+
+
+def _moves(eqn: JaxprEqn) -> bool:
+    return eqn.primitive.name in SAME_VALUES | {"pad"}
+
+
+def _scales(eqn: JaxprEqn, flow: Flow) -> bool:
+    """Whether an equation multiplies by what does not depend on the image."""
+    return eqn.primitive.name in ("mul", "div") and sum(map(flow.depends, eqn.invars)) == 1
+
+
+def _attends(closed: ClosedJaxpr, flow: Flow, start: list[Var]) -> bool:
+    """Whether values that depend on `start` are multiplied by products of such values.
+
+    Such are queries and keys, whose products weigh the values; one product alone is none.
+    """
+    after = flow.reached(start)
+    eqns = list(equations(closed.jaxpr))
+    products = [e for e in eqns if e.primitive.name == "dot_general" and _both(e, after)]
+    weighed = flow.reached([v for eqn in products for v in eqn.outvars])
+    if any(not weighed.isdisjoint(variables(eqn.invars)) for eqn in products):
+        return True
+    return any(_attends(*inner) for eqn in eqns for inner in _closed_bodies(eqn, after))
+
+
+def _both(eqn: JaxprEqn, after: frozenset[Var]) -> bool:
+    return all(isinstance(v, Var) and v in after for v in eqn.invars)
+
+
+def _closed_bodies(
+    eqn: JaxprEqn, after: frozenset[Var]
+) -> Iterator[tuple[ClosedJaxpr, Flow, list[Var]]]:
+    """The bodies that the data flow does not enter (custom derivatives), with what is after."""
+    for body in [] if bodies(eqn) else jaxprs_in_params(eqn.params):
+        inner = open_jaxpr(body)
+        closed = body if isinstance(body, ClosedJaxpr) else ClosedJaxpr(inner, [])
+        pairs = zip(inner.invars, eqn.invars, strict=False)
+        if start := [own for own, given in pairs if isinstance(given, Var) and given in after]:
+            yield closed, Flow(closed), start
+
+
+def _asked(why: str, necks: list[Neck], names: Names, layout: Layout) -> str:
+    """An error in words: what may be given instead, the last first."""
+    grid = _grid(necks, layout)
+    called = {each.var: "/".join(each.path) for each in (*names.scopes(), *names.tags())}
+    found = [
+        f"layer={called[var]!r} {type_of(var)}{_tokens(var, grid)}"
+        for _, var in reversed(necks)
+        if var in called and _all_count(var, names)
+    ]
+    listed = "; ".join(found[:_SHOWN]) or f"none has a name; {names.there_is()}"
+    return (
+        f"layer: {why}; give layer=, and where the image's axes are merged spatial=, a function "
+        f"from its value to spatial axes and channels; candidates, the last first: {listed}"
+    )
+
+
+def _all_count(var: Var, names: Names) -> bool:
+    """Whether a value has positions, and all bear on the score.
+
+    After the last attention a class token alone may be read.
+    """
+    sizes = _sizes(var)
+    if len(sizes) < 2:
+        return False
+    after = names.flow.reached([var])
+    picked = any(
+        eqn.primitive.name in _PICKS and _sizes(eqn.invars[0]) == sizes != _sizes(eqn.outvars[0])
+        for eqn in names.flat.jaxpr.eqns
+        if not after.isdisjoint(variables(eqn.invars))
+    )
+    return not picked or _attends(names.flat, names.flow, [var])
+
+
+def _grid(necks: list[Neck], layout: Layout) -> tuple[int, ...]:
+    """How many positions the last feature map has along the image's spatial axes."""
+    for _, var in reversed(necks):
+        axes = layout.axes(var)
+        if axes is not None and has_extent(layout, var):
+            return tuple(1 if axis is None else _shape(var)[axis] for axis in axes)
+    return ()
+
+
+def _tokens(var: Var, grid: tuple[int, ...]) -> str:
+    """How tokens are made a grid, where their number says it."""
+    sizes = _sizes(var)
+    more = sizes[0] - math.prod(grid)
+    if not grid or len(sizes) != 2 or not 0 <= more <= _EXTRA:
+        return ""
+    cut = f"[{more}:]" if more else ""
+    return f" spatial=lambda t: t{cut}.reshape({', '.join(map(str, grid))}, -1)"
+
+
+def _sizes(atom: Any) -> list[int]:
+    return [n for n in atom.aval.shape if n != 1]
+
+
+def _shape(var: Var) -> tuple[int, ...]:
+    return tuple(var.aval.shape)  # type: ignore[attr-defined]

@@ -82,8 +82,9 @@ def section(score: ScoreFn, image: Image, layer: LayerName = None) -> Section:
     """`cut`, with how the value lies over the image."""
     layer = layer if isinstance(layer, str | None) else _index(layer)
     closed, _ = trace(score, image)
-    flat = flatten(closed, unroll=unrolled(closed, layer))
-    names, lay = Names(flat, getattr(score, "parameters", {})), layout(flat)
+    parameters = getattr(score, "parameters", {})
+    flat = flatten(closed, unroll=unrolled(closed, layer, parameters))
+    names, lay = Names(flat, parameters), layout(flat)
     var = find(names, layer, lay)
     note(Note(LAYER, names.words(var), True))
     before, after = _halves(flat, var)

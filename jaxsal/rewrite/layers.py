@@ -8,10 +8,12 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn, Var
 
 from jaxsal.rewrite.axes import Layout
 from jaxsal.rewrite.default_layer import default
+from jaxsal.rewrite.flow import Flow
 from jaxsal.rewrite.layer_names import (
     CONV,
     Layer,
     Names,
+    Parameters,
     floating,
     scopes,
     tag,
@@ -29,18 +31,24 @@ _PRODUCTS = ("dot_general", "ragged_dot")
 _BARRIERS = (CONV, *_PRODUCTS, "reduce_window", "select_and_")
 
 
-def unrolled(closed: ClosedJaxpr, layer: LayerName) -> Callable[[JaxprEqn], bool]:
+def unrolled(
+    closed: ClosedJaxpr, layer: LayerName, parameters: Parameters
+) -> Callable[[JaxprEqn], bool]:
     """Which loops hold what `layer` may mean, so that they have to be unrolled."""
     if layer is None:
         return lambda eqn: False
-    if isinstance(layer, str):
-        last = layer.split("/")[-1]
-        mentioned = lambda eqn: tag(eqn) == layer or last in scopes(eqn)  # noqa: E731
-        everything = (e for eqn in equations(closed.jaxpr) for e in (eqn, *within(eqn)))
-        if any(map(mentioned, everything)):
-            return lambda eqn: any(map(mentioned, within(eqn)))
-    names = (CONV, *_PRODUCTS) if isinstance(layer, str) else (CONV,)
-    return lambda eqn: any(inner.primitive.name in names for inner in within(eqn))
+    if isinstance(layer, int):
+        return lambda eqn: any(inner.primitive.name == CONV for inner in within(eqn))
+    last = layer.split("/")[-1]
+    mentioned = lambda eqn: tag(eqn) == layer or last in scopes(eqn)  # noqa: E731
+    everything = (e for eqn in equations(closed.jaxpr) for e in (eqn, *within(eqn)))
+    if any(map(mentioned, everything)):
+        return lambda eqn: any(map(mentioned, within(eqn)))
+    leaves = {id(leaf) for path, leaf in parameters.items() if _matched(path, _parts(layer))}
+    constants = zip(closed.jaxpr.constvars, closed.consts, strict=True)
+    flow = Flow(closed)
+    made = flow.reached(var for var, value in constants if id(value) in leaves) - flow.dependent
+    return lambda eqn: not made.isdisjoint(variables(eqn.invars))
 
 
 def find(names: Names, layer: LayerName, layout: Layout) -> Var:
@@ -112,7 +120,7 @@ def _scoped(names: Names, name: str) -> Layer | None:
 
 def _reading(names: Names, name: str) -> Layer:
     """Where the parameters of that name, or of the module of that name, last meet the image."""
-    parts = tuple(name.replace(".", "/").split("/"))
+    parts = _parts(name)
     read = [(each, _matched(each.path, parts)) for each in names.by_parameter()]
     found = [(each, path) for each, path in read if path]
     if any(path == parts for _, path in found):  # from the root on: no other is meant
@@ -121,6 +129,10 @@ def _reading(names: Names, name: str) -> Layer:
         raise ValueError(f"layer: there is no {name!r}; {names.there_is()}")
     _one_of(names, name, [each._replace(path=path) for each, path in found])
     return found[-1][0]
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    return tuple(name.replace(".", "/").split("/"))
 
 
 def _matched(path: tuple[str, ...], parts: tuple[str, ...]) -> tuple[str, ...]:

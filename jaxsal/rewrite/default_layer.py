@@ -22,7 +22,7 @@ _EXTRA = 8
 """So many tokens (of class, registers) may stand before those of the grid."""
 
 
-class Neck(NamedTuple):
+class Passed(NamedTuple):
     """A value that every differentiable path from the image to the score passes."""
 
     eqn: JaxprEqn
@@ -38,17 +38,18 @@ def default(names: Names, layout: Layout) -> Var:
     Raises:
       ValueError: there is none, or attention comes after it; lists what may be given.
     """
-    necks = list(_necks(names))
-    if not necks:
+    passed = list(_on_every_path(names))
+    if not passed:
         raise ValueError(f"layer: the model has no convolution, name a layer; {names.there_is()}")
-    maps = [i for i, neck in enumerate(necks) if has_extent(layout, neck.var)]
+    maps = [i for i, neck in enumerate(passed) if has_extent(layout, neck.var)]
     if not maps:
         why = "no value that every path from the image to the score passes lies over the image"
-        raise ValueError(_asked(why, necks, names, layout))
-    var = necks[_before_pools(necks, maps[-1], names.flow)].var
+        raise ValueError(_asked(why, passed, names, layout))
+    before = _before_pools(passed, maps[-1], names.flow)
+    var = passed[before if before in maps else maps[-1]].var
     if _attends(names.flat, names.flow, [var]):
         why = f"attention comes after the last value that lies over the image, {type_of(var)}"
-        raise ValueError(_asked(why, necks, names, layout))
+        raise ValueError(_asked(why, passed, names, layout))
     return var
 
 
@@ -58,7 +59,7 @@ def has_extent(layout: Layout, var: Var) -> bool:
     return axes is not None and any(axis is not None and shape[axis] > 1 for axis in axes)
 
 
-def _necks(names: Names) -> Iterator[Neck]:
+def _on_every_path(names: Names) -> Iterator[Passed]:
     """The values that all paths pass, in order, from the first convolution or product on.
 
     A value computed by equation i is passed by all paths if nothing that was reached before is read
@@ -76,7 +77,7 @@ def _necks(names: Names) -> Iterator[Neck]:
         features = features or any(e.primitive.name in _PRODUCTS for e in (eqn, *within(eqn)))
         outs = [v for v in eqn.outvars if v in live and _has_derivative(v)]
         if features and len(outs) == 1 and needed <= i and floating(outs[0]):
-            yield Neck(eqn, outs[0])
+            yield Passed(eqn, outs[0])
         reached.update(outs)
         needed = max([needed, *(last[v] for v in outs)])
 
@@ -85,17 +86,17 @@ def _has_derivative(var: Var) -> bool:
     return jnp.issubdtype(var.aval.dtype, jnp.inexact)  # type: ignore[attr-defined]
 
 
-def _before_pools(necks: list[Neck], index: int, flow: Flow) -> int:
-    """The neck that is pooled, moved and scaled to give this one; itself, if none is pooled."""
+def _before_pools(passed: list[Passed], index: int, flow: Flow) -> int:
+    """Which of them is pooled, moved and scaled to give this one; itself, if none is."""
     here = index
-    while here > 0 and (_moves(necks[here].eqn) or _scales(necks[here].eqn, flow)):
+    while here > 0 and (_moves(passed[here].eqn) or _scales(passed[here].eqn, flow)):
         here -= 1
-    if here == 0 or not necks[here].eqn.primitive.name.startswith(_POOLS):
+    if here == 0 or not passed[here].eqn.primitive.name.startswith(_POOLS):
         return index
     here -= 1
-    while here > 0 and _moves(necks[here].eqn):  # windows made by reshaping, a border
+    while here > 0 and _moves(passed[here].eqn):  # windows made by reshaping, a border
         here -= 1
-    return _before_pools(necks, here, flow)
+    return _before_pools(passed, here, flow)
 
 
 def _moves(eqn: JaxprEqn) -> bool:
@@ -137,13 +138,13 @@ def _closed_bodies(
             yield closed, Flow(closed), start
 
 
-def _asked(why: str, necks: list[Neck], names: Names, layout: Layout) -> str:
+def _asked(why: str, passed: list[Passed], names: Names, layout: Layout) -> str:
     """An error in words: what may be given instead, the last first."""
-    grid = _grid(necks, layout)
+    grid = _grid(passed, layout)
     called = {each.var: "/".join(each.path) for each in (*names.scopes(), *names.tags())}
     found = [
         f"layer={called[var]!r} {type_of(var)}{_tokens(var, grid)}"
-        for _, var in reversed(necks)
+        for _, var in reversed(passed)
         if var in called and _all_count(var, names)
     ]
     listed = "; ".join(found[:_SHOWN]) or f"none has a name; {names.there_is()}"
@@ -170,9 +171,9 @@ def _all_count(var: Var, names: Names) -> bool:
     return not picked or _attends(names.flat, names.flow, [var])
 
 
-def _grid(necks: list[Neck], layout: Layout) -> tuple[int, ...]:
+def _grid(passed: list[Passed], layout: Layout) -> tuple[int, ...]:
     """How many positions the last feature map has along the image's spatial axes."""
-    for _, var in reversed(necks):
+    for _, var in reversed(passed):
         axes = layout.axes(var)
         if axes is not None and has_extent(layout, var):
             return tuple(1 if axis is None else _shape(var)[axis] for axis in axes)

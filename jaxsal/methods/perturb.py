@@ -1,6 +1,7 @@
 """What the score loses when a part of the image is replaced by a baseline."""
 
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,9 +9,10 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxsal.options import Baseline, baseline_image, count, spatial_shape
+from jaxsal.options import Baseline, baseline_image, count, over_image, spatial_shape
 from jaxsal.points import map_points
 from jaxsal.rewrite.patch import patch
+from jaxsal.rewrite.reading import SpatialAxes, bind_axes, spatial_axes, with_axes
 from jaxsal.types import Image, Scalar, ScoreFn, accumulator
 
 Extents = int | tuple[int, ...] | list[int] | Int[np.ndarray, "..."]
@@ -35,7 +37,7 @@ def occlusion(
 
     Args:
         score: `score(image) -> scalar`; need not be differentiable.
-        image: [*spatial, channels], floating; one, two, three or more spatial axes.
+        image: floating; one, two, three or more spatial axes (`jaxsal.rewrite.reading`).
         window: the window's extent in pixels, one for all spatial axes or one an axis.
         stride: the step between windows, likewise; None is the window's extent (no overlap).
         baseline: what a window is filled with: a scalar, an image, or a function of the image.
@@ -53,23 +55,25 @@ def occlusion(
         Zeiler & Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014,
         https://arxiv.org/abs/1311.2901
     """
-    chunk, empty = count("chunk", chunk), baseline_image(baseline, image)
-    windows = _windows(spatial_shape(image), window, stride)
+    axes = spatial_axes(score, image)
+    chunk, empty = count("chunk", chunk), baseline_image(bind_axes(baseline, axes), image)
+    windows = _windows(spatial_shape(image, axes), window, stride)
+    shape = _over_axes(windows.size, axes, image.shape)
     replaced = patch(score, image)
 
     def occluded(point: tuple[Int[Array, " axes"], Int[Array, " axes"]]) -> Scalar:
         begin, first = point
-        corner = (*begin, jnp.zeros((), begin.dtype))
-        shape = (*windows.size, image.shape[-1])
+        corner = _over_axes(begin, axes, [jnp.zeros((), begin.dtype)] * image.ndim)
         inside = jnp.ones(shape, bool)
-        for axis in range(len(windows.size)):
-            inside &= lax.broadcasted_iota(first.dtype, shape, axis) >= first[axis]
+        for number, axis in enumerate(axes):
+            inside &= lax.broadcasted_iota(first.dtype, shape, axis) >= first[number]
         fill = lax.dynamic_slice(empty, corner, shape)
         return replaced(jnp.where(inside, fill, lax.dynamic_slice(image, corner, shape)), corner)
 
     scores = map_points(occluded, (windows.begin, windows.first), chunk=chunk)
     losses = _wide(score(image)) - _wide(scores)
-    return _over_channels(_mean_over_coverage(losses, windows.cover), image)
+    found = over_image(_mean_over_coverage(losses, windows.cover), image, axes)
+    return jnp.broadcast_to(found, image.shape)
 
 
 occlusion.concrete = ("window", "stride")  # type: ignore[attr-defined]
@@ -107,8 +111,9 @@ def feature_ablation(
         Zeiler & Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014,
         https://arxiv.org/abs/1311.2901, with segments for windows
     """
-    chunk, empty = count("chunk", chunk), baseline_image(baseline, image)
-    labels, member = _members(segments, image)
+    chunk = count("chunk", chunk)
+    empty = baseline_image(with_axes(baseline, score, image), image)
+    labels, member = _members(segments, score, image)
 
     def ablated(label: Int[Array, ""]) -> Scalar:
         return score(jnp.where(member == label, empty, image))
@@ -183,7 +188,7 @@ def _over_windows(losses: Float[Array, "windows ..."], cover: np.ndarray) -> Arr
     return jnp.moveaxis(jnp.sum(jnp.where(covers, near, 0), 0), 0, -1)
 
 
-def _members(segments: ArrayLike, image: Image) -> tuple[np.ndarray, np.ndarray]:
+def _members(segments: ArrayLike, score: ScoreFn, image: Image) -> tuple[np.ndarray, np.ndarray]:
     """The labels, and for each element of the image the position of its label among them."""
     try:
         array = np.asarray(segments)
@@ -191,22 +196,30 @@ def _members(segments: ArrayLike, image: Image) -> tuple[np.ndarray, np.ndarray]
         raise TypeError(f"segments: expected concrete integers, got {segments!r}") from error
     if array.dtype.kind not in "iub":
         raise TypeError(f"segments: expected integers, got {array.dtype}")
-    if array.shape == image.shape[:-1]:
-        array = array[..., None]
-    if array.shape == (*image.shape[:-1], 1):
-        array = np.broadcast_to(array, image.shape)
     if array.shape != image.shape:
-        raise ValueError(
-            f"segments: expected the image's shape {image.shape} or {image.shape[:-1]}, "
-            f"got {array.shape}"
-        )
+        array = _with_channels(array, image, spatial_axes(score, image))
     labels, member = np.unique(array, return_inverse=True)
     return labels, member.reshape(image.shape)
 
 
+def _with_channels(segments: np.ndarray, image: Image, axes: SpatialAxes) -> np.ndarray:
+    """Segments of the spatial shape, for all channels."""
+    space = spatial_shape(image, axes)
+    if segments.shape not in (space, _over_axes(space, axes, [1] * image.ndim)):
+        raise ValueError(
+            f"segments: expected the image's shape {image.shape} or {space}, got {segments.shape}"
+        )
+    single = segments.reshape(_over_axes(space, axes, [1] * image.ndim))
+    return np.broadcast_to(single, image.shape)
+
+
+def _over_axes(values: Iterable[Any], axes: SpatialAxes, others: Sequence[Any]) -> tuple[Any, ...]:
+    """A value for each of the image's axes: those of the spatial ones among the others'."""
+    found = list(others)
+    for axis, value in zip(axes, values, strict=True):
+        found[axis] = value
+    return tuple(found)
+
+
 def _wide(scores: Array) -> Array:
     return scores.astype(accumulator(scores.dtype))
-
-
-def _over_channels(map: Array, image: Image) -> Image:
-    return jnp.broadcast_to(map[..., None], image.shape)

@@ -16,6 +16,7 @@ from jaxsal.rewrite.flatten import flatten
 from jaxsal.rewrite.flow import Flow
 from jaxsal.rewrite.layers import LayerName, find, mentions
 from jaxsal.rewrite.program import depending, play, read, trace
+from jaxsal.rewrite.reading import given, told
 from jaxsal.types import Image, Scalar, ScoreFn
 
 
@@ -71,7 +72,8 @@ def section(score: ScoreFn, image: Image, layer: LayerName = None) -> Section:
     layer = layer if isinstance(layer, str | None) else _index(layer)
     closed, _ = trace(score, image)
     flat = flatten(closed, unroll=lambda eqn: mentions(eqn, layer))
-    lay = layout(flat)
+    lay = layout(flat, given(score, image.ndim))
+    told(score, lay, image.shape)
     var = find(flat, layer, lay)
     before, after = _halves(flat, var)
     known = dict(zip(flat.jaxpr.constvars, flat.consts, strict=True))

@@ -1,18 +1,26 @@
 """What can be drawn: images, masks and maps, held against what a figure expects of them."""
 
+import math
+import operator
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
+Axes = tuple[int, ...] | None
+"""The spatial axes of one image; None: all but the last of three or more, both of two."""
 
-def batch(name: str, values: Any, count: int | None = None) -> list[np.ndarray]:
-    """Pictures `[H, W]` or `[H, W, C]` of real numbers, any sizes, as arrays.
+
+def batch(
+    name: str, values: Any, count: int | None = None, *, axes: Axes = None
+) -> list[np.ndarray]:
+    """Pictures of real numbers, any sizes, as arrays `[H, W]` or `[H, W, C]`.
 
     Args:
         name: of the argument.
         values: an array with one entry an image, or a sequence of arrays.
         count: how many there must be; None: any number.
+        axes: the two of a picture that are its height and width.
 
     Raises:
         TypeError: no sequence, or not of real numbers.
@@ -26,6 +34,7 @@ def batch(name: str, values: Any, count: int | None = None) -> list[np.ndarray]:
         raise TypeError(
             f"{name}: expected pictures [N, H, W] or [N, H, W, C], got {type(values).__name__}"
         ) from error
+    pictures = [channels_last(picture, axes) for picture in pictures]
     for picture in pictures:
         if picture.ndim not in (2, 3) or not picture.size:
             raise ValueError(
@@ -34,6 +43,54 @@ def batch(name: str, values: Any, count: int | None = None) -> list[np.ndarray]:
     if count is not None and len(pictures) != count:
         raise ValueError(f"{name}: expected one an image ({count}), got {len(pictures)}")
     return pictures
+
+
+def spatial_axes(axes: Any, count: tuple[int, ...] = (2,)) -> Axes:
+    """The option `spatial_axes`, in increasing order.
+
+    Args:
+        count: how many there may be.
+
+    Raises:
+        TypeError: no integers.
+        ValueError: another number of them, one twice, or one from the end.
+    """
+    if axes is None:
+        return None
+    expected = "spatial_axes: expected those of one image, such as (0, 1)"
+    try:
+        found = sorted(operator.index(axis) for axis in axes)
+    except TypeError as error:
+        raise TypeError(f"{expected}; got {axes!r}") from error
+    if len(found) not in count or len(set(found)) < len(found) or found[0] < 0:
+        raise ValueError(f"{expected}; got {axes!r}")
+    return tuple(found)
+
+
+def channels_last(picture: np.ndarray, axes: Axes) -> np.ndarray:
+    """A picture, a volume or a map of one with its spatial axes first and channels, if any, last.
+
+    One of as many axes as are spatial has no channels.
+    """
+    if axes is None or picture.ndim == len(axes) or axes[-1] >= picture.ndim:
+        return picture
+    moved = np.moveaxis(picture, axes, range(len(axes)))
+    return moved.reshape(*moved.shape[: len(axes)], math.prod(moved.shape[len(axes) :]))
+
+
+def check_layout(name: str, picture: np.ndarray, axes: Axes) -> None:
+    """Raises where nobody said which axes are spatial, and channels seem to come first.
+
+    Raises:
+        ValueError: `[1 to 4, H, W]` or `[1 to 4, D, H, W]`, all others longer.
+    """
+    shape = picture.shape
+    if axes is None and len(shape) > 2 and shape[0] <= 4 < min(shape[1:]):
+        last, first = tuple(range(len(shape) - 1)), tuple(range(1, len(shape)))
+        raise ValueError(
+            f"{name}: {shape} looks as if channels came first; give spatial_axes={first}, "
+            f"or {last} if they come last"
+        )
 
 
 def outlines(masks: Any, images: list[np.ndarray]) -> list[np.ndarray] | None:
@@ -51,7 +108,7 @@ def outlines(masks: Any, images: list[np.ndarray]) -> list[np.ndarray] | None:
     return [mask.astype(bool) for mask in found]
 
 
-def columns(maps: Any, count: int) -> dict[str, list[np.ndarray]]:
+def columns(maps: Any, count: int, *, axes: Axes = None) -> dict[str, list[np.ndarray]]:
     """Maps by method, one an image.
 
     Raises:
@@ -59,7 +116,7 @@ def columns(maps: Any, count: int) -> dict[str, list[np.ndarray]]:
     """
     if not isinstance(maps, Mapping):
         raise TypeError(f"maps: expected {{method: maps}}, got {type(maps).__name__}")
-    return {str(name): batch("maps", values, count) for name, values in maps.items()}
+    return {str(name): batch("maps", values, count, axes=axes) for name, values in maps.items()}
 
 
 def check_percentile(percentile: Any) -> None:

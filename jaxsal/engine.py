@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from jaxsal.compiler.description import describe, program
+from jaxsal.compiler.description import axes_of, describe, program
 from jaxsal.compiler.execute import Executor
 from jaxsal.compiler.identity import identity
 from jaxsal.compiler.lowering import Lowered
@@ -29,6 +29,7 @@ def explainer(
     rewrite: bool = True,
     dtype: Any = None,
     check: bool = True,
+    spatial_axes: Any = None,
     **options: Any,
 ) -> "Explainer":
     """A compiled function from parameters and images to saliency maps.
@@ -47,6 +48,10 @@ def explainer(
         rewrite: whether the program is rewritten to run faster; the maps are the same.
         dtype: what the model computes in; sums and maps stay float32. None: what it is given.
         check: whether values (finite images, targets that are classes) are checked too.
+        spatial_axes: which axes of one image (without its batch axis) are spatial, such as (0, 1);
+            None: those that the model's first convolution slides along, else those that its first
+            pool or reshape into patches tiles. Where there is none of these, what has to tell
+            positions from channels raises.
         **options: the method's, an array among them traced; with a combinator, those of the
             innermost method.
 
@@ -59,7 +64,14 @@ def explainer(
         ValueError: a batch size below one, an empty dict.
     """
     prepare = Prepare(
-        apply, method, options, objective=objective, rewrite=rewrite, dtype=dtype, check=check
+        apply,
+        method,
+        options,
+        objective=objective,
+        rewrite=rewrite,
+        dtype=dtype,
+        check=check,
+        spatial_axes=spatial_axes,
     )
     return Explainer(prepare, batch_size, mesh)
 
@@ -74,6 +86,7 @@ def evaluator(
     rewrite: bool = True,
     dtype: Any = None,
     check: bool = True,
+    spatial_axes: Any = None,
     **options: Any,
 ) -> "Evaluator":
     """A compiled function from parameters, images and maps to a metric of each map.
@@ -81,7 +94,7 @@ def evaluator(
     .. math:: v_i = M(s_i, x_i, A_i),  s_i(x) = objective(apply(params, x), t_i)
 
     Args:
-        apply, objective, batch_size, mesh, rewrite, dtype, check: as of `explainer`.
+        apply, objective, batch_size, mesh, rewrite, dtype, check, spatial_axes: as of `explainer`.
         metric: `metric(score, image, map, **options) -> scalar or vector`, of ONE image and its
             map; or a dict of metrics: a dict of values then.
         **options: the metric's, the same for all images, an array among them traced. What differs
@@ -102,6 +115,7 @@ def evaluator(
         rewrite=rewrite,
         dtype=dtype,
         check=check,
+        spatial_axes=spatial_axes,
         by_example=True,
     )
     return Evaluator(prepare, batch_size, mesh)
@@ -186,6 +200,14 @@ class Explainer(_Engine):
         `images` may be a `jax.ShapeDtypeStruct`; of several only one is looked at.
         """
         return identity(self._verified(params, {"image": images}, targets, key))
+
+    def spatial_axes(self, params: Any, images: Any) -> tuple[int, ...] | None:
+        """Which axes of one image are spatial: as the option says, else as the model does.
+
+        None where neither says; nothing is compiled. `images` may be a `jax.ShapeDtypeStruct`.
+        """
+        key = jax.random.key(0) if self._prepare.keyed else None
+        return axes_of(self._verified(params, {"image": images}, None, key))
 
     def lower(self, params: Any, images: Any, targets: Any = None, *, key: Any = None) -> Lowered:
         """The whole batch as one lowered program; arguments may be `jax.ShapeDtypeStruct`s."""

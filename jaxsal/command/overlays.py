@@ -60,6 +60,8 @@ def explain_folder(
     mine, taken = sum(last - first for _, first, last in spans), set[str]()
     entries: list[dict[str, Any]] = []
     params = held(params)
+    axes = explain.spatial_axes(params, one)
+    axes = axes if axes is not None and len(axes) in (2, 3) else None  # a signal is no picture
     on_progress(Progress(0, mine))
     with ThreadPoolExecutor(READERS) as pool:
         for number, read in ahead(records.chunks(spans, expected, pool)):
@@ -74,7 +76,7 @@ def explain_folder(
                     # What another process has taken is not known here.
                     mark = f"-{first + row}" if shard[1] > 1 else ""
                     place = free_name(record.name, taken, mark)
-                    _write(out / place, _draw(record, own, names, classes))
+                    _write(out / place, _draw(record, own, names, classes, axes))
                     entry |= _said(place, own)
                 entries.append(entry)
                 on_progress(Progress(len(entries), mine))
@@ -160,7 +162,11 @@ def _explained(
 
 
 def _draw(
-    record: Record, found: dict[str, Any], names: tuple[str, ...], classes: tuple[str, ...]
+    record: Record,
+    found: dict[str, Any],
+    names: tuple[str, ...],
+    classes: tuple[str, ...],
+    axes: tuple[int, ...] | None,
 ) -> bytes:
     maps, target = found["maps"], found["targets"]
     panels = dict(maps) if isinstance(maps, dict) else {names[0]: maps}
@@ -173,7 +179,7 @@ def _draw(
         title = record.name
     else:
         title = f"{record.name}: {_class(int(target), classes)}"
-    return render.png(render.explanation(record.image, panels, title=title))
+    return render.png(render.explanation(record.image, panels, title=title, spatial_axes=axes))
 
 
 def _said(place: str, found: dict[str, Any]) -> dict[str, Any]:

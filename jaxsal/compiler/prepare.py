@@ -13,6 +13,7 @@ from jaxsal.compiler.callables import Node, Split, Value, concrete_options, join
 from jaxsal.compiler.model import check_model
 from jaxsal.compiler.parameters import Parameters, Recent
 from jaxsal.compiler.program import Spec
+from jaxsal.rewrite.reading import checked
 
 
 class Call(NamedTuple):
@@ -62,6 +63,7 @@ class Prepare:
         rewrite: bool,
         dtype: Any,
         check: bool,
+        spatial_axes: Any = None,
         by_example: bool = False,
     ) -> None:
         checks.check_callables(apply, objective)
@@ -83,6 +85,7 @@ class Prepare:
         self._parts, self._arrays, self._kept = _taken_apart(apply, function, objective, options)
         self._dtype = checks.check_dtype(dtype)
         self._rewrite, self._check = rewrite, check
+        self._axes = checked(spatial_axes)
         self._classes: dict[Any, int] = {}
         self._recent = Recent()
 
@@ -90,7 +93,8 @@ class Prepare:
         """What it was made of: the model and the function, and everything else by its name."""
         apply, function, objective, options = join(self._parts, self._arrays)
         settings = {"objective": objective, "rewrite": self._rewrite, "dtype": self._dtype}
-        return (apply, function), {**settings, "check": self._check, **options}
+        settings |= {"check": self._check, "spatial_axes": self._axes}
+        return (apply, function), {**settings, **options}
 
     def ordered(self, results: Any) -> Any:
         """The results of a dict of functions in the order given, which JAX sorts."""
@@ -107,6 +111,7 @@ class Prepare:
         words = {"image": "images", "map": "maps"}
         rows = {name: checks.in_memory(words[name], x) for name, x in rows.items()}
         checks.check_images(rows["image"])
+        axes = checked(self._axes, len(rows["image"].shape) - 1)
         count = rows["image"].shape[0]
         if each is not None:
             signatures.check_rows(self._functions, self._options, each)
@@ -145,6 +150,7 @@ class Prepare:
             dtype=self._dtype,
             rewrite=self._rewrite,
             platform=jax.default_backend(),
+            spatial_axes=axes,
         )
         apart = classes if mode == "all" and not self._forward_only else 1
         return Call(spec, shared, rows, count, apart, (signature, mode, given), known, verify)

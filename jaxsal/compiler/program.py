@@ -18,6 +18,7 @@ from jaxsal.compiler.callables import Structure, join
 from jaxsal.compiler.classes import map_classes
 from jaxsal.compiler.signatures import accepts
 from jaxsal.rewrite.fast import fast
+from jaxsal.rewrite.reading import spatial_axes
 from jaxsal.types import ScoreFn, accumulator
 
 Tree = Any
@@ -59,6 +60,8 @@ class Spec:
     platform: str
     sharding: Any = None
     """How images and results are spread over the devices; None: left to the caller."""
+    spatial_axes: tuple[int, ...] | None = None
+    """Of an image, as the option says; None: as the program does."""
     record: bool = False
     """Whether targets and logits come with the results, as a `Record`."""
 
@@ -114,7 +117,7 @@ def _functions(
         return values.astype(accumulator(values.dtype))
 
     def explain(target: Any, *inputs: Any) -> Tree:
-        score = _score(logits, target, objective, spec.rewrite)
+        score = _score(logits, target, objective, spec)
         call = functools.partial(
             _call, score=score, inputs=inputs, options=options, each=each, key=key, chunk=spec.chunk
         )
@@ -124,13 +127,32 @@ def _functions(
     return logits, explain
 
 
-def _score(logits: Callable[[Any], Any], target: Any, objective: Any, rewrite: bool) -> ScoreFn:
+def axes_read(spec: Spec, shared: Tree, row: Tree) -> tuple[int, ...] | None:
+    """The image's spatial axes as methods and metrics read them; None where nothing says."""
+    found: list[tuple[int, ...] | None] = []
+
+    def read(shared: Tree, row: Tree) -> None:
+        logits, _ = _functions(spec, shared, row)
+        score = _score(logits, 0, join(spec.parts, shared["arrays"])[2], spec)
+        image = row["image"].astype(accumulator(row["image"].dtype))
+        try:
+            found.append(spatial_axes(score, image))
+        except ValueError:
+            found.append(None)
+
+    jax.eval_shape(read, shared, row)
+    return found[0]
+
+
+def _score(logits: Callable[[Any], Any], target: Any, objective: Any, spec: Spec) -> ScoreFn:
     """The score of one class as a function of one image."""
 
     def score(image: Any) -> Any:
         return (objective or target_logit)(logits(image), target)
 
-    score.rewrite = rewrite  # type: ignore[attr-defined]
+    score.rewrite = spec.rewrite  # type: ignore[attr-defined]
+    score.spatial_axes = spec.spatial_axes  # type: ignore[attr-defined]
+    score.readings = {}  # type: ignore[attr-defined]
     return score
 
 

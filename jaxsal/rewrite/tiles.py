@@ -29,11 +29,16 @@ def tiled(eqn: JaxprEqn, before: Labels | None, after: Labels, image: Sequence[i
 def _patches(before: Labels, after: Labels, image: Sequence[int]) -> set[int]:
     """The axes that a reshape splits: two or more of them, or that of a signal `[T, C]`.
 
-    One axis of several may as well be that of the channels, split into groups.
+    One axis of several may as well be that of the channels, split into groups. That of a signal is
+    known by its patches: they stand in an axis of their own, and their positions among channels.
     """
-    split = _split(after) - _split(before)
-    alone = sum(n > 1 for n in image) <= 2 and any(len(image_axes(f)) > 1 for f in after)
-    return split if len(split) > 1 or alone else set()
+    split = _split(after)
+    if len(split - _split(before)) > 1:
+        return split
+    if sum(n > 1 for n in image) > 2 or not any(len(image_axes(f)) > 1 for f in after):
+        return set()
+    alone = [factors[0] for factors in after if len(factors) == 1]
+    return {f.axis for f in alone if f.axis in split and abs(f.unit) * f.size == f.extent}
 
 
 def _split(labels: Labels) -> set[int]:

@@ -109,6 +109,7 @@ def explain_dataset(
         "chunk": layout.chunk,
         "dtype": dtype,
         **(about or {}),
+        "spatial_axes": explain.spatial_axes(params, image),
         "versions": machine.versions("jaxsal", "jax"),
     }
     store = Store.create(folder, layout, facts, first=process[0] == 0)

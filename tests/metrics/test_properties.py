@@ -93,6 +93,21 @@ def test_no_value_depends_on_the_batch_size(name: str) -> None:
     toy.close(got, values(name), TOLERANCE)
 
 
+@every
+def test_channels_may_come_first(name: str) -> None:
+    """Which axes are spatial is read in the program; maps have channels or not."""
+    images, maps = np.moveaxis(IMAGES[:2], -1, 1), np.moveaxis(MAPS[:2], -1, 1)
+    evaluate = jaxsal.evaluator(
+        toy.channels_first, METRICS[name], rewrite=False, mesh=one_device(), batch_size=2
+    )
+    given = rows(name, slice(2))
+    got = evaluate(P, images, maps, TARGETS[:2], key=KEYS[:2], **given)
+    toy.close(got, values(name)[:2], TOLERANCE)
+    if name in ("deletion", "infidelity", "entropy", "roc_auc"):
+        got = evaluate(P, images, maps[:, 0], TARGETS[:2], key=KEYS[:2], **given)
+        toy.close(got, values(name)[:2], TOLERANCE)
+
+
 @pytest.mark.parametrize("name", POINTS)
 def test_no_value_depends_on_the_chunk(name: str) -> None:
     chunks = {str(size): functools.partial(METRICS[name], chunk=size) for size in (1, 2)}

@@ -110,6 +110,32 @@ def test_any_function_and_array(tmp_path, capsys, monkeypatch) -> None:
     assert done["explained"] == 5
 
 
+def test_channels_first_are_drawn_as_channels_last(tmp_path, capsys, monkeypatch) -> None:
+    """An array in PyTorch's layout; a model of dense layers has to be told."""
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent)
+    monkeypatch.chdir(tmp_path)
+    images = toy.images(2)
+    np.savez("p.npz", **toy.params())
+    np.save("w.npy", np.ones((64, 3), np.float32))
+    np.save("last.npy", images)
+    np.save("first.npy", np.moveaxis(images, -1, 1))
+
+    def drawn(function: str, params: str, *options: object) -> list[bytes]:
+        model = ("--apply", f"tests.toy:{function}", "--params", params, "--out", "out")
+        done = run(capsys, "explain", *model, "--method", "occlusion(window=2)", *options)
+        assert done["explained"] == 2
+        return [Path(f"out/{number}.png").read_bytes() for number in (0, 1)]
+
+    expected = drawn("apply", "p.npz", "--images", "last.npy")
+    assert drawn("channels_first", "p.npz", "--images", "first.npy") == expected
+    dense = drawn("linear", "w.npy", "--images", "last.npy", "--spatial-axes", 0, 1)
+    assert dense == drawn("linear", "w.npy", "--images", "first.npy", "--spatial-axes", 1, 2)
+    model = ("--apply", "tests.toy:linear", "--params", "w.npy", "--out", "out")
+    options = (*model, "--images", "first.npy", "--method", "occlusion(window=2)")
+    assert cli.main(["explain", *options]) == 1
+    assert "spatial_axes: the model has no convolution" in capsys.readouterr().err
+
+
 def test_the_methods_are_listed(capsys) -> None:
     listed = run(capsys, "methods")
     assert set(listed["methods"]) == set(jaxsal.METHODS)

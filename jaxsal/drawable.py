@@ -2,17 +2,20 @@
 
 import math
 import operator
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-Axes = tuple[int, ...] | None
-"""The spatial axes of one image; None: all but the last of three or more, both of two."""
+Axes = tuple[int, ...]
+"""The spatial axes of one image; empty: nobody says, and channels are last."""
+
+Reading = Callable[[tuple[int, ...]], Axes]
+"""From an image's shape to its spatial axes."""
 
 
 def batch(
-    name: str, values: Any, count: int | None = None, *, axes: Axes = None
+    name: str, values: Any, count: int | None = None, *, axes: Reading = lambda _: ()
 ) -> list[np.ndarray]:
     """Pictures of real numbers, any sizes, as arrays `[H, W]` or `[H, W, C]`.
 
@@ -20,7 +23,7 @@ def batch(
         name: of the argument.
         values: an array with one entry an image, or a sequence of arrays.
         count: how many there must be; None: any number.
-        axes: the two of a picture that are its height and width.
+        axes: the two of a picture that are its height and width, by its shape.
 
     Raises:
         TypeError: no sequence, or not of real numbers.
@@ -34,7 +37,7 @@ def batch(
         raise TypeError(
             f"{name}: expected pictures [N, H, W] or [N, H, W, C], got {type(values).__name__}"
         ) from error
-    pictures = [channels_last(picture, axes) for picture in pictures]
+    pictures = [channels_last(picture, axes(picture.shape)) for picture in pictures]
     for picture in pictures:
         if picture.ndim not in (2, 3) or not picture.size:
             raise ValueError(
@@ -56,7 +59,7 @@ def spatial_axes(axes: Any, count: tuple[int, ...] = (2,)) -> Axes:
         ValueError: another number of them, one twice, or one from the end.
     """
     if axes is None:
-        return None
+        return ()
     expected = "spatial_axes: expected those of one image, such as (0, 1)"
     try:
         found = sorted(operator.index(axis) for axis in axes)
@@ -72,25 +75,10 @@ def channels_last(picture: np.ndarray, axes: Axes) -> np.ndarray:
 
     One of as many axes as are spatial has no channels.
     """
-    if axes is None or picture.ndim == len(axes) or axes[-1] >= picture.ndim:
+    if not axes or picture.ndim == len(axes) or axes[-1] >= picture.ndim:
         return picture
     moved = np.moveaxis(picture, axes, range(len(axes)))
     return moved.reshape(*moved.shape[: len(axes)], math.prod(moved.shape[len(axes) :]))
-
-
-def check_layout(name: str, picture: np.ndarray, axes: Axes) -> None:
-    """Raises where nobody said which axes are spatial, and channels seem to come first.
-
-    Raises:
-        ValueError: `[1 to 4, H, W]` or `[1 to 4, D, H, W]`, all others longer.
-    """
-    shape = picture.shape
-    if axes is None and len(shape) > 2 and shape[0] <= 4 < min(shape[1:]):
-        last, first = tuple(range(len(shape) - 1)), tuple(range(1, len(shape)))
-        raise ValueError(
-            f"{name}: {shape} looks as if channels came first; give spatial_axes={first}, "
-            f"or {last} if they come last"
-        )
 
 
 def outlines(masks: Any, images: list[np.ndarray]) -> list[np.ndarray] | None:
@@ -108,7 +96,7 @@ def outlines(masks: Any, images: list[np.ndarray]) -> list[np.ndarray] | None:
     return [mask.astype(bool) for mask in found]
 
 
-def columns(maps: Any, count: int, *, axes: Axes = None) -> dict[str, list[np.ndarray]]:
+def columns(maps: Any, count: int, *, axes: Reading = lambda _: ()) -> dict[str, list[np.ndarray]]:
     """Maps by method, one an image.
 
     Raises:

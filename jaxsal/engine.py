@@ -50,8 +50,8 @@ def explainer(
         check: whether values (finite images, targets that are classes) are checked too.
         spatial_axes: which axes of one image (without its batch axis) are spatial, such as (0, 1);
             None: those that the model's first convolution slides along, else those that its first
-            pool or reshape into patches tiles. Where there is none of these, what has to tell
-            positions from channels raises.
+            pool or reshape into patches tiles, else all but one that alone is short (four at most)
+            and first or last. Where none of these says, what tells positions from channels raises.
         **options: the method's, an array among them traced; with a combinator, those of the
             innermost method.
 

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 from jaxsal import drawable
 from jaxsal.tones import grey, limit, note, signed, stretched
+from jaxsal.types import axes_by_shape
 
 DIVERGING = "RdBu_r"
 OUTLINE, INK, FAINT = "#FFD92F", "#222222", "#999999"
@@ -60,18 +61,16 @@ def relevance_grid(
         rows: N labels. title: over all. percentile: where the scale is clipped.
         common: one scale for all methods; else one a method, the same for all of its images.
         overlay: maps over the image, as opaque as they are strong.
-        spatial_axes: of ONE image (and its map): (1, 2) where channels come first; None: the first
-            two. `Explainer.spatial_axes` says which the model has.
+        spatial_axes: of ONE image (and its map): (1, 2) where channels come first; None: by its
+            shape (`jaxsal.types.axes_by_shape`), else the first two. `Explainer.spatial_axes` says
+            which they are to a model.
 
     Raises:
         TypeError: what are no pictures of real numbers, or maps that are no dict.
-        ValueError: other axes, counts or sizes than the images', a percentile out of range, or
-            images whose channels seem to come first, without `spatial_axes`.
+        ValueError: other axes, counts or sizes than the images', a percentile out of range.
     """
-    axes = drawable.spatial_axes(spatial_axes)
+    axes = _reading(spatial_axes)
     images = drawable.batch("images", images, axes=axes)
-    for image in images:
-        drawable.check_layout("images", image, axes)
     masks = drawable.outlines(masks, images)
     maps = drawable.columns(maps, len(images), axes=axes)
     rows = drawable.labels(rows, len(images))
@@ -129,10 +128,10 @@ def explanation(
     Raises:
         ValueError: an image of other axes, or no such axis.
     """
-    axes = drawable.spatial_axes(spatial_axes, (2, 3))
-    image = drawable.channels_last(drawable.real("image", image), axes)
-    drawable.check_layout("image", image, axes)
-    if axes is not None and image.ndim == 3 == len(axes):
+    image = drawable.real("image", image)
+    axes = _reading(spatial_axes, (2, 3))(image.shape)
+    image = drawable.channels_last(image, axes)
+    if image.ndim == 3 == len(axes):
         image = image[..., None]
     if image.ndim not in (2, 3, 4) or not image.size or not -3 <= axis < 3:
         raise ValueError(
@@ -190,10 +189,8 @@ def contact_sheet(
 
     Of images with other axes `spatial_axes` are the two of height and width.
     """
-    count, axes = len(images), drawable.spatial_axes(spatial_axes)
-    images = drawable.batch("images", images, axes=axes)
-    for image in images:
-        drawable.check_layout("images", image, axes)
+    count = len(images)
+    images = drawable.batch("images", images, axes=_reading(spatial_axes))
     columns = min(columns, max(count, 1))
     figure, axes = _panels(-(-count // columns), columns, gap=0.22 if len(titles) else 0.04)
     for i, axis in enumerate(axes.ravel()):
@@ -224,6 +221,12 @@ def png(figure: Figure, *, dpi: int = 120) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _reading(spatial_axes: Any, count: tuple[int, ...] = (2,)) -> drawable.Reading:
+    """The spatial axes that are given, else what an image's shape says."""
+    given = drawable.spatial_axes(spatial_axes, count)
+    return lambda shape: given or axes_by_shape(shape)
 
 
 def _panels(

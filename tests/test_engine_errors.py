@@ -117,9 +117,11 @@ WRONG = {
     ),
     "an axis twice": (explain(X, spatial_axes=(0, -3)), ValueError, r"spatial_axes: .*-3"),
     "a model that does not say which axes are spatial": (
-        lambda: jaxsal.explainer(toy.linear, jaxsal.occlusion, window=2)(np.ones((64, 3)), X, 0),
+        lambda: jaxsal.explainer(toy.linear, jaxsal.occlusion, window=2)(
+            np.ones((64, 3)), X[..., 0], 0
+        ),
         ValueError,
-        r"spatial_axes: the model has no convolution.*\(8, 8, 1\)",
+        r"spatial_axes: the model has no convolution.*\(8, 8\)",
     ),
     "an objective that is none": (model(toy.apply, objective=3), TypeError, "objective: .*3"),
     "an objective of logits": (

@@ -12,8 +12,8 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxsal.options import Baseline, baseline_image, count, over_image, spatial_shape
 from jaxsal.points import map_points
 from jaxsal.rewrite.patch import patch
-from jaxsal.rewrite.reading import SpatialAxes, bind_axes, spatial_axes, with_axes
-from jaxsal.types import Image, Scalar, ScoreFn, accumulator
+from jaxsal.rewrite.reading import bind_axes, spatial_axes, with_axes
+from jaxsal.types import Image, Scalar, ScoreFn, SpatialAxes, accumulator
 
 Extents = int | tuple[int, ...] | list[int] | Int[np.ndarray, "..."]
 """Of a window in pixels: one for all spatial axes, or one an axis."""

@@ -1,7 +1,7 @@
 """Images without what was there: functions of an image, for every option `baseline`.
 
 Their option `spatial_axes` is bound by the method or metric that they are given to; alone they
-take all axes but the last.
+take the usual ones (`jaxsal.types.usual_axes`).
 """
 
 import jax.numpy as jnp
@@ -9,14 +9,13 @@ import numpy as np
 from jax import lax
 
 from jaxsal.options import scale
-from jaxsal.rewrite.axes import all_but_last
-from jaxsal.rewrite.reading import SpatialAxes, checked
-from jaxsal.types import Image, accumulator
+from jaxsal.rewrite.reading import checked
+from jaxsal.types import Image, SpatialAxes, accumulator, usual_axes
 
 
 def mean(image: Image, *, spatial_axes: SpatialAxes | None = None) -> Image:
     """Each channel's mean at every pixel, of this image alone."""
-    axes = checked(spatial_axes, image.ndim) or all_but_last(image.shape)
+    axes = checked(spatial_axes, image.ndim) or usual_axes(image.shape)
     return jnp.broadcast_to(jnp.mean(image, axes, keepdims=True), image.shape)
 
 
@@ -31,7 +30,7 @@ def blur(image: Image, *, sigma: float | int = 5, spatial_axes: SpatialAxes | No
     """
     image = image.astype(accumulator(image.dtype))
     width = max(float(np.asarray(scale("sigma", sigma))), 1e-3)
-    for axis in checked(spatial_axes, image.ndim) or all_but_last(image.shape):
+    for axis in checked(spatial_axes, image.ndim) or usual_axes(image.shape):
         length = image.shape[axis]
         away = np.subtract.outer(np.arange(length), np.arange(length))
         weights = np.exp(-((away / width) ** 2) / 2)

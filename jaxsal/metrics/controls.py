@@ -6,8 +6,8 @@ from jaxtyping import Array, Float
 
 from jaxsal import regions
 from jaxsal.options import over_image, spatial_shape
-from jaxsal.rewrite.reading import SpatialAxes, spatial_axes
-from jaxsal.types import Image, Key, Method, ScoreFn
+from jaxsal.rewrite.reading import spatial_axes
+from jaxsal.types import Image, Key, Method, ScoreFn, SpatialAxes
 
 
 def centre_prior(score: ScoreFn | None, image: Image) -> Image:

@@ -7,9 +7,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from jaxsal.options import count, over_image, scale, spatial_shape
-from jaxsal.rewrite.axes import all_but_last
-from jaxsal.rewrite.reading import SpatialAxes, checked
-from jaxsal.types import Image, Key
+from jaxsal.rewrite.reading import checked
+from jaxsal.types import Image, Key, SpatialAxes, usual_axes
 
 TOLERANCE = 1e-6
 """Of the residual's norm, relative to that of the right-hand side."""
@@ -36,7 +35,7 @@ def impute(
         image: [height, width, channels], floating.
         missing: which pixels are unknown, with all their channels.
         tolerance: of the residual, relative. iterations: at most so many.
-        spatial_axes: the image's height and width, where they are not its first two axes of three.
+        spatial_axes: the image's height and width; None: the usual ones (`jaxsal.types`).
 
     Raises:
         ValueError: an image that has not two spatial axes, or a mask of another shape.
@@ -45,7 +44,7 @@ def impute(
         Rong, Leemann, Borisov, Kasneci & Kasneci, "A Consistent and Efficient Evaluation Strategy
         for Attribution Methods", ICML 2022, https://arxiv.org/abs/2202.00449
     """
-    axes = checked(spatial_axes, image.ndim) or all_but_last(image.shape)
+    axes = checked(spatial_axes, image.ndim) or usual_axes(image.shape)
     space = spatial_shape(image, axes)
     if len(space) != 2:
         raise ValueError(f"image: expected [height, width, channels], got the shape {image.shape}")
@@ -72,7 +71,7 @@ def impute_noisily(
 
     Without noise a network may read off smooth patches what has been removed.
     """
-    axes = checked(spatial_axes, image.ndim) or all_but_last(image.shape)
+    axes = checked(spatial_axes, image.ndim) or usual_axes(image.shape)
     filled = impute(image, missing, spatial_axes=axes)
     draw = scale("noise", noise) * jax.random.normal(key, image.shape, image.dtype)
     return jnp.where(over_image(missing, image, axes), filled + draw, image)

@@ -12,9 +12,8 @@ from jaxtyping import Array, Float
 from jaxsal.metrics._relevance import as_image
 from jaxsal.options import Baseline, baseline_image, count, over_image, scale, spatial_shape
 from jaxsal.points import map_points
-from jaxsal.rewrite.axes import all_but_last
-from jaxsal.rewrite.reading import SpatialAxes, bind_axes, checked, with_axes
-from jaxsal.types import Image, Key, Map, Scalar, ScoreFn, accumulator
+from jaxsal.rewrite.reading import bind_axes, checked, with_axes
+from jaxsal.types import Image, Key, Map, Scalar, ScoreFn, SpatialAxes, accumulator, usual_axes
 
 Perturbation = Callable[[Key, Image], Image]
 """`perturbation(key, image) -> I`: what is taken away from the image.
@@ -36,11 +35,10 @@ def remove_square(
     Args:
         key: consumed. image: one image, floating.
         side: as a share of each side of the image, in (0, 1]. baseline: b.
-        spatial_axes: the image's; None: the metric says, and a call of its own takes all but the
-            last.
+        spatial_axes: the image's; None: the metric says; a call of its own takes the usual ones.
     """
     scale("side", side, most=1.0)
-    axes = checked(spatial_axes, image.ndim) or all_but_last(image.shape)
+    axes = checked(spatial_axes, image.ndim) or usual_axes(image.shape)
     lengths = spatial_shape(image, axes)
     keys = jax.random.split(key, len(lengths))
     inside = jnp.ones(lengths, bool)

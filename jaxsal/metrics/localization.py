@@ -28,7 +28,7 @@ from jaxsal.metrics._relevance import relevance as relevance_of
 from jaxsal.regions import REGIONS, distance
 from jaxsal.regions import regions as part
 from jaxsal.rewrite.reading import checked
-from jaxsal.types import Image, Map, Scalar, ScoreFn
+from jaxsal.types import Image, Map, Scalar, ScoreFn, usual_axes
 
 
 def relevance_mass(score: ScoreFn | None, image: Image | None, map: Map, *, mask: Mask) -> Scalar:
@@ -129,7 +129,7 @@ def localize(
         masks: bool `[N, *space]`, True in the tumour.
         images: float `[N, *space]` with channels anywhere; the head is found in them.
         width: width of the surround, in equivalent diameters of the tumour.
-        spatial_axes: of one image; None: those of the masks' lengths, the first ones of several.
+        spatial_axes: of one image; None: those of the masks' lengths, of several the usual ones.
 
     Returns:
         `{region: {"share", "density", "area"}, ..., "relevance_mass", "rank_accuracy",
@@ -145,7 +145,9 @@ def localize(
     for batch in maps.values():
         check_mask(batch, masks, batch=1)
     choices = placings(images.shape[1:], masks.shape[1:])
-    axes = checked(spatial_axes, images.ndim - 1) or (*choices, None)[0]
+    usual = usual_axes(images.shape[1:])
+    axes = checked(spatial_axes, images.ndim - 1)
+    axes = axes or (usual if usual in choices else (*choices, None)[0])
     if images.shape[:1] != masks.shape[:1] or axes not in choices:
         raise ValueError(
             f"images {images.shape}: expected {masks.shape} as the masks, and channels"

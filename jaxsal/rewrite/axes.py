@@ -15,6 +15,7 @@ from jaxsal.rewrite.grids import is_plain, is_small, rises
 from jaxsal.rewrite.program import Atom, open_jaxpr, scan_parts
 from jaxsal.rewrite.spread import Operand, spread
 from jaxsal.rewrite.tiles import tiled
+from jaxsal.types import axes_by_shape, usual_axes
 
 Axes = tuple[int | None, ...]
 """For each spatial axis of the image, the axis of a value that runs along it."""
@@ -27,8 +28,8 @@ class Layout(NamedTuple):
       labels: for each variable that depends on the image, what its axes are made of.
       gone: for each variable, the image's axes that it had, of length one, and that were dropped.
       spatial: the image's spatial axes: those that the first convolution slides along, else those
-        that the first pool or reshape into patches tiles; where there is none, all but the last.
-      told: whether the program says which they are.
+        that the first pool or reshape into patches tiles; where there is none, `usual_axes`.
+      told: whether the program or the shape says which they are.
     """
 
     labels: dict[Var, Labels]
@@ -70,13 +71,8 @@ def layout(flat: ClosedJaxpr, spatial: tuple[int, ...] = ()) -> Layout:
     walk = _Walk(_shape(image), spatial)
     walk.labels[image] = tuple(whole(i, n) for i, n in enumerate(_shape(image)))
     walk.run(flat.jaxpr)
-    found = walk.spatial or walk.tiled
-    return Layout(walk.labels, walk.gone, found or all_but_last(_shape(image)), bool(found))
-
-
-def all_but_last(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The axes of an image that are spatial by convention: all but the last, if there are two."""
-    return tuple(range(max(len(shape) - 1, 1)))
+    found = walk.spatial or walk.tiled or axes_by_shape(_shape(image))
+    return Layout(walk.labels, walk.gone, found or usual_axes(_shape(image)), bool(found))
 
 
 @dataclass

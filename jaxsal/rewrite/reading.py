@@ -2,7 +2,8 @@
 
 A score may say it (`score.spatial_axes`, which the explainer's option sets); else its program does:
 the axes that its first convolution slides along, else those that its first pool or reshape into
-patches tiles. A program of dense layers says nothing, and neither does a score that is not there.
+patches tiles; else the shape, where it has one short axis at an end (`jaxsal.types.axes_by_shape`).
+What none of these says is not guessed.
 """
 
 from __future__ import annotations
@@ -12,12 +13,9 @@ import inspect
 import operator
 from typing import Any
 
-from jaxsal.rewrite.axes import Layout, all_but_last, layout
+from jaxsal.rewrite.axes import Layout, layout
 from jaxsal.rewrite.program import trace
-from jaxsal.types import Image, ScoreFn
-
-SpatialAxes = tuple[int, ...]
-"""Axes of ONE image, in increasing order."""
+from jaxsal.types import Image, ScoreFn, SpatialAxes, usual_axes
 
 _NOT_SAID: Any = object()
 
@@ -26,16 +24,16 @@ def spatial_axes(score: ScoreFn | None, image: Image) -> SpatialAxes:
     """The image's spatial axes; the others hold channels.
 
     Args:
-      score: image -> scalar. `None`: all axes but the last, by convention.
+      score: image -> scalar; `None` where there is no model.
       image: one image; its shape alone counts.
 
     Raises:
-      ValueError: the score is an explainer's, and neither says which they are nor does its program.
-        (Of a plain function that says nothing it is all axes but the last, by convention: give it
-        an attribute `spatial_axes` where it is not.)
+      ValueError: the score is an explainer's, and nothing says which they are. (Of a plain function
+        and of `None` they are `usual_axes` then, all but the last by convention: a function may
+        have an attribute `spatial_axes` that says otherwise.)
     """
     if score is None:
-        return all_but_last(image.shape)
+        return usual_axes(image.shape)
     known = given(score, image.ndim)
     readings: dict[tuple[int, ...], SpatialAxes] = getattr(score, "readings", {})
     if known:
@@ -62,7 +60,7 @@ def told(score: ScoreFn, lay: Layout, shape: tuple[int, ...]) -> SpatialAxes:
     raise ValueError(
         f"spatial_axes: the model has no convolution, pool or patches that tell which axes of an "
         f"image of the shape {shape} are spatial and which hold channels; give them, without the "
-        f"batch axis: spatial_axes={all_but_last(shape)} if channels are last"
+        f"batch axis: spatial_axes={usual_axes(shape)} if channels are last"
     )
 
 

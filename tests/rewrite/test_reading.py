@@ -150,8 +150,15 @@ READ = {
         (1,),
     ),
 }
+BY_SHAPE = {
+    "channels last": ((6, 5, 3), (0, 1)),
+    "channels first": ((1, 6, 5), (1, 2)),
+    "a volume": ((4, 6, 5, 7), (1, 2, 3)),
+}
 UNREAD = {
-    "a dense layer": ((6, 5, 3), jnp.sum),
+    "a dense layer": ((6, 5), jnp.sum),
+    "a dense layer of few positions": ((4, 6, 3), jnp.sum),
+    "a dense layer of channels between": ((6, 3, 5), jnp.sum),
     "a dense layer of tokens": ((6, 8), lambda x: jnp.sum(x @ jnp.ones((8, 2)))),
     "channels in groups": ((6, 5, 8), lambda x: jnp.sum(x.reshape(6, 5, 2, 4).max(-1))),
     "steps": ((6, 8), recurrent),
@@ -177,6 +184,13 @@ def test_the_program_says_which_axes_are_spatial(name: str) -> None:
     assert spatial_axes(an_explainers(score), jnp.ones(shape)) == axes
 
 
+@pytest.mark.parametrize("name", BY_SHAPE)
+def test_of_a_dense_program_the_shape_says_it_where_one_end_is_short(name: str) -> None:
+    shape, axes = BY_SHAPE[name]
+    for score in (jnp.sum, an_explainers(jnp.sum), None):
+        assert spatial_axes(score, jnp.ones(shape)) == axes
+
+
 @pytest.mark.parametrize("name", UNREAD)
 def test_a_program_that_does_not_say_is_told(name: str) -> None:
     shape, score = UNREAD[name]
@@ -194,10 +208,7 @@ def test_without_an_explainer_all_but_the_last_axis_are_spatial_unless_the_funct
     def dense(image: jax.Array) -> jax.Array:
         return jnp.sum(image)
 
-    assert (
-        spatial_axes(dense, jnp.ones((2, 6, 5)))
-        == spatial_axes(None, jnp.ones((2, 6, 5)))
-        == (0, 1)
-    )
+    image = jnp.ones((5, 6, 7))
+    assert spatial_axes(dense, image) == spatial_axes(None, image) == (0, 1)
     dense.spatial_axes = (1, 2)  # type: ignore[attr-defined]
-    assert spatial_axes(dense, jnp.ones((2, 6, 5))) == (1, 2)
+    assert spatial_axes(dense, image) == (1, 2)

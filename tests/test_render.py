@@ -176,7 +176,7 @@ def test_one_image_or_volume_is_drawn_beside_its_maps(shape, channels):
     assert pixels(figure).std() > 0
 
 
-@pytest.mark.parametrize("shape", [(12, 10), (12, 10, 1), (12, 10, 3), (5, 12, 10, 3)])
+@pytest.mark.parametrize("shape", [(12, 10), (12, 10, 3), (5, 12, 10, 3)])
 def test_channels_first_are_drawn_as_channels_last(shape):
     """Maps have the image's channels, or none as a CAM has."""
     image, map = draw.random(shape), draw.normal(size=shape)
@@ -200,7 +200,7 @@ def test_channels_first_are_drawn_as_channels_last(shape):
             render.contact_sheet(image[None]),
             render.contact_sheet(first(image)[None], spatial_axes=axes),
         ]
-    drawn = [render.png(picture, dpi=40) for picture in pictures]
+    drawn = [render.png(picture, dpi=20) for picture in pictures]
     assert drawn[::2] == drawn[1::2]
 
 
@@ -226,7 +226,7 @@ def test_channels_first_are_told_by_the_shape(shape):
                 lambda **axes: render.contact_sheet(image[None], **axes),
             )
         ]
-        drawn = [render.png(picture, dpi=40) for picture in pictures]
+        drawn = [render.png(picture, dpi=20) for picture in pictures]
         assert drawn[:2] == drawn[2:]
 
 

@@ -13,10 +13,10 @@ Called as `method(score, image, *, layer=None, relu=True, resize=True, spatial=N
     value, without its batch axis, to `[*s, C]`, by reshaping and selecting; the gradient goes the
     same way. Needed where the program does not say which axes are the image's: none is guessed.
 
-Returns a float32 map of the image's spatial shape: the axes that its first convolution slides along
-(without any: all but the last).
+Returns a float32 map of the image's spatial shape, see `jaxsal.rewrite.reading`.
 
-Raises ValueError: the layer is unknown, ambiguous, or without spatial axes and without `spatial`.
+Raises ValueError: the layer is unknown, ambiguous, or without spatial axes and without `spatial`;
+the image's spatial axes cannot be read.
 """
 
 import functools

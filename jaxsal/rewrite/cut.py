@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Var
 from jaxtyping import Array
 
-from jaxsal.rewrite.axes import Axes, layout
+from jaxsal.rewrite.axes import Axes, Layout, layout
 from jaxsal.rewrite.flatten import flatten
 from jaxsal.rewrite.flow import Flow
 from jaxsal.rewrite.layers import LayerName, find, mentions
@@ -44,7 +44,7 @@ def cut(
       ValueError: the layer is unknown or ambiguous, or inside a `while` or `cond`.
       TypeError: `layer` is no int, string or `None`.
     """
-    parts = section(score, image, layer)
+    parts = _section(score, image, layer)[0]
     return parts.value, parts.head
 
 
@@ -68,19 +68,28 @@ class Section(NamedTuple):
 
 
 def section(score: ScoreFn, image: Image, layer: LayerName = None) -> Section:
-    """`cut`, with how the value lies over the image."""
+    """`cut`, with how the value lies over the image.
+
+    Raises:
+      ValueError: as of `cut`; or the image's spatial axes cannot be read (`reading`).
+    """
+    parts, lay = _section(score, image, layer)
+    told(score, lay, image.shape)
+    return parts
+
+
+def _section(score: ScoreFn, image: Image, layer: LayerName) -> tuple[Section, Layout]:
     layer = layer if isinstance(layer, str | None) else _index(layer)
     closed, _ = trace(score, image)
     flat = flatten(closed, unroll=lambda eqn: mentions(eqn, layer))
     lay = layout(flat, given(score, image.ndim))
-    told(score, lay, image.shape)
     var = find(flat, layer, lay)
     before, after = _halves(flat, var)
     known = dict(zip(flat.jaxpr.constvars, flat.consts, strict=True))
     known[flat.jaxpr.invars[0]] = image
     play(before, known)
     head = partial(_head, flat, after, known, var)
-    return Section(known[var], head, lay.axes(var), lay.spatial, lay.turned(var))
+    return Section(known[var], head, lay.axes(var), lay.spatial, lay.turned(var)), lay
 
 
 def _index(layer: Any) -> int:

@@ -66,7 +66,7 @@ def accumulator(dtype: Any) -> Any:
 
 
 FEW = 4
-"""As many channels as an image that is seen has at most."""
+"""The most channels that a picture has: three colours and its opacity."""
 
 
 def axes_by_shape(shape: tuple[int, ...]) -> SpatialAxes:

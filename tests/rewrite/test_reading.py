@@ -203,11 +203,14 @@ def test_the_option_goes_before_the_program() -> None:
     assert spatial_axes(an_explainers(score, (-1, 1)), jnp.ones(shape)) == (1, 2)
 
 
-def test_without_an_explainer_all_but_the_last_axis_are_spatial_unless_the_function_says() -> None:
+def test_a_plain_function_has_a_convention_and_may_say_otherwise() -> None:
     def dense(image: jax.Array) -> jax.Array:
         return jnp.sum(image)
 
-    image = jnp.ones((5, 6, 7))
-    assert spatial_axes(dense, image) == spatial_axes(None, image) == (0, 1)
+    few, many = jnp.ones((3, 6, 2)), jnp.ones((5, 6, 7))
+    assert spatial_axes(dense, few) == spatial_axes(None, few) == (0, 1)
+    assert spatial_axes(None, many) == (0, 1)
+    with pytest.raises(ValueError, match="spatial_axes: "):
+        spatial_axes(dense, many)
     dense.spatial_axes = (1, 2)  # type: ignore[attr-defined]
-    assert spatial_axes(dense, image) == (1, 2)
+    assert spatial_axes(dense, few) == spatial_axes(dense, many) == (1, 2)

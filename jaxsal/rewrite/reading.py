@@ -15,7 +15,7 @@ from typing import Any
 
 from jaxsal.rewrite.axes import Layout, layout
 from jaxsal.rewrite.program import trace
-from jaxsal.types import FEW, Image, ScoreFn, SpatialAxes, usual_axes
+from jaxsal.types import Image, ScoreFn, SpatialAxes, usual_axes
 
 _NOT_SAID: Any = object()
 
@@ -28,9 +28,9 @@ def spatial_axes(score: ScoreFn | None, image: Image) -> SpatialAxes:
       image: one image; its shape alone counts.
 
     Raises:
-      ValueError: nothing says which they are. (Of `None`, and of a plain function of an image whose
-        last axis is short, they are all but that one by convention; a function may have an
-        attribute `spatial_axes` that says otherwise. An explainer's score has no convention.)
+      ValueError: the score is an explainer's, and nothing says which they are. (Of a plain function
+        and of `None` they are `usual_axes` then, all but the last by convention: a function may
+        have an attribute `spatial_axes` that says otherwise.)
     """
     if score is None:
         return usual_axes(image.shape)
@@ -55,7 +55,7 @@ def told(score: ScoreFn, lay: Layout, shape: tuple[int, ...]) -> SpatialAxes:
       ValueError: as of `spatial_axes`.
     """
     plain = getattr(score, "spatial_axes", _NOT_SAID) is _NOT_SAID
-    if lay.told or (plain and len(shape) > 1 and shape[-1] <= FEW):
+    if lay.told or (plain and len(shape) > 1):
         return lay.spatial
     raise ValueError(
         f"spatial_axes: the model has no convolution, pool or patches that tell which axes of an "

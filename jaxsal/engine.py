@@ -15,6 +15,7 @@ from jaxsal.compiler.description import describe, program
 from jaxsal.compiler.execute import Executor
 from jaxsal.compiler.identity import identity
 from jaxsal.compiler.lowering import Lowered
+from jaxsal.compiler.outputs import Output
 from jaxsal.compiler.prepare import Call, Prepare
 from jaxsal.compiler.program import Record
 
@@ -29,6 +30,7 @@ def explainer(
     rewrite: bool = True,
     dtype: Any = None,
     check: bool = True,
+    output: Any = "logits",
     **options: Any,
 ) -> "Explainer":
     """A compiled function from parameters and images to saliency maps.
@@ -39,14 +41,17 @@ def explainer(
         apply: `apply(params, images) -> logits`, images [B, ...], logits [B, K]; pure.
         method: `method(score, image, **options) -> map`, of ONE image; or a dict of methods: a dict
             of maps then, from one program with shared passes.
-        objective: `objective(logits [K], target) -> scalar`; None: the target's logit. A model with
-            one logit is binary: class 1 scores it, class 0 its negative.
+        objective: `objective(logits [K], target) -> scalar`, of whatever the model returns; None:
+            the target's output, see `output`.
         batch_size: model evaluations in flight on one device (images, times classes under targets
             "all", times points of each); "auto": as many as pay and fit.
         mesh: the devices; None: those that the images lie on, else all local ones.
         rewrite: whether the program is rewritten to run faster; the maps are the same.
         dtype: what the model computes in; sums and maps stay float32. None: what it is given.
         check: whether values (finite images, targets that are classes) are checked too.
+        output: what the model returns. "logits": one is binary, class 1 scores it, class 0 its
+            negative. "probability": of one, p, class 1 scores p and class 0 scores 1 - p. "value":
+            of a regression, a number for each thing that it tells; one is the score itself.
         **options: the method's, an array among them traced; with a combinator, those of the
             innermost method.
 
@@ -56,10 +61,17 @@ def explainer(
     Raises:
         TypeError: an unknown or missing option, an option beside a dict, or no function where one
             must be.
-        ValueError: a batch size below one, an empty dict.
+        ValueError: a batch size below one, an empty dict, an unknown `output`.
     """
     prepare = Prepare(
-        apply, method, options, objective=objective, rewrite=rewrite, dtype=dtype, check=check
+        apply,
+        method,
+        options,
+        objective=objective,
+        rewrite=rewrite,
+        dtype=dtype,
+        check=check,
+        output=output,
     )
     return Explainer(prepare, batch_size, mesh)
 
@@ -74,6 +86,7 @@ def evaluator(
     rewrite: bool = True,
     dtype: Any = None,
     check: bool = True,
+    output: Any = "logits",
     **options: Any,
 ) -> "Evaluator":
     """A compiled function from parameters, images and maps to a metric of each map.
@@ -81,7 +94,7 @@ def evaluator(
     .. math:: v_i = M(s_i, x_i, A_i),  s_i(x) = objective(apply(params, x), t_i)
 
     Args:
-        apply, objective, batch_size, mesh, rewrite, dtype, check: as of `explainer`.
+        apply, objective, batch_size, mesh, rewrite, dtype, check, output: as of `explainer`.
         metric: `metric(score, image, map, **options) -> scalar or vector`, of ONE image and its
             map; or a dict of metrics: a dict of values then.
         **options: the metric's, the same for all images, an array among them traced. What differs
@@ -92,7 +105,7 @@ def evaluator(
 
     Raises:
         TypeError: an unknown option, an option beside a dict, or no function where one must be.
-        ValueError: a batch size below one, an empty dict.
+        ValueError: a batch size below one, an empty dict, an unknown `output`.
     """
     prepare = Prepare(
         apply,
@@ -102,6 +115,7 @@ def evaluator(
         rewrite=rewrite,
         dtype=dtype,
         check=check,
+        output=output,
         by_example=True,
     )
     return Evaluator(prepare, batch_size, mesh)
@@ -166,6 +180,11 @@ class Explainer(_Engine):
         """Whether a method draws random numbers, and a call needs a key."""
         return bool(self._prepare.keyed)
 
+    @property
+    def output(self) -> Output:
+        """What the model's outputs are."""
+        return self._prepare.output
+
     def record(self, params: Any, images: Any, targets: Any = None, *, key: Any = None) -> Record:
         """The maps of a batch with their targets [B] (under "all" [B, K]) and logits [B, K].
 
@@ -182,8 +201,9 @@ class Explainer(_Engine):
     ) -> dict[str, str]:
         """What decides the maps, a fingerprint each: `params`, `model`, `method`, `key`.
 
-        Equal in every process of the same code and the same version of JAX; nothing is compiled.
-        `images` may be a `jax.ShapeDtypeStruct`; of several only one is looked at.
+        And `output`, by its name. Equal in every process of the same code and the same version of
+        JAX; nothing is compiled. `images` may be a `jax.ShapeDtypeStruct`; of several only one is
+        looked at.
         """
         return identity(self._verified(params, {"image": images}, targets, key))
 

@@ -110,6 +110,31 @@ def test_any_function_and_array(tmp_path, capsys, monkeypatch) -> None:
     assert done["explained"] == 5
 
 
+def signed(params: dict, images: jax.Array) -> jax.Array:
+    """A regression: the sum of an image."""
+    del params
+    return images.sum((1, 2))
+
+
+def test_what_the_model_returns_is_said(tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent)
+    images = np.where(np.arange(2) == 0, -1, 1).reshape(2, 1, 1, 1) * np.ones((2, 8, 8, 1))
+    np.save("x.npy", images.astype(np.float32))
+    np.savez("p.npz", **toy.params())
+    model = ("explain", "--apply", "tests.test_cli:signed", "--params", "p.npz")
+    model += ("--images", "x.npy", "--method", "gradient", "--output", "value")
+    run(capsys, *model, "--out", "m.zarr")
+    found = zarr.open("m.zarr", mode="r")
+    assert (found["maps"][:] == 1).all()  # not turned around where the sum is negative
+    np.testing.assert_array_equal(found["values"][:], [[-64], [64]])
+    run(capsys, *model, "--out", "drawn", "--targets", 0)
+    index = json.loads(Path("drawn/index.json").read_text())
+    assert [(each["target"], each["values"]) for each in index] == [(0, [-64]), (0, [64])]
+    assert cli.main([*map(str, model), "--out", "m", "--targets", "1"]) == 1
+    assert "targets: expected" in capsys.readouterr().err
+
+
 def test_the_methods_are_listed(capsys) -> None:
     listed = run(capsys, "methods")
     assert set(listed["methods"]) == set(jaxsal.METHODS)

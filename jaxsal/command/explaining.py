@@ -44,7 +44,7 @@ def _explained(settings: Explain) -> tuple[Stored, float]:
         settings.images, size=size, channels=settings.channels, split=settings.split, without=out
     )
     batch_size = "auto" if settings.batch_size is None else settings.batch_size
-    explain = engine.explainer(model.apply, methods, batch_size=batch_size)
+    explain = engine.explainer(model.apply, methods, batch_size=batch_size, output=settings.output)
     begun = time.monotonic()
     with Explaining(silent=settings.json or jax.process_index() > 0) as bar:
         common: dict[str, Any] = {

@@ -55,11 +55,12 @@ def explain_folder(
     wanted = Targets(targets, records.count)
     wanted.check_labelled(expected.labelled)
     one = jax.ShapeDtypeStruct((1, *expected.shape), expected.dtype)
-    wanted.bound(shapes(explain, params, one, wanted.abstract, key).logits.shape[-1])
+    outputs = shapes(explain, params, one, wanted.abstract, key).logits
+    wanted.bound(explain.output.classes(outputs.shape[-1]))
     spans = _spans(records.count or 0, shard)
     mine, taken = sum(last - first for _, first, last in spans), set[str]()
     entries: list[dict[str, Any]] = []
-    params = held(params)
+    params, called = held(params), _called(classes, explain.output.noun)
     on_progress(Progress(0, mine))
     with ThreadPoolExecutor(READERS) as pool:
         for number, read in ahead(records.chunks(spans, expected, pool)):
@@ -74,8 +75,8 @@ def explain_folder(
                     # What another process has taken is not known here.
                     mark = f"-{first + row}" if shard[1] > 1 else ""
                     place = free_name(record.name, taken, mark)
-                    _write(out / place, _draw(record, own, names, classes))
-                    entry |= _said(place, own)
+                    _write(out / place, _draw(record, own, names, called))
+                    entry |= _said(place, own, explain.output.plural)
                 entries.append(entry)
                 on_progress(Progress(len(entries), mine))
     entries = _indexed(out, entries, shard)
@@ -160,29 +161,28 @@ def _explained(
 
 
 def _draw(
-    record: Record, found: dict[str, Any], names: tuple[str, ...], classes: tuple[str, ...]
+    record: Record, found: dict[str, Any], names: tuple[str, ...], called: Callable[[int], str]
 ) -> bytes:
     maps, target = found["maps"], found["targets"]
     panels = dict(maps) if isinstance(maps, dict) else {names[0]: maps}
     if np.ndim(target):
         panels = {
-            f"{name}, {_class(k, classes)}": every[k]
-            for name, every in panels.items()
-            for k in target
+            f"{name}, {called(k)}": every[k] for name, every in panels.items() for k in target
         }
         title = record.name
     else:
-        title = f"{record.name}: {_class(int(target), classes)}"
+        title = f"{record.name}: {called(int(target))}"
     return render.png(render.explanation(record.image, panels, title=title))
 
 
-def _said(place: str, found: dict[str, Any]) -> dict[str, Any]:
-    target, logits = np.asarray(found["targets"]), np.asarray(found["logits"], float)
-    return {"file": place, "target": target.tolist(), "logits": logits.tolist()}
+def _said(place: str, found: dict[str, Any], plural: str) -> dict[str, Any]:
+    target, outputs = np.asarray(found["targets"]), np.asarray(found["logits"], float)
+    return {"file": place, "target": target.tolist(), plural: outputs.tolist()}
 
 
-def _class(number: int, classes: tuple[str, ...]) -> str:
-    return classes[number] if number < len(classes) else f"class {number}"
+def _called(classes: tuple[str, ...], noun: str) -> Callable[[int], str]:
+    """From a target to its name, or its number where it has none."""
+    return lambda number: classes[number] if number < len(classes) else f"{noun} {number}"
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -38,6 +38,9 @@ class Explain:
     """One or more, as Python calls: gradient, "occlusion(window=8)"."""
     targets: str = "predicted"
     """The class to explain: predicted, all, label (of the image's own), a number or a name."""
+    output: Literal["logits", "probability", "value"] = "logits"
+    """What the model returns; one logit or probability tells two classes apart, a value is one
+    number of a regression."""
     image_size: int | None = None
     """Side in pixels that files are resized to; a checkpoint knows it."""
     channels: Literal[1, 3] = 1

@@ -22,6 +22,8 @@ ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 def identity(call: Call) -> dict[str, str]:
     """A fingerprint of the parameters, the model, the method with its options, and the key.
 
+    And what the model's outputs are, by its name.
+
     The model and the method are fingerprinted as the programs that they are, so that no name is
     believed: an edited function is another one. A method's fingerprint holds its model.
     """
@@ -38,6 +40,7 @@ def identity(call: Call) -> dict[str, str]:
         "params": _hash(_contents(call.shared["params"])),
         "model": _hash(_program(model)),
         "method": _hash([*_program(method), *_contents(call.shared["arrays"])]),
+        "output": call.spec.output.name,
         "key": _hash(_contents(keys)) if keys else "",
     }
 

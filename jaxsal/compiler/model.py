@@ -9,21 +9,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsal.compiler.checks import describe
-from jaxsal.compiler.program import cast, target_logit
+from jaxsal.compiler.outputs import Output
+from jaxsal.compiler.program import cast
 from jaxsal.rewrite.cost import products
 from jaxsal.types import accumulator
 
 
 def check_model(
-    apply: Callable[..., Any], objective: Any, params: Any, images: Any, dtype: Any
+    apply: Callable[..., Any], objective: Any, params: Any, images: Any, dtype: Any, output: Output
 ) -> int:
-    """The number of classes (2 for a model with one logit); nothing is computed.
+    """The number of outputs, K; nothing is computed.
 
     Raises:
         TypeError: logits that are not floating.
-        ValueError: logits that are not [B, K], an objective that is no floating scalar, or no
-            convolution or product in `dtype`; either: what the model itself raises, with what it
-            was given.
+        ValueError: logits that are not [B, K], or that their program shows to be something else;
+            an objective that is no floating scalar; no convolution or product in `dtype`; either:
+            what the model itself raises, with what it was given.
     """
     image = jax.ShapeDtypeStruct((1, *images.shape[1:]), _canonical(images.dtype))
     params = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), _canonical(x.dtype)), params)
@@ -31,25 +32,26 @@ def check_model(
         params = jax.eval_shape(lambda tree: cast(tree, dtype), params)
         image = jax.ShapeDtypeStruct(image.shape, dtype)
     with _told("apply", f"params {_shown(params)} and images {describe(image)}"):
-        logits = jax.eval_shape(apply, params, image)
+        program, logits = jax.make_jaxpr(apply, return_shape=True)(params, image)
     if getattr(logits, "ndim", None) != 2 or logits.shape[0] != 1 or logits.shape[1] == 0:
         came = describe(logits)
         raise ValueError(f"apply: expected logits [B, K], got {came} for images {image.shape}")
     if not jnp.issubdtype(logits.dtype, jnp.floating):
         raise TypeError(f"apply: expected floating logits, got {logits.dtype}")
+    output.check_program(program)
     row = jax.ShapeDtypeStruct(logits.shape[1:], accumulator(logits.dtype))
     target = jax.ShapeDtypeStruct((), jnp.int32)
     with _told("objective", f"logits {describe(row)} and a target"):
-        score = jax.eval_shape(objective or target_logit, row, target)
+        score = jax.eval_shape(objective or output.score, row, target)
     if getattr(score, "shape", None) != () or not jnp.issubdtype(score.dtype, jnp.floating):
         raise ValueError(f"objective: expected a floating scalar, got {describe(score)}")
-    if dtype is not None and not _computes_in(dtype, jax.make_jaxpr(apply)(params, image).jaxpr):
+    if dtype is not None and not _computes_in(dtype, program.jaxpr):
         name = jnp.dtype(dtype).name
         raise ValueError(
             f"dtype: expected a model that computes in {name}, but no convolution or product does: "
             f"a module that fixes its own dtype must be built for {name} itself"
         )
-    return max(2, int(logits.shape[1]))
+    return int(logits.shape[1])
 
 
 @contextlib.contextmanager

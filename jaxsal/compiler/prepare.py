@@ -11,6 +11,7 @@ from jax.extend.core import get_opaque_trace_state
 from jaxsal.compiler import checks, signatures
 from jaxsal.compiler.callables import Node, Split, Value, concrete_options, join
 from jaxsal.compiler.model import check_model
+from jaxsal.compiler.outputs import output_of
 from jaxsal.compiler.parameters import Parameters, Recent
 from jaxsal.compiler.program import Spec
 
@@ -62,9 +63,11 @@ class Prepare:
         rewrite: bool,
         dtype: Any,
         check: bool,
+        output: Any,
         by_example: bool = False,
     ) -> None:
         checks.check_callables(apply, objective)
+        self.output = output_of(output)
         functions = signatures.functions_of(
             function,
             options,
@@ -83,14 +86,15 @@ class Prepare:
         self._parts, self._arrays, self._kept = _taken_apart(apply, function, objective, options)
         self._dtype = checks.check_dtype(dtype)
         self._rewrite, self._check = rewrite, check
-        self._classes: dict[Any, int] = {}
+        self._outputs: dict[Any, int] = {}
         self._recent = Recent()
 
     def arguments(self) -> tuple[tuple[Any, Any], dict[str, Any]]:
         """What it was made of: the model and the function, and everything else by its name."""
         apply, function, objective, options = join(self._parts, self._arrays)
         settings = {"objective": objective, "rewrite": self._rewrite, "dtype": self._dtype}
-        return (apply, function), {**settings, "check": self._check, **options}
+        settings |= {"check": self._check, "output": self.output.name}
+        return (apply, function), {**settings, **options}
 
     def ordered(self, results: Any) -> Any:
         """The results of a dict of functions in the order given, which JAX sorts."""
@@ -118,10 +122,12 @@ class Prepare:
         given = given if self._draws else checks.check_key(None, count, [])  # one argument less
         known, params = self._recent(params)
         signature = _signature(known, rows)
-        if signature not in self._classes:
-            found = check_model(*self._model, params, rows["image"], self._dtype)
-            self._classes[signature] = found
-        classes = self._classes[signature]
+        if signature not in self._outputs:
+            found = check_model(*self._model, params, rows["image"], self._dtype, self.output)
+            self._outputs[signature] = found
+        classes = self.output.classes(self._outputs[signature])
+        if mode == "predicted":
+            self.output.check_predicts(self._outputs[signature])
         if "map" in rows and mode == "all":
             checks.check_maps(rows["map"], count, classes)
         verify = _nothing
@@ -138,6 +144,7 @@ class Prepare:
         spec = Spec(
             parts=self._parts,
             classes=classes,
+            output=self.output,
             targets=mode,
             chunk=1,
             class_chunk=classes,

@@ -16,6 +16,7 @@ from jax import lax
 
 from jaxsal.compiler.callables import Structure, join
 from jaxsal.compiler.classes import map_classes
+from jaxsal.compiler.outputs import Output
 from jaxsal.compiler.signatures import accepts
 from jaxsal.rewrite.fast import fast
 from jaxsal.types import ScoreFn, accumulator
@@ -29,7 +30,8 @@ class Record(NamedTuple):
     Attributes:
         maps: what the function, or the dict of functions, returned.
         targets: the class explained, int32; under targets "all" every class, [K].
-        logits: the model's, [K], float32 or wider.
+        logits: what the model returned, [K], float32 or wider; probabilities or values where the
+            explainer was told that they are.
     """
 
     maps: Any
@@ -45,6 +47,8 @@ class Spec:
     """The structure of `(apply, function or dict of functions, objective, options)`."""
     classes: int
     """K: 2 for a model with one logit."""
+    output: Output
+    """What the model's outputs are."""
     targets: str
     """`given` (in the rows), `predicted` or `all`."""
     chunk: int
@@ -91,7 +95,7 @@ def example(spec: Spec, shared: Tree, row: Tree) -> Tree:
         each = (target, *maps)  # a metric's maps have one for each class
         results = map_classes(lambda c, x: explain(c[0], x, *c[1:]), each, spec.class_chunk, image)
     elif spec.targets == "predicted":
-        target = predicted(logits(image))
+        target = spec.output.predicted(logits(image))
         results = explain(target, image, *maps)
     else:
         target = row["target"]
@@ -114,7 +118,7 @@ def _functions(
         return values.astype(accumulator(values.dtype))
 
     def explain(target: Any, *inputs: Any) -> Tree:
-        score = _score(logits, target, objective, spec.rewrite)
+        score = _score(logits, target, objective or spec.output.score, spec.rewrite)
         call = functools.partial(
             _call, score=score, inputs=inputs, options=options, each=each, key=key, chunk=spec.chunk
         )
@@ -128,7 +132,7 @@ def _score(logits: Callable[[Any], Any], target: Any, objective: Any, rewrite: b
     """The score of one class as a function of one image."""
 
     def score(image: Any) -> Any:
-        return (objective or target_logit)(logits(image), target)
+        return objective(logits(image), target)
 
     score.rewrite = rewrite  # type: ignore[attr-defined]
     return score
@@ -150,20 +154,6 @@ def _call(
     if "chunk" not in options and accepts(function, "chunk"):
         options = {**options, "chunk": chunk}
     return function(score, *inputs, **options)
-
-
-def target_logit(logits: Any, target: Any) -> Any:
-    """The target's logit; of a model with one logit, +z for class 1 and -z for class 0."""
-    if logits.shape[0] == 1:
-        return jnp.where(target == 1, logits[0], -logits[0])
-    return jnp.sum(jnp.where(jnp.arange(logits.shape[0], dtype=jnp.int32) == target, logits, 0))
-
-
-def predicted(logits: Any) -> Any:
-    """The class of the largest logit; of a model with one logit, 1 where it is positive."""
-    if logits.shape[0] == 1:
-        return (logits[0] > 0).astype(jnp.int32)
-    return jnp.argmax(logits).astype(jnp.int32)
 
 
 def cast(tree: Tree, dtype: Any) -> Tree:

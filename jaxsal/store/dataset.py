@@ -42,10 +42,11 @@ def explain_dataset(
 
     The store opens in plain `zarr` and has an entry an example, in the order of the source:
     `maps` [N, ...] (of a dict of methods `maps/<name>`), `targets` [N] int32, `logits` [N, K]
-    float32, `source` [N] (a name, or the number), `status` [N] uint8 (1 explained, 2 skipped, 0
-    not yet) and `fault` [N] (why it was skipped). It is written chunk by chunk; killed at any
-    moment, the same call goes on, repeats no finished chunk, and ends with the store of an unbroken
-    run. While a chunk is computed the next is read and the last is written.
+    float32 (`probabilities` or `values` where the explainer's `output` says so), `source` [N] (a
+    name, or the number), `status` [N] uint8 (1 explained, 2 skipped, 0 not yet) and `fault` [N]
+    (why it was skipped). It is written chunk by chunk; killed at any moment, the same call goes on,
+    repeats no finished chunk, and ends with the store of an unbroken run. While a chunk is computed
+    the next is read and the last is written.
 
     Under `jax.distributed` every process makes the same call: each reads its own chunks of the
     source, explains them on its own devices and writes them, and waits for the others.
@@ -98,10 +99,10 @@ def explain_dataset(
     image = jax.ShapeDtypeStruct((1, *expected.shape), expected.dtype)
     identity = explain.identity(params, image, wanted.abstract, key=key)
     found = shapes(explain, params, image, wanted.abstract, key)
-    wanted.bound(found.logits.shape[-1])
-    layout = _layout(found, chunk, dtype, records.count)
+    wanted.bound(explain.output.classes(found.logits.shape[-1]))
+    layout = _layout(found, explain.output.plural, chunk, dtype, records.count)
     facts = {
-        **{name: identity[name] for name in ("params", "model", "method", "key")},
+        **{name: identity[name] for name in ("params", "model", "output", "method", "key")},
         "targets": wanted.text,
         "image": [*expected.shape, str(expected.dtype)],
         "count": records.count,
@@ -119,9 +120,9 @@ def explain_dataset(
     return stream.told(resumed)
 
 
-def _layout(found: Any, chunk: int | str, dtype: str, count: int | None) -> Layout:
+def _layout(found: Any, plural: str, chunk: int | str, dtype: str, count: int | None) -> Layout:
     """The columns of what an explainer gives, by shape alone, and the chunk."""
-    every = columns(*found, dtype=dtype)
+    every = columns(*found, plural=plural, dtype=dtype)
     if chunk == "auto":
         return Layout(every, automatic_chunk(every), count)
     if isinstance(chunk, bool) or not isinstance(chunk, int) or not 1 <= chunk <= LARGEST_CHUNK:

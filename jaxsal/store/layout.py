@@ -79,8 +79,12 @@ class Layout:
         return None if self.count is None else -(-self.count // self.chunk)
 
 
-def columns(maps: Any, targets: Any, logits: Any, *, dtype: str) -> tuple[Column, ...]:
+def columns(
+    maps: Any, targets: Any, outputs: Any, *, plural: str, dtype: str
+) -> tuple[Column, ...]:
     """The columns of records of these shapes (one example, no batch axis).
+
+    `plural` is what the model's outputs are called.
 
     A dict of maps becomes `maps/<name>`.
     """
@@ -91,7 +95,7 @@ def columns(maps: Any, targets: Any, logits: Any, *, dtype: str) -> tuple[Column
     return (
         *kept,
         Column("targets", targets.shape, "int32", -1),
-        Column("logits", logits.shape, "float32", "NaN"),
+        Column(plural, outputs.shape, "float32", "NaN"),
         Column("source", (), "string", ""),
         Column("fault", (), "string", ""),
         Column(STATUS, (), "uint8", NOT_YET),

@@ -164,7 +164,7 @@ class Stream:
             "fault": [record.fault for record in block.records],
             STATUS: np.where(block.good, EXPLAINED, SKIPPED).astype(np.uint8),
         }
-        found = _named(results)
+        found = _named(results, self.explain.output.plural)
         for column in self.layout.columns:
             if column.name in values:
                 continue
@@ -240,12 +240,12 @@ def fold(key: Any, numbers: np.ndarray) -> Any:
     return _fold(key, numbers.astype(np.uint32))
 
 
-def _named(results: Any) -> dict[str, Any]:
+def _named(results: Any, plural: str) -> dict[str, Any]:
     if results is None:
         return {}
     maps = results.maps
     named = {f"maps/{k}": v for k, v in maps.items()} if isinstance(maps, dict) else {"maps": maps}
-    return {**named, "targets": results.targets, "logits": results.logits}
+    return {**named, "targets": results.targets, plural: results.logits}
 
 
 def _narrow(values: np.ndarray, dtype: str) -> np.ndarray:

@@ -85,6 +85,34 @@ def test_targets_are_given_in_every_way(targets, expected, tmp_path) -> None:
         np.testing.assert_array_equal(*np.broadcast_arrays(found["targets"][:], given))
 
 
+def of_one(params: dict, images: jax.Array) -> jax.Array:
+    """A binary logit, or the one number of a regression."""
+    return toy.apply(params, images)[:, :1]
+
+
+@pytest.mark.parametrize("targets", [0, 1, "label"])
+def test_one_logit_has_two_classes(targets, tmp_path) -> None:
+    binary = jaxsal.explainer(of_one, jaxsal.gradient)
+    labelled = [{"image": x, "label": i % 2} for i, x in enumerate(X[:4])]
+    jaxsal.explain_dataset(binary, P, labelled, tmp_path / "m", targets=targets)
+    found = zarr.open(str(tmp_path / "m"), mode="r")
+    toy.close(found["maps"][:], binary(P, X[:4], [0, 1, 0, 1] if targets == "label" else targets))
+
+
+def test_a_column_says_what_the_model_s_outputs_are(tmp_path) -> None:
+    value = jaxsal.explainer(of_one, jaxsal.gradient, output="value")
+    jaxsal.explain_dataset(value, P, X[:4], tmp_path / "m")
+    found = zarr.open(str(tmp_path / "m"), mode="r")
+    toy.close(found["values"][:], of_one(P, X[:4]))
+    assert "logits" not in found and found.attrs["jaxsal"]["output"] == "value"
+    np.testing.assert_array_equal(found["targets"][:], np.zeros(4))
+    with pytest.raises(ValueError, match=r"targets: .*\[0, 1\), got 1"):
+        jaxsal.explain_dataset(value, P, X[:4], tmp_path / "other", targets=1)
+    same_model = jaxsal.explainer(of_one, jaxsal.gradient)
+    with pytest.raises(ValueError, match="maps of another output"):
+        jaxsal.explain_dataset(same_model, P, X[:4], tmp_path / "m")
+
+
 def test_an_example_draws_by_its_number_in_the_source(tmp_path) -> None:
     jaxsal.explain_dataset(NOISY, P, X[:8], tmp_path / "m", key=KEY, chunk=4)
     found = zarr.open(str(tmp_path / "m"), mode="r")

@@ -151,7 +151,9 @@ class _Engine:
 class Explainer(_Engine):
     """What `explainer` returns: `explain(params, images, targets=None, *, key=None) -> maps`."""
 
-    def __call__(self, params: Any, images: Any, targets: Any = None, *, key: Any = None) -> Any:
+    def __call__(
+        self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
+    ) -> Any:
         """The maps of a batch, float32, signed, not normalised.
 
         Args:
@@ -160,17 +162,20 @@ class Explainer(_Engine):
             targets: an int, integers [B], None for the predicted class, or "all": maps [B, K, ...].
             key: for methods that draw random numbers: one key, or one an image. Draws are always
                 threefry's; a key of another generator only seeds them.
+            **rows: options of the method that have an entry an image, such as `segments` or
+                `baseline` [B, ...]: arrays, or pytrees of them; of a dict of methods, to each what
+                it takes.
 
         Returns:
             Maps [B, ...] of the images' shape (CAMs: of its spatial axes); of a dict, a dict.
 
         Raises:
             TypeError: integer images, targets that are no integers, a leaf of params that is no
-                array.
+                array, an option that is unknown, given twice or missing.
             ValueError: shapes that do not agree, a missing key, values that are not finite or no
                 class.
         """
-        return self._run(self._prepare(params, {"image": images}, targets, key))
+        return self._run(self._prepare(params, {"image": images}, targets, key, rows))
 
     def __reduce__(self) -> Any:
         return self._made_by(explainer)
@@ -185,19 +190,21 @@ class Explainer(_Engine):
         """What the model's outputs are."""
         return self._prepare.output
 
-    def record(self, params: Any, images: Any, targets: Any = None, *, key: Any = None) -> Record:
+    def record(
+        self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
+    ) -> Record:
         """The maps of a batch with their targets [B] (under "all" [B, K]) and logits [B, K].
 
         One program, in which the forward pass is shared; arguments and errors as of a call.
         """
-        call = self._prepare(params, {"image": images}, targets, key)
+        call = self._prepare(params, {"image": images}, targets, key, rows)
         spec = dataclasses.replace(call.spec, record=True)
         call = call._replace(spec=spec, signature=(*call.signature, "record"))
         found: Record = self._execute(call)
         return found._replace(maps=self._prepare.ordered(found.maps))
 
     def identity(
-        self, params: Any, images: Any, targets: Any = None, *, key: Any = None
+        self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
     ) -> dict[str, str]:
         """What decides the maps, a fingerprint each: `params`, `model`, `method`, `key`.
 
@@ -205,24 +212,29 @@ class Explainer(_Engine):
         JAX; nothing is compiled. `images` may be a `jax.ShapeDtypeStruct`; of several only one is
         looked at.
         """
-        return identity(self._verified(params, {"image": images}, targets, key))
+        return identity(self._verified(params, {"image": images}, targets, key, rows))
 
-    def lower(self, params: Any, images: Any, targets: Any = None, *, key: Any = None) -> Lowered:
+    def lower(
+        self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
+    ) -> Lowered:
         """The whole batch as one lowered program; arguments may be `jax.ShapeDtypeStruct`s."""
-
+        call = self._verified(params, {"image": images}, targets, key, rows)
         word = targets if isinstance(targets, str) else None
-        given = targets is not None and word is None
+        given, options = targets is not None and word is None, call.options
 
-        def arguments(params: Any, images: Any, targets: Any = word, *, key: Any = None) -> Any:
+        def arguments(
+            params: Any, images: Any, targets: Any = word, *, key: Any = None, **rows: Any
+        ) -> Any:
             if given and targets is None:
                 raise ValueError("targets: compiled for given targets; expected them, got None")
-            call = self._verified(params, {"image": images}, targets, key)
-            return call.shared, call.rows
+            now = self._verified(params, {"image": images}, targets, key, rows)
+            now.check_options(*options)
+            return now.shared, now.rows
 
-        return self._lower(self._verified(params, {"image": images}, targets, key), arguments)
+        return self._lower(call, arguments)
 
     def describe(
-        self, params: Any, images: Any, targets: Any = None, *, key: Any = None
+        self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
     ) -> dict[str, Any]:
         """What becomes of a call: plan, compile seconds, FLOPs, bytes, rewrites.
 
@@ -230,16 +242,18 @@ class Explainer(_Engine):
         given.
         """
         key = jax.random.key(0) if key is None and self._prepare.keyed else key
-        return describe(self._verified(params, {"image": images}, targets, key), self._execute)
+        return describe(
+            self._verified(params, {"image": images}, targets, key, rows), self._execute
+        )
 
     def program(
-        self, params: Any, images: Any, targets: Any = None, *, key: Any = None
+        self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
     ) -> jax.stages.Compiled:
         """The program that a call runs, for as many images as it takes at a time, compiled again.
 
         Its `as_text()` has the operations that a profile names.
         """
-        return program(self._verified(params, {"image": images}, targets, key), self._execute)
+        return program(self._verified(params, {"image": images}, targets, key, rows), self._execute)
 
     def trace(self, *args: Any, **keywords: Any) -> Any:
         """The batch as a traced program of these arguments, for `jax.export.export(explain)`."""

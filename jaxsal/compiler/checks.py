@@ -87,6 +87,7 @@ def check_row(name: str, value: Any, count: int) -> Any:
         TypeError: a leaf that is no array.
         ValueError: another number of entries than of images.
     """
+    value = jax.tree.map(functools.partial(in_memory, name), value)
     for leaf in jax.tree.leaves(value):
         if not is_array(leaf):
             came = describe(leaf)

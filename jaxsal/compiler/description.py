@@ -31,7 +31,7 @@ def _abstract(call: Call, execute: Executor) -> tuple[Any, Any]:
     """What the images share, on its devices, and one row, by their shapes."""
     replicated = execute.placement(call).replicated
     shared = jax.tree.map(lambda x: abstract(x, x.shape, replicated), call.shared)
-    return shared, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), call.rows)
+    return shared, jax.tree.map(lambda x: abstract(x, x.shape[1:], None), call.rows)
 
 
 def describe(call: Call, execute: Executor) -> dict[str, Any]:

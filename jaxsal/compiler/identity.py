@@ -31,7 +31,13 @@ def identity(call: Call) -> dict[str, str]:
     image, params = _abstract(call.rows["image"], rows=True), _abstract(call.shared["params"])
     model = jax.make_jaxpr(apply)(params, jax.ShapeDtypeStruct((1, *image.shape), image.dtype))
     plain = dataclasses.replace(
-        call.spec, rewrite=False, chunk=1, class_chunk=call.spec.classes, images=None, record=False
+        call.spec,
+        rewrite=False,
+        chunk=1,
+        class_chunk=call.spec.classes,
+        images=None,
+        bounds=tuple((name, 1) for name, _ in call.spec.bounds),  # the images', as the rows are
+        record=False,
     )
     row = {name: _abstract(column, rows=True) for name, column in call.rows.items()}
     method = jax.make_jaxpr(functools.partial(example, plain))(_abstract(call.shared), row)

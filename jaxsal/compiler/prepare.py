@@ -44,6 +44,25 @@ class Call(NamedTuple):
         return planned if self.classes > 1 else self.spec.classes
 
     @property
+    def options(self) -> tuple[frozenset[str], dict[str, int]]:
+        """The options that have an entry an image, and those that were read off them."""
+        return frozenset(self.rows.get("each", ())), dict(self.spec.bounds)
+
+    def check_options(self, names: frozenset[str], bounds: dict[str, int]) -> None:
+        """Raises unless a program that was compiled for a call of these `options` takes this one.
+
+        Raises:
+            ValueError: others, or more in them than it was compiled for.
+        """
+        own, needs = self.options
+        for name in sorted(own ^ names):
+            raise ValueError(f"{name}: compiled {'with' if name in names else 'without'} this row")
+        for name, need in needs.items():
+            if need > bounds.get(name, need):
+                most = bounds[name]
+                raise ValueError(f"{name}: compiled for {most} at most, these images have more")
+
+    @property
     def traced(self) -> bool:
         """Whether it is a part of a program that is being traced."""
         leaves = jax.tree.leaves((self.shared, self.rows))
@@ -79,6 +98,7 @@ class Prepare:
         self._functions, self._options = functions, tuple(options)
         self._forward_only = not by_example and all(map(signatures.forward_only, functions))
         self._names = tuple(function) if isinstance(function, Mapping) else None
+        self._open = any(signatures.missing_options(f, options) for f in functions)
         self.chunk = max(signatures.bound_chunk(f, options) for f in functions)
         self.keyed = [signatures.name_of(f) for f in functions if signatures.needs_key(f)]
         self._draws = bool(self.keyed) or any(signatures.accepts(f, "key") for f in functions)
@@ -112,8 +132,10 @@ class Prepare:
         rows = {name: checks.in_memory(words[name], x) for name, x in rows.items()}
         checks.check_images(rows["image"])
         count = rows["image"].shape[0]
-        if each is not None:
+        each = each or {}
+        if each or self._open:
             signatures.check_rows(self._functions, self._options, each)
+        if each:
             rows["each"] = {name: checks.check_row(name, x, count) for name, x in each.items()}
         if "map" in rows:
             checks.check_maps(rows["map"], count, None)
@@ -151,10 +173,12 @@ class Prepare:
             images=None,
             dtype=self._dtype,
             rewrite=self._rewrite,
+            bounds=signatures.bounds(self._functions, self._options, _known(rows)) if each else (),
             platform=jax.default_backend(),
         )
         apart = classes if mode == "all" and not self._forward_only else 1
-        return Call(spec, shared, rows, count, apart, (signature, mode, given), known, verify)
+        signature = (signature, mode, given, spec.bounds)
+        return Call(spec, shared, rows, count, apart, signature, known, verify)
 
 
 def _taken_apart(
@@ -189,6 +213,15 @@ def _staged() -> bool:
     if get_opaque_trace_state() == _EAGER:
         return False
     return isinstance(jax.lax.full((), 0.0), jax.core.Tracer)
+
+
+def _known(rows: dict[str, Any]) -> dict[str, Any]:
+    """The row options of a call that this process can look at."""
+    return {
+        name: x
+        for name, x in rows["each"].items()
+        if isinstance(x, np.ndarray) or (checks.is_settled(x) and x.is_fully_addressable)
+    }
 
 
 def _nothing() -> None:

@@ -17,7 +17,7 @@ from jax import lax
 from jaxsal.compiler.callables import Structure, join
 from jaxsal.compiler.classes import map_classes
 from jaxsal.compiler.outputs import Output
-from jaxsal.compiler.signatures import accepts
+from jaxsal.compiler.signatures import accepts, takes
 from jaxsal.rewrite.fast import fast
 from jaxsal.types import ScoreFn, accumulator
 
@@ -63,6 +63,8 @@ class Spec:
     platform: str
     sharding: Any = None
     """How images and results are spread over the devices; None: left to the caller."""
+    bounds: tuple[tuple[str, int], ...] = ()
+    """Options that were read off the rows of the call, by name."""
     record: bool = False
     """Whether targets and logits come with the results, as a `Record`."""
 
@@ -119,8 +121,15 @@ def _functions(
 
     def explain(target: Any, *inputs: Any) -> Tree:
         score = _score(logits, target, objective or spec.output.score, spec.rewrite)
+        given = {**each, **dict(spec.bounds)}
         call = functools.partial(
-            _call, score=score, inputs=inputs, options=options, each=each, key=key, chunk=spec.chunk
+            _call,
+            score=score,
+            inputs=inputs,
+            options=options,
+            each=given,
+            key=key,
+            chunk=spec.chunk,
         )
         results = jax.tree.map(call, function, is_leaf=callable)
         return jax.tree.map(lambda x: x.astype(jnp.float32), results)
@@ -148,7 +157,7 @@ def _call(
     key: Any,
     chunk: int,
 ) -> Any:
-    options = {**options, **{name: x for name, x in each.items() if accepts(function, name)}}
+    options = {**options, **{name: x for name, x in each.items() if takes(function, name)}}
     if key is not None and accepts(function, "key"):
         options = {**options, "key": key}
     if "chunk" not in options and accepts(function, "chunk"):

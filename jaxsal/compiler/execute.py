@@ -170,7 +170,7 @@ class Executor:
 
     def _paying(self, call: Call, shared: Any, placement: Placement, fitted: int) -> int:
         """No more evaluations at a time than pay, of those that fit."""
-        pays = PAYS.get(placement.platform, math.inf)
+        pays = float(PAYS.get(placement.platform, math.inf))
         most = self._plan(call, placement.devices, fitted).evaluations
         # Kernels are copied: where they alone take what pays, fewer will hardly be what is run.
         draft = sum(x.nbytes for x in jax.tree.leaves(shared["params"])) > pays

@@ -173,12 +173,13 @@ class Executor:
         pays = float(PAYS.get(placement.platform, math.inf))
         most = self._plan(call, placement.devices, fitted).evaluations
         # Kernels are copied: where they alone take what pays, fewer will hardly be what is run.
-        draft = sum(x.nbytes for x in jax.tree.leaves(shared["params"])) > pays
+        kernels = sum(x.nbytes for x in jax.tree.leaves(shared["params"]))
+        options = (DRAFT,) if kernels > pays else ()
 
         def temporaries(evaluations: int) -> float:
             size = fitted if evaluations == most else evaluations
             here = self._plan(call, placement.devices, size)
-            return self._footprint(call, shared, placement, here, draft=draft).temporaries
+            return self._footprint(call, shared, placement, here, *options).temporaries
 
         paid = paying(most, temporaries, pays)
         return fitted if paid == most else paid
@@ -219,21 +220,21 @@ class Executor:
         return need / max(budget, 1)
 
     def _footprint(
-        self, call: Call, shared: Any, placement: Placement, here: Plan, *, draft: bool = False
+        self, call: Call, shared: Any, placement: Placement, here: Plan, *options: Any
     ) -> "Footprint":
         known = placement, here, call.signature
         if known not in self._measured:
-            self._measured[known] = self._measure(call, shared, placement, here, draft)
+            self._measured[known] = self._measure(call, shared, placement, here, *options)
         return self._measured[known]
 
     def _measure(
-        self, call: Call, shared: Any, placement: Placement, here: Plan, draft: bool
+        self, call: Call, shared: Any, placement: Placement, here: Plan, options: Any = None
     ) -> "Footprint":
-        """What a program takes; but for a draft, the one that is compiled is the one that runs."""
+        """What a program takes; without `options` of the compiler it is the one that runs."""
         size = here.images * placement.devices
         rows = jax.tree.map(lambda x: abstract(x, (size, *x.shape[1:]), placement.rows), call.rows)
         lowered = compiled(self.spec(call, placement, here)).lower(shared, rows)
-        program = lowered.compile(compiler_options=DRAFT if draft else None)
+        program = lowered.compile(compiler_options=options)
         results = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(lowered.out_info))
         image = rows["image"]
         return Footprint(

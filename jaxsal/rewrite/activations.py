@@ -105,7 +105,14 @@ class Activations:
     def _why(self, var: Var) -> str:
         """Why a ramp is no ReLU; empty if it is one."""
         more = MORE if var in self.whole else ""
-        return guard(var, self.flow) or more or self._clip(var) or self._gate(var)
+        own = guard(var, self.flow) or more or self._clip(var) or self._gate(var)
+        return own or self._why_after(var)
+
+    def _why_after(self, var: Var) -> str:
+        """Why ramps of a ramp are no ReLUs, if it is read by nothing else; they are one with it."""
+        outs = [out for eqn in self.flow.readers(var) for out in eqn.outvars]
+        alike = bool(outs) and not self.flow.leaves(var) and all(map(self.why.get, outs))
+        return self.why[outs[0]] if alike else ""
 
     def _clip(self, var: Var) -> str:
         """Why a ramp is a clip, or half of one, to a range other than relu6's; else empty."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxprs_in_params
 
 from jaxsal.rewrite import piecewise
 from jaxsal.rewrite.elementwise import on_blocks
@@ -51,7 +51,11 @@ class Pointwise:
         self._above: dict[Var, Var | None] = {}
         self._depth: dict[Var, int] = {}
         self._order: dict[Var, int] = {}
+        self._same: dict[Var, Var] = {}
+        first: dict[Any, Var] = {}
         for eqn in jaxpr.eqns:
+            if len(eqn.outvars) == 1 and not eqn.effects and not any(jaxprs_in_params(eqn.params)):
+                self._same[eqn.outvars[0]] = first.setdefault(self._computed(eqn), eqn.outvars[0])
             self._add(eqn)
 
     def above(self, var: Var) -> Var | None:
@@ -62,7 +66,7 @@ class Pointwise:
     def sources(self, eqn: JaxprEqn) -> list[Var]:
         """The values that depend on the image and that an elementwise equation is a function of."""
         moving = (v for v in eqn.invars if not isinstance(v, Literal) and self.flow.depends(v))
-        return list(dict.fromkeys(moving))
+        return list(dict.fromkeys(self._same.get(v, v) for v in moving))
 
     def between(self, var: Var, root: Var | None = None) -> list[JaxprEqn]:
         """The equations that compute `var` from what is above it, or from `root`, in order."""
@@ -80,9 +84,10 @@ class Pointwise:
             return None
         known: dict[Any, Piecewise | None] = {root: IDENTITY}
         for eqn in equations:
+            read = [v if isinstance(v, Literal) else self._same.get(v, v) for v in eqn.invars]
             functions = [
                 self._constant(v) if isinstance(v, Literal) or v not in known else known[v]
-                for v in eqn.invars
+                for v in read
             ]
             known[eqn.outvars[0]] = evaluated(eqn, functions)
         return known[var]
@@ -98,6 +103,14 @@ class Pointwise:
         top = self._meeting(self.sources(eqn))
         self._above[out] = top
         self._depth[out] = 0 if top is None else 1 + self._depth.get(top, 0)
+
+    def _computed(self, eqn: JaxprEqn) -> Any:
+        """What an equation computes: the same for one that stands in the program twice."""
+        operands = [
+            (str(v.aval), repr(v.val)) if isinstance(v, Literal) else self._same.get(v, v)
+            for v in eqn.invars
+        ]
+        return eqn.primitive, tuple(operands), str(sorted(eqn.params.items()))
 
     def _meeting(self, values: Sequence[Var]) -> Var | None:
         """The nearest value that all paths to `values` pass through."""

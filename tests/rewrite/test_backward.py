@@ -89,6 +89,7 @@ RELUS = {
     "relu(x) (x > 0)": lambda x: jax.nn.relu(x) * (x > 0).astype(x.dtype),
     "nan_to_num(where)": lambda x: jnp.nan_to_num(jnp.where(x > 0, x, 0)),
     "three times a third": lambda x: 3 * jnp.where(x > 0, x / 3, 0),
+    "computed twice": lambda x: jnp.where(1.0 * x.T > 0, 1.0 * x.T, 0).T,
     "where in a scan": lambda x: jax.lax.scan(lambda c, r: (c, jnp.where(r > 0, r, 0)), 0, x)[1],
     "where in remat": jax.checkpoint(lambda x: jnp.where(x > 0, x, 0)),
     "where for one number": _by_number,
@@ -112,6 +113,7 @@ RELU6S = {
 NO_RELUS = {
     "clip to [0, 1]": (lambda x: jnp.clip(x, 0, 1), "clips to [0, 1]"),
     "clamp to [0, 1]": (lambda x: jax.lax.clamp(0.0, x, 1.0), "clips to [0, 1]"),
+    "clip of a ReLU": (lambda x: jnp.clip(jax.nn.relu(x), 0, 2), "clips to [0, 2]"),
     "upper first": (lambda x: jnp.maximum(jnp.minimum(x, 2.0), 0), "clips to [0, 2]"),
     "standard deviation": (lambda x: jnp.sqrt(jnp.maximum(x.var(), 0) + 1e-6), "normalises"),
     "norm": (lambda x: x / (1 + jnp.maximum(x * x, 0)), "normalises"),
@@ -147,7 +149,7 @@ LARGER = {
     "soft threshold": lambda x: jnp.sign(x) * jnp.maximum(jnp.abs(x) - 1, 0),
 }
 NO_RELUS |= {name: (fun, "more than a ReLU") for name, fun in LARGER.items()}
-WARNED = {*LARGER, "unknown bound", "integers", "clip to [0, 1] by where"}
+WARNED = {*LARGER, "unknown bound", "integers", "clip to [0, 1] by where", "clip of a ReLU"}
 WARNED -= {"hard_sigmoid by minimum"}
 """What has a kink that is neither a ReLU's, nor a guard's, nor the end of the image's range."""
 

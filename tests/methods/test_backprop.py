@@ -119,11 +119,10 @@ WRITTEN = {
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "network"),
-    [("where", _plain), ("where", _by_rows), ("half a sum", _by_rows)]
-    + [("mask", _scanned), ("minus a minimum", _scanned)],
-)
+CASES = [("where", _plain), ("where", _by_rows), ("half a sum", _by_rows), ("mask", _scanned)]
+
+
+@pytest.mark.parametrize(("name", "network"), [*CASES, ("minus a minimum", _scanned)])
 def test_a_relu_is_one_in_whichever_words_it_is_written(name, network):
     """Beside `jax.nn.relu`, before and after it; its own derivative gives another map."""
 

@@ -7,6 +7,7 @@ alone. The nearest such value is what a result stands `above` of.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -52,10 +53,10 @@ class Pointwise:
         self._depth: dict[Var, int] = {}
         self._order: dict[Var, int] = {}
         self._same: dict[Var, Var] = {}
-        first: dict[Any, Var] = {}
+        self._first: dict[Any, Var] = {}
         for eqn in jaxpr.eqns:
             if len(eqn.outvars) == 1 and not eqn.effects and not any(jaxprs_in_params(eqn.params)):
-                self._same[eqn.outvars[0]] = first.setdefault(self._computed(eqn), eqn.outvars[0])
+                self._number(eqn)
             self._add(eqn)
 
     def above(self, var: Var) -> Var | None:
@@ -104,13 +105,16 @@ class Pointwise:
         self._above[out] = top
         self._depth[out] = 0 if top is None else 1 + self._depth.get(top, 0)
 
-    def _computed(self, eqn: JaxprEqn) -> Any:
-        """What an equation computes: the same for one that stands in the program twice."""
+    def _number(self, eqn: JaxprEqn) -> None:
+        """Notes where an equation computes what another has computed before."""
+        (out,) = eqn.outvars
         operands = [
-            (str(v.aval), repr(v.val)) if isinstance(v, Literal) else self._same.get(v, v)
+            (v.aval, repr(v.val)) if isinstance(v, Literal) else self._same.get(v, v)
             for v in eqn.invars
         ]
-        return eqn.primitive, tuple(operands), str(sorted(eqn.params.items()))
+        computed = (eqn.primitive, tuple(operands), tuple(sorted(eqn.params.items())))
+        with contextlib.suppress(TypeError):  # a parameter that has no hash
+            self._same[out] = self._first.setdefault(computed, out)
 
     def _meeting(self, values: Sequence[Var]) -> Var | None:
         """The nearest value that all paths to `values` pass through."""

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsal.compiler.callables import join
+from jaxsal.compiler.parameters import joined
 from jaxsal.compiler.prepare import Call
 from jaxsal.compiler.program import example
 
@@ -27,7 +28,10 @@ def identity(call: Call) -> dict[str, str]:
     """
     apply = join(call.spec.parts, call.shared["arrays"])[0]
     image, params = _abstract(call.rows["image"], rows=True), _abstract(call.shared["params"])
-    model = jax.make_jaxpr(apply)(params, jax.ShapeDtypeStruct((1, *image.shape), image.dtype))
+    one = jax.ShapeDtypeStruct((1, *image.shape), image.dtype)
+    model = jax.make_jaxpr(lambda params, x: apply(joined(call.spec.params, params), x))(
+        params, one
+    )
     plain = dataclasses.replace(
         call.spec, rewrite=False, chunk=1, class_chunk=call.spec.classes, images=None, record=False
     )

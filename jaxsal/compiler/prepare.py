@@ -119,8 +119,9 @@ class Prepare:
         known, params = self._recent(params)
         signature = _signature(known, rows)
         if signature not in self._classes:
-            found = check_model(*self._model, params, rows["image"], self._dtype)
-            self._classes[signature] = found
+            self._classes[signature] = check_model(
+                *self._model, params, rows["image"], self._dtype, whole=known.whole
+            )
         classes = self._classes[signature]
         if "map" in rows and mode == "all":
             checks.check_maps(rows["map"], count, classes)
@@ -137,6 +138,7 @@ class Prepare:
             rows["index"] = np.arange(count, dtype=np.int32)
         spec = Spec(
             parts=self._parts,
+            params=known.whole,
             classes=classes,
             targets=mode,
             chunk=1,

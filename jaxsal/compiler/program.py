@@ -14,8 +14,10 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxsal.compiler.callables import Structure, join
+from jaxsal.compiler.callables import Node, Structure, join
 from jaxsal.compiler.classes import map_classes
+from jaxsal.compiler.frameworks import called
+from jaxsal.compiler.parameters import joined
 from jaxsal.compiler.signatures import accepts
 from jaxsal.rewrite.fast import fast
 from jaxsal.types import ScoreFn, accumulator
@@ -57,6 +59,8 @@ class Spec:
     """What the score computes in; None: what it is given."""
     rewrite: bool
     platform: str
+    params: Node | None = None
+    """The structure of parameters that are not all arrays; None: all are."""
     sharding: Any = None
     """How images and results are spread over the devices; None: left to the caller."""
     record: bool = False
@@ -108,9 +112,10 @@ def _functions(
     apply, function, objective, options = join(spec.parts, shared["arrays"])
     key, each = _key(shared, row), row.get("each", {})
     params = shared["params"] if spec.dtype is None else cast(shared["params"], spec.dtype)
+    params = joined(spec.params, params)
 
     def logits(image: Any) -> Any:
-        values = apply(params, image.astype(spec.dtype or row["image"].dtype)[None])[0]
+        values = called(apply, params, image.astype(spec.dtype or row["image"].dtype)[None])[0]
         return values.astype(accumulator(values.dtype))
 
     def explain(target: Any, *inputs: Any) -> Tree:

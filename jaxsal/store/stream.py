@@ -222,11 +222,14 @@ def shapes(explain: Explainer, params: Any, image: Any, targets: Any, key: Any) 
     """
     keys = None if key is None else fold(key, np.zeros(1))
     word, numbers = (targets, None) if isinstance(targets, str) else (None, targets)
+    leaves, tree = jax.tree.flatten(params)
+    arrays = {i: leaf for i, leaf in enumerate(leaves) if hasattr(leaf, "dtype")}
 
-    def record(params: Any, image: Any, numbers: Any, keys: Any) -> Any:
+    def record(arrays: Any, image: Any, numbers: Any, keys: Any) -> Any:
+        params = jax.tree.unflatten(tree, [arrays.get(i, leaf) for i, leaf in enumerate(leaves)])
         return explain.record(params, image, numbers if word is None else word, key=keys)
 
-    found = jax.eval_shape(record, params, image, numbers, keys)
+    found = jax.eval_shape(record, arrays, image, numbers, keys)
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), found)
 
 

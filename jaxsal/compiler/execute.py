@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxsal.compiler import chunks, devices, memory
+from jaxsal.compiler import chunks, devices, frameworks, memory
 from jaxsal.compiler.devices import Placement
 from jaxsal.compiler.plan import CAPS, FILLS, PAYS, Plan, fit, grown, plan
 from jaxsal.compiler.prepare import Call
@@ -28,7 +28,11 @@ class Executor:
         self._measured: dict[Any, Footprint] = {}
 
     def __call__(self, call: Call) -> Any:
-        results = self.inside(call) if call.traced else self.outside(call)
+        try:
+            results = self.inside(call) if call.traced else self.outside(call)
+        except jax.errors.UnexpectedTracerError as error:  # once it is run: of an earlier trace
+            told = f"apply: it raised {frameworks.reason(error, 200)}; {frameworks.remedy(error)}"
+            raise ValueError(told) from error
         call.verify()  # now that the program is on its way, the device may be waited for
         return results
 

@@ -107,12 +107,12 @@ def model_within(apply: Any) -> Any:
     """The model that a function is or is made of, through `jax.vmap`, `jax.jit` and partials."""
     while True:
         owner = getattr(apply, "__self__", None)
+        if kind_of(owner) and getattr(apply, "__name__", "apply") != "apply":
+            return owner
         if isinstance(apply, functools.partial):
             apply = apply.func
         elif hasattr(apply, "__wrapped__"):
             apply = apply.__wrapped__
-        elif kind_of(owner) and getattr(apply, "__name__", "apply") != "apply":
-            return owner
         else:
             return apply
 
@@ -191,7 +191,11 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
     (
         r"^jax\.\S*UnexpectedTracerError.*keras",
         f"{_NO_TRAINING}write lambda params, x: model.stateless_call(*params, x)[0] as apply, "
-        "without training=True",
+        "without training=True, of the model built or loaded anew: its statistics are overwritten",
+    ),
+    (
+        r"^jax\.\S*UnexpectedTracerError",
+        "a model has to be pure: return what it computes, and write it to nothing that lives on",
     ),
     (
         r"^jax\.\S*TracerArrayConversionError",

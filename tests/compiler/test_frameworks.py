@@ -383,6 +383,17 @@ def test_heavy_packages_are_known_by_their_names(package: str, name: str, write:
             explain(toy.apply, params)()
 
 
+def test_a_model_that_keeps_what_it_computes() -> None:
+    kept = [jnp.zeros(())]
+
+    def apply(params: Any, images: Array) -> Array:
+        kept[0] = kept[0] + images.mean()
+        return toy.apply(params, images) + kept[0]
+
+    with pytest.raises(ValueError, match=r"apply: .*UnexpectedTracerError.*a model has to be pure"):
+        explain(apply, toy.params())()
+
+
 def test_other_errors_are_left_as_they_are() -> None:
     """What nobody knows is told with its name; a model of any class is called like a function."""
 

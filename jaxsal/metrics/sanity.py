@@ -159,4 +159,4 @@ def _check(params: Params, fresh: Params, targets: Any) -> None:
 
 def _shapes(params: Params) -> tuple[Any, list[tuple[int, ...]]]:
     leaves, structure = jax.tree.flatten(params)
-    return structure, [jnp.shape(leaf) for leaf in leaves]
+    return structure, [np.shape(leaf) for leaf in leaves]

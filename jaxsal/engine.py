@@ -141,7 +141,8 @@ class Explainer(_Engine):
         """The maps of a batch, float32, signed, not normalised.
 
         Args:
-            params: any pytree of arrays; traced, never a constant.
+            params: any pytree of arrays; traced, never a constant. Functions and words among them,
+                and in an Equinox module all that is no array, are a part of the program.
             images: [B, ...], floating.
             targets: an int, integers [B], None for the predicted class, or "all": maps [B, K, ...].
             key: for methods that draw random numbers: one key, or one an image. Draws are always

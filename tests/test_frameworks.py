@@ -1,6 +1,8 @@
 """README's two lines for each framework, on the real package."""
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import haiku as hk
@@ -12,6 +14,7 @@ from jax.example_libraries import stax
 from jaxtyping import Array
 
 from tests.frameworks import Case, check, rows
+from tests.split_networks import drawn
 
 KEY = jax.random.key(0)
 IMAGES = jax.random.uniform(jax.random.key(1), (2, 6, 8, 2))
@@ -30,8 +33,8 @@ class NNX(nnx.Module):
 
 
 def of_nnx() -> Case:
-    module = NNX(nnx.Rngs(0))
-    module.norm.mean[...] = jnp.linspace(-0.2, 0.2, 4)
+    graph, shapes = nnx.split(nnx.eval_shape(lambda: NNX(nnx.Rngs(0))))
+    module = nnx.merge(graph, drawn(shapes))
     module.eval()
     return Case({"nnx_module": module}, IMAGES, module)
 
@@ -61,8 +64,16 @@ class Equinox(eqx.Module):
         return self.dense(x.mean((1, 2)))
 
 
+def made(make: Callable[[], Any]) -> Any:
+    """What a constructor of Equinox makes, with parameters that are drawn for it."""
+    abstract, others = eqx.partition(
+        eqx.filter_eval_shape(make), lambda x: isinstance(x, jax.ShapeDtypeStruct)
+    )
+    return eqx.combine(drawn(abstract, channels_first=True), others)
+
+
 def of_equinox() -> Case:
-    model = Equinox()
+    model = made(Equinox)
     return Case({"model": model}, FIRST, jax.vmap(model))
 
 
@@ -86,9 +97,7 @@ class WithState(eqx.Module):
 
 
 def of_equinox_with_state() -> Case:
-    model, state = eqx.nn.make_with_state(WithState)()
-    seen = jnp.linspace(-0.2, 0.2, 4), jnp.linspace(0.5, 2, 4)  # as in training
-    state = state.set(model.norm.ema_state_index, seen)
+    model, state = made(eqx.nn.make_with_state(WithState))
     model = eqx.nn.inference_mode(model)
     logits = lambda x: jnp.stack([model(image, state)[0] for image in x])  # noqa: E731
     return Case({"model": model, "state": state}, FIRST, logits)
@@ -105,14 +114,18 @@ def with_norm(x: Array, is_training: bool = False) -> Array:
 
 def of_haiku() -> Case:
     f = hk.transform(forward)
-    params = f.init(KEY, IMAGES)
+    params = drawn(jax.eval_shape(f.init, KEY, IMAGES))
     logits = lambda x: f.apply(params, None, x)  # noqa: E731
     return Case({"f": hk.without_apply_rng(f), "params": params}, IMAGES, logits)
 
 
 def of_haiku_with_state() -> Case:
     f = hk.transform_with_state(with_norm)
-    params, state = f.init(KEY, IMAGES, is_training=True)
+    with jax.numpy_dtype_promotion("standard"):
+        init = functools.partial(f.init, is_training=True)
+        params, state = drawn(jax.eval_shape(init, KEY, IMAGES))
+    for statistics in state.values():  # means and variances are called alike
+        statistics["average"] = abs(statistics["average"]) + 0.5
     names = {"f": hk.without_apply_rng(f), "params": params, "state": state}
     return Case(names, IMAGES, lambda x: f.apply(params, state, None, x)[0])
 
@@ -120,7 +133,7 @@ def of_haiku_with_state() -> Case:
 def of_stax() -> Case:
     layers = stax.Conv(4, (3, 3)), stax.Relu, stax.Flatten, stax.Dense(3)
     init, apply = stax.serial(*layers)
-    params = init(KEY, (-1, *IMAGES.shape[1:]))[1]
+    params = drawn(jax.eval_shape(lambda key: init(key, (-1, *IMAGES.shape[1:]))[1], KEY))
     return Case({"apply": apply, "params": params}, IMAGES, lambda x: apply(params, x))
 
 

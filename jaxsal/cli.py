@@ -79,7 +79,11 @@ def _explained(done: dict[str, Any]) -> str:
         f"{done['out']}: {done['explained']} images explained, {len(done['skipped'])} skipped, "
         f"{done['resumed']} of them before; {done['images_per_second']} images/s"
     )
-    return "\n".join([first, *_skipped(f"{e['source']}: {e['fault']}" for e in done["skipped"])])
+    skipped = _skipped(f"{e['source']}: {e['fault']}" for e in done["skipped"])
+    unsound = done["not_finite"]
+    names = ", ".join(e["source"] for e in unsound[:5]) + (", ..." if unsound[5:] else "")
+    wrong = [f"  {len(unsound)} not finite, in map or logits: {names}"] if unsound else []
+    return "\n".join([first, *skipped, *wrong])
 
 
 def _trained(done: dict[str, Any]) -> str:

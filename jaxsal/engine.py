@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 
+from jaxsal.compiler import results
 from jaxsal.compiler.description import describe, program
 from jaxsal.compiler.execute import Executor
 from jaxsal.compiler.identity import identity
@@ -121,7 +122,19 @@ class _Engine:
         return functools.partial(make, *args, **self._settings, **keywords), ()
 
     def _run(self, call: Call) -> Any:
-        return self._prepare.ordered(self._execute(call))
+        return self._prepare.ordered(self._looked(call))
+
+    def _looked(self, call: Call) -> Any:
+        """The results of a call; where values are checked, they are waited for and looked at."""
+        if not self._prepare.check or call.traced:
+            return self._execute(call)
+        spec = dataclasses.replace(call.spec, look=True)
+        found = self._execute(call._replace(spec=spec))
+        self._look(found.flag, call)
+        return found.results
+
+    def _look(self, flags: Any, call: Call) -> None:
+        results.look(flags, call)
 
     def _verified(self, *args: Any) -> Call:
         """A call that is not run: its values are checked all the same."""
@@ -169,12 +182,21 @@ class Explainer(_Engine):
     def record(self, params: Any, images: Any, targets: Any = None, *, key: Any = None) -> Record:
         """The maps of a batch with their targets [B] (under "all" [B, K]) and logits [B, K].
 
-        One program, in which the forward pass is shared; arguments and errors as of a call.
+        One program, in which the forward pass is shared; arguments and errors as of a call. Logits
+        of NaN predict no class: the target is -1 then, and the map NaN.
         """
+        return self._ordered(self._looked(self._recorded(params, images, targets, key)))
+
+    def dispatch(self, params: Any, images: Any, targets: Any = None, *, key: Any = None) -> Record:
+        """As `record`, for who looks at the results: it neither waits for them nor looks."""
+        return self._ordered(self._execute(self._recorded(params, images, targets, key)))
+
+    def _recorded(self, params: Any, images: Any, targets: Any, key: Any) -> Call:
         call = self._prepare(params, {"image": images}, targets, key)
         spec = dataclasses.replace(call.spec, record=True)
-        call = call._replace(spec=spec, signature=(*call.signature, "record"))
-        found: Record = self._execute(call)
+        return call._replace(spec=spec, signature=(*call.signature, "record"))
+
+    def _ordered(self, found: Record) -> Record:
         return found._replace(maps=self._prepare.ordered(found.maps))
 
     def identity(
@@ -269,6 +291,9 @@ class Evaluator(_Engine):
         """
         batch = {"image": images, "map": maps}
         return self._run(self._prepare(params, batch, targets, key, rows))
+
+    def _look(self, flags: Any, call: Call) -> None:
+        results.look(flags, call, what="values", defined=not self._prepare.undefined)
 
     def __reduce__(self) -> Any:
         return self._made_by(evaluator)

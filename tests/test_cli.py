@@ -110,6 +110,40 @@ def test_any_function_and_array(tmp_path, capsys, monkeypatch) -> None:
     assert done["explained"] == 5
 
 
+def normed(params, images):
+    """x / norm(x): 0 / 0 on a black image."""
+    return toy.apply(params, images / jnp.linalg.norm(images, axis=(1, 2), keepdims=True))
+
+
+@pytest.mark.parametrize("out", ["out", "out.zarr"])
+def test_maps_that_are_not_finite_are_said(out, tmp_path, capsys, monkeypatch) -> None:
+    images = toy.images(4)
+    images[[1, 2]] = 0
+    np.save(tmp_path / "x.npy", images)
+    np.savez(tmp_path / "p.npz", **toy.params())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent)
+    model = ("--apply", "tests.test_cli:normed", "--params", "p.npz", "--method", "gradient")
+    done = run(capsys, "explain", *model, "--images", "x.npy", "--out", out)
+    assert (done["explained"], done["skipped"], done["complete"]) == (2, [], True)
+    unsound = [{"source": each["source"], "fault": each["fault"]} for each in done["not_finite"]]
+    assert [each["fault"] for each in unsound] == ["the map and the logits are not finite"] * 2
+    if out == "out":
+        index = json.loads((tmp_path / "out/index.json").read_text())
+        statuses = [entry["status"] for entry in index]
+        assert statuses == ["explained", "not finite", "not finite", "explained"]
+        assert ["file" in entry for entry in index] == [True, False, False, True]
+        assert [entry["target"] == -1 for entry in index] == [False, True, True, False]
+        assert len(files(tmp_path / "out")) == 3
+    options = (*model, "--images", "x.npy", "--out", f"again-{out}")
+    assert cli.main(["explain", *options]) == 0
+    assert re.search(r"2 images explained, 0 skipped.*\n  2 not finite", capsys.readouterr().out)
+    np.save("black.npy", 0 * images)
+    options = (*model, "--images", "black.npy", "--out", f"black-{out}")
+    assert cli.main(["explain", *options]) == 1
+    assert "images: none of 4 can be explained; " in capsys.readouterr().err
+
+
 def test_the_methods_are_listed(capsys) -> None:
     listed = run(capsys, "methods")
     assert set(listed["methods"]) == set(jaxsal.METHODS)

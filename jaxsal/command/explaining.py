@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +23,22 @@ def explain(settings: Explain) -> dict[str, Any]:
     begun = time.monotonic()
     stored, running = _explained(settings)
     parallel.wait("explained")
-    new = stored.explained + stored.skipped - stored.resumed
+    unsound = stored.not_finite
+    new = stored.explained + stored.skipped + len(unsound) - stored.resumed
     return {
         "out": str(stored.path),
         "explained": stored.explained,
-        "skipped": [{"source": name, "fault": fault} for name, fault in stored.faults],
+        "skipped": _listed(fault for fault in stored.faults if fault not in unsound),
+        "not_finite": _listed(unsound),
         "resumed": stored.resumed,
         "complete": stored.complete,
         "seconds": round(time.monotonic() - begun, 3),
         "images_per_second": round(new / running, 2),
     }
+
+
+def _listed(faults: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+    return [{"source": name, "fault": fault} for name, fault in faults]
 
 
 def _explained(settings: Explain) -> tuple[Stored, float]:
@@ -78,7 +85,8 @@ def _explained(settings: Explain) -> tuple[Stored, float]:
                 )
     if stored.complete and not stored.explained:
         name, fault = stored.faults[0]
-        raise ValueError(f"images: none of {stored.skipped} can be explained; {name}: {fault}")
+        count = len(stored.faults)
+        raise ValueError(f"images: none of {count} can be explained; {name}: {fault}")
     return stored, time.monotonic() - begun
 
 

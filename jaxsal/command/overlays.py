@@ -14,12 +14,24 @@ import numpy as np
 from jaxsal import parallel, render
 from jaxsal.command import places
 from jaxsal.engine import Explainer
+from jaxsal.store.layout import EXPLAINED, NOT_FINITE, SKIPPED
 from jaxsal.store.records import Record, Source, stacked
-from jaxsal.store.stream import READERS, Progress, Stored, ahead, fold, held, shapes
+from jaxsal.store.stream import (
+    READERS,
+    Progress,
+    Stored,
+    ahead,
+    fold,
+    held,
+    named,
+    shapes,
+    unsound,
+)
 from jaxsal.store.targets import Targets
 
 CHUNK = 32
 INDEX = "index.json"
+STATUSES = {EXPLAINED: "explained", SKIPPED: "skipped", NOT_FINITE: "not finite"}
 PART = ".index-{}.json"
 """Of one process, until the last is done."""
 
@@ -39,6 +51,8 @@ def explain_folder(
     on_progress: Callable[[Progress], None],
 ) -> Stored:
     """Draws the maps of every image into `out/<its name>.png`; `index.json` lists them.
+
+    An entry's `status` is explained, skipped, or not finite: then there is no picture.
 
     Args:
         explain, params, source, targets, key, strict, on_progress: as of `explain_dataset`.
@@ -65,23 +79,33 @@ def explain_folder(
         for number, read in ahead(records.chunks(spans, expected, pool)):
             chunk, first = wanted.usable(read, strict=strict), number * CHUNK
             found = _explained(explain, params, chunk, first, wanted, key, expected)
+            wrong = unsound(named(found)) if found else [""] * len(chunk)
             for row, record in enumerate(chunk):
-                entry = {"source": record.name, "number": first + row}
+                entry: dict[str, Any] = {"source": record.name, "number": first + row}
                 if record.fault:
-                    entry["fault"] = record.fault
+                    entry |= {"status": STATUSES[SKIPPED], "fault": record.fault}
                 else:
-                    own = jax.tree.map(operator.itemgetter(row), found)
+                    own = jax.tree.map(operator.itemgetter(row), found._asdict())
+                    entry |= {"status": STATUSES[EXPLAINED], **_said(own)}
+                if not record.fault and wrong[row]:  # a picture would show zeros for no number
+                    entry |= {"status": STATUSES[NOT_FINITE], "fault": wrong[row]}
+                elif not record.fault:
                     # What another process has taken is not known here.
                     mark = f"-{first + row}" if shard[1] > 1 else ""
-                    place = free_name(record.name, taken, mark)
-                    _write(out / place, _draw(record, own, names, classes))
-                    entry |= _said(place, own)
+                    entry["file"] = free_name(record.name, taken, mark)
+                    _write(out / entry["file"], _draw(record, own, names, classes))
                 entries.append(entry)
                 on_progress(Progress(len(entries), mine))
-    entries = _indexed(out, entries, shard)
+    return _stored(out, _indexed(out, entries, shard), records.count)
+
+
+def _stored(out: Path, entries: list[dict[str, Any]], count: int | None) -> Stored:
+    explained, skipped = (
+        sum(entry["status"] == STATUSES[which] for entry in entries)
+        for which in (EXPLAINED, SKIPPED)
+    )
     faults = tuple((e["source"], e["fault"]) for e in entries if "fault" in e)
-    complete = len(entries) == records.count
-    return Stored(out, len(entries) - len(faults), len(faults), 0, complete, faults)
+    return Stored(out, explained, skipped, 0, len(entries) == count, faults)
 
 
 def _spans(total: int, shard: tuple[int, int]) -> list[tuple[int, int, int]]:
@@ -149,14 +173,13 @@ def _explained(
     wanted: Targets,
     key: Any,
     expected: Any,
-) -> dict[str, Any]:
-    """Maps, targets and logits of a chunk; nothing where none of its images can be used."""
+) -> Any:
+    """Maps, targets and logits of a chunk; None where none of its images can be used."""
     if all(record.fault for record in chunk):
-        return {}
+        return None
     images = stacked(chunk, expected)
     keys = None if key is None else fold(key, np.arange(first, first + len(chunk)))
-    found = explain.record(params, images, wanted.of(first, chunk), key=keys)
-    return dict(jax.device_get(found._asdict()))
+    return jax.device_get(explain.dispatch(params, images, wanted.of(first, chunk), key=keys))
 
 
 def _draw(
@@ -176,12 +199,14 @@ def _draw(
     return render.png(render.explanation(record.image, panels, title=title))
 
 
-def _said(place: str, found: dict[str, Any]) -> dict[str, Any]:
+def _said(found: dict[str, Any]) -> dict[str, Any]:
     target, logits = np.asarray(found["targets"]), np.asarray(found["logits"], float)
-    return {"file": place, "target": target.tolist(), "logits": logits.tolist()}
+    return {"target": target.tolist(), "logits": logits.tolist()}
 
 
 def _class(number: int, classes: tuple[str, ...]) -> str:
+    if number < 0:
+        return "no class"
     return classes[number] if number < len(classes) else f"class {number}"
 
 

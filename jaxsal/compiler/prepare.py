@@ -75,6 +75,7 @@ class Prepare:
         self.points = self.points and "chunk" not in options
         self._functions, self._options = functions, tuple(options)
         self._forward_only = not by_example and all(map(signatures.forward_only, functions))
+        self.undefined = any(map(signatures.documents_nan, functions))
         self._names = tuple(function) if isinstance(function, Mapping) else None
         self.chunk = max(signatures.bound_chunk(f, options) for f in functions)
         self.keyed = [signatures.name_of(f) for f in functions if signatures.needs_key(f)]
@@ -82,7 +83,7 @@ class Prepare:
         self._model = (apply, objective)
         self._parts, self._arrays, self._kept = _taken_apart(apply, function, objective, options)
         self._dtype = checks.check_dtype(dtype)
-        self._rewrite, self._check = rewrite, check
+        self._rewrite, self.check = rewrite, check
         self._classes: dict[Any, int] = {}
         self._recent = Recent()
 
@@ -90,7 +91,7 @@ class Prepare:
         """What it was made of: the model and the function, and everything else by its name."""
         apply, function, objective, options = join(self._parts, self._arrays)
         settings = {"objective": objective, "rewrite": self._rewrite, "dtype": self._dtype}
-        return (apply, function), {**settings, "check": self._check, **options}
+        return (apply, function), {**settings, "check": self.check, **options}
 
     def ordered(self, results: Any) -> Any:
         """The results of a dict of functions in the order given, which JAX sorts."""
@@ -125,7 +126,7 @@ class Prepare:
         if "map" in rows and mode == "all":
             checks.check_maps(rows["map"], count, classes)
         verify = _nothing
-        if self._check:
+        if self.check:
             verify = checks.check_values(rows["image"], targets, classes)
         shared = {"params": params, "arrays": self._arrays}
         if mode == "given":

@@ -28,13 +28,28 @@ class Record(NamedTuple):
 
     Attributes:
         maps: what the function, or the dict of functions, returned.
-        targets: the class explained, int32; under targets "all" every class, [K].
+        targets: the class explained, int32, -1 where the predicted one is none (logits of NaN);
+            under targets "all" every class, [K].
         logits: the model's, [K], float32 or wider.
     """
 
     maps: Any
     targets: Any
     logits: Any
+
+
+MAP, LOGITS = 1, 2
+"""What of an example is not finite: bits of a flag."""
+
+
+class Looked(NamedTuple):
+    """An example's results, and a flag, uint8, of what in them is not finite.
+
+    Logits are looked at where the program has them: in a record, or to predict a class.
+    """
+
+    results: Any
+    flag: Any
 
 
 @dataclass(frozen=True)
@@ -61,6 +76,8 @@ class Spec:
     """How images and results are spread over the devices; None: left to the caller."""
     record: bool = False
     """Whether targets and logits come with the results, as a `Record`."""
+    look: bool = False
+    """Whether it says of each example what is not finite, as `Looked`."""
 
 
 def batch(spec: Spec, shared: Tree, rows: Tree) -> Tree:
@@ -90,15 +107,17 @@ def example(spec: Spec, shared: Tree, row: Tree) -> Tree:
         target = jnp.arange(spec.classes, dtype=jnp.int32)
         each = (target, *maps)  # a metric's maps have one for each class
         results = map_classes(lambda c, x: explain(c[0], x, *c[1:]), each, spec.class_chunk, image)
-    elif spec.targets == "predicted":
-        target = predicted(logits(image))
-        results = explain(target, image, *maps)
     else:
-        target = row["target"]
+        target = row["target"] if spec.targets == "given" else predicted(logits(image))
         valid = (target >= 0) & (target < spec.classes)
         results = explain(target, image, *maps)
         results = jax.tree.map(lambda x: jnp.where(valid, x, jnp.nan), results)
-    return Record(results, target, logits(image)) if spec.record else results
+    found = Record(results, target, logits(image)) if spec.record else results
+    if not spec.look:
+        return found
+    known = spec.record or spec.targets == "predicted"
+    flag = MAP * _not_finite(results) | LOGITS * _not_finite(logits(image) if known else ())
+    return Looked(found, flag)
 
 
 def _functions(
@@ -160,10 +179,20 @@ def target_logit(logits: Any, target: Any) -> Any:
 
 
 def predicted(logits: Any) -> Any:
-    """The class of the largest logit; of a model with one logit, 1 where it is positive."""
-    if logits.shape[0] == 1:
-        return (logits[0] > 0).astype(jnp.int32)
-    return jnp.argmax(logits).astype(jnp.int32)
+    """The class of the largest logit; of a model with one logit, 1 where it is positive.
+
+    Logits of which one is NaN predict none: -1.
+    """
+    largest = logits[0] > 0 if logits.shape[0] == 1 else jnp.argmax(logits)
+    return jnp.where(jnp.isnan(logits).any(), -1, largest.astype(jnp.int32))
+
+
+def _not_finite(tree: Tree) -> Any:
+    """Whether any value is not finite, uint8."""
+    fine = jnp.ones((), bool)
+    for values in jax.tree.leaves(tree):
+        fine &= jnp.isfinite(values).all()
+    return (~fine).astype(jnp.uint8)
 
 
 def cast(tree: Tree, dtype: Any) -> Tree:

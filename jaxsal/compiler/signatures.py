@@ -3,6 +3,7 @@
 import functools
 import inspect
 import operator
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -35,6 +36,22 @@ def needs_key(function: Callable[..., Any]) -> bool:
 def forward_only(function: Any) -> bool:
     """Whether a method says that it evaluates scores alone: one pass then serves all classes."""
     return bool(getattr(innermost(function)[0], "forward_only", False))
+
+
+def differentiates(function: Any) -> bool:
+    """Whether a method takes a derivative of the image: not a layer's, where it is of a layer."""
+    inner = innermost(function)[0]
+    of_layer = "layer" in _parameters(inner) and not getattr(inner, "of_image", False)
+    return not (of_layer or forward_only(function))
+
+
+def documents_nan(function: Any) -> bool:
+    """Whether its docstring says where it is NaN; of this library's metrics, their module's too."""
+    inner = innermost(function)[0]
+    module = sys.modules.get(getattr(inner, "__module__", None) or "")
+    ours = getattr(module, "__name__", "").partition(".")[0] == __name__.partition(".")[0]
+    texts = (getattr(each, "__doc__", None) or "" for each in (inner, module if ours else None))
+    return any("NaN" in text for text in texts)
 
 
 def functions_of(

@@ -42,10 +42,12 @@ def explain_dataset(
 
     The store opens in plain `zarr` and has an entry an example, in the order of the source:
     `maps` [N, ...] (of a dict of methods `maps/<name>`), `targets` [N] int32, `logits` [N, K]
-    float32, `source` [N] (a name, or the number), `status` [N] uint8 (1 explained, 2 skipped, 0
-    not yet) and `fault` [N] (why it was skipped). It is written chunk by chunk; killed at any
-    moment, the same call goes on, repeats no finished chunk, and ends with the store of an unbroken
-    run. While a chunk is computed the next is read and the last is written.
+    float32, `source` [N] (a name, or the number), `status` [N] uint8 (1 explained, 2 skipped, 3
+    where the map or the logits are not finite, 0 not yet) and `fault` [N] (why it was skipped, or
+    what is not finite). A target of -1 is no class: the image has none, or is NaN. It is written
+    chunk by chunk; killed at any moment, the same call goes on, repeats no finished chunk, and ends
+    with the store of an unbroken run. While a chunk is computed the next is read and the last is
+    written.
 
     Under `jax.distributed` every process makes the same call: each reads its own chunks of the
     source, explains them on its own devices and writes them, and waits for the others.

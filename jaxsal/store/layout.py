@@ -7,8 +7,15 @@ from typing import Any
 
 import numpy as np
 
-NOT_YET, EXPLAINED, SKIPPED = 0, 1, 2
+NOT_YET, EXPLAINED, SKIPPED, NOT_FINITE = 0, 1, 2, 3
 """Values of the column `status`."""
+
+UNSOUND = {
+    (True, False): "the map is not finite",
+    (False, True): "the logits are not finite",
+    (True, True): "the map and the logits are not finite",
+}
+"""The fault of an example that is explained by values that are not finite: maps, logits."""
 
 STATUS = "status"
 """The column that is written last: a chunk of it on the disk says that the chunk is finished."""

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsal.engine import Explainer
-from jaxsal.store.layout import EXPLAINED, SKIPPED, STATUS
+from jaxsal.store.layout import EXPLAINED, NOT_FINITE, SKIPPED, STATUS, UNSOUND
 from jaxsal.store.records import Record, Shape, Source, stacked
 from jaxsal.store.targets import Targets
 from jaxsal.store.zarr import Store
@@ -40,7 +40,7 @@ class Stored(NamedTuple):
         explained, skipped: examples in the store as it is now, of all processes.
         resumed: examples that an earlier run had finished.
         complete: whether no chunk of the source is missing.
-        faults: `(source, reason)` of what was skipped.
+        faults: `(source, reason)` of what was skipped, and of what is not finite.
     """
 
     path: Path
@@ -49,6 +49,11 @@ class Stored(NamedTuple):
     resumed: int
     complete: bool
     faults: tuple[tuple[str, str], ...]
+
+    @property
+    def not_finite(self) -> tuple[tuple[str, str], ...]:
+        """The faults of images that are neither explained nor skipped: values are not finite."""
+        return tuple(fault for fault in self.faults if fault[1] in UNSOUND.values())
 
 
 class Block(NamedTuple):
@@ -155,16 +160,19 @@ class Stream:
         keys = None
         if self.key is not None:
             keys = fold(self.key, np.arange(first, first + len(block.records)))
-        return self.explain.record(self.params, block.images, targets, key=keys)
+        return self.explain.dispatch(self.params, block.images, targets, key=keys)
 
     def _write(self, block: Block, results: Any) -> int:
         count, missing = len(block.records), ~block.good
+        found = named(results)
+        wrong = unsound(found) if found else [""] * count
+        faults = [r.fault or why for r, why in zip(block.records, wrong, strict=True)]
+        fine = np.array([not why for why in wrong])
         values: dict[str, Any] = {
             "source": [record.name for record in block.records],
-            "fault": [record.fault for record in block.records],
-            STATUS: np.where(block.good, EXPLAINED, SKIPPED).astype(np.uint8),
+            "fault": faults,
+            STATUS: np.select([missing, fine], [SKIPPED, EXPLAINED], NOT_FINITE).astype(np.uint8),
         }
-        found = _named(results)
         for column in self.layout.columns:
             if column.name in values:
                 continue
@@ -192,7 +200,7 @@ class Stream:
             skipped=int((status == SKIPPED).sum()),
             resumed=resumed,
             complete=complete,
-            faults=tuple(self.store.faults()) if (status == SKIPPED).any() else (),
+            faults=tuple(self.store.faults()) if (status > EXPLAINED).any() else (),
         )
 
 
@@ -240,7 +248,25 @@ def fold(key: Any, numbers: np.ndarray) -> Any:
     return _fold(key, numbers.astype(np.uint32))
 
 
-def _named(results: Any) -> dict[str, Any]:
+def unsound(found: dict[str, Any]) -> list[str]:
+    """What of each image is not finite; "" where all is.
+
+    Args:
+        found: `logits`, `targets`, and maps of any names, [B, ...].
+    """
+    maps = [_not_finite(x) for name, x in found.items() if name not in ("targets", "logits")]
+    logits = _not_finite(found["logits"])
+    rows = zip(np.any(maps, 0).tolist(), logits.tolist(), strict=True)
+    return [UNSOUND.get(row, "") for row in rows]
+
+
+def _not_finite(values: Any) -> np.ndarray:
+    values = np.asarray(values)
+    return ~np.isfinite(values).all(tuple(range(1, values.ndim)))
+
+
+def named(results: Any) -> dict[str, Any]:
+    """The columns of a record that hold numbers, by their names in a store."""
     if results is None:
         return {}
     maps = results.maps

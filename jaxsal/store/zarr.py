@@ -99,7 +99,7 @@ class Store:
             return np.asarray(self._arrays[STATUS].read().result())
 
     def faults(self) -> list[tuple[str, str]]:
-        """`(source, fault)` of every example that was skipped, in order.
+        """`(source, fault)` of every example that was skipped or is not finite, in order.
 
         Raises:
             OSError: they cannot be read.

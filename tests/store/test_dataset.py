@@ -179,6 +179,44 @@ def test_broken_images_are_listed_and_skipped(tmp_path) -> None:
         jaxsal.explain_dataset(GRADIENT, P, source, tmp_path / "s", chunk=4, strict=True)
 
 
+def normed(params, images):
+    """x / norm(x): 0 / 0 on a black image."""
+    return toy.apply(params, images / jnp.linalg.norm(images, axis=(1, 2), keepdims=True))
+
+
+def rooted(params, images):
+    """Finite logits, whose derivative at 0 is not."""
+    size = jnp.sqrt(jnp.square(images).sum((1, 2, 3)))
+    return size[:, None] * jnp.array([[1.0, 2.0, 3.0]]) + params["bias"].sum()
+
+
+def test_what_is_not_finite_has_a_status_of_its_own(tmp_path) -> None:
+    source = records()
+    source[2], source[5], source[6] = (
+        {**source[n], "image": 0 * X[n]} if n != 6 else {"image": X[6, :3]} for n in (2, 5, 6)
+    )
+    for model, why in {normed: "the map and the logits are", rooted: "the map is"}.items():
+        out = tmp_path / model.__name__
+        explain = jaxsal.explainer(model, jaxsal.gradient)
+        done = jaxsal.explain_dataset(explain, P, source, out, chunk=4)
+        assert (done.explained, done.skipped, done.complete) == (8, 1, True)
+        assert done.not_finite == tuple((f"ü/{n}.png", f"{why} not finite") for n in (2, 5))
+        assert len(done.faults) == 3
+        found = zarr.open(str(out), mode="r")
+        status = [3 if n in (2, 5) else 2 if n == 6 else 1 for n in range(11)]
+        assert found["status"][:].tolist() == status
+        assert [bool(fault) for fault in found["fault"][:]] == [each != 1 for each in status]
+        assert (found["targets"][:] == -1)[2] == (model is normed)
+        assert jaxsal.explain_dataset(explain, P, source, out, chunk=4).resumed == 11
+
+
+def test_broken_parameters_explain_nothing(tmp_path) -> None:
+    broken = {**P, "bias": P["bias"] * jnp.nan}
+    done = jaxsal.explain_dataset(GRADIENT, broken, X, tmp_path / "m", chunk=4)
+    assert (done.explained, done.skipped, len(done.not_finite)) == (0, 0, 11)
+    assert (zarr.open(str(tmp_path / "m"), mode="r")["targets"][:] == -1).all()
+
+
 def run(out: Path, *, explain=GRADIENT, params=P, source=X, **options):
     return jaxsal.explain_dataset(explain, params, source, out, chunk=4, **options)
 

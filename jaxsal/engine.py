@@ -47,7 +47,9 @@ def explainer(
         mesh: the devices; None: those that the images lie on, else all local ones.
         rewrite: whether the program is rewritten to run faster; the maps are the same.
         dtype: what the model computes in; sums and maps stay float32. None: what it is given.
-        check: whether values (finite images, targets that are classes) are checked too.
+        check: whether values are checked too: images finite, targets classes, results finite (a
+            warning that counts and names them, for which a call waits), a batch's logits the
+            images' own, a path from the images and the parameters to the score.
         **options: the method's, an array among them traced; with a combinator, those of the
             innermost method.
 
@@ -128,6 +130,7 @@ class _Engine:
         """The results of a call; where values are checked, they are waited for and looked at."""
         if not self._prepare.check or call.traced:
             return self._execute(call)
+        self._prepare.look(call)
         spec = dataclasses.replace(call.spec, look=True)
         found = self._execute(call._replace(spec=spec))
         self._look(found.flag, call)
@@ -167,7 +170,11 @@ class Explainer(_Engine):
             TypeError: integer images, targets that are no integers, a leaf of params that is no
                 array.
             ValueError: shapes that do not agree, a missing key, values that are not finite or no
-                class.
+                class, a model whose logits of an image depend on the batch around it.
+
+        Warns:
+            RuntimeWarning: maps or logits that are not finite, or maps that cannot depend on their
+                images or on the parameters.
         """
         return self._run(self._prepare(params, {"image": images}, targets, key))
 
@@ -189,7 +196,9 @@ class Explainer(_Engine):
 
     def dispatch(self, params: Any, images: Any, targets: Any = None, *, key: Any = None) -> Record:
         """As `record`, for who looks at the results: it neither waits for them nor looks."""
-        return self._ordered(self._execute(self._recorded(params, images, targets, key)))
+        call = self._recorded(params, images, targets, key)
+        self._prepare.look(call)
+        return self._ordered(self._execute(call))
 
     def _recorded(self, params: Any, images: Any, targets: Any, key: Any) -> Call:
         call = self._prepare(params, {"image": images}, targets, key)

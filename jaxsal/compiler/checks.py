@@ -22,7 +22,9 @@ def check_images(images: Any) -> None:
         raise TypeError(f"images: expected an array [B, ...], got {type(images).__name__}")
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise TypeError(
-            f"images: expected a floating array, got {images.dtype}; convert (and scale) it first"
+            f"images: expected a floating array, got {images.dtype}; convert (and scale) pixels "
+            "first; of token ids, which have no derivative, give the embeddings as images, to an "
+            "apply that begins there"
         )
     if len(images.shape) < 2:
         raise ValueError(f"images: expected [B, ...], got the shape {tuple(images.shape)}")

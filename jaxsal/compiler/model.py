@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxsal.compiler.alone import fixed_batch
 from jaxsal.compiler.checks import describe
 from jaxsal.compiler.program import cast, target_logit
 from jaxsal.rewrite.cost import products
@@ -30,11 +31,12 @@ def check_model(
     if dtype is not None:
         params = jax.eval_shape(lambda tree: cast(tree, dtype), params)
         image = jax.ShapeDtypeStruct(image.shape, dtype)
-    with _told("apply", f"params {_shown(params)} and images {describe(image)}"):
-        logits = jax.eval_shape(apply, params, image)
-    if getattr(logits, "ndim", None) != 2 or logits.shape[0] != 1 or logits.shape[1] == 0:
-        came = describe(logits)
-        raise ValueError(f"apply: expected logits [B, K], got {came} for images {image.shape}")
+    with fixed_batch(apply, params, image, images.shape[0]):
+        with _told("apply", f"params {_shown(params)} and images {describe(image)}"):
+            logits = jax.eval_shape(apply, params, image)
+        if getattr(logits, "ndim", None) != 2 or logits.shape[0] != 1 or logits.shape[1] == 0:
+            came = describe(logits)
+            raise ValueError(f"apply: expected logits [B, K], got {came} for images {image.shape}")
     if not jnp.issubdtype(logits.dtype, jnp.floating):
         raise TypeError(f"apply: expected floating logits, got {logits.dtype}")
     row = jax.ShapeDtypeStruct(logits.shape[1:], accumulator(logits.dtype))

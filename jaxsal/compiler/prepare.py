@@ -10,6 +10,7 @@ from jax.extend.core import get_opaque_trace_state
 
 from jaxsal.compiler import checks, signatures
 from jaxsal.compiler.callables import Node, Split, Value, concrete_options, join
+from jaxsal.compiler.looks import Looks
 from jaxsal.compiler.model import check_model
 from jaxsal.compiler.parameters import Parameters, Recent
 from jaxsal.compiler.program import Spec
@@ -81,6 +82,8 @@ class Prepare:
         self.keyed = [signatures.name_of(f) for f in functions if signatures.needs_key(f)]
         self._draws = bool(self.keyed) or any(signatures.accepts(f, "key") for f in functions)
         self._model = (apply, objective)
+        names = [signatures.name_of(f) for f in functions if signatures.differentiates(f)]
+        self._looks = Looks(self._model, checks.check_dtype(dtype), [] if by_example else names)
         self._parts, self._arrays, self._kept = _taken_apart(apply, function, objective, options)
         self._dtype = checks.check_dtype(dtype)
         self._rewrite, self.check = rewrite, check
@@ -92,6 +95,15 @@ class Prepare:
         apply, function, objective, options = join(self._parts, self._arrays)
         settings = {"objective": objective, "rewrite": self._rewrite, "dtype": self._dtype}
         return (apply, function), {**settings, "check": self.check, **options}
+
+    def look(self, call: Call) -> None:
+        """Holds the model to what maps are to mean, where values are checked; see `Looks`.
+
+        Raises:
+            ValueError: a batch's logits are not the images' own.
+        """
+        if self.check and not call.traced:
+            self._looks(call.signature[0], call.shared["params"], call.rows["image"])
 
     def ordered(self, results: Any) -> Any:
         """The results of a dict of functions in the order given, which JAX sorts."""

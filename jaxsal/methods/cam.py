@@ -193,6 +193,9 @@ def guided_grad_cam(
     return guided_backprop(score, image).astype(jnp.float32) * over_image(cam, image, parts)
 
 
+guided_grad_cam.of_image = True  # type: ignore[attr-defined]  # a derivative of it, not of a layer
+
+
 def grad_cam_from(
     features: Callable[[Image], Array] | Array,
     head: Callable[[Array], Float[Array, ""]],

@@ -42,11 +42,15 @@ class Flow:
 
     @cached_property
     def dependent(self) -> frozenset[Var]:
-        return _reach(self.closed.jaxpr.invars, self._next)
+        return self.after(self.closed.jaxpr.invars)
 
     @cached_property
     def live(self) -> frozenset[Var]:
         return _reach(_variables(self.closed.jaxpr.outvars), self._previous)
+
+    def after(self, variables: Iterable[Var]) -> frozenset[Var]:
+        """Some variables, and those that depend on any of them."""
+        return _reach(variables, self._next)
 
     def depends(self, atom: Atom) -> bool:
         """Whether an atom depends on the program's inputs."""

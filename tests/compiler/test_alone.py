@@ -73,8 +73,12 @@ def test_a_model_that_mixes_images_is_refused(name) -> None:
     for _ in range(2):  # and not only once
         with pytest.raises(ValueError, match=f"^apply: images together have other .*{told}"):
             explain(params, X, 0)
+
+
+def test_metrics_are_held_to_it_too() -> None:
+    evaluate = jaxsal.evaluator(centred, lambda score, image, map: score(image))
     with pytest.raises(ValueError, match=r"^apply: images together"):
-        jaxsal.evaluator(apply, lambda score, image, map: score(image))(params, X, X, 0)
+        evaluate(P, X, X, 0)
 
 
 def runs(apply):

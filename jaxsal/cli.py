@@ -81,7 +81,10 @@ def _explained(done: dict[str, Any]) -> str:
     )
     layers = [f"  class activation maps of {layer}" for layer in done["layers"]]
     skipped = _skipped(f"{e['source']}: {e['fault']}" for e in done["skipped"])
-    return "\n".join([first, *layers, *skipped])
+    unsound = done["not_finite"]
+    names = ", ".join(e["source"] for e in unsound[:5]) + (", ..." if unsound[5:] else "")
+    wrong = [f"  {len(unsound)} not finite, in map or output: {names}"] if unsound else []
+    return "\n".join([first, *layers, *skipped, *wrong])
 
 
 def _trained(done: dict[str, Any]) -> str:

@@ -1,18 +1,29 @@
 """What can be drawn: images, masks and maps, held against what a figure expects of them."""
 
-from collections.abc import Mapping
+import math
+import operator
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+Axes = tuple[int, ...]
+"""The spatial axes of one image; empty: nobody says, and channels are last."""
 
-def batch(name: str, values: Any, count: int | None = None) -> list[np.ndarray]:
-    """Pictures `[H, W]` or `[H, W, C]` of real numbers, any sizes, as arrays.
+Reading = Callable[[tuple[int, ...]], Axes]
+"""From an image's shape to its spatial axes."""
+
+
+def batch(
+    name: str, values: Any, count: int | None = None, *, axes: Reading = lambda _: ()
+) -> list[np.ndarray]:
+    """Pictures of real numbers, any sizes, as arrays `[H, W]` or `[H, W, C]`.
 
     Args:
         name: of the argument.
         values: an array with one entry an image, or a sequence of arrays.
         count: how many there must be; None: any number.
+        axes: the two of a picture that are its height and width, by its shape.
 
     Raises:
         TypeError: no sequence, or not of real numbers.
@@ -26,6 +37,7 @@ def batch(name: str, values: Any, count: int | None = None) -> list[np.ndarray]:
         raise TypeError(
             f"{name}: expected pictures [N, H, W] or [N, H, W, C], got {type(values).__name__}"
         ) from error
+    pictures = [channels_last(picture, axes(picture.shape)) for picture in pictures]
     for picture in pictures:
         if picture.ndim not in (2, 3) or not picture.size:
             raise ValueError(
@@ -34,6 +46,39 @@ def batch(name: str, values: Any, count: int | None = None) -> list[np.ndarray]:
     if count is not None and len(pictures) != count:
         raise ValueError(f"{name}: expected one an image ({count}), got {len(pictures)}")
     return pictures
+
+
+def spatial_axes(axes: Any, count: tuple[int, ...] = (2,)) -> Axes:
+    """The option `spatial_axes`, in increasing order.
+
+    Args:
+        count: how many there may be.
+
+    Raises:
+        TypeError: no integers.
+        ValueError: another number of them, one twice, or one from the end.
+    """
+    if axes is None:
+        return ()
+    expected = "spatial_axes: expected those of one image, such as (0, 1)"
+    try:
+        found = sorted(operator.index(axis) for axis in axes)
+    except TypeError as error:
+        raise TypeError(f"{expected}; got {axes!r}") from error
+    if len(found) not in count or len(set(found)) < len(found) or found[0] < 0:
+        raise ValueError(f"{expected}; got {axes!r}")
+    return tuple(found)
+
+
+def channels_last(picture: np.ndarray, axes: Axes) -> np.ndarray:
+    """A picture, a volume or a map of one with its spatial axes first and channels, if any, last.
+
+    One of as many axes as are spatial has no channels.
+    """
+    if not axes or picture.ndim == len(axes) or axes[-1] >= picture.ndim:
+        return picture
+    moved = np.moveaxis(picture, axes, range(len(axes)))
+    return moved.reshape(*moved.shape[: len(axes)], math.prod(moved.shape[len(axes) :]))
 
 
 def outlines(masks: Any, images: list[np.ndarray]) -> list[np.ndarray] | None:
@@ -51,7 +96,7 @@ def outlines(masks: Any, images: list[np.ndarray]) -> list[np.ndarray] | None:
     return [mask.astype(bool) for mask in found]
 
 
-def columns(maps: Any, count: int) -> dict[str, list[np.ndarray]]:
+def columns(maps: Any, count: int, *, axes: Reading = lambda _: ()) -> dict[str, list[np.ndarray]]:
     """Maps by method, one an image.
 
     Raises:
@@ -59,7 +104,7 @@ def columns(maps: Any, count: int) -> dict[str, list[np.ndarray]]:
     """
     if not isinstance(maps, Mapping):
         raise TypeError(f"maps: expected {{method: maps}}, got {type(maps).__name__}")
-    return {str(name): batch("maps", values, count) for name, values in maps.items()}
+    return {str(name): batch("maps", values, count, axes=axes) for name, values in maps.items()}
 
 
 def check_percentile(percentile: Any) -> None:

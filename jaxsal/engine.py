@@ -11,10 +11,12 @@ from typing import Any
 
 import jax
 
-from jaxsal.compiler.description import describe, layers, program
+from jaxsal.compiler import results
+from jaxsal.compiler.description import axes_of, describe, layers, program
 from jaxsal.compiler.execute import Executor
 from jaxsal.compiler.identity import identity
 from jaxsal.compiler.lowering import Lowered
+from jaxsal.compiler.outputs import Output
 from jaxsal.compiler.prepare import Call, Prepare
 from jaxsal.compiler.program import Record
 
@@ -29,6 +31,8 @@ def explainer(
     rewrite: bool = True,
     dtype: Any = None,
     check: bool = True,
+    spatial_axes: Any = None,
+    output: Any = "logits",
     **options: Any,
 ) -> "Explainer":
     """A compiled function from parameters and images to saliency maps.
@@ -39,14 +43,23 @@ def explainer(
         apply: `apply(params, images) -> logits`, images [B, ...], logits [B, K]; pure.
         method: `method(score, image, **options) -> map`, of ONE image; or a dict of methods: a dict
             of maps then, from one program with shared passes.
-        objective: `objective(logits [K], target) -> scalar`; None: the target's logit. A model with
-            one logit is binary: class 1 scores it, class 0 its negative.
+        objective: `objective(logits [K], target) -> scalar`, of whatever the model returns; None:
+            the target's output, see `output`.
         batch_size: model evaluations in flight on one device (images, times classes under targets
             "all", times points of each); "auto": as many as pay and fit.
         mesh: the devices; None: those that the images lie on, else all local ones.
         rewrite: whether the program is rewritten to run faster; the maps are the same.
         dtype: what the model computes in; sums and maps stay float32. None: what it is given.
-        check: whether values (finite images, targets that are classes) are checked too.
+        check: whether values are checked too: images finite, targets classes, results finite (a
+            warning that counts and names them, for which a call waits), a batch's logits the
+            images' own, a path from the images and the parameters to the score.
+        spatial_axes: which axes of one image (without its batch axis) are spatial, such as (0, 1);
+            None: those that the model's first convolution slides along, else those that its first
+            pool or reshape into patches tiles, else all but one that alone is short (four at most)
+            and first or last. Where none of these says, what tells positions from channels raises.
+        output: what the model returns. "logits": one is binary, class 1 scores it, class 0 its
+            negative. "probability": of one, p, class 1 scores p and class 0 scores 1 - p. "value":
+            of a regression, a number for each thing that it tells; one is the score itself.
         **options: the method's, an array among them traced; with a combinator, those of the
             innermost method.
 
@@ -56,10 +69,18 @@ def explainer(
     Raises:
         TypeError: an unknown or missing option, an option beside a dict, or no function where one
             must be.
-        ValueError: a batch size below one, an empty dict.
+        ValueError: a batch size below one, an empty dict, an unknown `output`.
     """
     prepare = Prepare(
-        apply, method, options, objective=objective, rewrite=rewrite, dtype=dtype, check=check
+        apply,
+        method,
+        options,
+        objective=objective,
+        rewrite=rewrite,
+        dtype=dtype,
+        check=check,
+        spatial_axes=spatial_axes,
+        output=output,
     )
     return Explainer(prepare, batch_size, mesh)
 
@@ -74,6 +95,8 @@ def evaluator(
     rewrite: bool = True,
     dtype: Any = None,
     check: bool = True,
+    spatial_axes: Any = None,
+    output: Any = "logits",
     **options: Any,
 ) -> "Evaluator":
     """A compiled function from parameters, images and maps to a metric of each map.
@@ -81,7 +104,8 @@ def evaluator(
     .. math:: v_i = M(s_i, x_i, A_i),  s_i(x) = objective(apply(params, x), t_i)
 
     Args:
-        apply, objective, batch_size, mesh, rewrite, dtype, check: as of `explainer`.
+        apply, objective, batch_size, mesh, rewrite, dtype, check, spatial_axes, output: as of
+            `explainer`.
         metric: `metric(score, image, map, **options) -> scalar or vector`, of ONE image and its
             map; or a dict of metrics: a dict of values then.
         **options: the metric's, the same for all images, an array among them traced. What differs
@@ -92,7 +116,7 @@ def evaluator(
 
     Raises:
         TypeError: an unknown option, an option beside a dict, or no function where one must be.
-        ValueError: a batch size below one, an empty dict.
+        ValueError: a batch size below one, an empty dict, an unknown `output`.
     """
     prepare = Prepare(
         apply,
@@ -102,6 +126,8 @@ def evaluator(
         rewrite=rewrite,
         dtype=dtype,
         check=check,
+        spatial_axes=spatial_axes,
+        output=output,
         by_example=True,
     )
     return Evaluator(prepare, batch_size, mesh)
@@ -121,7 +147,20 @@ class _Engine:
         return functools.partial(make, *args, **self._settings, **keywords), ()
 
     def _run(self, call: Call) -> Any:
-        return self._prepare.ordered(self._execute(call))
+        return self._prepare.ordered(self._looked(call))
+
+    def _looked(self, call: Call) -> Any:
+        """The results of a call; where values are checked, they are waited for and looked at."""
+        if not self._prepare.check or call.traced:
+            return self._execute(call)
+        self._prepare.look(call)
+        spec = dataclasses.replace(call.spec, look=True)
+        found = self._execute(call._replace(spec=spec))
+        self._look(found.flag, call)
+        return found.results
+
+    def _look(self, flags: Any, call: Call) -> None:
+        results.look(flags, call)
 
     def _verified(self, *args: Any) -> Call:
         """A call that is not run: its values are checked all the same."""
@@ -137,26 +176,36 @@ class _Engine:
 class Explainer(_Engine):
     """What `explainer` returns: `explain(params, images, targets=None, *, key=None) -> maps`."""
 
-    def __call__(self, params: Any, images: Any, targets: Any = None, *, key: Any = None) -> Any:
+    def __call__(
+        self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
+    ) -> Any:
         """The maps of a batch, float32, signed, not normalised.
 
         Args:
-            params: any pytree of arrays; traced, never a constant.
+            params: any pytree of arrays; traced, never a constant. Functions and words among them,
+                and in an Equinox module all that is no array, are a part of the program.
             images: [B, ...], floating.
             targets: an int, integers [B], None for the predicted class, or "all": maps [B, K, ...].
             key: for methods that draw random numbers: one key, or one an image. Draws are always
                 threefry's; a key of another generator only seeds them.
+            **rows: options of the method that have an entry an image, such as `segments` or
+                `baseline` [B, ...]: arrays, or pytrees of them; of a dict of methods, to each what
+                it takes.
 
         Returns:
             Maps [B, ...] of the images' shape (CAMs: of its spatial axes); of a dict, a dict.
 
         Raises:
             TypeError: integer images, targets that are no integers, a leaf of params that is no
-                array.
+                array, an option that is unknown, given twice or missing.
             ValueError: shapes that do not agree, a missing key, values that are not finite or no
-                class.
+                class, a model whose logits of an image depend on the batch around it.
+
+        Warns:
+            RuntimeWarning: maps or logits that are not finite, or maps that cannot depend on their
+                images or on the parameters.
         """
-        return self._run(self._prepare(params, {"image": images}, targets, key))
+        return self._run(self._prepare(params, {"image": images}, targets, key, rows))
 
     def __reduce__(self) -> Any:
         return self._made_by(explainer)
@@ -166,43 +215,77 @@ class Explainer(_Engine):
         """Whether a method draws random numbers, and a call needs a key."""
         return bool(self._prepare.keyed)
 
-    def record(self, params: Any, images: Any, targets: Any = None, *, key: Any = None) -> Record:
+    @property
+    def output(self) -> Output:
+        """What the model's outputs are."""
+        return self._prepare.output
+
+    def record(
+        self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
+    ) -> Record:
         """The maps of a batch with their targets [B] (under "all" [B, K]) and logits [B, K].
 
-        One program, in which the forward pass is shared; arguments and errors as of a call.
+        One program, in which the forward pass is shared; arguments and errors as of a call. Logits
+        of NaN predict no class: the target is -1 then, and the map NaN.
         """
-        call = self._prepare(params, {"image": images}, targets, key)
+        return self._ordered(self._looked(self._recorded(params, images, targets, key, rows)))
+
+    def dispatch(
+        self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
+    ) -> Record:
+        """As `record`, for who looks at the results: it neither waits for them nor looks."""
+        call = self._recorded(params, images, targets, key, rows)
+        self._prepare.look(call)
+        return self._ordered(self._execute(call))
+
+    def _recorded(self, params: Any, images: Any, targets: Any, key: Any, rows: Any) -> Call:
+        call = self._prepare(params, {"image": images}, targets, key, rows)
         spec = dataclasses.replace(call.spec, record=True)
-        call = call._replace(spec=spec, signature=(*call.signature, "record"))
-        found: Record = self._execute(call)
+        return call._replace(spec=spec, signature=(*call.signature, "record"))
+
+    def _ordered(self, found: Record) -> Record:
         return found._replace(maps=self._prepare.ordered(found.maps))
 
     def identity(
-        self, params: Any, images: Any, targets: Any = None, *, key: Any = None
+        self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
     ) -> dict[str, str]:
         """What decides the maps, a fingerprint each: `params`, `model`, `method`, `key`.
 
-        Equal in every process of the same code and the same version of JAX; nothing is compiled.
-        `images` may be a `jax.ShapeDtypeStruct`; of several only one is looked at.
+        And `output`, by its name. Equal in every process of the same code and the same version of
+        JAX; nothing is compiled. `images` may be a `jax.ShapeDtypeStruct`; of several only one is
+        looked at.
         """
-        return identity(self._verified(params, {"image": images}, targets, key))
+        return identity(self._verified(params, {"image": images}, targets, key, rows))
 
-    def lower(self, params: Any, images: Any, targets: Any = None, *, key: Any = None) -> Lowered:
+    def spatial_axes(self, params: Any, images: Any) -> tuple[int, ...] | None:
+        """Which axes of one image are spatial: as the option says, else as the model does.
+
+        None where neither says; nothing is compiled. `images` may be a `jax.ShapeDtypeStruct`.
+        """
+        key = jax.random.key(0) if self._prepare.keyed else None
+        return axes_of(self._verified(params, {"image": images}, "all", key))
+
+    def lower(
+        self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
+    ) -> Lowered:
         """The whole batch as one lowered program; arguments may be `jax.ShapeDtypeStruct`s."""
-
+        call = self._verified(params, {"image": images}, targets, key, rows)
         word = targets if isinstance(targets, str) else None
-        given = targets is not None and word is None
+        given, options = targets is not None and word is None, call.options
 
-        def arguments(params: Any, images: Any, targets: Any = word, *, key: Any = None) -> Any:
+        def arguments(
+            params: Any, images: Any, targets: Any = word, *, key: Any = None, **rows: Any
+        ) -> Any:
             if given and targets is None:
                 raise ValueError("targets: compiled for given targets; expected them, got None")
-            call = self._verified(params, {"image": images}, targets, key)
-            return call.shared, call.rows
+            now = self._verified(params, {"image": images}, targets, key, rows)
+            now.check_options(*options)
+            return now.shared, now.rows
 
-        return self._lower(self._verified(params, {"image": images}, targets, key), arguments)
+        return self._lower(call, arguments)
 
     def describe(
-        self, params: Any, images: Any, targets: Any = None, *, key: Any = None
+        self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
     ) -> dict[str, Any]:
         """What becomes of a call: plan, compile seconds, FLOPs, bytes, rewrites.
 
@@ -210,26 +293,28 @@ class Explainer(_Engine):
         given.
         """
         key = jax.random.key(0) if key is None and self._prepare.keyed else key
-        return describe(self._verified(params, {"image": images}, targets, key), self._execute)
+        return describe(
+            self._verified(params, {"image": images}, targets, key, rows), self._execute
+        )
 
     def layers(
-        self, params: Any, images: Any, targets: Any = None, *, key: Any = None
+        self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
     ) -> list[str]:
         """The values that class activation maps of a call are made of: type, operation, place.
 
         Nothing is compiled; arguments as of `describe`.
         """
         key = jax.random.key(0) if key is None and self._prepare.keyed else key
-        return layers(self._verified(params, {"image": images}, targets, key), self._execute)
+        return layers(self._verified(params, {"image": images}, targets, key, rows), self._execute)
 
     def program(
-        self, params: Any, images: Any, targets: Any = None, *, key: Any = None
+        self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
     ) -> jax.stages.Compiled:
         """The program that a call runs, for as many images as it takes at a time, compiled again.
 
         Its `as_text()` has the operations that a profile names.
         """
-        return program(self._verified(params, {"image": images}, targets, key), self._execute)
+        return program(self._verified(params, {"image": images}, targets, key, rows), self._execute)
 
     def trace(self, *args: Any, **keywords: Any) -> Any:
         """The batch as a traced program of these arguments, for `jax.export.export(explain)`."""
@@ -279,6 +364,9 @@ class Evaluator(_Engine):
         """
         batch = {"image": images, "map": maps}
         return self._run(self._prepare(params, batch, targets, key, rows))
+
+    def _look(self, flags: Any, call: Call) -> None:
+        results.look(flags, call, what="values", defined=not self._prepare.undefined)
 
     def __reduce__(self) -> Any:
         return self._made_by(evaluator)

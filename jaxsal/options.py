@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
+from jaxtyping import Array
 
 from jaxsal.types import Image, Method
 
@@ -100,17 +101,19 @@ def baseline_image(baseline: Baseline, image: Image, *, name: str = "baseline") 
     return array.astype(image.dtype) + jnp.zeros_like(image)
 
 
-def spatial_shape(image: Image) -> tuple[int, ...]:
-    """The extents of the image's spatial axes: all but the last, which is its channels.
+def spatial_shape(image: Image, axes: tuple[int, ...]) -> tuple[int, ...]:
+    """The image's extents along its spatial axes, see `jaxsal.rewrite.reading`."""
+    return tuple(image.shape[axis] for axis in axes)
 
-    Raises:
-        ValueError: there are none.
-    """
-    if image.ndim < 2:
-        raise ValueError(
-            f"image: expected spatial axes and a channel axis last, got shape {image.shape}"
-        )
-    return image.shape[:-1]
+
+def channel_axes(image: Image, axes: tuple[int, ...]) -> tuple[int, ...]:
+    """The image's axes that are not spatial."""
+    return tuple(axis for axis in range(image.ndim) if axis not in axes)
+
+
+def over_image(values: Array, image: Image, axes: tuple[int, ...]) -> Array:
+    """Values of pixels, `[*spatial]`, beside the image: of length one along its channels."""
+    return jnp.expand_dims(values, channel_axes(image, axes))
 
 
 def takes_key(method: Method) -> bool:

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 
 from jaxsal import drawable
 from jaxsal.tones import grey, limit, note, signed, stretched
+from jaxsal.types import axes_by_shape
 
 DIVERGING = "RdBu_r"
 OUTLINE, INK, FAINT = "#FFD92F", "#222222", "#999999"
@@ -48,25 +49,30 @@ def relevance_grid(
     percentile: Any = 99.5,
     common: bool = False,
     overlay: bool = False,
+    spatial_axes: Any = None,
 ) -> Figure:
     """A row an image: the image, its mask's outline, and a signed map for each method.
 
     Args:
         images: `[N, H, W, C]`. masks: bool `[N, H, W]`; an empty one has no outline. None: no
             masks, and no column of them.
-        maps: `{method: [N, H, W] or [N, H, W, C]}`; a map of fewer pixels than its image (a CAM
+        maps: `{method: [N, H, W] or as the images}`; a map of fewer pixels than its image (a CAM
             that was not resized) is drawn over all of it.
         rows: N labels. title: over all. percentile: where the scale is clipped.
         common: one scale for all methods; else one a method, the same for all of its images.
         overlay: maps over the image, as opaque as they are strong.
+        spatial_axes: of ONE image (and its map): (1, 2) where channels come first; None: by its
+            shape (`jaxsal.types.axes_by_shape`), else the first two. `Explainer.spatial_axes` says
+            which they are to a model.
 
     Raises:
         TypeError: what are no pictures of real numbers, or maps that are no dict.
         ValueError: other axes, counts or sizes than the images', a percentile out of range.
     """
-    images = drawable.batch("images", images)
+    axes = _reading(spatial_axes)
+    images = drawable.batch("images", images, axes=axes)
     masks = drawable.outlines(masks, images)
-    maps = drawable.columns(maps, len(images))
+    maps = drawable.columns(maps, len(images), axes=axes)
     rows = drawable.labels(rows, len(images))
     drawable.check_percentile(percentile)
     first = ["image"] if masks is None else ["image", "tumour outline"]
@@ -107,6 +113,7 @@ def explanation(
     overlay: bool = True,
     axis: int = 0,
     slices: int = 5,
+    spatial_axes: Any = None,
 ) -> Figure:
     """ONE image beside the maps of it by each method; of a volume a row a slice.
 
@@ -114,13 +121,18 @@ def explanation(
         image: `[H, W]`, `[H, W, C]`, or a volume `[D, H, W, C]`.
         maps: `{method: map}`, of the image's axes, with or without channels.
         mask: bool, of the image's spatial axes.
-        axis: of a volume, the one that is cut across; slices: how many, evenly spread.
+        axis: of a volume's three, the one that is cut across; slices: how many, evenly spread.
+        spatial_axes: as of `relevance_grid`; three, such as (1, 2, 3), are those of a volume.
         title, percentile, common, overlay: as of `relevance_grid`.
 
     Raises:
         ValueError: an image of other axes, or no such axis.
     """
     image = drawable.real("image", image)
+    axes = _reading(spatial_axes, (2, 3))(image.shape)
+    image = drawable.channels_last(image, axes)
+    if image.ndim == 3 == len(axes):
+        image = image[..., None]
     if image.ndim not in (2, 3, 4) or not image.size or not -3 <= axis < 3:
         raise ValueError(
             f"image: expected [H, W], [H, W, C] or [D, H, W, C], got {image.shape}, axis {axis}"
@@ -138,7 +150,9 @@ def explanation(
     spatial = image.shape[: 2 if numbers is None else 3]
     if mask is not None and (mask := drawable.real("mask", mask)).shape != spatial:
         raise ValueError(f"mask: expected {spatial}, the image's, got {mask.shape}")
-    maps = {name: drawable.real("maps", map) for name, map in maps.items()}
+    maps = {
+        name: drawable.channels_last(drawable.real("maps", map), axes) for name, map in maps.items()
+    }
     for map in maps.values():
         if numbers is not None and map.shape[:3] != spatial:
             raise ValueError(f"maps: expected {spatial}, the volume's, got {map.shape}")
@@ -152,6 +166,7 @@ def explanation(
         percentile=percentile,
         common=common,
         overlay=overlay,
+        spatial_axes=(0, 1),
     )
 
 
@@ -163,10 +178,19 @@ def slice_numbers(length: int, count: int) -> list[int]:
 
 @styled
 def contact_sheet(
-    images: Any, *, titles: Sequence[str] = (), masks: Any = None, columns: int = 8
+    images: Any,
+    *,
+    titles: Sequence[str] = (),
+    masks: Any = None,
+    columns: int = 8,
+    spatial_axes: Any = None,
 ) -> Figure:
-    """Images `[N, H, W, C]` side by side, with titles and mask outlines where given."""
+    """Images `[N, H, W, C]` side by side, with titles and mask outlines where given.
+
+    Of images with other axes `spatial_axes` are the two of height and width.
+    """
     count = len(images)
+    images = drawable.batch("images", images, axes=_reading(spatial_axes))
     columns = min(columns, max(count, 1))
     figure, axes = _panels(-(-count // columns), columns, gap=0.22 if len(titles) else 0.04)
     for i, axis in enumerate(axes.ravel()):
@@ -197,6 +221,12 @@ def png(figure: Figure, *, dpi: int = 120) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _reading(spatial_axes: Any, count: tuple[int, ...] = (2,)) -> drawable.Reading:
+    """The spatial axes that are given, else what an image's shape says."""
+    given = drawable.spatial_axes(spatial_axes, count)
+    return lambda shape: given or axes_by_shape(shape)
 
 
 def _panels(

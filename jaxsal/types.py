@@ -12,6 +12,9 @@ Params = Any
 Image = Float[Array, "*shape"]
 """ONE image, or volume, or signal: no batch axis."""
 
+SpatialAxes = tuple[int, ...]
+"""Axes of ONE image along which positions lie, in increasing order; the others hold channels."""
+
 Images = Float[Array, "batch *shape"]
 Scalar = Float[Array, ""]
 Logits = Float[Array, "classes"]
@@ -61,3 +64,23 @@ def accumulator(dtype: Any) -> Any:
     """
     wide = dtype == jnp.float64 or jnp.issubdtype(dtype, jnp.complexfloating)
     return jnp.dtype(dtype if wide else jnp.float32)
+
+
+FEW = 4
+"""The most channels that a picture has: three colours and its opacity."""
+
+
+def axes_by_shape(shape: tuple[int, ...]) -> SpatialAxes:
+    """The spatial axes of an image whose shape alone says them; empty where it does not.
+
+    It has three axes or more, of which the last or the first is at most four long, and only it.
+    """
+    rank, short = len(shape), [axis for axis, length in enumerate(shape) if length <= FEW]
+    if rank < 3 or short not in ([0], [rank - 1]):
+        return ()
+    return tuple(axis for axis in range(rank) if axis not in short)
+
+
+def usual_axes(shape: tuple[int, ...]) -> SpatialAxes:
+    """The spatial axes where nobody says which: by the shape, else all but the last of several."""
+    return axes_by_shape(shape) or tuple(range(max(len(shape) - 1, 1)))

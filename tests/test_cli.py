@@ -112,6 +112,90 @@ def test_any_function_and_array(tmp_path, capsys, monkeypatch) -> None:
     assert done["explained"] == 5
 
 
+def test_channels_first_are_drawn_as_channels_last(tmp_path, capsys, monkeypatch) -> None:
+    """An array in PyTorch's layout; a model of dense layers has to be told."""
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent)
+    monkeypatch.chdir(tmp_path)
+    images = toy.images(2)
+    np.savez("p.npz", **toy.params())
+    np.save("w.npy", np.ones((64, 3), np.float32))
+    np.save("last.npy", images)
+    np.save("first.npy", np.moveaxis(images, -1, 1))
+
+    def drawn(function: str, params: str, *options: object) -> list[bytes]:
+        model = ("--apply", f"tests.toy:{function}", "--params", params, "--out", "out")
+        done = run(capsys, "explain", *model, "--method", "occlusion(window=4)", *options)
+        assert done["explained"] == 2
+        return [Path(f"out/{number}.png").read_bytes() for number in (0, 1)]
+
+    expected = drawn("apply", "p.npz", "--images", "last.npy")
+    assert drawn("channels_first", "p.npz", "--images", "first.npy") == expected
+    np.save("rows.npy", images.reshape(2, 4, 4, 4))
+    drawn("linear", "w.npy", "--images", "rows.npy", "--spatial-axes", 1, 2)
+    model = ("--apply", "tests.toy:linear", "--params", "w.npy", "--out", "out")
+    options = (*model, "--images", "rows.npy", "--method", "occlusion(window=2)")
+    assert cli.main(["explain", *options]) == 1
+    assert "spatial_axes: the model has no convolution" in capsys.readouterr().err
+
+
+def signed(params: dict, images: jax.Array) -> jax.Array:
+    """A regression: the sum of an image."""
+    return params["scale"] * images.sum((1, 2))
+
+
+def test_what_the_model_returns_is_said(tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent)
+    images = np.where(np.arange(2) == 0, -1, 1).reshape(2, 1, 1, 1) * np.ones((2, 8, 8, 1))
+    np.save("x.npy", images.astype(np.float32))
+    np.savez("p.npz", scale=np.ones((1, 1), np.float32))
+    model = ("explain", "--apply", "tests.test_cli:signed", "--params", "p.npz")
+    model += ("--images", "x.npy", "--method", "gradient", "--output", "value")
+    run(capsys, *model, "--out", "m.zarr")
+    found = zarr.open("m.zarr", mode="r")
+    assert (found["maps"][:] == 1).all()  # not turned around where the sum is negative
+    np.testing.assert_array_equal(found["values"][:], [[-64], [64]])
+    run(capsys, *model, "--out", "drawn", "--targets", 0)
+    index = json.loads(Path("drawn/index.json").read_text())
+    assert [(each["target"], each["values"]) for each in index] == [(0, [-64]), (0, [64])]
+    assert cli.main([*map(str, model), "--out", "m", "--targets", "1"]) == 1
+    assert "targets: expected" in capsys.readouterr().err
+
+
+def normed(params, images):
+    """x / norm(x): 0 / 0 on a black image."""
+    return toy.apply(params, images / jnp.linalg.norm(images, axis=(1, 2), keepdims=True))
+
+
+@pytest.mark.parametrize("out", ["out", "out.zarr"])
+def test_maps_that_are_not_finite_are_said(out, tmp_path, capsys, monkeypatch) -> None:
+    images = toy.images(4)
+    images[[1, 2]] = 0
+    np.save(tmp_path / "x.npy", images)
+    np.savez(tmp_path / "p.npz", **toy.params())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent)
+    model = ("--apply", "tests.test_cli:normed", "--params", "p.npz", "--method", "gradient")
+    done = run(capsys, "explain", *model, "--images", "x.npy", "--out", out)
+    assert (done["explained"], done["skipped"], done["complete"]) == (2, [], True)
+    unsound = [{"source": each["source"], "fault": each["fault"]} for each in done["not_finite"]]
+    assert [each["fault"] for each in unsound] == ["the map and the logits are not finite"] * 2
+    if out == "out":
+        index = json.loads((tmp_path / "out/index.json").read_text())
+        statuses = [entry["status"] for entry in index]
+        assert statuses == ["explained", "not finite", "not finite", "explained"]
+        assert ["file" in entry for entry in index] == [True, False, False, True]
+        assert [entry["target"] == -1 for entry in index] == [False, True, True, False]
+        assert len(files(tmp_path / "out")) == 3
+    options = (*model, "--images", "x.npy", "--out", f"again-{out}")
+    assert cli.main(["explain", *options]) == 0
+    assert re.search(r"2 images explained, 0 skipped.*\n  2 not finite", capsys.readouterr().out)
+    np.save("black.npy", 0 * images)
+    options = (*model, "--images", "black.npy", "--out", f"black-{out}")
+    assert cli.main(["explain", *options]) == 1
+    assert "images: none of 4 can be explained; " in capsys.readouterr().err
+
+
 def test_the_methods_are_listed(capsys) -> None:
     listed = run(capsys, "methods")
     assert set(listed["methods"]) == set(jaxsal.METHODS)

@@ -1,5 +1,6 @@
 """What the explainer and the evaluator compute: targets, objectives, dicts, options, keys."""
 
+import copy
 import functools
 
 import jax
@@ -269,3 +270,20 @@ def test_the_evaluator_gives_each_example_its_own_options() -> None:
     every = jnp.broadcast_to(images[:, None], (5, 3, 4))
     values = jaxsal.evaluator(toy.linear, overlap)(weights, images, every, "all", mask=masks)
     toy.close(values, np.broadcast_to(expected["overlap"][:, None], (5, 3)))
+
+
+def test_spatial_axes_are_the_options_or_the_models_and_decide_the_maps() -> None:
+    weights, images = np.ones((64, 3), np.float32), toy.images(2, shape=(4, 4, 4))
+    unread, first, last = (
+        jaxsal.explainer(toy.linear, jaxsal.occlusion, window=2, spatial_axes=axes)
+        for axes in (None, (1, -1), (0, 1))
+    )
+    read = jaxsal.explainer(toy.channels_first, jaxsal.gradient)
+    assert read.describe(toy.params(), np.moveaxis(toy.images(2), -1, 1))["spatial_axes"] == (1, 2)
+    assert unread.spatial_axes(weights, images) is None
+    assert copy.copy(first).spatial_axes(weights, images) == (1, 2)
+    blocks = np.asarray(images).reshape(2, 4, 2, 2, 2, 2).sum((1, 3, 5))  # [B, h, w]
+    expected = np.repeat(np.repeat(blocks, 2, 1), 2, 2)[:, None]
+    toy.close(first(weights, images, 0), np.broadcast_to(expected, images.shape))
+    one, other = (explain.identity(weights, images, 0) for explain in (first, last))
+    assert one["method"] != other["method"] and one["model"] == other["model"]

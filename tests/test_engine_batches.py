@@ -277,6 +277,25 @@ def test_no_more_at_a_time_than_pays(
     assert explain._execute.plan(call).images == taken
 
 
+@pytest.mark.parametrize(("fixed", "taken", "programs"), [(2**26, 32, 2), (2**24, 8, 3)])
+def test_what_is_there_for_any_number_of_images_is_no_reason_for_fewer(
+    monkeypatch: pytest.MonkeyPatch, fixed: int, taken: int, programs: int
+) -> None:
+    """Copies of kernels, beside 2 MiB an image: beyond what pays by themselves, or half of it."""
+    mesh = Mesh(np.array(jax.devices()[:1]), ("batch",))
+    explain = jaxsal.explainer(toy.apply, jaxsal.gradient, mesh=mesh)
+    call = explain._prepare(P, {"image": toy.images(64)}, 0, None)
+    monkeypatch.setattr(memory, "free_bytes", lambda devices: 1e12)
+    monkeypatch.setattr(
+        memory,
+        "temporary_bytes",
+        lambda program: fixed + 2**21 * program.args_info[0][1]["image"].shape[0],
+    )
+    with toy.compilations() as counter:
+        assert explain._execute.plan(call).images == taken
+    assert counter.count <= programs
+
+
 def test_points_of_which_many_are_small_are_taken_together(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -108,6 +108,21 @@ WRONG = {
     "integers as a dtype": (explain(X, dtype=jnp.int8), TypeError, "dtype: .*int8"),
     "no dtype at all": (explain(X, dtype="half-ish"), TypeError, "dtype: .*half-ish"),
     "a dtype of 64 bits": (explain(X, dtype=jnp.float64), ValueError, "dtype: .*x64"),
+    "spatial axes in words": (explain(X, spatial_axes="xy"), TypeError, "spatial_axes: .*'xy'"),
+    "no spatial axes": (explain(X, spatial_axes=()), ValueError, r"spatial_axes: .*\(\)"),
+    "an axis that there is not": (
+        explain(X, spatial_axes=(0, 3)),
+        ValueError,
+        r"spatial_axes: .*3",
+    ),
+    "an axis twice": (explain(X, spatial_axes=(0, -3)), ValueError, r"spatial_axes: .*-3"),
+    "a model that does not say which axes are spatial": (
+        lambda: jaxsal.explainer(toy.linear, jaxsal.occlusion, window=2)(
+            np.ones((64, 3)), X[..., 0], 0
+        ),
+        ValueError,
+        r"spatial_axes: the model has no convolution.*\(8, 8\)",
+    ),
     "an objective that is none": (model(toy.apply, objective=3), TypeError, "objective: .*3"),
     "an objective of logits": (
         model(toy.apply, objective=lambda logits, target: logits),

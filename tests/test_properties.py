@@ -53,6 +53,10 @@ def maps(name: str) -> np.ndarray:
     return jax.device_get(explainer(name)(P, IMAGES, TARGETS, key=KEYS))
 
 
+def one_device() -> jax.sharding.Mesh:
+    return jax.sharding.Mesh(np.asarray(jax.devices()[:1]), ("devices",))
+
+
 @every
 def test_shape_dtype_and_finite_values(name: str) -> None:
     spatial = name.endswith("_cam") or name == "grad_cam_plus_plus"
@@ -75,8 +79,7 @@ def test_a_batch_on_eight_devices_equals_single_images_on_one(name: str) -> None
 @every
 def test_no_map_depends_on_the_batch_size(name: str) -> None:
     """Seven evaluations at a time on one device: two chunks of images, the second one padded."""
-    one = jax.sharding.Mesh(np.asarray(jax.devices()[:1]), ("devices",))
-    explain = jaxsal.explainer(toy.apply, METHODS[name], batch_size=7, mesh=one)
+    explain = jaxsal.explainer(toy.apply, METHODS[name], batch_size=7, mesh=one_device())
     toy.close(explain(P, IMAGES, TARGETS, key=KEYS), maps(name))
 
 
@@ -88,6 +91,23 @@ def test_permuting_the_batch_permutes_the_maps_and_compiles_nothing(name: str) -
         permuted = explainer(name)(P, IMAGES[order], TARGETS[order], key=keys)
     assert counter.count == 0
     toy.close(permuted, expected[order])
+
+
+def test_channels_may_come_first() -> None:
+    """Which axes are spatial is read in the program: every method's maps are the same."""
+    first = lambda x: np.moveaxis(x, -1, -3)  # noqa: E731
+    given = {"baselines": first(OPTIONS["expected_gradients"]["baselines"])}
+    given |= {"segments": first(SEGMENTS)}
+    moved = {
+        name: functools.partial(method, **{o: given.get(o, x) for o, x in method.keywords.items()})
+        if isinstance(method, functools.partial)
+        else method
+        for name, method in METHODS.items()
+    }
+    explain = jaxsal.explainer(toy.channels_first, moved, rewrite=False, mesh=one_device())
+    found = explain(P, first(IMAGES[:2]), TARGETS[:2], key=KEYS[:2])
+    for name, got in found.items():
+        toy.close(got if got.ndim == 3 else np.moveaxis(got, 1, -1), maps(name)[:2])
 
 
 @every

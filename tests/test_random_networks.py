@@ -32,6 +32,13 @@ class Still:
     def moved(self, name: str, *, eager: bool) -> float:
         return 1e-7
 
+    def gives(self, form: str, result: np.ndarray, name: str) -> bool:
+        return False
+
+
+def hold(one: np.ndarray, other: np.ndarray, oracle: Still) -> list[judging.Difference]:
+    return judging.hold("here", ("rewritten", one), ("JAX", other), oracle, "0")
+
 
 VALUES = np.array([1.0, -3.0, 0.0])
 OTHERS = {
@@ -44,12 +51,19 @@ OTHERS = {
 @pytest.mark.parametrize("other", OTHERS)
 def test_a_difference_is_told(other: str) -> None:
     for pair in ((VALUES, OTHERS[other]), (OTHERS[other], VALUES)):
-        assert [each.wrong for each in judging.hold("here", *pair, Still(), "0")] == [True]
+        assert [each.wrong for each in hold(*pair, Still())] == [True]
 
 
 def test_what_moves_by_itself_as_much_is_no_fault() -> None:
     still = Still()
     still.moved = lambda name, *, eager: 1e-5
-    (found,) = judging.hold("here", VALUES, VALUES * (1 + 2e-5), still, "0")
+    (found,) = hold(VALUES, VALUES * (1 + 2e-5), still)
     assert not found.wrong and found.size < found.own
-    assert not judging.hold("here", VALUES, VALUES * (1 + 1e-6), Still(), "0")
+    assert not hold(VALUES, VALUES * (1 + 1e-6), Still())
+
+
+def test_what_another_way_to_run_plain_jax_gives_is_no_fault() -> None:
+    several = Still()
+    several.gives = lambda form, result, name: True
+    (found,) = hold(VALUES, OTHERS["nan"], several)
+    assert not found.wrong and found.why == judging.ANOTHER_WAY

@@ -176,6 +176,66 @@ def test_one_image_or_volume_is_drawn_beside_its_maps(shape, channels):
     assert pixels(figure).std() > 0
 
 
+@pytest.mark.parametrize("shape", [(12, 10), (12, 10, 3), (5, 12, 10, 3)])
+def test_channels_first_are_drawn_as_channels_last(shape):
+    """Maps have the image's channels, or none as a CAM has."""
+    image, map = draw.random(shape), draw.normal(size=shape)
+    channels = len(shape) > 2
+    first = (lambda x: np.moveaxis(x, -1, 0)) if channels else (lambda x: x[None])
+    axes = tuple(range(1, len(shape) + (not channels)))
+    flat = map[..., 0] if channels else map
+    pictures = [
+        render.explanation(image, {"ig": map, "cam": flat}, slices=2),
+        render.explanation(
+            first(image), {"ig": first(map), "cam": flat}, spatial_axes=axes, slices=2
+        ),
+    ]
+    if len(shape) < 4:
+        mask = np.zeros((1, 12, 10), bool)
+        pictures[0:0] = [
+            render.relevance_grid(image[None], mask, {"ig": map[None]}),
+            render.relevance_grid(
+                first(image)[None], mask, {"ig": first(map)[None]}, spatial_axes=axes
+            ),
+            render.contact_sheet(image[None]),
+            render.contact_sheet(first(image)[None], spatial_axes=axes),
+        ]
+    drawn = [render.png(picture, dpi=20) for picture in pictures]
+    assert drawn[::2] == drawn[1::2]
+
+
+def test_a_volume_without_channels_is_one_where_its_axes_are_told():
+    volume = draw.random((4, 8, 6))
+    told = render.explanation(volume, {"m": volume}, spatial_axes=(0, 1, 2))
+    assert render.png(told) == render.png(render.explanation(volume[..., None], {"m": volume}))
+
+
+@pytest.mark.parametrize("shape", [(1, 12, 10), (3, 12, 10), (3, 8, 12, 10)])
+def test_channels_first_are_told_by_the_shape(shape):
+    image = draw.random(shape)
+    told = render.explanation(image, {"m": image}, spatial_axes=range(1, len(shape)))
+    assert render.png(render.explanation(image, {"m": image})) == render.png(told)
+    last = render.explanation(image, {"m": image}, spatial_axes=range(len(shape) - 1))
+    assert render.png(last) != render.png(told)
+    if len(shape) == 3:
+        pictures = [
+            figure(spatial_axes=axes)
+            for axes in ((1, 2), None)
+            for figure in (
+                lambda **axes: render.relevance_grid(image[None], None, {"m": image[None]}, **axes),
+                lambda **axes: render.contact_sheet(image[None], **axes),
+            )
+        ]
+        drawn = [render.png(picture, dpi=20) for picture in pictures]
+        assert drawn[:2] == drawn[2:]
+
+
+@pytest.mark.parametrize("axes", [(0,), (0, 1, 2, 3), (1, 1), (0, -1), "hw"])
+def test_spatial_axes_that_are_none_are_named(axes):
+    with pytest.raises((TypeError, ValueError), match="spatial_axes: expected"):
+        render.explanation(np.zeros((3, 12, 10)), {}, spatial_axes=axes)
+
+
 def test_slices_are_cut_across_the_axis_that_is_asked_for():
     volume = np.zeros((3, 4, 5, 1))
     volume[:, 2] = 1.0

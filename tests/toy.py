@@ -39,6 +39,11 @@ def apply(params: dict, images: jax.Array) -> jax.Array:
     return x.reshape(x.shape[0], -1) @ params["dense"]
 
 
+def channels_first(params: dict, images: jax.Array) -> jax.Array:
+    """The same network of images [B, C, 8, 8]."""
+    return apply(params, images.transpose(0, 2, 3, 1))
+
+
 def linear(params: jax.Array, images: jax.Array) -> jax.Array:
     """[B, ...] -> [B, K] with `params` [..., K]: the gradient of a logit is its weights."""
     return images.reshape(images.shape[0], -1) @ params.reshape(-1, params.shape[-1])

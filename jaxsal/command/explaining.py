@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,23 @@ def explain(settings: Explain) -> dict[str, Any]:
     begun = time.monotonic()
     stored, running, layers = _explained(settings)
     parallel.wait("explained")
-    new = stored.explained + stored.skipped - stored.resumed
+    unsound = stored.not_finite
+    new = stored.explained + stored.skipped + len(unsound) - stored.resumed
     return {
         "out": str(stored.path),
         "explained": stored.explained,
-        "skipped": [{"source": name, "fault": fault} for name, fault in stored.faults],
+        "skipped": _listed(fault for fault in stored.faults if fault not in unsound),
+        "not_finite": _listed(unsound),
         "resumed": stored.resumed,
         "complete": stored.complete,
         "layers": layers,
         "seconds": round(time.monotonic() - begun, 3),
         "images_per_second": round(new / running, 2),
     }
+
+
+def _listed(faults: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
+    return [{"source": name, "fault": fault} for name, fault in faults]
 
 
 def _explained(settings: Explain) -> tuple[Stored, float, list[str]]:
@@ -46,7 +53,13 @@ def _explained(settings: Explain) -> tuple[Stored, float, list[str]]:
         settings.images, size=size, channels=settings.channels, split=settings.split, without=out
     )
     batch_size = "auto" if settings.batch_size is None else settings.batch_size
-    explain = engine.explainer(model.apply, methods, batch_size=batch_size)
+    explain = engine.explainer(
+        model.apply,
+        methods,
+        batch_size=batch_size,
+        output=settings.output,
+        spatial_axes=settings.spatial_axes,
+    )
     begun = time.monotonic()
     with Explaining(silent=settings.json or jax.process_index() > 0) as bar:
         common: dict[str, Any] = {
@@ -80,7 +93,8 @@ def _explained(settings: Explain) -> tuple[Stored, float, list[str]]:
                 )
     if stored.complete and not stored.explained:
         name, fault = stored.faults[0]
-        raise ValueError(f"images: none of {stored.skipped} can be explained; {name}: {fault}")
+        count = len(stored.faults)
+        raise ValueError(f"images: none of {count} can be explained; {name}: {fault}")
     seconds = time.monotonic() - begun
     return stored, seconds, _layers(explain, model.params, source)
 

@@ -14,12 +14,23 @@ import numpy as np
 from jaxsal import parallel, render
 from jaxsal.command import places
 from jaxsal.engine import Explainer
+from jaxsal.store.layout import EXPLAINED, NOT_FINITE, SKIPPED
 from jaxsal.store.records import Record, Source, stacked
-from jaxsal.store.stream import READERS, Progress, Stored, ahead, fold, held, shapes
+from jaxsal.store.stream import (
+    READERS,
+    Progress,
+    Stored,
+    ahead,
+    fold,
+    held,
+    shapes,
+    unsound,
+)
 from jaxsal.store.targets import Targets
 
 CHUNK = 32
 INDEX = "index.json"
+STATUSES = {EXPLAINED: "explained", SKIPPED: "skipped", NOT_FINITE: "not finite"}
 PART = ".index-{}.json"
 """Of one process, until the last is done."""
 
@@ -40,6 +51,8 @@ def explain_folder(
 ) -> Stored:
     """Draws the maps of every image into `out/<its name>.png`; `index.json` lists them.
 
+    An entry's `status` is explained, skipped, or not finite: then there is no picture.
+
     Args:
         explain, params, source, targets, key, strict, on_progress: as of `explain_dataset`.
         shard: `(this process, of how many)`; every process returns what became of all images.
@@ -55,33 +68,46 @@ def explain_folder(
     wanted = Targets(targets, records.count)
     wanted.check_labelled(expected.labelled)
     one = jax.ShapeDtypeStruct((1, *expected.shape), expected.dtype)
-    wanted.bound(shapes(explain, params, one, wanted.abstract, key).logits.shape[-1])
+    outputs = shapes(explain, params, one, wanted.abstract, key).logits
+    wanted.bound(explain.output.classes(outputs.shape[-1]))
     spans = _spans(records.count or 0, shard)
     mine, taken = sum(last - first for _, first, last in spans), set[str]()
     entries: list[dict[str, Any]] = []
-    params = held(params)
+    params, called = held(params), _called(classes, explain.output.noun)
+    axes = explain.spatial_axes(params, one)
+    axes = axes if axes is not None and len(axes) in (2, 3) else None  # a signal is no picture
     on_progress(Progress(0, mine))
     with ThreadPoolExecutor(READERS) as pool:
         for number, read in ahead(records.chunks(spans, expected, pool)):
             chunk, first = wanted.usable(read, strict=strict), number * CHUNK
             found = _explained(explain, params, chunk, first, wanted, key, expected)
+            wrong = [""] * len(chunk) if found is None else unsound(found)
             for row, record in enumerate(chunk):
-                entry = {"source": record.name, "number": first + row}
+                entry: dict[str, Any] = {"source": record.name, "number": first + row}
                 if record.fault:
-                    entry["fault"] = record.fault
+                    entry |= {"status": STATUSES[SKIPPED], "fault": record.fault}
                 else:
-                    own = jax.tree.map(operator.itemgetter(row), found)
+                    own = jax.tree.map(operator.itemgetter(row), found._asdict())
+                    entry |= {"status": STATUSES[EXPLAINED], **_said(own, explain.output.plural)}
+                if not record.fault and wrong[row]:  # a picture would show zeros for no number
+                    entry |= {"status": STATUSES[NOT_FINITE], "fault": wrong[row]}
+                elif not record.fault:
                     # What another process has taken is not known here.
                     mark = f"-{first + row}" if shard[1] > 1 else ""
-                    place = free_name(record.name, taken, mark)
-                    _write(out / place, _draw(record, own, names, classes))
-                    entry |= _said(place, own)
+                    entry["file"] = free_name(record.name, taken, mark)
+                    _write(out / entry["file"], _draw(record, own, names, called, axes))
                 entries.append(entry)
                 on_progress(Progress(len(entries), mine))
-    entries = _indexed(out, entries, shard)
+    return _stored(out, _indexed(out, entries, shard), records.count)
+
+
+def _stored(out: Path, entries: list[dict[str, Any]], count: int | None) -> Stored:
+    explained, skipped = (
+        sum(entry["status"] == STATUSES[which] for entry in entries)
+        for which in (EXPLAINED, SKIPPED)
+    )
     faults = tuple((e["source"], e["fault"]) for e in entries if "fault" in e)
-    complete = len(entries) == records.count
-    return Stored(out, len(entries) - len(faults), len(faults), 0, complete, faults)
+    return Stored(out, explained, skipped, 0, len(entries) == count, faults)
 
 
 def _spans(total: int, shard: tuple[int, int]) -> list[tuple[int, int, int]]:
@@ -149,40 +175,43 @@ def _explained(
     wanted: Targets,
     key: Any,
     expected: Any,
-) -> dict[str, Any]:
-    """Maps, targets and logits of a chunk; nothing where none of its images can be used."""
+) -> Any:
+    """Maps, targets and logits of a chunk; None where none of its images can be used."""
     if all(record.fault for record in chunk):
-        return {}
+        return None
     images = stacked(chunk, expected)
     keys = None if key is None else fold(key, np.arange(first, first + len(chunk)))
-    found = explain.record(params, images, wanted.of(first, chunk), key=keys)
-    return dict(jax.device_get(found._asdict()))
+    return jax.device_get(explain.dispatch(params, images, wanted.of(first, chunk), key=keys))
 
 
 def _draw(
-    record: Record, found: dict[str, Any], names: tuple[str, ...], classes: tuple[str, ...]
+    record: Record,
+    found: dict[str, Any],
+    names: tuple[str, ...],
+    called: Callable[[int], str],
+    axes: tuple[int, ...] | None,
 ) -> bytes:
     maps, target = found["maps"], found["targets"]
     panels = dict(maps) if isinstance(maps, dict) else {names[0]: maps}
     if np.ndim(target):
         panels = {
-            f"{name}, {_class(k, classes)}": every[k]
-            for name, every in panels.items()
-            for k in target
+            f"{name}, {called(k)}": every[k] for name, every in panels.items() for k in target
         }
         title = record.name
     else:
-        title = f"{record.name}: {_class(int(target), classes)}"
-    return render.png(render.explanation(record.image, panels, title=title))
+        title = f"{record.name}: {called(int(target))}"
+    return render.png(render.explanation(record.image, panels, title=title, spatial_axes=axes))
 
 
-def _said(place: str, found: dict[str, Any]) -> dict[str, Any]:
-    target, logits = np.asarray(found["targets"]), np.asarray(found["logits"], float)
-    return {"file": place, "target": target.tolist(), "logits": logits.tolist()}
+def _said(found: dict[str, Any], plural: str) -> dict[str, Any]:
+    target, outputs = np.asarray(found["targets"]), np.asarray(found["logits"], float)
+    return {"target": target.tolist(), plural: outputs.tolist()}
 
 
-def _class(number: int, classes: tuple[str, ...]) -> str:
-    return classes[number] if number < len(classes) else f"class {number}"
+def _called(classes: tuple[str, ...], noun: str) -> Callable[[int], str]:
+    """From a target to its name, or its number where it has none; -1 is no target."""
+    names = {-1: f"no {noun}", **dict(enumerate(classes))}
+    return lambda number: names.get(number, f"{noun} {number}")
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -24,8 +24,8 @@ class Explain:
     """
 
     images: str
-    """An image file, a folder, a pattern such as 'scans/*.png', a .npy or .npz of [N, H, W] or
-    [N, H, W, C], or tfds:NAME."""
+    """An image file, a folder, a pattern such as 'scans/*.png', a .npy or .npz of [N, H, W],
+    [N, H, W, C] or [N, C, H, W], as the model takes them, or tfds:NAME."""
     out: Path
     """A folder for PNG overlays, or a store NAME.zarr for maps, targets, logits and names."""
     checkpoint: Path | None = None
@@ -38,10 +38,16 @@ class Explain:
     """One or more, as Python calls: gradient, "occlusion(window=8)"."""
     targets: str = "predicted"
     """The class to explain: predicted, all, label (of the image's own), a number or a name."""
+    output: Literal["logits", "probability", "value"] = "logits"
+    """What the model returns; one logit or probability tells two classes apart, a value is one
+    number of a regression."""
     image_size: int | None = None
     """Side in pixels that files are resized to; a checkpoint knows it."""
     channels: Literal[1, 3] = 1
     """1: files are read as grey; 3: as colour."""
+    spatial_axes: tuple[int, ...] | None = None
+    """Which axes of one image are spatial, as 1 2 where channels come first; none: those that the
+    model's convolutions slide along."""
     split: str = "test"
     """Of a TFDS set."""
     dtype: Literal["float32", "float16"] = "float32"

@@ -40,6 +40,16 @@ class Value:
         return self.value is other.value or repr(self.value) == repr(other.value)
 
 
+class Same(Value):
+    """An object, equal to itself alone, that has no weak references."""
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and self.value is other.value
+
+
 @dataclasses.dataclass
 class Kept:
     """What holds an object that has no weak references, or that is to be equal to nothing else."""
@@ -87,7 +97,7 @@ class Table:
 class Node:
     """A container, a partial or a combinator's result: what rebuilds it, and its parts."""
 
-    rebuild: "type | Reference"
+    rebuild: "type | Reference | jax.tree_util.PyTreeDef"
     parts: tuple[Any, ...]
 
     def __hash__(self) -> int:
@@ -180,6 +190,20 @@ class Split:
         return self.reference(value if callable(value) else Kept(value))
 
 
+def as_it_is(value: Any) -> Structure:
+    """A value that is a part of the program: a plain one as it is written, another by identity.
+
+    It is referred to weakly: who holds it keeps it alive.
+    """
+    if isinstance(value, _PLAIN):
+        return Value(value)
+    try:
+        weakref.ref(value)
+    except TypeError:
+        return Same(value)
+    return Reference(value)
+
+
 def _is_ours(method: Any) -> bool:
     """Whether a method is this library's, through partials and combinators, to the innermost one.
 
@@ -236,7 +260,9 @@ def _rebuilt(rebuild: Any, parts: list[Any]) -> Any:
         function, args, keywords = parts[0]
         return functools.partial(function, *args, **keywords)
     if isinstance(rebuild, Reference):
-        return jax.tree.unflatten(rebuild.value, parts)
+        rebuild = rebuild.value
+    if isinstance(rebuild, jax.tree_util.PyTreeDef):
+        return jax.tree.unflatten(rebuild, parts)
     return _instance(rebuild, parts[0])
 
 

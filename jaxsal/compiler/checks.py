@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxsal.compiler import frameworks
+
 Tree = Any
 
 
@@ -22,7 +24,9 @@ def check_images(images: Any) -> None:
         raise TypeError(f"images: expected an array [B, ...], got {type(images).__name__}")
     if not jnp.issubdtype(images.dtype, jnp.floating):
         raise TypeError(
-            f"images: expected a floating array, got {images.dtype}; convert (and scale) it first"
+            f"images: expected a floating array, got {images.dtype}; convert (and scale) pixels "
+            "first; of token ids, which have no derivative, give the embeddings as images, to an "
+            "apply that begins there"
         )
     if len(images.shape) < 2:
         raise ValueError(f"images: expected [B, ...], got the shape {tuple(images.shape)}")
@@ -87,6 +91,7 @@ def check_row(name: str, value: Any, count: int) -> Any:
         TypeError: a leaf that is no array.
         ValueError: another number of entries than of images.
     """
+    value = jax.tree.map(functools.partial(in_memory, name), value)
     for leaf in jax.tree.leaves(value):
         if not is_array(leaf):
             came = describe(leaf)
@@ -159,7 +164,8 @@ def check_callables(apply: Any, objective: Any) -> None:
         TypeError: not callable.
     """
     if not callable(apply):
-        raise TypeError(f"apply: expected a function (params, images) -> logits, got {apply!r}")
+        came = frameworks.in_place_of(apply) or repr(apply)
+        raise TypeError(f"apply: expected a function (params, images) -> logits, got {came}")
     if objective is not None and not callable(objective):
         raise TypeError(
             f"objective: expected a function (logits, target) -> scalar or None, got {objective!r}"
@@ -189,19 +195,44 @@ def check_dtype(dtype: Any) -> Any:
 def check_params(params: Any) -> Any:
     """The parameters, Python's numbers among them as arrays.
 
+    What is a part of the program rather than a parameter stays as it is: a function (an activation)
+    or a word beside arrays, and in an Equinox module whatever is no array, as `eqx.filter_jit` has
+    it: flags and numbers that are read while the program is traced.
+
     Raises:
-        TypeError: a leaf that is no array.
+        TypeError: another leaf that is no array, or no array at all.
     """
+    leaves, structure = jax.tree.flatten(params)
+    held = [in_memory("params", leaf) for leaf in leaves]
+    if all(map(_is_parameter, held)):
+        return jax.tree.unflatten(structure, held)
+    params = jax.tree.unflatten(structure, held)
+    parts, above = jax.tree.flatten(params, is_leaf=frameworks.is_equinox)
+    beside = any(_is_parameter(part) or frameworks.is_equinox(part) for part in parts)
+    return jax.tree.unflatten(above, [_checked(part, beside) for part in parts])
 
-    def leaf(value: Any) -> Any:
-        value = in_memory("params", value)
-        if is_array(value) and _is_plain(value.dtype):
-            return value
-        if isinstance(value, bool | int | float | complex) and _is_plain(np.asarray(value).dtype):
-            return np.asarray(value, jax.dtypes.canonicalize_dtype(np.asarray(value).dtype))
-        raise TypeError(f"params: expected a pytree of arrays, got a leaf {describe(value)}")
 
-    return jax.tree.map(leaf, params)
+def _checked(part: Any, beside: bool) -> Any:
+    """A leaf, or a module of Equinox with its leaves; `beside`: whether there are arrays too."""
+    if frameworks.is_equinox(part):
+        return jax.tree.map(lambda x: _as_parameter(x, not is_array(x)), part)
+    return _as_parameter(part, beside and (callable(part) or isinstance(part, str)))
+
+
+def _as_parameter(value: Any, static: bool) -> Any:
+    if _is_parameter(value):
+        return value
+    if told := frameworks.in_place_of(value):
+        raise TypeError(f"params: expected a pytree of arrays, got {told}")
+    if static:
+        return value
+    if isinstance(value, bool | int | float | complex) and _is_plain(np.asarray(value).dtype):
+        return np.asarray(value, jax.dtypes.canonicalize_dtype(np.asarray(value).dtype))
+    raise TypeError(f"params: expected a pytree of arrays, got a leaf {describe(value)}")
+
+
+def _is_parameter(value: Any) -> bool:
+    return is_array(value) and _is_plain(value.dtype)
 
 
 def check_values(images: Any, targets: Any, classes: int) -> Callable[[], None]:

@@ -11,7 +11,7 @@ import jax
 from jaxsal.compiler import memory
 from jaxsal.compiler.execute import Executor, abstract
 from jaxsal.compiler.prepare import Call
-from jaxsal.compiler.program import batch, example
+from jaxsal.compiler.program import axes_read, batch, example
 from jaxsal.rewrite.cost import flops
 from jaxsal.rewrite.cut import LAYER
 from jaxsal.rewrite.fast import rewrites
@@ -29,11 +29,17 @@ def program(call: Call, execute: Executor) -> jax.stages.Compiled:
         return whole.lower(shared, rows).compile()
 
 
+def axes_of(call: Call) -> tuple[int, ...] | None:
+    """The image's spatial axes as the call's functions read them; None where nothing says."""
+    row = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), call.rows)
+    return axes_read(call.spec, call.shared, row)
+
+
 def _abstract(call: Call, execute: Executor) -> tuple[Any, Any]:
     """What the images share, on its devices, and one row, by their shapes."""
     replicated = execute.placement(call).replicated
     shared = jax.tree.map(lambda x: abstract(x, x.shape, replicated), call.shared)
-    return shared, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), call.rows)
+    return shared, jax.tree.map(lambda x: abstract(x, x.shape[1:], None), call.rows)
 
 
 def layers(call: Call, execute: Executor) -> list[str]:
@@ -53,6 +59,7 @@ def describe(call: Call, execute: Executor) -> dict[str, Any]:
 
     Returns:
         platform, devices: where it runs.
+        spatial_axes: of one image, as methods read them; None where nothing says.
         images, class_chunk, chunk: images on a device at a time, classes of each (under "all")
             and points of each.
         compile_seconds: tracing, lowering and compiling one program.
@@ -80,6 +87,7 @@ def describe(call: Call, execute: Executor) -> dict[str, Any]:
     return {
         "platform": spec.platform,
         "devices": placement.devices,
+        "spatial_axes": axes_of(call),
         "images": here.images,
         "class_chunk": here.class_chunk,
         "chunk": here.chunk,

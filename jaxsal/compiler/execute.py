@@ -7,12 +7,15 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxsal.compiler import chunks, devices, memory
+from jaxsal.compiler import chunks, devices, frameworks, memory
 from jaxsal.compiler.devices import Placement
-from jaxsal.compiler.plan import CAPS, FILLS, PAYS, Plan, fit, grown, plan
+from jaxsal.compiler.plan import CAPS, FILLS, PAYS, Plan, fit, grown, paying, plan
 from jaxsal.compiler.prepare import Call
 from jaxsal.compiler.program import Spec
 from jaxsal.compiler.programs import compiled
+
+DRAFT = {"xla_backend_optimization_level": 0}
+"""Half of the time to compile for a CPU; memory is planned before, and is the same."""
 
 
 class Executor:
@@ -28,7 +31,11 @@ class Executor:
         self._measured: dict[Any, Footprint] = {}
 
     def __call__(self, call: Call) -> Any:
-        results = self.inside(call) if call.traced else self.outside(call)
+        try:
+            results = self.inside(call) if call.traced else self.outside(call)
+        except jax.errors.UnexpectedTracerError as error:  # once it is run: of an earlier trace
+            told = f"apply: it raised {frameworks.reason(error, 200)}; {frameworks.remedy(error)}"
+            raise ValueError(told) from error
         call.verify()  # now that the program is on its way, the device may be waited for
         return results
 
@@ -162,8 +169,24 @@ class Executor:
             if self._points and fitted == cap:
                 more = grown(cap, self._temporaries(call, placement, cap), fill)
                 fitted = more if more == cap or load(more) <= 1 else cap
-            self._fitted[known] = fitted
+            self._fitted[known] = self._paying(call, shared, placement, fitted)
         return self._fitted[known]
+
+    def _paying(self, call: Call, shared: Any, placement: Placement, fitted: int) -> int:
+        """No more evaluations at a time than pay, of those that fit."""
+        pays = float(PAYS.get(placement.platform, math.inf))
+        most = self._plan(call, placement.devices, fitted).evaluations
+        # Kernels are copied: where they alone take what pays, fewer will hardly be what is run.
+        kernels = sum(x.nbytes for x in jax.tree.leaves(shared["params"]))
+        options = (DRAFT,) if kernels > pays else ()
+
+        def temporaries(evaluations: int) -> float:
+            size = fitted if evaluations == most else evaluations
+            here = self._plan(call, placement.devices, size)
+            return self._footprint(call, shared, placement, here, *options).temporaries
+
+        paid = paying(most, temporaries, pays)
+        return fitted if paid == most else paid
 
     def _most(self, call: Call, placement: Placement) -> int:
         """Where "auto" starts: with all classes of as many images as there are, or as pay."""
@@ -186,33 +209,36 @@ class Executor:
     def _load(
         self, call: Call, shared: Any, placement: Placement, evaluations: int, budget: float
     ) -> float:
-        """The share that a program of so many evaluations takes of what it may: 1 is all of it.
-
-        It may take the budget, and no more temporaries than pay, unless one evaluation has more.
-        """
+        """The share of the budget that a program of so many evaluations takes."""
         here = self._plan(call, placement.devices, evaluations)
         size = here.images * placement.devices
-        known = placement, here, call.signature
-        if known not in self._measured:
-            try:
-                self._measured[known] = self._measure(call, shared, placement, here)
-            except jax.errors.JaxRuntimeError as error:
-                if not exhausted(error) or evaluations == 1:
-                    raise
-                return 2.0  # where compiling alone, trying algorithms, runs out of memory
-        found = self._measured[known]
+        try:
+            found = self._footprint(call, shared, placement, here)
+        except jax.errors.JaxRuntimeError as error:
+            if not exhausted(error) or evaluations == 1:
+                raise
+            return 2.0  # where compiling alone, trying algorithms, runs out of memory
         need = found.program
         if size < call.size:  # of several chunks, all rows and results are held too
             need += _rounded(call.size) * (2 * found.result + found.image) / placement.devices
-        pays = PAYS.get(placement.platform, math.inf)
-        single = found.temporaries / (here.images * here.class_chunk * here.chunk)
-        return max(need / max(budget, 1), found.temporaries / pays if single <= pays else 0.0)
+        return need / max(budget, 1)
 
-    def _measure(self, call: Call, shared: Any, placement: Placement, here: Plan) -> "Footprint":
+    def _footprint(
+        self, call: Call, shared: Any, placement: Placement, here: Plan, *options: Any
+    ) -> "Footprint":
+        known = placement, here, call.signature
+        if known not in self._measured:
+            self._measured[known] = self._measure(call, shared, placement, here, *options)
+        return self._measured[known]
+
+    def _measure(
+        self, call: Call, shared: Any, placement: Placement, here: Plan, options: Any = None
+    ) -> "Footprint":
+        """What a program takes; without `options` of the compiler it is the one that runs."""
         size = here.images * placement.devices
         rows = jax.tree.map(lambda x: abstract(x, (size, *x.shape[1:]), placement.rows), call.rows)
         lowered = compiled(self.spec(call, placement, here)).lower(shared, rows)
-        program = lowered.compile()
+        program = lowered.compile(compiler_options=options)
         results = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(lowered.out_info))
         image = rows["image"]
         return Footprint(

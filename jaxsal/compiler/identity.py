@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsal.compiler.callables import join
+from jaxsal.compiler.parameters import joined
 from jaxsal.compiler.prepare import Call
 from jaxsal.compiler.program import example
 
@@ -22,14 +23,25 @@ ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 def identity(call: Call) -> dict[str, str]:
     """A fingerprint of the parameters, the model, the method with its options, and the key.
 
+    And what the model's outputs are, by its name.
+
     The model and the method are fingerprinted as the programs that they are, so that no name is
     believed: an edited function is another one. A method's fingerprint holds its model.
     """
     apply = join(call.spec.parts, call.shared["arrays"])[0]
     image, params = _abstract(call.rows["image"], rows=True), _abstract(call.shared["params"])
-    model = jax.make_jaxpr(apply)(params, jax.ShapeDtypeStruct((1, *image.shape), image.dtype))
+    one = jax.ShapeDtypeStruct((1, *image.shape), image.dtype)
+    model = jax.make_jaxpr(lambda params, x: apply(joined(call.spec.params, params), x))(
+        params, one
+    )
     plain = dataclasses.replace(
-        call.spec, rewrite=False, chunk=1, class_chunk=call.spec.classes, images=None, record=False
+        call.spec,
+        rewrite=False,
+        chunk=1,
+        class_chunk=call.spec.classes,
+        images=None,
+        bounds=tuple((name, 1) for name, _ in call.spec.bounds),  # the images', as the rows are
+        record=False,
     )
     row = {name: _abstract(column, rows=True) for name, column in call.rows.items()}
     method = jax.make_jaxpr(functools.partial(example, plain))(_abstract(call.shared), row)
@@ -38,6 +50,7 @@ def identity(call: Call) -> dict[str, str]:
         "params": _hash(_contents(call.shared["params"])),
         "model": _hash(_program(model)),
         "method": _hash([*_program(method), *_contents(call.shared["arrays"])]),
+        "output": call.spec.output.name,
         "key": _hash(_contents(keys)) if keys else "",
     }
 

@@ -1,66 +1,134 @@
 """The model, held against what the explainer expects of it, from shapes alone."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsal.compiler.checks import describe
-from jaxsal.compiler.program import cast, target_logit
+from jaxsal.compiler import frameworks
+from jaxsal.compiler.alone import fixed_batch
+from jaxsal.compiler.callables import Node
+from jaxsal.compiler.checks import describe, is_array
+from jaxsal.compiler.outputs import Output
+from jaxsal.compiler.parameters import joined
+from jaxsal.compiler.program import cast
 from jaxsal.rewrite.cost import products
 from jaxsal.types import accumulator
 
 
 def check_model(
-    apply: Callable[..., Any], objective: Any, params: Any, images: Any, dtype: Any
+    apply: Callable[..., Any],
+    objective: Any,
+    params: Any,
+    images: Any,
+    dtype: Any,
+    output: Output,
+    whole: Node | None = None,
 ) -> int:
-    """The number of classes (2 for a model with one logit); nothing is computed.
+    """The number of outputs, K; nothing is computed.
+
+    Args:
+        whole: the structure of parameters that are not all arrays.
 
     Raises:
         TypeError: logits that are not floating.
-        ValueError: logits that are not [B, K], an objective that is no floating scalar, or no
-            convolution or product in `dtype`; either: what the model itself raises, with what it
-            was given.
+        ValueError: logits that are not [B, K], or that their program shows to be something else;
+            an objective that is no floating scalar; no convolution or product in `dtype`; either:
+            what the model itself raises, with what it was given.
     """
     image = jax.ShapeDtypeStruct((1, *images.shape[1:]), _canonical(images.dtype))
     params = jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), _canonical(x.dtype)), params)
     if dtype is not None:
         params = jax.eval_shape(lambda tree: cast(tree, dtype), params)
         image = jax.ShapeDtypeStruct(image.shape, dtype)
-    with _told("apply", f"params {_shown(params)} and images {describe(image)}"):
-        logits = jax.eval_shape(apply, params, image)
-    if getattr(logits, "ndim", None) != 2 or logits.shape[0] != 1 or logits.shape[1] == 0:
-        came = describe(logits)
-        raise ValueError(f"apply: expected logits [B, K], got {came} for images {image.shape}")
+    model = _returning_logits(apply, whole)
+    given = f"params {_shown(params)} and images {describe(image)}"
+    with fixed_batch(model, params, image, images.shape[0]), _told("apply", given, apply, params):
+        program, logits = jax.make_jaxpr(model, return_shape=True)(params, image)
     if not jnp.issubdtype(logits.dtype, jnp.floating):
         raise TypeError(f"apply: expected floating logits, got {logits.dtype}")
+    output.check_program(program)
     row = jax.ShapeDtypeStruct(logits.shape[1:], accumulator(logits.dtype))
     target = jax.ShapeDtypeStruct((), jnp.int32)
     with _told("objective", f"logits {describe(row)} and a target"):
-        score = jax.eval_shape(objective or target_logit, row, target)
+        score = jax.eval_shape(objective or output.score, row, target)
     if getattr(score, "shape", None) != () or not jnp.issubdtype(score.dtype, jnp.floating):
         raise ValueError(f"objective: expected a floating scalar, got {describe(score)}")
-    if dtype is not None and not _computes_in(dtype, jax.make_jaxpr(apply)(params, image).jaxpr):
+    if dtype is not None and not _computes_in(dtype, program.jaxpr):
         name = jnp.dtype(dtype).name
         raise ValueError(
             f"dtype: expected a model that computes in {name}, but no convolution or product does: "
             f"a module that fixes its own dtype must be built for {name} itself"
         )
-    return max(2, int(logits.shape[1]))
+    return int(logits.shape[1])
+
+
+class _NoLogits(ValueError):
+    """What apply returned are no logits."""
+
+
+def _returning_logits(apply: Callable[..., Any], whole: Node | None) -> Callable[..., Any]:
+    """`apply` of arrays, which raises if what it returns are no logits of one image, [1, K]."""
+
+    def checked(params: Any, image: Any) -> Any:
+        output = apply(joined(whole, params), image)
+        if not _are_logits(output):
+            raise _NoLogits(_no_logits(output, image))
+        return output
+
+    return checked
+
+
+def _are_logits(value: Any) -> bool:
+    if not is_array(value):
+        return False
+    shape = tuple(value.shape)
+    return len(shape) == 2 and shape[0] == 1 and shape[1] > 0
+
+
+def _no_logits(output: Any, image: Any) -> str:
+    expected = f"apply: expected logits [B, K] for images {describe(image)}, got"
+    if output is None:
+        return f"{expected} None; return them"
+    if is_array(output):
+        one = "; return a row an image (a model of one image: jax.vmap(model)(images))"
+        return f"{expected} {describe(output)}{one if len(output.shape) == 1 else ''}"
+    part = frameworks.part_with_logits(output, _are_logits)
+    return f"{expected} {_outline(output)}{f'; return its {part}' if part else ''}"
+
+
+def _outline(output: Any) -> str:
+    """A container by its type and what it begins with."""
+    name = type(output).__name__
+    if isinstance(output, tuple | list):
+        parts = list(map(_short, output))
+    elif isinstance(output, Mapping):
+        parts = [f"{key}: {_short(value)}" for key, value in output.items()]
+    else:
+        parts = [
+            f"{key}: {_short(value)}" for key, value in getattr(output, "__dict__", {}).items()
+        ]
+    more = ", ..." if parts[3:] else ""
+    return f"{name} of {len(parts)} ({', '.join(parts[:3])}{more})"
+
+
+def _short(value: Any) -> str:
+    return describe(value) if is_array(value) else type(value).__name__
 
 
 @contextlib.contextmanager
-def _told(name: str, given: str) -> Iterator[None]:
-    """What a function of the user's raises, with its name and what it was given."""
+def _told(name: str, given: str, apply: Any = None, params: Any = None) -> Iterator[None]:
+    """What a function of the user's raises, with its name, what it was given and what to write."""
     try:
         yield
     except Exception as error:
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-        kind = TypeError if isinstance(error, TypeError) else ValueError
-        raise kind(f"{name}: given {given}, it raised {reason}") from error
+        write = frameworks.remedy(error, apply, params)
+        told = f"given {given}, it raised {frameworks.reason(error, 200 if write else 300)}"
+        told = str(error) if isinstance(error, _NoLogits) else f"{name}: {told}"
+        raise frameworks.same_kind(error)(f"{told}; {write}" if write else told) from error
 
 
 def _shown(params: Any) -> str:

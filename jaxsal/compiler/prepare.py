@@ -10,9 +10,12 @@ from jax.extend.core import get_opaque_trace_state
 
 from jaxsal.compiler import checks, signatures
 from jaxsal.compiler.callables import Node, Split, Value, concrete_options, join
+from jaxsal.compiler.looks import Looks
 from jaxsal.compiler.model import check_model
+from jaxsal.compiler.outputs import output_of
 from jaxsal.compiler.parameters import Parameters, Recent
 from jaxsal.compiler.program import Spec
+from jaxsal.rewrite.reading import checked
 
 
 class Call(NamedTuple):
@@ -43,6 +46,25 @@ class Call(NamedTuple):
         return planned if self.classes > 1 else self.spec.classes
 
     @property
+    def options(self) -> tuple[frozenset[str], dict[str, int]]:
+        """The options that have an entry an image, and those that were read off them."""
+        return frozenset(self.rows.get("each", ())), dict(self.spec.bounds)
+
+    def check_options(self, names: frozenset[str], bounds: dict[str, int]) -> None:
+        """Raises unless a program that was compiled for a call of these `options` takes this one.
+
+        Raises:
+            ValueError: others, or more in them than it was compiled for.
+        """
+        own, needs = self.options
+        for name in sorted(own ^ names):
+            raise ValueError(f"{name}: compiled {'with' if name in names else 'without'} this row")
+        for name, need in needs.items():
+            if need > bounds.get(name, need):
+                most = bounds[name]
+                raise ValueError(f"{name}: compiled for {most} at most, these images have more")
+
+    @property
     def traced(self) -> bool:
         """Whether it is a part of a program that is being traced."""
         leaves = jax.tree.leaves((self.shared, self.rows))
@@ -62,9 +84,12 @@ class Prepare:
         rewrite: bool,
         dtype: Any,
         check: bool,
+        output: Any,
+        spatial_axes: Any = None,
         by_example: bool = False,
     ) -> None:
         checks.check_callables(apply, objective)
+        self.output = output_of(output)
         functions = signatures.functions_of(
             function,
             options,
@@ -75,22 +100,43 @@ class Prepare:
         self.points = self.points and "chunk" not in options
         self._functions, self._options = functions, tuple(options)
         self._forward_only = not by_example and all(map(signatures.forward_only, functions))
+        self.undefined = any(map(signatures.documents_nan, functions))
         self._names = tuple(function) if isinstance(function, Mapping) else None
+        self._open = any(signatures.missing_options(f, options) for f in functions)
         self.chunk = max(signatures.bound_chunk(f, options) for f in functions)
         self.keyed = [signatures.name_of(f) for f in functions if signatures.needs_key(f)]
         self._draws = bool(self.keyed) or any(signatures.accepts(f, "key") for f in functions)
         self._model = (apply, objective)
+        names = [signatures.name_of(f) for f in functions if signatures.differentiates(f)]
+        self._looks = Looks(
+            apply,
+            objective or self.output.score,
+            checks.check_dtype(dtype),
+            [] if by_example else names,
+        )
         self._parts, self._arrays, self._kept = _taken_apart(apply, function, objective, options)
         self._dtype = checks.check_dtype(dtype)
-        self._rewrite, self._check = rewrite, check
-        self._classes: dict[Any, int] = {}
+        self._rewrite, self.check = rewrite, check
+        self._axes = checked(spatial_axes)
+        self._outputs: dict[Any, int] = {}
         self._recent = Recent()
 
     def arguments(self) -> tuple[tuple[Any, Any], dict[str, Any]]:
         """What it was made of: the model and the function, and everything else by its name."""
         apply, function, objective, options = join(self._parts, self._arrays)
         settings = {"objective": objective, "rewrite": self._rewrite, "dtype": self._dtype}
-        return (apply, function), {**settings, "check": self._check, **options}
+        settings |= {"check": self.check, "output": self.output.name, "spatial_axes": self._axes}
+        return (apply, function), {**settings, **options}
+
+    def look(self, call: Call) -> None:
+        """Holds the model to what maps are to mean, where values are checked; see `Looks`.
+
+        Raises:
+            ValueError: a batch's logits are not the images' own.
+        """
+        if self.check and not call.traced:
+            params, images = call.shared["params"], call.rows["image"]
+            self._looks(call.signature[0], call.spec.params, params, images)
 
     def ordered(self, results: Any) -> Any:
         """The results of a dict of functions in the order given, which JAX sorts."""
@@ -107,9 +153,12 @@ class Prepare:
         words = {"image": "images", "map": "maps"}
         rows = {name: checks.in_memory(words[name], x) for name, x in rows.items()}
         checks.check_images(rows["image"])
+        axes = checked(self._axes, len(rows["image"].shape) - 1)
         count = rows["image"].shape[0]
-        if each is not None:
+        each = each or {}
+        if each or self._open:
             signatures.check_rows(self._functions, self._options, each)
+        if each:
             rows["each"] = {name: checks.check_row(name, x, count) for name, x in each.items()}
         if "map" in rows:
             checks.check_maps(rows["map"], count, None)
@@ -118,14 +167,17 @@ class Prepare:
         given = given if self._draws else checks.check_key(None, count, [])  # one argument less
         known, params = self._recent(params)
         signature = _signature(known, rows)
-        if signature not in self._classes:
-            found = check_model(*self._model, params, rows["image"], self._dtype)
-            self._classes[signature] = found
-        classes = self._classes[signature]
+        if signature not in self._outputs:
+            self._outputs[signature] = check_model(
+                *self._model, params, rows["image"], self._dtype, self.output, whole=known.whole
+            )
+        classes = self.output.classes(self._outputs[signature])
+        if mode == "predicted":
+            self.output.check_predicts(self._outputs[signature])
         if "map" in rows and mode == "all":
             checks.check_maps(rows["map"], count, classes)
         verify = _nothing
-        if self._check:
+        if self.check:
             verify = checks.check_values(rows["image"], targets, classes)
         shared = {"params": params, "arrays": self._arrays}
         if mode == "given":
@@ -137,17 +189,22 @@ class Prepare:
             rows["index"] = np.arange(count, dtype=np.int32)
         spec = Spec(
             parts=self._parts,
+            params=known.whole,
             classes=classes,
+            output=self.output,
             targets=mode,
             chunk=1,
             class_chunk=classes,
             images=None,
             dtype=self._dtype,
             rewrite=self._rewrite,
+            bounds=signatures.bounds(self._functions, self._options, _known(rows)) if each else (),
             platform=jax.default_backend(),
+            spatial_axes=axes,
         )
         apart = classes if mode == "all" and not self._forward_only else 1
-        return Call(spec, shared, rows, count, apart, (signature, mode, given), known, verify)
+        signature = (signature, mode, given, spec.bounds)
+        return Call(spec, shared, rows, count, apart, signature, known, verify)
 
 
 def _taken_apart(
@@ -182,6 +239,15 @@ def _staged() -> bool:
     if get_opaque_trace_state() == _EAGER:
         return False
     return isinstance(jax.lax.full((), 0.0), jax.core.Tracer)
+
+
+def _known(rows: dict[str, Any]) -> dict[str, Any]:
+    """The row options of a call that this process can look at."""
+    return {
+        name: x
+        for name, x in rows["each"].items()
+        if isinstance(x, np.ndarray) or (checks.is_settled(x) and x.is_fully_addressable)
+    }
 
 
 def _nothing() -> None:

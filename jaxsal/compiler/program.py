@@ -15,10 +15,14 @@ import jax.numpy as jnp
 from jax import lax
 from jax.tree_util import keystr
 
-from jaxsal.compiler.callables import Structure, join
+from jaxsal.compiler.callables import Node, Structure, join
 from jaxsal.compiler.classes import map_classes
-from jaxsal.compiler.signatures import accepts
+from jaxsal.compiler.frameworks import called
+from jaxsal.compiler.outputs import Output
+from jaxsal.compiler.parameters import joined
+from jaxsal.compiler.signatures import accepts, takes
 from jaxsal.rewrite.fast import fast
+from jaxsal.rewrite.reading import spatial_axes
 from jaxsal.types import ScoreFn, accumulator
 
 Tree = Any
@@ -29,13 +33,29 @@ class Record(NamedTuple):
 
     Attributes:
         maps: what the function, or the dict of functions, returned.
-        targets: the class explained, int32; under targets "all" every class, [K].
-        logits: the model's, [K], float32 or wider.
+        targets: the target explained, int32, -1 where the predicted one is none (NaN among what
+            the model returned); under targets "all" every one, [K].
+        logits: what the model returned, [K], float32 or wider; probabilities or values where the
+            explainer was told that they are.
     """
 
     maps: Any
     targets: Any
     logits: Any
+
+
+MAP, LOGITS = 1, 2
+"""What of an example is not finite: bits of a flag."""
+
+
+class Looked(NamedTuple):
+    """An example's results, and a flag, uint8, of what in them is not finite.
+
+    Logits are looked at where the program has them: in a record, or to predict a class.
+    """
+
+    results: Any
+    flag: Any
 
 
 @dataclass(frozen=True)
@@ -46,6 +66,8 @@ class Spec:
     """The structure of `(apply, function or dict of functions, objective, options)`."""
     classes: int
     """K: 2 for a model with one logit."""
+    output: Output
+    """What the model's outputs are."""
     targets: str
     """`given` (in the rows), `predicted` or `all`."""
     chunk: int
@@ -58,10 +80,18 @@ class Spec:
     """What the score computes in; None: what it is given."""
     rewrite: bool
     platform: str
+    params: Node | None = None
+    """The structure of parameters that are not all arrays; None: all are."""
     sharding: Any = None
     """How images and results are spread over the devices; None: left to the caller."""
+    spatial_axes: tuple[int, ...] | None = None
+    """Of an image, as the option says; None: as the program does."""
+    bounds: tuple[tuple[str, int], ...] = ()
+    """Options that were read off the rows of the call, by name."""
     record: bool = False
     """Whether targets and logits come with the results, as a `Record`."""
+    look: bool = False
+    """Whether it says of each example what is not finite, as `Looked`."""
 
 
 def batch(spec: Spec, shared: Tree, rows: Tree) -> Tree:
@@ -91,15 +121,17 @@ def example(spec: Spec, shared: Tree, row: Tree) -> Tree:
         target = jnp.arange(spec.classes, dtype=jnp.int32)
         each = (target, *maps)  # a metric's maps have one for each class
         results = map_classes(lambda c, x: explain(c[0], x, *c[1:]), each, spec.class_chunk, image)
-    elif spec.targets == "predicted":
-        target = predicted(logits(image))
-        results = explain(target, image, *maps)
     else:
-        target = row["target"]
+        target = row["target"] if spec.targets == "given" else spec.output.predicted(logits(image))
         valid = (target >= 0) & (target < spec.classes)
         results = explain(target, image, *maps)
         results = jax.tree.map(lambda x: jnp.where(valid, x, jnp.nan), results)
-    return Record(results, target, logits(image)) if spec.record else results
+    found = Record(results, target, logits(image)) if spec.record else results
+    if not spec.look:
+        return found
+    known = spec.record or spec.targets == "predicted"
+    flag = MAP * _not_finite(results) | LOGITS * _not_finite(logits(image) if known else ())
+    return Looked(found, flag)
 
 
 def _functions(
@@ -109,19 +141,27 @@ def _functions(
     apply, function, objective, options = join(spec.parts, shared["arrays"])
     key, each = _key(shared, row), row.get("each", {})
     params = shared["params"] if spec.dtype is None else cast(shared["params"], spec.dtype)
+    params = joined(spec.params, params)
 
     leaves = jax.tree_util.tree_leaves_with_path(params)
     named = {tuple(keystr((k,), simple=True) for k in path): leaf for path, leaf in leaves}
 
     def logits(image: Any) -> Any:
-        values = apply(params, image.astype(spec.dtype or row["image"].dtype)[None])[0]
+        values = called(apply, params, image.astype(spec.dtype or row["image"].dtype)[None])[0]
         return values.astype(accumulator(values.dtype))
 
     def explain(target: Any, *inputs: Any) -> Tree:
-        score = _score(logits, target, objective, spec.rewrite)
+        score = _score(logits, target, objective, spec)
         score.parameters = named  # type: ignore[attr-defined]
+        given = {**each, **dict(spec.bounds)}
         call = functools.partial(
-            _call, score=score, inputs=inputs, options=options, each=each, key=key, chunk=spec.chunk
+            _call,
+            score=score,
+            inputs=inputs,
+            options=options,
+            each=given,
+            key=key,
+            chunk=spec.chunk,
         )
         results = jax.tree.map(call, function, is_leaf=callable)
         return jax.tree.map(lambda x: x.astype(jnp.float32), results)
@@ -129,13 +169,32 @@ def _functions(
     return logits, explain
 
 
-def _score(logits: Callable[[Any], Any], target: Any, objective: Any, rewrite: bool) -> ScoreFn:
+def axes_read(spec: Spec, shared: Tree, row: Tree) -> tuple[int, ...] | None:
+    """The image's spatial axes as methods and metrics read them; None where nothing says."""
+    found: list[tuple[int, ...] | None] = []
+
+    def read(shared: Tree, row: Tree) -> None:
+        logits, _ = _functions(spec, shared, row)
+        score = _score(logits, 0, join(spec.parts, shared["arrays"])[2], spec)
+        image = row["image"].astype(accumulator(row["image"].dtype))
+        try:
+            found.append(spatial_axes(score, image))
+        except ValueError:
+            found.append(None)
+
+    jax.eval_shape(read, shared, row)
+    return found[0]
+
+
+def _score(logits: Callable[[Any], Any], target: Any, objective: Any, spec: Spec) -> ScoreFn:
     """The score of one class as a function of one image."""
 
     def score(image: Any) -> Any:
-        return (objective or target_logit)(logits(image), target)
+        return (objective or spec.output.score)(logits(image), target)
 
-    score.rewrite = rewrite  # type: ignore[attr-defined]
+    score.rewrite = spec.rewrite  # type: ignore[attr-defined]
+    score.spatial_axes = spec.spatial_axes  # type: ignore[attr-defined]
+    score.readings = {}  # type: ignore[attr-defined]
     return score
 
 
@@ -149,7 +208,7 @@ def _call(
     key: Any,
     chunk: int,
 ) -> Any:
-    options = {**options, **{name: x for name, x in each.items() if accepts(function, name)}}
+    options = {**options, **{name: x for name, x in each.items() if takes(function, name)}}
     if key is not None and accepts(function, "key"):
         options = {**options, "key": key}
     if "chunk" not in options and accepts(function, "chunk"):
@@ -157,18 +216,12 @@ def _call(
     return function(score, *inputs, **options)
 
 
-def target_logit(logits: Any, target: Any) -> Any:
-    """The target's logit; of a model with one logit, +z for class 1 and -z for class 0."""
-    if logits.shape[0] == 1:
-        return jnp.where(target == 1, logits[0], -logits[0])
-    return jnp.sum(jnp.where(jnp.arange(logits.shape[0], dtype=jnp.int32) == target, logits, 0))
-
-
-def predicted(logits: Any) -> Any:
-    """The class of the largest logit; of a model with one logit, 1 where it is positive."""
-    if logits.shape[0] == 1:
-        return (logits[0] > 0).astype(jnp.int32)
-    return jnp.argmax(logits).astype(jnp.int32)
+def _not_finite(tree: Tree) -> Any:
+    """Whether any value is not finite, uint8."""
+    fine = jnp.ones((), bool)
+    for values in jax.tree.leaves(tree):
+        fine &= jnp.isfinite(values).all()
+    return (~fine).astype(jnp.uint8)
 
 
 def cast(tree: Tree, dtype: Any) -> Tree:

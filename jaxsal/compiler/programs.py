@@ -28,7 +28,8 @@ def compiled(spec: Spec, *, inline: bool = False) -> Any:
     found = _PROGRAMS.get(key)
     if found is None:
         forget = functools.partial(_forget, key)
-        watched = [weakref.ref(each.held(), forget) for each in references(spec.parts)]
+        held = references(spec.parts) + (references(spec.params) if spec.params else [])
+        watched = [weakref.ref(each.held(), forget) for each in held]
         found = _PROGRAMS[key] = _jitted(spec, inline), watched
         for old in list(_PROGRAMS)[:-MOST]:
             _PROGRAMS.pop(old, None)

@@ -3,8 +3,11 @@
 import functools
 import inspect
 import operator
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+import numpy as np
 
 RESERVED = ("key",)
 """Options that only the call of the explainer gives."""
@@ -22,6 +25,19 @@ def accepts(function: Callable[..., Any], option: str) -> bool:
     return option in _parameters(function) and option not in _bound(function)
 
 
+def takes(function: Callable[..., Any], option: str) -> bool:
+    """Whether `option` is one that nothing has bound yet: of the innermost method, too."""
+    inner, bound = innermost(function)
+    return accepts(function, option) or (option in _parameters(inner) and option not in bound)
+
+
+def fixed(function: Any) -> set[str]:
+    """The options that must be known when the method is traced, the same for all images."""
+    inner = innermost(function)[0]
+    read = {row for row, _ in getattr(inner, "bounds", {}).values()}
+    return set(getattr(inner, "concrete", ())) - read
+
+
 def needs_key(function: Callable[..., Any]) -> bool:
     """Whether `function` draws random numbers and has no key of its own."""
     parameter = _parameters(function).get("key")
@@ -37,6 +53,22 @@ def forward_only(function: Any) -> bool:
     return bool(getattr(innermost(function)[0], "forward_only", False))
 
 
+def differentiates(function: Any) -> bool:
+    """Whether a method takes a derivative of the image: not a layer's, where it is of a layer."""
+    inner = innermost(function)[0]
+    of_layer = "layer" in _parameters(inner) and not getattr(inner, "of_image", False)
+    return not (of_layer or forward_only(function))
+
+
+def documents_nan(function: Any) -> bool:
+    """Whether its docstring says where it is NaN; of this library's metrics, their module's too."""
+    inner = innermost(function)[0]
+    module = sys.modules.get(getattr(inner, "__module__", None) or "")
+    ours = getattr(module, "__name__", "").partition(".")[0] == __name__.partition(".")[0]
+    texts = (getattr(each, "__doc__", None) or "" for each in (inner, module if ours else None))
+    return any("NaN" in text for text in texts)
+
+
 def functions_of(
     function: Any, options: Mapping[str, Any], *, complete: bool = True, role: str = "method"
 ) -> list[Callable[..., Any]]:
@@ -45,7 +77,7 @@ def functions_of(
     Args:
         function: one, or a dict of them.
         options: of the only function.
-        complete: whether every option without a default must be there already.
+        complete: whether every option that a call cannot give must be there already.
         role: what the argument is called.
 
     Raises:
@@ -88,7 +120,7 @@ def bound_chunk(function: Callable[..., Any], options: Mapping[str, Any]) -> int
 def check_options(
     function: Any, options: Mapping[str, Any], *, complete: bool = True, role: str = "method"
 ) -> None:
-    """Raises if `function` does not take `options`, or lacks one that has no default (if complete).
+    """Raises if `function` does not take `options`, or lacks one that no call gives (if complete).
 
     A combinator passes its options on to the method inside, so that they are held against the
     innermost signature.
@@ -109,8 +141,8 @@ def check_options(
     if unknown:
         listed = ", ".join(sorted(_optional_names(known))) or "none"
         raise TypeError(f"{unknown[0]}: {name_of(inner)} has no such option; its options: {listed}")
-    missing = missing_options(function, options) if complete else []
-    if missing:
+    missing = [o for o in missing_options(function, options) if o in fixed(function)]
+    if missing and complete:
         raise TypeError(f"{missing[0]}: {name_of(inner)} needs this option, and got none")
 
 
@@ -131,8 +163,8 @@ def check_rows(functions: list[Any], options: Iterable[str], rows: Iterable[str]
     """Raises unless the options given with a call, an entry an example, are those still open.
 
     Args:
-        functions: the metrics.
-        options: what the evaluator was given.
+        functions: the methods or metrics.
+        options: what they were given before.
         rows: what the call is given.
 
     Raises:
@@ -141,13 +173,39 @@ def check_rows(functions: list[Any], options: Iterable[str], rows: Iterable[str]
     rows, options = set(rows), set(options)
     for name in sorted(rows):
         if name in options:
-            raise TypeError(f"{name}: given to the evaluator already, and to the call again")
-        if not any(accepts(function, name) for function in functions):
+            raise TypeError(f"{name}: given when this was made already, and to the call again")
+        taken = [function for function in functions if takes(function, name)]
+        if any(name in fixed(function) for function in taken):
+            raise TypeError(f"{name}: is the same for all images, and not given to the call")
+        if not taken or name in (*RESERVED, "chunk"):
             names = ", ".join(name_of(function) for function in functions)
             raise TypeError(f"{name}: no such option, or one that is bound already, of {names}")
     for function in functions:
         for name in missing_options(function, rows | options):
             raise TypeError(f"{name}: {name_of(function)} needs this option, and got none")
+
+
+def bounds(
+    functions: list[Any], options: Iterable[str], rows: Mapping[str, Any]
+) -> tuple[tuple[str, int], ...]:
+    """The options that methods read off the rows of a call, before they are traced.
+
+    A method says so in its attribute `bounds`, `{option: (row, count)}`: `count(row [B, ...])` is
+    what the largest of the images needs. It is rounded up to one of four sizes an octave, so that
+    few programs are compiled. Options that are given are not read, nor are rows that `rows` lacks.
+    """
+    found: dict[str, int] = {}
+    for function in functions:
+        for name, (row, count) in getattr(innermost(function)[0], "bounds", {}).items():
+            if name not in options and row in rows and takes(function, name):
+                found[name] = max(found.get(name, 1), _rounded(count(np.asarray(rows[row]))))
+    return tuple(sorted(found.items()))
+
+
+def _rounded(number: int) -> int:
+    """Up to a multiple of an eighth of the next power of two."""
+    step = max(1, (1 << max(number - 1, 0).bit_length()) // 8)
+    return -(-number // step) * step
 
 
 def innermost(function: Any) -> tuple[Any, set[str]]:

@@ -96,7 +96,7 @@ def find(
 
     Args:
         what: an image file; a folder, searched to any depth; a pattern (`*`, `**`, `?`, `[...]`);
-            a `.npy` or `.npz` of [N, H, W] or [N, H, W, C]; or `tfds:NAME`.
+            a `.npy` or `.npz` of [N, H, W], [N, H, W, C] or [N, C, H, W]; or `tfds:NAME`.
         size: side in pixels that files are made square and resized to; None leaves them.
         channels: 1 for grey, 3 for colour, of files and TFDS.
         split: of a TFDS set.

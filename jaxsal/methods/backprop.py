@@ -11,8 +11,10 @@ from jaxsal.types import Image, ScoreFn, accumulator
 def guided_backprop(score: ScoreFn, image: Image) -> Image:
     """The gradient that passes each ReLU only where its input and the cotangent are positive.
 
-    Every ReLU's own vjp, `g * 1[x > 0]`, becomes `g * 1[x > 0] * 1[g > 0]`. Which operations are
-    ReLUs: see `jaxsal.rewrite.backward`.
+    Every ReLU's own vjp, `g * 1[x > 0]`, becomes `g * 1[x > 0] * 1[g > 0]`. A ReLU is
+    `max(x, 0)` or relu6, in whichever words it is written; a leaky or parametric ReLU, ELU,
+    hard_swish and its gate are none, as modules of their own are none in other libraries: see
+    `jaxsal.rewrite.activations`.
 
     Args:
       score: image -> scalar.
@@ -20,6 +22,10 @@ def guided_backprop(score: ScoreFn, image: Image) -> Image:
 
     Returns:
       `[...]`, the image's shape, float32.
+
+    Warns:
+      UserWarning: (when it is traced) the score has activations with a kink that are no ReLUs; they
+        keep their own derivative, and the map mixes the two.
 
     Raises:
       ValueError: the score has no ReLU.
@@ -33,8 +39,8 @@ def guided_backprop(score: ScoreFn, image: Image) -> Image:
 def deconvnet(score: ScoreFn, image: Image) -> Image:
     """The gradient that passes each ReLU only where the cotangent is positive.
 
-    Every ReLU's own vjp, `g * 1[x > 0]`, becomes `max(g, 0)`, whatever its input was. Which
-    operations are ReLUs: see `jaxsal.rewrite.backward`.
+    Every ReLU's own vjp, `g * 1[x > 0]`, becomes `max(g, 0)`, whatever its input was. What a
+    ReLU is: see `guided_backprop`.
 
     Args:
       score: image -> scalar.
@@ -42,6 +48,10 @@ def deconvnet(score: ScoreFn, image: Image) -> Image:
 
     Returns:
       `[...]`, the image's shape, float32.
+
+    Warns:
+      UserWarning: (when it is traced) the score has activations with a kink that are no ReLUs; they
+        keep their own derivative, and the map mixes the two.
 
     Raises:
       ValueError: the score has no ReLU.

@@ -14,11 +14,11 @@ Called as `method(score, image, *, layer=None, relu=True, resize=True, spatial=N
     value, without its batch axis, to `[*s, C]`, by reshaping and selecting; the gradient goes the
     same way. Needed where the program does not say which axes are the image's: none is guessed.
 
-Returns a float32 map of the image's spatial shape: the axes that its first convolution slides along
-(without any: all but the last).
+Returns a float32 map of the image's spatial shape, see `jaxsal.rewrite.reading`.
 
 Raises ValueError: the layer is unknown, ambiguous, of one position, or without spatial axes and
-without `spatial`; it is `None`, and there is no such feature map or attention comes after it.
+without `spatial`; it is `None`, and there is no such feature map or attention comes after it; the
+image's spatial axes cannot be read.
 """
 
 import functools
@@ -193,6 +193,9 @@ def guided_grad_cam(
     parts = section(score, image, layer)
     cam = finished(_raw(_by_mean_gradient, parts, None), image, parts, True, resize)
     return guided_backprop(score, image).astype(jnp.float32) * over_image(cam, image, parts)
+
+
+guided_grad_cam.of_image = True  # type: ignore[attr-defined]  # a derivative of it, not of a layer
 
 
 def grad_cam_from(

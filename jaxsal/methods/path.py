@@ -12,6 +12,7 @@ from jaxsal.methods.quadrature import quadrature
 from jaxsal.options import Baseline, baseline_image, count, numbers, scale
 from jaxsal.points import sum_points
 from jaxsal.rewrite.line import line
+from jaxsal.rewrite.reading import with_axes
 from jaxsal.types import Image, Key, Scalar, ScoreFn, accumulator
 
 
@@ -51,7 +52,7 @@ def integrated_gradients(
         Sundararajan, Taly & Yan, "Axiomatic Attribution for Deep Networks", ICML 2017,
         https://arxiv.org/abs/1703.01365
     """
-    start = baseline_image(baseline, image)
+    start = baseline_image(with_axes(baseline, score, image), image)
     positions, weights = quadrature(rule, count("steps", steps))
     gradient_at, pull_back = line(score, start, image)
     positions = positions.astype(accumulator(image.dtype))

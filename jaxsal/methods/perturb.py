@@ -1,17 +1,20 @@
 """What the score loses when a part of the image is replaced by a baseline."""
 
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxsal.options import Baseline, baseline_image, count, spatial_shape
+from jaxsal.options import Baseline, baseline_image, count, over_image, spatial_shape
 from jaxsal.points import map_points
 from jaxsal.rewrite.patch import patch
-from jaxsal.types import Image, Scalar, ScoreFn, accumulator
+from jaxsal.rewrite.reading import bind_axes, spatial_axes, with_axes
+from jaxsal.types import Image, Scalar, ScoreFn, SpatialAxes, accumulator
 
 Extents = int | tuple[int, ...] | list[int] | Int[np.ndarray, "..."]
 """Of a window in pixels: one for all spatial axes, or one an axis."""
@@ -35,7 +38,7 @@ def occlusion(
 
     Args:
         score: `score(image) -> scalar`; need not be differentiable.
-        image: [*spatial, channels], floating; one, two, three or more spatial axes.
+        image: floating; one, two, three or more spatial axes (`jaxsal.rewrite.reading`).
         window: the window's extent in pixels, one for all spatial axes or one an axis.
         stride: the step between windows, likewise; None is the window's extent (no overlap).
         baseline: what a window is filled with: a scalar, an image, or a function of the image.
@@ -53,23 +56,25 @@ def occlusion(
         Zeiler & Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014,
         https://arxiv.org/abs/1311.2901
     """
-    chunk, empty = count("chunk", chunk), baseline_image(baseline, image)
-    windows = _windows(spatial_shape(image), window, stride)
+    axes = spatial_axes(score, image)
+    chunk, empty = count("chunk", chunk), baseline_image(bind_axes(baseline, axes), image)
+    windows = _windows(spatial_shape(image, axes), window, stride)
+    shape = _over_axes(windows.size, axes, image.shape)
     replaced = patch(score, image)
 
     def occluded(point: tuple[Int[Array, " axes"], Int[Array, " axes"]]) -> Scalar:
         begin, first = point
-        corner = (*begin, jnp.zeros((), begin.dtype))
-        shape = (*windows.size, image.shape[-1])
+        corner = _over_axes(begin, axes, [jnp.zeros((), begin.dtype)] * image.ndim)
         inside = jnp.ones(shape, bool)
-        for axis in range(len(windows.size)):
-            inside &= lax.broadcasted_iota(first.dtype, shape, axis) >= first[axis]
+        for number, axis in enumerate(axes):
+            inside &= lax.broadcasted_iota(first.dtype, shape, axis) >= first[number]
         fill = lax.dynamic_slice(empty, corner, shape)
         return replaced(jnp.where(inside, fill, lax.dynamic_slice(image, corner, shape)), corner)
 
     scores = map_points(occluded, (windows.begin, windows.first), chunk=chunk)
     losses = _wide(score(image)) - _wide(scores)
-    return _over_channels(_mean_over_coverage(losses, windows.cover), image)
+    found = over_image(_mean_over_coverage(losses, windows.cover), image, axes)
+    return jnp.broadcast_to(found, image.shape)
 
 
 occlusion.concrete = ("window", "stride")  # type: ignore[attr-defined]
@@ -82,6 +87,7 @@ def feature_ablation(
     *,
     segments: ArrayLike,
     baseline: Baseline = 0.0,
+    n_segments: int | None = None,
     chunk: int = 1,
 ) -> Image:
     """The loss of score when a segment of the image is replaced by a baseline.
@@ -91,33 +97,54 @@ def feature_ablation(
     Args:
         score: `score(image) -> scalar`; need not be differentiable.
         image: one image, floating, of any shape.
-        segments: concrete integers (the segments are counted when the program is traced) of the
-            image's shape, or of its spatial shape: then a segment has all channels. Any labels.
+        segments: integers of the image's shape, or of its spatial shape: then a segment has all
+            channels. Any labels. An explainer's option: one map for all images; given to its call,
+            `[B, ...]`: one an image.
         baseline: what a segment is replaced by: a scalar, an image, or a function of the image.
+        n_segments: how many there are at most; needed where they are traced, in a program of the
+            user's own. A pixel of one more is NaN.
         chunk: segments evaluated at a time.
 
     Returns:
         A map of the image's shape, float32, constant over each segment.
 
     Raises:
-        TypeError: `segments` is traced or not of integers, or `chunk` is no integer.
-        ValueError: `segments` or the baseline is of another shape.
+        TypeError: `segments` is traced without `n_segments`, or not of integers; `chunk` or
+            `n_segments` is no integer.
+        ValueError: `segments` or the baseline is of another shape; more than `n_segments`.
 
     References:
         Zeiler & Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014,
         https://arxiv.org/abs/1311.2901, with segments for windows
     """
-    chunk, empty = count("chunk", chunk), baseline_image(baseline, image)
-    labels, member = _members(segments, image)
+    chunk = count("chunk", chunk)
+    empty = baseline_image(with_axes(baseline, score, image), image)
+    member, number = _members(segments, score, image, n_segments)
 
     def ablated(label: Int[Array, ""]) -> Scalar:
         return score(jnp.where(member == label, empty, image))
 
-    scores = map_points(ablated, np.arange(len(labels)), chunk=chunk)
-    return (_wide(score(image)) - _wide(scores))[member]
+    scores = map_points(ablated, np.arange(number, dtype=np.int32), chunk=chunk)
+    losses = _wide(score(image)) - _wide(scores)
+    return losses.at[member].get(mode="fill", fill_value=jnp.nan)
 
 
-feature_ablation.concrete = ("segments",)  # type: ignore[attr-defined]
+def _most_labels(segments: np.ndarray) -> int:
+    """The largest number of labels that one of the maps [B, ...] has.
+
+    Raises:
+        ValueError: labels that a device's integers do not hold.
+    """
+    if segments.dtype.kind not in "iub":
+        return 1  # told where it is used
+    maps = segments.reshape(len(segments), -1)
+    if maps.size and (maps.min() < -(2**31) or maps.max() >= 2**31):
+        raise ValueError(f"segments: expected labels of 32 bits, got {maps.min()} to {maps.max()}")
+    return max((len(np.unique(labels)) for labels in maps), default=1)
+
+
+feature_ablation.concrete = ("segments", "n_segments")  # type: ignore[attr-defined]
+feature_ablation.bounds = {"n_segments": ("segments", _most_labels)}  # type: ignore[attr-defined]
 feature_ablation.forward_only = True  # type: ignore[attr-defined]
 
 
@@ -183,30 +210,57 @@ def _over_windows(losses: Float[Array, "windows ..."], cover: np.ndarray) -> Arr
     return jnp.moveaxis(jnp.sum(jnp.where(covers, near, 0), 0), 0, -1)
 
 
-def _members(segments: ArrayLike, image: Image) -> tuple[np.ndarray, np.ndarray]:
-    """The labels, and for each element of the image the position of its label among them."""
+def _members(
+    segments: ArrayLike, score: ScoreFn, image: Image, most: int | None
+) -> tuple[Any, int]:
+    """For each element of the image the place of its label among all labels, and their number."""
+    traced = isinstance(segments, jax.core.Tracer)
+    if traced and most is None:
+        raise TypeError(f"segments: expected concrete integers, or n_segments=, got {segments!r}")
     try:
-        array = np.asarray(segments)
-    except Exception as error:  # a tracer raises an error of its own
+        array: Any = segments if traced else np.asarray(segments)
+    except Exception as error:  # a list that holds a tracer raises an error of its own
         raise TypeError(f"segments: expected concrete integers, got {segments!r}") from error
     if array.dtype.kind not in "iub":
         raise TypeError(f"segments: expected integers, got {array.dtype}")
-    if array.shape == image.shape[:-1]:
-        array = array[..., None]
-    if array.shape == (*image.shape[:-1], 1):
-        array = np.broadcast_to(array, image.shape)
     if array.shape != image.shape:
-        raise ValueError(
-            f"segments: expected the image's shape {image.shape} or {image.shape[:-1]}, "
-            f"got {array.shape}"
-        )
+        array = _with_channels(array, image, spatial_axes(score, image))
+    number = 0 if most is None else count("n_segments", most)
+    if traced:
+        return jnp.broadcast_to(_ranks(array), image.shape), number
     labels, member = np.unique(array, return_inverse=True)
-    return labels, member.reshape(image.shape)
+    if most is not None and len(labels) > number:
+        raise ValueError(f"segments: expected {number} (n_segments) at most, got {len(labels)}")
+    return np.broadcast_to(member.reshape(array.shape), image.shape), len(labels)
+
+
+def _ranks(labels: Int[Array, "..."]) -> Int[Array, "..."]:
+    """For each label how many smaller ones there are."""
+    flat = labels.ravel().astype(jnp.int32)
+    order = jnp.argsort(flat)
+    ordered = flat[order]
+    new = (ordered[1:] != ordered[:-1]).astype(jnp.int32)
+    rank = jnp.concatenate([jnp.zeros_like(new, shape=1), jnp.cumsum(new)])
+    return jnp.zeros_like(flat).at[order].set(rank).reshape(labels.shape)
+
+
+def _with_channels(segments: Any, image: Image, axes: SpatialAxes) -> Any:
+    """Segments of the spatial shape, with an axis of one for each of channels."""
+    space = spatial_shape(image, axes)
+    if segments.shape not in (space, _over_axes(space, axes, [1] * image.ndim)):
+        raise ValueError(
+            f"segments: expected the image's shape {image.shape} or {space}, got {segments.shape}"
+        )
+    return segments.reshape(_over_axes(space, axes, [1] * image.ndim))
+
+
+def _over_axes(values: Iterable[Any], axes: SpatialAxes, others: Sequence[Any]) -> tuple[Any, ...]:
+    """A value for each of the image's axes: those of the spatial ones among the others'."""
+    found = list(others)
+    for axis, value in zip(axes, values, strict=True):
+        found[axis] = value
+    return tuple(found)
 
 
 def _wide(scores: Array) -> Array:
     return scores.astype(accumulator(scores.dtype))
-
-
-def _over_channels(map: Array, image: Image) -> Image:
-    return jnp.broadcast_to(map[..., None], image.shape)

@@ -9,8 +9,9 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxsal.options import Baseline, baseline_image, count, scale, spatial_shape
+from jaxsal.options import Baseline, baseline_image, count, over_image, scale, spatial_shape
 from jaxsal.points import sum_points
+from jaxsal.rewrite.reading import bind_axes, spatial_axes
 from jaxsal.types import Image, Key, ScoreFn, accumulator
 
 Mask = Float[Array, "*spatial"]
@@ -37,7 +38,7 @@ def rise(
 
     Args:
         score: `score(image) -> scalar`, best a probability; need not be differentiable.
-        image: [*spatial, channels], floating.
+        image: floating; its spatial axes are those of `jaxsal.rewrite.reading`.
         samples: n, the number of masks.
         grid: cells of a mask along each spatial axis.
         keep: the probability that a cell is kept, in (0, 1].
@@ -56,7 +57,7 @@ def rise(
         Petsiuk, Das & Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box
         Models", BMVC 2018, https://arxiv.org/abs/1806.07421
     """
-    draw = draw_mask(key, spatial_shape(image), grid=grid, keep=keep)
+    draw = draw_mask(key, spatial_shape(image, spatial_axes(score, image)), grid=grid, keep=keep)
     total = masked_scores(score, image, draw, samples=samples, baseline=baseline, chunk=chunk)
     return total / (samples * jnp.asarray(keep, total.dtype))
 
@@ -110,19 +111,20 @@ def masked_scores(
 
     Args:
         score: `score(image) -> scalar`.
-        image: [*spatial, channels], floating.
+        image: as for `rise`.
         draw: j to mⱼ [*spatial]; `draw_mask` draws them, a lookup in an array replays them.
         samples: the number of masks.
         baseline: b, as for `rise`.
         chunk: masks evaluated at a time.
     """
     samples, chunk = count("samples", samples), count("chunk", chunk)
-    wide = accumulator(image.dtype)
+    wide, axes = accumulator(image.dtype), spatial_axes(score, image)
+    baseline = bind_axes(baseline, axes)
     full, empty = (x.astype(wide) for x in (image, baseline_image(baseline, image)))
 
     def masked(index: Array) -> Mask:
         mask = draw(index)
-        kept = mask[..., None].astype(wide)
+        kept = over_image(mask, image, axes).astype(wide)
         value = score((kept * full + (1 - kept) * empty).astype(image.dtype))
         value = value.astype(accumulator(value.dtype))
         # An infinite score is none of what it did not see.
@@ -130,7 +132,7 @@ def masked_scores(
 
     ones = np.ones(samples)
     total = sum_points(masked, np.arange(samples), ones, like=image, chunk=chunk)
-    return jnp.broadcast_to(total[..., None], image.shape)
+    return jnp.broadcast_to(over_image(total, image, axes), image.shape)
 
 
 def _bilinear(cells: int, length: int) -> Float[np.ndarray, "length cells"]:

@@ -5,6 +5,7 @@ tied, counts take the expectation over their orders, and orders are drawn once a
 a constant map is never an order by position.
 """
 
+import itertools
 from typing import Any
 
 import jax.numpy as jnp
@@ -13,14 +14,19 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Num
 
 from jaxsal import ranks
-from jaxsal.types import Image, Map, Scalar
+from jaxsal.options import channel_axes, over_image, spatial_shape
+from jaxsal.rewrite.reading import spatial_axes
+from jaxsal.types import Image, Map, Scalar, ScoreFn
 
 Mask = Bool[Array, "*space"]
 Pixels = Float[Array, "*space"]
 
 
-def check_mask(map: Any, mask: Any) -> None:
-    """Raises unless the mask is bool and of the map's spatial shape.
+def check_mask(map: Any, mask: Any, *, batch: int = 0) -> None:
+    """Raises unless the mask is bool and has the map's shape, all of it or without channels.
+
+    Args:
+        batch: how many axes come before those of one image.
 
     Raises:
         TypeError: a mask that is not bool.
@@ -28,13 +34,37 @@ def check_mask(map: Any, mask: Any) -> None:
     """
     if mask.dtype != bool:
         raise TypeError(f"mask: expected bool, got {mask.dtype}")
-    if mask.shape not in (map.shape, map.shape[:-1]):
+    same = map.shape[:batch] == mask.shape[:batch]
+    if not same or not placings(map.shape[batch:], mask.shape[batch:]):
         raise ValueError(
             f"map {map.shape}: expected {mask.shape} as the mask, with or without channels"
         )
 
 
-def relevance(map: Map, mask: Mask) -> tuple[Pixels, Bool[Array, ""]]:
+def placings(map: tuple[int, ...], mask: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The choices of a map's axes, in order, that have the mask's lengths."""
+    choices = itertools.combinations(range(len(map)), len(mask))
+    return [axes for axes in choices if tuple(map[axis] for axis in axes) == mask]
+
+
+def _axes_under(mask: Mask, map: Map, score: ScoreFn | None) -> tuple[int, ...]:
+    """The axes of a map that a mask lies over; where its shape leaves a choice, the score's.
+
+    Raises:
+        ValueError: the score's are none of them.
+    """
+    choices = placings(map.shape, mask.shape)
+    if len({tuple(axis for axis in axes if map.shape[axis] > 1) for axes in choices}) == 1:
+        return choices[0]
+    read = spatial_axes(score, map)
+    if read not in choices:
+        raise ValueError(
+            f"mask: expected the map's {map.shape} along its axes {read}, got {mask.shape}"
+        )
+    return read
+
+
+def relevance(score: ScoreFn | None, map: Map, mask: Mask) -> tuple[Pixels, Bool[Array, ""]]:
     """|map| summed over channels, largest value 1, and whether measures are defined.
 
     They are not for an empty mask, an all-zero map, or a map with a value that is not finite.
@@ -44,33 +74,42 @@ def relevance(map: Map, mask: Mask) -> tuple[Pixels, Bool[Array, ""]]:
     # Divided first: sums of very large or very small gradients would overflow or vanish.
     top = jnp.max(magnitude)
     magnitude = magnitude / jnp.where(top > 0, top, 1.0)
-    values = magnitude if map.ndim == mask.ndim else jnp.sum(magnitude, axis=-1)
+    channels = channel_axes(map, _axes_under(mask, map, score))
+    values = jnp.sum(magnitude, axis=channels)
     return values, jnp.any(mask) & (top > 0) & jnp.isfinite(top)
 
 
-def pixels(map: Map, image: Image, *, signed: bool = False) -> Pixels:
+def pixels(score: ScoreFn | None, map: Map, image: Image, *, signed: bool = False) -> Pixels:
     """The map's value for each pixel of its image, |map| or (signed) map summed over channels.
 
     Raises:
-        ValueError: a map of neither the image's shape nor its spatial shape.
+        ValueError: a map of neither the image's shape nor its spatial shape, or spatial axes that
+            cannot be read (`jaxsal.rewrite.reading`).
     """
-    values = as_image(map, image)
-    return jnp.sum(values if signed else jnp.abs(values), axis=-1)
+    values = as_image(score, map, image)
+    channels = channel_axes(image, spatial_axes(score, image))
+    return jnp.sum(values if signed else jnp.abs(values), axis=channels)
 
 
-def as_image(map: Map, image: Image) -> Map:
-    """The map in float32 with a channel axis: the image's own shape, or with one channel.
+def as_image(score: ScoreFn | None, map: Map, image: Image) -> Map:
+    """The map in float32 with channel axes: the image's own shape, or with one channel.
 
     Raises:
-        ValueError: a map of neither the image's shape nor its spatial shape.
+        ValueError: as of `pixels`.
     """
-    if map.shape not in (image.shape, image.shape[:-1], (*image.shape[:-1], 1)):
-        raise ValueError(
-            f"map: expected the image's shape {image.shape}, with or without its channels, "
-            f"got {map.shape}"
-        )
     values = map.astype(jnp.float32)
-    return values[..., None] if map.shape == image.shape[:-1] else values
+    if map.shape == image.shape:
+        return values
+    axes = spatial_axes(score, image)
+    if map.shape == spatial_shape(image, axes):
+        return over_image(values, image, axes)
+    single = [n if axis in axes else 1 for axis, n in enumerate(image.shape)]
+    if map.shape == tuple(single):
+        return values
+    raise ValueError(
+        f"map: expected the image's shape {image.shape}, with or without its channels, "
+        f"got {map.shape}"
+    )
 
 
 def places(values: Pixels) -> Int[Array, "*space"]:

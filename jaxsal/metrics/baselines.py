@@ -1,20 +1,25 @@
-"""Images without what was there: functions of an image, for every option `baseline`."""
+"""Images without what was there: functions of an image, for every option `baseline`.
+
+Their option `spatial_axes` is bound by the method or metric that they are given to; alone they
+take the usual ones (`jaxsal.types.usual_axes`).
+"""
 
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
 from jaxsal.options import scale
-from jaxsal.types import Image, accumulator
+from jaxsal.rewrite.reading import checked
+from jaxsal.types import Image, SpatialAxes, accumulator, usual_axes
 
 
-def mean(image: Image) -> Image:
+def mean(image: Image, *, spatial_axes: SpatialAxes | None = None) -> Image:
     """Each channel's mean at every pixel, of this image alone."""
-    axes = tuple(range(image.ndim - 1))
+    axes = checked(spatial_axes, image.ndim) or usual_axes(image.shape)
     return jnp.broadcast_to(jnp.mean(image, axes, keepdims=True), image.shape)
 
 
-def blur(image: Image, *, sigma: float | int = 5) -> Image:
+def blur(image: Image, *, sigma: float | int = 5, spatial_axes: SpatialAxes | None = None) -> Image:
     """The image under a Gaussian of `sigma` pixels along each spatial axis.
 
     Weights are normalised over what lies inside the image: a constant image stays as it is. Sigma 5
@@ -25,7 +30,8 @@ def blur(image: Image, *, sigma: float | int = 5) -> Image:
     """
     image = image.astype(accumulator(image.dtype))
     width = max(float(np.asarray(scale("sigma", sigma))), 1e-3)
-    for axis, length in enumerate(image.shape[:-1]):
+    for axis in checked(spatial_axes, image.ndim) or usual_axes(image.shape):
+        length = image.shape[axis]
         away = np.subtract.outer(np.arange(length), np.arange(length))
         weights = np.exp(-((away / width) ** 2) / 2)
         weights = (weights / weights.sum(1, keepdims=True)).astype(image.dtype)

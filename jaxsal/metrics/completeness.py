@@ -4,6 +4,7 @@ import jax.numpy as jnp
 
 from jaxsal.metrics._relevance import as_image
 from jaxsal.options import Baseline, baseline_image
+from jaxsal.rewrite.reading import with_axes
 from jaxsal.types import Image, Map, Scalar, ScoreFn, accumulator
 
 
@@ -29,8 +30,8 @@ def completeness(score: ScoreFn, image: Image, map: Map, *, baseline: Baseline =
         Sundararajan, Taly & Yan, "Axiomatic Attribution for Deep Networks", ICML 2017,
         https://arxiv.org/abs/1703.01365
     """
-    whole = score(image)
+    whole, empty = score(image), baseline_image(with_axes(baseline, score, image), image)
     wide = accumulator(whole.dtype)
-    rise = whole.astype(wide) - score(baseline_image(baseline, image)).astype(wide)
-    gap = jnp.abs(jnp.sum(as_image(map, image)).astype(wide) - rise)
+    rise = whole.astype(wide) - score(empty).astype(wide)
+    gap = jnp.abs(jnp.sum(as_image(score, map, image)).astype(wide) - rise)
     return gap / jnp.where(rise == 0, jnp.nan, jnp.abs(rise))

@@ -1,7 +1,7 @@
 """How few pixels does a map need? Sparseness and entropy of |map|.
 
-Of ONE map, its channels summed; neither knows the model. Both ignore the map's scale and sign. An
-all-zero map, and one with a value that is not finite, has neither (NaN).
+Of ONE map, its channels summed; of the model, its reading of the axes alone counts. Both ignore the
+map's scale and sign. An all-zero map, and one with a value that is not finite, has neither (NaN).
 """
 
 import jax
@@ -20,8 +20,7 @@ def sparseness(score: ScoreFn | None, image: Image, map: Map) -> Scalar:
         Chalasani, Chen, Chowdhury, Wu & Jha, "Concise Explanations of Neural Networks using
         Adversarial Training", ICML 2020, https://arxiv.org/abs/1810.06583
     """
-    del score
-    share = jnp.sort(_shares(map, image).ravel())
+    share = jnp.sort(_shares(score, map, image).ravel())
     rank = (2 * jnp.arange(share.size) + 1 - share.size) / share.size
     return jnp.sum(rank.astype(share.dtype) * share)
 
@@ -35,13 +34,12 @@ def entropy(score: ScoreFn | None, image: Image, map: Map) -> Scalar:
         Bhatt, Weller & Moura, "Evaluating and Aggregating Feature-based Model Explanations", IJCAI
         2020, https://arxiv.org/abs/2005.00631
     """
-    del score
-    return jnp.sum(jax.scipy.special.entr(_shares(map, image)))
+    return jnp.sum(jax.scipy.special.entr(_shares(score, map, image)))
 
 
-def _shares(map: Map, image: Image) -> Pixels:
+def _shares(score: ScoreFn | None, map: Map, image: Image) -> Pixels:
     """Each pixel's share of |map|; NaN without relevance."""
-    values = pixels(map, image)
+    values = pixels(score, map, image)
     top = jnp.max(values)
     values = values / jnp.where((top > 0) & jnp.isfinite(top), top, jnp.nan)
     return values / jnp.sum(values)

@@ -1,11 +1,13 @@
-"""Methods that know nothing of the model: what any figure about a map must be compared with."""
+"""Methods that know nothing of the model but its axes: what a map must be compared with."""
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxsal import regions
-from jaxsal.types import Image, Key, Method, ScoreFn
+from jaxsal.options import over_image, spatial_shape
+from jaxsal.rewrite.reading import spatial_axes
+from jaxsal.types import Image, Key, Method, ScoreFn, SpatialAxes
 
 
 def centre_prior(score: ScoreFn | None, image: Image) -> Image:
@@ -13,11 +15,10 @@ def centre_prior(score: ScoreFn | None, image: Image) -> Image:
 
     A method like any other, blind to model and image; above chance where tumours lie centrally.
     """
-    del score
-    space = image.shape[:-1]
-    axes = jnp.meshgrid(*(_about_centre(n) for n in space), indexing="ij")
-    prior = jnp.exp(-sum(axis**2 for axis in axes) / 2)
-    return jnp.broadcast_to(prior[..., None], image.shape)
+    axes = spatial_axes(score, image)
+    grids = jnp.meshgrid(*map(_about_centre, spatial_shape(image, axes)), indexing="ij")
+    prior = jnp.exp(-sum(grid**2 for grid in grids) / 2)
+    return jnp.broadcast_to(over_image(prior, image, axes), image.shape)
 
 
 def _about_centre(length: int) -> Float[Array, " length"]:
@@ -31,8 +32,10 @@ def even_in_head(score: ScoreFn | None, image: Image) -> Image:
     A method like any other, blind to the model: what chance is where a background is black, on
     which most methods put nothing whatever the model says.
     """
-    del score
-    return jnp.broadcast_to(regions.head(image)[..., None], image.shape).astype(image.dtype)
+    axes = spatial_axes(score, image)
+    last = jnp.moveaxis(image, axes, range(len(axes)))
+    inside = regions.head(last.reshape(*spatial_shape(image, axes), -1))
+    return jnp.broadcast_to(over_image(inside, image, axes), image.shape).astype(image.dtype)
 
 
 def uniform_random(score: ScoreFn | None, image: Image, *, key: Key) -> Image:
@@ -47,13 +50,12 @@ def edge_detector(score: ScoreFn | None, image: Image) -> Image:
     `|grad x| = sqrt(sum over axes of (Sobel along the axis)^2)`, each channel by itself, borders
     repeated (the control of Adebayo et al. 2018).
     """
-    del score
-    axes = range(image.ndim - 1)
+    axes = spatial_axes(score, image)
     squares = [jnp.square(_sobel(image, along, axes)) for along in axes]
     return jnp.sqrt(sum(squares[1:], squares[0]))
 
 
-def _sobel(image: Image, along: int, axes: range) -> Image:
+def _sobel(image: Image, along: int, axes: SpatialAxes) -> Image:
     """Central difference along one axis, smoothed by (1, 2, 1) / 4 along the others."""
     for axis in axes:
         widths = [(1, 1) if i == axis else (0, 0) for i in range(image.ndim)]

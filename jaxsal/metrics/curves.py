@@ -11,8 +11,9 @@ from jaxtyping import Array, Float, Int
 
 from jaxsal.metrics._relevance import pixels, places
 from jaxsal.metrics.baselines import blur
-from jaxsal.options import Baseline, baseline_image, count, spatial_shape
+from jaxsal.options import Baseline, baseline_image, count, over_image
 from jaxsal.points import map_points
+from jaxsal.rewrite.reading import spatial_axes, with_axes
 from jaxsal.types import Image, Map, Scalar, ScoreFn, accumulator
 
 Curve = Float[Array, " points"]
@@ -34,7 +35,7 @@ def deletion_curve(
 
     Args:
         score: `score(image) -> scalar`; need not be differentiable.
-        image: [*spatial, channels], floating.
+        image: floating; its spatial axes are those of `jaxsal.rewrite.reading`.
         map: of the image's shape, with or without its channels.
         steps: n; a pixel goes with all its channels.
         baseline: a scalar, an image, or a function of the image (`baselines.mean`,
@@ -53,7 +54,7 @@ def deletion_curve(
         Petsiuk, Das & Saenko, "RISE: Randomized Input Sampling for Explanation of Black-box
         Models", BMVC 2018, https://arxiv.org/abs/1806.07421
     """
-    empty = baseline_image(baseline, image)
+    empty = baseline_image(with_axes(baseline, score, image), image)
     return _curve(score, image, map, (empty, image), steps=steps, signed=signed, chunk=chunk)
 
 
@@ -72,7 +73,7 @@ def insertion_curve(
     Arguments, errors and source as for `deletion_curve`, but for the baseline: a blurred image is
     the authors' choice, since it draws no new edges. The last score is the image's.
     """
-    empty = baseline_image(baseline, image)
+    empty = baseline_image(with_axes(baseline, score, image), image)
     return _curve(score, image, map, (image, empty), steps=steps, signed=signed, chunk=chunk)
 
 
@@ -128,15 +129,15 @@ def _curve(
     chunk: int,
 ) -> Curve:
     """The score of images that have the first pixels from one part and the rest from another."""
-    values = pixels(map, image, signed=signed)
-    place = places(values)[..., None]
+    values = pixels(score, map, image, signed=signed)
+    place = over_image(places(values), image, spatial_axes(score, image))
     first, rest = parts
 
     def at(taken: Int[Array, ""]) -> Scalar:
         value = score(jnp.where(place < taken, first, rest))
         return value.astype(accumulator(value.dtype))
 
-    taken = shares(spatial_shape(image), count("steps", steps))
+    taken = shares(values.shape, count("steps", steps))
     curve = map_points(at, taken, chunk=count("chunk", chunk))
     return jnp.where(jnp.all(jnp.isfinite(values)), curve, jnp.nan)
 

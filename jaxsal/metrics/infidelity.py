@@ -10,23 +10,36 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxsal.metrics._relevance import as_image
-from jaxsal.options import Baseline, baseline_image, count, scale, spatial_shape
+from jaxsal.options import Baseline, baseline_image, count, over_image, scale, spatial_shape
 from jaxsal.points import map_points
-from jaxsal.types import Image, Key, Map, Scalar, ScoreFn, accumulator
+from jaxsal.rewrite.reading import bind_axes, checked, with_axes
+from jaxsal.types import Image, Key, Map, Scalar, ScoreFn, SpatialAxes, accumulator, usual_axes
 
 Perturbation = Callable[[Key, Image], Image]
-"""`perturbation(key, image) -> I`: what is taken away from the image."""
+"""`perturbation(key, image) -> I`: what is taken away from the image.
+
+One with an option `spatial_axes` (None) is told the image's.
+"""
 
 
-def remove_square(key: Key, image: Image, *, side: float = 0.25, baseline: Baseline = 0.0) -> Image:
+def remove_square(
+    key: Key,
+    image: Image,
+    *,
+    side: float = 0.25,
+    baseline: Baseline = 0.0,
+    spatial_axes: SpatialAxes | None = None,
+) -> Image:
     """A random square (cube, interval) set to a baseline: `I = x - b` inside it, else 0.
 
     Args:
-        key: consumed. image: [*spatial, channels].
+        key: consumed. image: one image, floating.
         side: as a share of each side of the image, in (0, 1]. baseline: b.
+        spatial_axes: the image's; None: the metric says; a call of its own takes the usual ones.
     """
     scale("side", side, most=1.0)
-    lengths = spatial_shape(image)
+    axes = checked(spatial_axes, image.ndim) or usual_axes(image.shape)
+    lengths = spatial_shape(image, axes)
     keys = jax.random.split(key, len(lengths))
     inside = jnp.ones(lengths, bool)
     for axis, (own, length) in enumerate(zip(keys, lengths, strict=True)):
@@ -34,7 +47,8 @@ def remove_square(key: Key, image: Image, *, side: float = 0.25, baseline: Basel
         start = jax.random.randint(own, (), 0, length - width + 1, jnp.int32)
         position = lax.broadcasted_iota(jnp.int32, lengths, axis)
         inside &= (position >= start) & (position < start + width)
-    return jnp.where(inside[..., None], image - baseline_image(baseline, image), 0)
+    removed = image - baseline_image(bind_axes(baseline, axes), image)
+    return jnp.where(over_image(inside, image, axes), removed, 0)
 
 
 def add_noise(key: Key, image: Image, *, noise: float = 0.1) -> Image:
@@ -89,13 +103,15 @@ def infidelity(
         Explanations", NeurIPS 2019, https://arxiv.org/abs/1901.09392
     """
 
+    perturbation = with_axes(perturbation, score, image)
+
     def draw(index: Array) -> Image:
         return perturbation(jax.random.fold_in(key, index), image)
 
     return infidelity_over(
         score,
         image,
-        as_sensitivity(map, image, baseline) if contributions else map,
+        as_sensitivity(score, map, image, baseline) if contributions else map,
         draw,
         samples=samples,
         normalize=normalize,
@@ -103,16 +119,19 @@ def infidelity(
     )
 
 
-def as_sensitivity(map: Map, image: Image, baseline: Baseline = 0.0) -> Image:
+def as_sensitivity(
+    score: ScoreFn | None, map: Map, image: Image, baseline: Baseline = 0.0
+) -> Image:
     """A map of contributions over what they hold of the input: `A / (x - b)`, A where x = b.
 
     A map without channels counts once for each pixel: it is shared evenly among the channels.
 
     Args:
-        map: [*spatial] or of the image's shape. image: [*spatial, channels].
+        score, image: whose spatial axes count. map: [*spatial] or of the image's shape.
     """
-    relevance = as_image(map, image)
-    relevance = relevance * (relevance.shape[-1] / image.shape[-1])
+    relevance = as_image(score, map, image)
+    relevance = relevance * (relevance.size / image.size)
+    baseline = with_axes(baseline, score, image)
     factor = (image - baseline_image(baseline, image)).astype(relevance.dtype)
     return relevance / jnp.where(factor == 0, 1, factor)
 
@@ -128,7 +147,7 @@ def infidelity_over(
     chunk: int = 1,
 ) -> Scalar:
     """The deterministic core of `infidelity`: `draw` gives I_j for sample j."""
-    relevance = as_image(map, image)
+    relevance = as_image(score, map, image)
 
     def forecast_and_change(index: Array) -> tuple[Any, Any]:
         taken = draw(index)

@@ -2,6 +2,7 @@
 
 Every measure is a function of ONE image, its map and its mask (`[*space]`, True inside the object).
 The relevance of a pixel is |map| summed over channels, so that signed maps have shares in [0, 1].
+Which axes of a map are channels, the mask says: those that it has not.
 
 What is not defined is NaN, and `exclusions` counts it; it is never a hit:
 
@@ -11,6 +12,7 @@ What is not defined is NaN, and `exclusions` counts it; it is never a hit:
 """
 
 import functools
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,17 +23,18 @@ from jax import lax
 from jaxtyping import Array, Bool, Float
 
 from jaxsal import ranks
-from jaxsal.metrics._relevance import Mask, check_mask, hits_among_top
+from jaxsal.metrics._relevance import Mask, check_mask, hits_among_top, placings
 from jaxsal.metrics._relevance import relevance as relevance_of
 from jaxsal.regions import REGIONS, distance
 from jaxsal.regions import regions as part
-from jaxsal.types import Image, Map, Scalar, ScoreFn
+from jaxsal.rewrite.reading import checked
+from jaxsal.types import Image, Map, Scalar, ScoreFn, usual_axes
 
 
 def relevance_mass(score: ScoreFn | None, image: Image | None, map: Map, *, mask: Mask) -> Scalar:
     """Relevance mass accuracy: `sum of |map| in the mask / sum of |map|` (Arras et al. 2022)."""
-    del score, image
-    relevance, defined = relevance_of(map, mask)
+    del image
+    relevance, defined = relevance_of(score, map, mask)
     return jnp.where(defined, _share(relevance, mask), jnp.nan)
 
 
@@ -40,8 +43,8 @@ def rank_accuracy(score: ScoreFn | None, image: Image | None, map: Map, *, mask:
 
     Pixels tied at the K-th place share the places left: the expectation over random orders.
     """
-    del score, image
-    relevance, defined = relevance_of(map, mask)
+    del image
+    relevance, defined = relevance_of(score, map, mask)
     k = jnp.sum(mask)
     hits = hits_among_top(relevance, mask, k)
     return jnp.where(defined, hits / k.astype(hits.dtype), jnp.nan)
@@ -60,8 +63,8 @@ def pointing_game(
     Where several pixels share the maximum: the fraction of them inside. A pixel at most `tolerance`
     pixels away from the mask counts as inside (15 in the paper, on photographs).
     """
-    del score, image
-    relevance, defined = relevance_of(map, mask)
+    del image
+    relevance, defined = relevance_of(score, map, mask)
     top = relevance == jnp.max(relevance)
     inside = mask if tolerance == 0 else distance(mask) <= tolerance
     return jnp.where(defined, jnp.sum(top & inside) / jnp.sum(top), jnp.nan)
@@ -69,8 +72,8 @@ def pointing_game(
 
 def roc_auc(score: ScoreFn | None, image: Image | None, map: Map, *, mask: Mask) -> Scalar:
     """ROC AUC of |map| as a classifier of the mask's pixels; NaN too for a mask of all pixels."""
-    del score, image
-    relevance, defined = relevance_of(map, mask)
+    del image
+    relevance, defined = relevance_of(score, map, mask)
     ordered, hits = ranks.sort_marked(relevance.ravel(), mask.ravel())
     return jnp.where(defined, ranks.roc_auc_in_order(ordered, hits), jnp.nan)
 
@@ -99,8 +102,8 @@ def region_measures(
     most maps are zero; what to compare them with is a map even over the head
     (`jaxsal.metrics.even_in_head`).
     """
-    del score, image
-    relevance, defined = relevance_of(map, mask)
+    del image
+    relevance, defined = relevance_of(score, map, mask)
 
     def measure(region: Array) -> dict[str, Scalar]:
         share = jnp.where(defined, _share(relevance, region), jnp.nan)
@@ -110,15 +113,23 @@ def region_measures(
     return {name: measure(region) for name, region in regions.items()}
 
 
-def localize(maps: Any, masks: Any, images: Any, *, width: float | int = 0.5) -> dict[str, Any]:
+def localize(
+    maps: Any,
+    masks: Any,
+    images: Any,
+    *,
+    width: float | int = 0.5,
+    spatial_axes: tuple[int, ...] | None = None,
+) -> dict[str, Any]:
     """All localization measures of N images at once, on the device.
 
     Args:
-        maps: `[N, *space]` or signed `[N, *space, channels]`, numpy or jax; or a dict of such, by
+        maps: `[N, *space]` or signed, of the images' shape, numpy or jax; or a dict of such, by
             method: the regions are then found once for all.
         masks: bool `[N, *space]`, True in the tumour.
-        images: float `[N, *space, channels]`; the head is found in them.
+        images: float `[N, *space]` with channels anywhere; the head is found in them.
         width: width of the surround, in equivalent diameters of the tumour.
+        spatial_axes: of one image; None: those of the masks' lengths, of several the usual ones.
 
     Returns:
         `{region: {"share", "density", "area"}, ..., "relevance_mass", "rank_accuracy",
@@ -132,11 +143,19 @@ def localize(maps: Any, masks: Any, images: Any, *, width: float | int = 0.5) ->
     maps = {name: jnp.asarray(batch) for name, batch in (maps if several else {"": maps}).items()}
     masks, images = jnp.asarray(masks), jnp.asarray(images)
     for batch in maps.values():
-        check_mask(batch, masks)
-    if images.shape[:-1] != masks.shape:
+        check_mask(batch, masks, batch=1)
+    choices = placings(images.shape[1:], masks.shape[1:])
+    usual = usual_axes(images.shape[1:])
+    axes = checked(spatial_axes, images.ndim - 1)
+    axes = axes or (usual if usual in choices else (*choices, None)[0])
+    if images.shape[:1] != masks.shape[:1] or axes not in choices:
         raise ValueError(
             f"images {images.shape}: expected {masks.shape} as the masks, and channels"
         )
+    maps = {
+        name: _channels_last(b, axes) if b.ndim == images.ndim else b for name, b in maps.items()
+    }
+    images = _channels_last(images, axes)
     measures = jax.tree.map(np.asarray, _localize(list(maps.values()), masks, images, width=width))
     table = {name: _ordered(measures, column) for column, name in enumerate(maps)}
     return table if several else table[""]
@@ -146,10 +165,10 @@ def exclusions(maps: Any, masks: Any) -> dict[str, int]:
     """How many of N examples have undefined measures, by reason; each example counts once.
 
     Args:
-        maps: `[N, *space]` or `[N, *space, channels]`. masks: bool `[N, *space]`.
+        maps: `[N, *space]`, with or without channels. masks: bool `[N, *space]`.
     """
     maps, masks = np.asarray(maps), np.asarray(masks)
-    check_mask(maps, masks)
+    check_mask(maps, masks, batch=1)
     empty = ~masks.any(tuple(range(1, masks.ndim)))
     top = np.abs(maps).max(tuple(range(1, maps.ndim)))
     return {
@@ -157,6 +176,12 @@ def exclusions(maps: Any, masks: Any) -> dict[str, int]:
         "map not finite": int((~empty & ~np.isfinite(top)).sum()),
         "map without relevance": int((~empty & (top == 0)).sum()),
     }
+
+
+def _channels_last(batch: Array, axes: tuple[int, ...]) -> Array:
+    """`[N, ...]` as `[N, *space, channels]`."""
+    moved = jnp.moveaxis(batch, [axis + 1 for axis in axes], range(1, len(axes) + 1))
+    return moved.reshape(*moved.shape[: len(axes) + 1], math.prod(moved.shape[len(axes) + 1 :]))
 
 
 def _share(relevance: Float[Array, "*space"], region: Mask) -> Scalar:
@@ -182,7 +207,7 @@ def _localize(maps: list[Array], masks: Array, images: Array, *, width: float | 
             return lies | {name: f(None, image, map, mask=mask) for name, f in MEASURES.items()}
 
         # Of one shape without channels, so that one program serves all methods.
-        return jax.vmap(measure)(jnp.stack([relevance_of(map, mask)[0] for map in maps]))
+        return jax.vmap(measure)(jnp.stack([relevance_of(None, map, mask)[0] for map in maps]))
 
     # In batches: thousands of large images, their sorts and distances need not be held at once.
     return lax.map(one, (maps, masks, images), batch_size=64)

@@ -51,14 +51,23 @@ def layers(apply: ApplyFn, params: Params, images: Images, *, group: Group = mod
 
     Args:
         apply: `apply(params, images) -> logits`.
-        params: any pytree of arrays.
+        params: any pytree of arrays; functions, words, flags and integers in it are in no layer.
         images: [B, ...], of which only the shape counts.
         group: from a leaf's path to its layer's name.
     """
     image = jax.ShapeDtypeStruct((1, *images.shape[1:]), images.dtype)
-    closed, _ = trace(apply, jax.tree.map(_abstract, params), image)
+    every, tree = jax.tree.flatten(params)
+    arrays = {i: _abstract(leaf) for i, leaf in enumerate(every) if not _is_static(leaf)}
+
+    def whole(arrays: dict[int, Any], image: Any) -> Any:
+        return apply(
+            jax.tree.unflatten(tree, [arrays.get(i, x) for i, x in enumerate(every)]), image
+        )
+
+    closed, _ = trace(whole, arrays, image)
     *own, last = closed.jaxpr.invars
-    known = {var: _Known(frozenset([i])) for i, var in enumerate(own)} | {last: _Known(image=True)}
+    pairs = zip(own, arrays, strict=True)
+    known = {var: _Known(frozenset([i])) for var, i in pairs} | {last: _Known(image=True)}
     paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(params)]
     found: dict[str, list[int]] = {}
     for leaf in dict.fromkeys(_meetings(closed.jaxpr, known)):
@@ -115,6 +124,11 @@ def _across(
 
 def _of(atom: Any, known: dict[Var, _Known]) -> _Known:
     return _Known() if isinstance(atom, Literal) else known.get(atom, _Known())
+
+
+def _is_static(leaf: Any) -> bool:
+    """Whether a leaf is no parameter but what Python reads while the program is traced."""
+    return not hasattr(leaf, "dtype") and (callable(leaf) or isinstance(leaf, str | int))
 
 
 def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:

@@ -20,8 +20,8 @@ def average_precision(
     `sum over thresholds of (recall - last recall) precision`; chance is the mask's share of the
     area, which is what a constant map gets.
     """
-    del score, image
-    relevance, defined = relevance_of(map, mask)
+    del image
+    relevance, defined = relevance_of(score, map, mask)
     ordered, hits = ranks.sort_marked(relevance.ravel(), mask.ravel())
     return jnp.where(defined, ranks.average_precision_in_order(ordered, hits), jnp.nan)
 
@@ -37,9 +37,9 @@ def top_k_intersection(
     Raises:
         ValueError: k is below one, or above the number of pixels.
     """
-    del score, image
+    del image
     k = count("k", k)
     if k > mask.size:
         raise ValueError(f"k: expected at most the {mask.size} pixels of the image, got {k}")
-    relevance, defined = relevance_of(map, mask)
+    relevance, defined = relevance_of(score, map, mask)
     return jnp.where(defined, hits_among_top(relevance, mask, k) / k, jnp.nan)

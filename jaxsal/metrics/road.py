@@ -13,6 +13,7 @@ from jaxsal.metrics._relevance import pixels, places
 from jaxsal.metrics.imputation import impute_noisily
 from jaxsal.options import count
 from jaxsal.points import map_points
+from jaxsal.rewrite.reading import spatial_axes
 from jaxsal.types import Image, Key, Map, Scalar, ScoreFn, accumulator
 
 DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -34,7 +35,7 @@ def road_curve(
 
     Args:
         score: `score(image) -> scalar`; need not be differentiable.
-        image: [height, width, channels], floating.
+        image: floating, of two spatial axes (`jaxsal.rewrite.reading`).
         map: of the image's shape, with or without its channels.
         removed: the shares, each in (0, 1).
         least_relevant: whether the least relevant pixels are removed first (LeRF; else MoRF).
@@ -97,7 +98,8 @@ def _scores(
 ) -> Float[Array, " points"]:
     if not removed or not all(0 < share < 1 for share in removed):
         raise ValueError(f"removed: expected shares in (0, 1), got {removed}")
-    values = pixels(map, image, signed=signed)
+    axes = spatial_axes(score, image)
+    values = pixels(score, map, image, signed=signed)
     place = places(values)
     taken = np.round(np.asarray(removed) * values.size).astype(np.int32)
     draws = np.unique(removed, return_inverse=True)[1].astype(np.int32)
@@ -106,7 +108,8 @@ def _scores(
         taken, last, draw = point
         missing = jnp.where(last, place >= values.size - taken, place < taken)
         own = jax.random.fold_in(key, draw)
-        value = score(impute_noisily(image, missing, noise=noise, key=own))
+        filled = impute_noisily(image, missing, noise=noise, key=own, spatial_axes=axes)
+        value = score(filled)
         return value.astype(accumulator(value.dtype))
 
     scores = map_points(at, (taken, last, draws), chunk=count("chunk", chunk))

@@ -14,6 +14,7 @@ from jaxtyping import Array
 
 from jaxsal.metrics.parameters import Group, Layer, layers, module, replaced
 from jaxsal.metrics.similarity import cosine, spearman
+from jaxsal.rewrite.reading import bind_axes, takes_axes
 from jaxsal.types import ApplyFn, Params
 
 Schedule = Callable[[list[Layer]], Iterator[tuple[str, list[Layer]]]]
@@ -65,7 +66,8 @@ def parameter_randomisation(
     """
     _check(params, fresh, targets)
     before = explain(params, images, targets, key=key)
-    return _comparison(similarity)(before, explain(fresh, images, targets, key=key))
+    compare = _comparison(similarity, explain, params, images)
+    return compare(before, explain(fresh, images, targets, key=key))
 
 
 def layer_randomisation(
@@ -95,7 +97,8 @@ def layer_randomisation(
         anew; the trained network itself is no entry.
     """
     _check(params, fresh, targets)
-    before, compare = explain(params, images, targets, key=key), _comparison(similarity)
+    before = explain(params, images, targets, key=key)
+    compare = _comparison(similarity, explain, params, images)
     return {
         name: compare(before, explain(replaced(params, fresh, chosen), images, targets, key=key))
         for name, chosen in schedule(layers(apply, params, images, group=group))
@@ -136,12 +139,20 @@ def random_logit(
     by = np.asarray(jax.random.randint(k_class, targets.shape, 1, classes, jnp.int32))
     before = explain(params, images, targets, key=k_method)
     others = ((targets + by) % classes).astype(np.int32)
-    return _comparison(similarity)(before, explain(params, images, others, key=k_method))
+    compare = _comparison(similarity, explain, params, images)
+    return compare(before, explain(params, images, others, key=k_method))
 
 
-def _comparison(similarity: Any) -> Callable[[Any, Any], Any]:
-    """Similarities by image in the place of every map, numpy."""
-    by_image = jax.tree.map(lambda f: jax.vmap(jax.jit(f)), similarity)
+def _comparison(
+    similarity: Any, explain: Any, params: Params, images: Array
+) -> Callable[[Any, Any], Any]:
+    """Similarities by image in the place of every map, numpy; the axes are read as `explain` does.
+
+    What only behaves like an explainer has no reading: channels are last.
+    """
+    asked = any(map(takes_axes, jax.tree.leaves(similarity))) and hasattr(explain, "spatial_axes")
+    axes = explain.spatial_axes(params, images) if asked else None
+    by_image = jax.tree.map(lambda f: jax.vmap(jax.jit(bind_axes(f, axes))), similarity)
 
     def values(a: Any, b: Any) -> Any:
         a, b = jnp.asarray(a), jnp.asarray(b)
@@ -159,4 +170,4 @@ def _check(params: Params, fresh: Params, targets: Any) -> None:
 
 def _shapes(params: Params) -> tuple[Any, list[tuple[int, ...]]]:
     leaves, structure = jax.tree.flatten(params)
-    return structure, [jnp.shape(leaf) for leaf in leaves]
+    return structure, [np.shape(leaf) for leaf in leaves]

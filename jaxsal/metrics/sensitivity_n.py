@@ -6,8 +6,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxsal.metrics._relevance import pixels
-from jaxsal.options import Baseline, baseline_image, count
+from jaxsal.options import Baseline, baseline_image, count, over_image
 from jaxsal.points import map_points
+from jaxsal.rewrite.reading import bind_axes, spatial_axes
 from jaxsal.types import Image, Key, Map, Scalar, ScoreFn, accumulator
 
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.5)
@@ -37,7 +38,7 @@ def sensitivity_n(
 
     Args:
         score: `score(image) -> scalar`; need not be differentiable.
-        image: [*spatial, channels], floating.
+        image: floating; its spatial axes are those of `jaxsal.rewrite.reading`.
         map: of the image's shape, with or without its channels.
         shares: n as shares of the number of pixels, each in (0, 1); a pixel has all its channels.
         samples: random sets for each share.
@@ -59,7 +60,9 @@ def sensitivity_n(
     if not shares or not all(0 < share < 1 for share in shares):
         raise ValueError(f"shares: expected numbers in (0, 1), got {shares}")
     samples = count("samples", samples, least=2)
-    values, empty = pixels(map, image, signed=True), baseline_image(baseline, image)
+    axes = spatial_axes(score, image)
+    values = pixels(score, map, image, signed=True)
+    empty = baseline_image(bind_axes(baseline, axes), image)
     total = values.size
     pixel = np.arange(total, dtype=np.int32)
     sizes = np.maximum(1, np.round(np.asarray(shares) * total)).astype(np.int32)
@@ -70,7 +73,7 @@ def sensitivity_n(
         index, size = point
         order = jax.random.permutation(jax.random.fold_in(key, index), pixel)
         taken = order.reshape(relevance.shape) < size
-        value = score(jnp.where(taken[..., None], empty, image))
+        value = score(jnp.where(over_image(taken, image, axes), empty, image))
         return jnp.sum(relevance, where=taken), value
 
     points = (np.arange(len(sizes) * samples, dtype=np.int32), np.repeat(sizes, samples))

@@ -4,6 +4,7 @@ NaN where there is nothing to compare: a constant map has no order, an all-zero 
 Each map is scaled by itself alone, never by a batch.
 """
 
+import math
 from collections.abc import Callable
 
 import jax.numpy as jnp
@@ -11,9 +12,12 @@ from jax import lax
 from jaxtyping import Array
 
 from jaxsal import ranks
-from jaxsal.types import Map, Scalar
+from jaxsal.rewrite.reading import checked
+from jaxsal.types import Map, Scalar, SpatialAxes, usual_axes
 
-Similarity = Callable[[Map, Map], Scalar]
+Similarity = Callable[..., Scalar]
+"""`similarity(first, second)` of two maps; an option `spatial_axes` is told the image's."""
+
 WINDOW = 7
 
 
@@ -28,7 +32,7 @@ def cosine(first: Map, second: Map) -> Scalar:
     return jnp.sum(a * b) / jnp.sqrt(jnp.sum(a * a) * jnp.sum(b * b))
 
 
-def ssim(first: Map, second: Map) -> Scalar:
+def ssim(first: Map, second: Map, *, spatial_axes: SpatialAxes | None = None) -> Scalar:
     """Mean structural similarity of |first| and |second|, each scaled to [0, 1] by its own maximum.
 
     .. math:: (2 μ_a μ_b + c₁)(2 σ_ab + c₂) / ((μ_a² + μ_b² + c₁)(σ_a² + σ_b² + c₂))
@@ -39,11 +43,12 @@ def ssim(first: Map, second: Map) -> Scalar:
 
     Args:
         first, second: [height, width] or [height, width, channels].
+        spatial_axes: those of height and width; None: the usual ones (`jaxsal.types`).
 
     Raises:
-        ValueError: fewer than seven pixels along an axis.
+        ValueError: fewer than seven pixels along an axis, or not two of them.
     """
-    a, b = (_channelled(jnp.abs(_scaled(map))) for map in (first, second))
+    a, b = (_channelled(jnp.abs(_scaled(map)), spatial_axes) for map in (first, second))
     if min(a.shape[:2]) < WINDOW:
         raise ValueError(f"maps: expected at least {WINDOW} pixels an axis, got {first.shape}")
     mean_a, mean_b = _local_mean(a), _local_mean(b)
@@ -68,8 +73,15 @@ def _scaled(map: Map) -> Array:
     return values / jnp.where(top > 0, top, jnp.nan)
 
 
-def _channelled(map: Array) -> Array:
-    return map if map.ndim == 3 else map[..., None]
+def _channelled(map: Array, axes: SpatialAxes | None) -> Array:
+    """[height, width, channels]; a map of two axes has one channel."""
+    if map.ndim == 2:
+        return map[..., None]
+    axes = checked(axes, map.ndim) or usual_axes(map.shape)
+    if len(axes) != 2:
+        raise ValueError(f"maps: expected two spatial axes, got {axes} of the shape {map.shape}")
+    moved = jnp.moveaxis(map, axes, (0, 1))
+    return moved.reshape(*moved.shape[:2], math.prod(moved.shape[2:]))
 
 
 def _local_mean(x: Array) -> Array:

@@ -14,6 +14,8 @@ from jaxsal.rewrite.factors import COPY, Factors, Labels, agreed, image_axes, li
 from jaxsal.rewrite.grids import is_plain, is_small, rises
 from jaxsal.rewrite.program import Atom, open_jaxpr, scan_parts
 from jaxsal.rewrite.spread import Operand, spread
+from jaxsal.rewrite.tiles import tiled
+from jaxsal.types import axes_by_shape, usual_axes
 
 Axes = tuple[int | None, ...]
 """For each spatial axis of the image, the axis of a value that runs along it."""
@@ -25,13 +27,15 @@ class Layout(NamedTuple):
     Attributes:
       labels: for each variable that depends on the image, what its axes are made of.
       gone: for each variable, the image's axes that it had, of length one, and that were dropped.
-      spatial: the image's spatial axes: those that the first convolution slides along; where there
-        is none, all axes but the last.
+      spatial: the image's spatial axes: those that the first convolution slides along, else those
+        that the first pool or reshape into patches tiles; where there is none, `usual_axes`.
+      told: whether the program or the shape says which they are.
     """
 
     labels: dict[Var, Labels]
     gone: dict[Var, frozenset[int]]
     spatial: tuple[int, ...]
+    told: bool = True
 
     def axes(self, var: Var) -> Axes | None:
         """The axes of a value along the image's spatial axes, in order; `None` if one is lost.
@@ -71,14 +75,14 @@ class Layout(NamedTuple):
         return any(f.axis not in (COPY, *self.spatial) for f in factors)
 
 
-def layout(flat: ClosedJaxpr) -> Layout:
-    """Follows the image's axes through a flat program of one image."""
+def layout(flat: ClosedJaxpr, spatial: tuple[int, ...] = ()) -> Layout:
+    """Follows the image's axes through a program of one image; `spatial`, where they are known."""
     (image,) = flat.jaxpr.invars
-    walk = _Walk(_shape(image))
+    walk = _Walk(_shape(image), spatial)
     walk.labels[image] = tuple(whole(i, n) for i, n in enumerate(_shape(image)))
     walk.run(flat.jaxpr)
-    spatial = walk.spatial or tuple(range(max(len(_shape(image)) - 1, 1)))
-    return Layout(walk.labels, walk.gone, spatial)
+    found = walk.spatial or walk.tiled or axes_by_shape(_shape(image))
+    return Layout(walk.labels, walk.gone, found or usual_axes(_shape(image)), bool(found))
 
 
 @dataclass
@@ -92,6 +96,7 @@ class _Walk:
     rising: set[Var] = field(default_factory=set)
     plain: set[Var] = field(default_factory=set)
     small: set[Var] = field(default_factory=set)
+    tiled: tuple[int, ...] = ()
 
     def run(self, body: Jaxpr) -> None:
         self.small.update(v for v in body.constvars if len(_shape(v)) < 2)
@@ -123,6 +128,9 @@ class _Walk:
             shape = _shape(out)
             fits = found is not None and len(found) == len(shape)
             self.labels[out] = found if fits and found else tuple(unknown(n) for n in shape)
+            if not self.tiled and not self.spatial:
+                tiles = tiled(eqn, self.read(eqn.invars[0]), self.labels[out], self.image)
+                self.tiled = tuple(sorted(tiles))
             if missing := dropped - set().union(*map(image_axes, self.labels[out])):
                 self.gone[out] = frozenset(missing)
 
@@ -196,6 +204,7 @@ class _Walk:
                 inner.labels[var] = known
         inner.run(jaxpr)
         self.spatial = self.spatial or inner.spatial
+        self.tiled = self.tiled or inner.tiled
         return [inner.read(v) for v in jaxpr.outvars]
 
     def _scan(self, eqn: JaxprEqn) -> list[Labels | None]:

@@ -11,13 +11,14 @@ import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Var
 from jaxtyping import Array
 
-from jaxsal.rewrite.axes import Axes, layout
+from jaxsal.rewrite.axes import Axes, Layout, layout
 from jaxsal.rewrite.flatten import flatten
 from jaxsal.rewrite.flow import Flow
 from jaxsal.rewrite.layer_names import Names
 from jaxsal.rewrite.layers import LayerName, find, unrolled
 from jaxsal.rewrite.log import Note, note
 from jaxsal.rewrite.program import depending, play, read, trace
+from jaxsal.rewrite.reading import given, told
 from jaxsal.types import Image, Scalar, ScoreFn
 
 LAYER = "layer"
@@ -53,7 +54,7 @@ def cut(
         no value is such a feature map, or attention comes after it.
       TypeError: `layer` is no int, string or `None`.
     """
-    parts = section(score, image, layer)
+    parts = _section(score, image, layer)[0]
     return parts.value, parts.head
 
 
@@ -79,12 +80,22 @@ class Section(NamedTuple):
 
 
 def section(score: ScoreFn, image: Image, layer: LayerName = None) -> Section:
-    """`cut`, with how the value lies over the image."""
+    """`cut`, with how the value lies over the image.
+
+    Raises:
+      ValueError: as of `cut`; or the image's spatial axes cannot be read (`reading`).
+    """
+    parts, lay = _section(score, image, layer)
+    told(score, lay, image.shape)
+    return parts
+
+
+def _section(score: ScoreFn, image: Image, layer: LayerName) -> tuple[Section, Layout]:
     layer = layer if isinstance(layer, str | None) else _index(layer)
     closed, _ = trace(score, image)
     parameters = getattr(score, "parameters", {})
     flat = flatten(closed, unroll=unrolled(closed, layer, parameters))
-    names, lay = Names(flat, parameters), layout(flat)
+    names, lay = Names(flat, parameters), layout(flat, given(score, image.ndim))
     var = find(names, layer, lay)
     note(Note(LAYER, names.words(var), True))
     before, after = _halves(flat, var)
@@ -94,7 +105,7 @@ def section(score: ScoreFn, image: Image, layer: LayerName = None) -> Section:
     head = partial(_head, flat, after, known, var)
     at = None if lay.axes(var) else lay.lost_at(flat.jaxpr, var)
     lost = names.words(at.outvars[0]) if at else ""
-    return Section(known[var], head, lay.axes(var), lay.spatial, lay.turned(var), lost)
+    return Section(known[var], head, lay.axes(var), lay.spatial, lay.turned(var), lost), lay
 
 
 def _index(layer: Any) -> int:

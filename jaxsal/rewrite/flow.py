@@ -18,6 +18,9 @@ SAME_VALUES = frozenset(
 )
 """Operations of one operand whose result holds no other values than the operand."""
 
+FLAT = frozenset({"ceil", "floor", "round", "sign", "stop_gradient"})
+"""Operations on floating numbers with no derivative to speak of."""
+
 
 class Flow:
     """The data flow of one program.
@@ -26,6 +29,7 @@ class Flow:
       closed: the program.
       dependent: the variables that depend on the program's inputs.
       live: the variables that its outputs depend on.
+      active: those of them through which the outputs' derivative comes back.
     """
 
     def __init__(self, closed: ClosedJaxpr):
@@ -42,11 +46,15 @@ class Flow:
 
     @cached_property
     def dependent(self) -> frozenset[Var]:
-        return _reach(self.closed.jaxpr.invars, self._next)
+        return self.reached(self.closed.jaxpr.invars)
 
     @cached_property
     def live(self) -> frozenset[Var]:
         return _reach(_variables(self.closed.jaxpr.outvars), self._previous)
+
+    @cached_property
+    def active(self) -> frozenset[Var]:
+        return _reach(filter(is_floating, _variables(self.closed.jaxpr.outvars)), self._back)
 
     def depends(self, atom: Atom) -> bool:
         """Whether an atom depends on the program's inputs."""
@@ -111,6 +119,12 @@ class Flow:
     def _previous(self, var: Var) -> list[Var]:
         return _variables(self._sources.get(var, [])) + self._rests_on.get(var, [])
 
+    def _back(self, var: Var) -> list[Var]:
+        made = self._producer.get(var)
+        if made is not None and made.primitive.name in FLAT:
+            return []
+        return list(filter(is_floating, self._previous(var)))
+
 
 def links(eqn: JaxprEqn) -> Iterator[tuple[Atom, Var]]:
     """The pairs of variables that hold the same value on either side of a body's border."""
@@ -156,6 +170,12 @@ def _deciders(eqn: JaxprEqn) -> list[Atom]:
 
 def _variables(atoms: Iterable[Atom]) -> list[Var]:
     return [atom for atom in atoms if not isinstance(atom, Literal)]
+
+
+def is_floating(var: Var) -> bool:
+    """Whether a variable holds floating numbers, complex ones too."""
+    dtype = getattr(var.aval, "dtype", None)
+    return dtype is not None and jax.dtypes.issubdtype(dtype, np.inexact)
 
 
 def _reach(start: Iterable[Var], step: Any) -> frozenset[Var]:

@@ -31,6 +31,7 @@ from jaxsal.rewrite.program import (
     bind,
     bodies,
     equations,
+    is_of_jax,
     lifted,
     open_jaxpr,
     scan_parts,
@@ -52,12 +53,19 @@ class Frame:
       values: the value of every variable evaluated so far.
       outer: the frame of the call that this is the body of; `None` for the outermost.
       call: that call.
+      site: the call that its equations stand in the line of, where they have no line of their own.
     """
 
     jaxpr: Jaxpr
     values: dict[Var, Any] = field(repr=False)
     outer: Frame | None = field(default=None, repr=False)
     call: JaxprEqn | None = None
+
+    @property
+    def site(self) -> JaxprEqn | None:
+        if self.call is None or not is_of_jax(self.call):
+            return None
+        return (self.outer and self.outer.site) or self.call
 
     def read(self, atom: Atom) -> Any:
         """The value of an atom whose equation has been evaluated."""
@@ -162,8 +170,9 @@ def _run(
     frame = Frame(jaxpr, {}, outer, call)
     frame.values.update(zip(jaxpr.constvars, getattr(body, "consts", ()), strict=True))
     frame.values.update(zip(jaxpr.invars, args, strict=True))
+    site = frame.site
     for eqn in jaxpr.eqns:
-        with scope(eqn), eqn.ctx.manager:
+        with scope(eqn, site), eqn.ctx.manager:
             outs = _step(eqn, [frame.read(v) for v in eqn.invars], rules, frame)
         frame.values.update(zip(eqn.outvars, outs, strict=True))
     return [frame.read(v) for v in jaxpr.outvars]

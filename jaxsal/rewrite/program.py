@@ -5,6 +5,7 @@ The differences between the versions of JAX in how a jaxpr is put together end h
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -19,6 +20,8 @@ Atom = Any
 
 CALLS = (primitives.jit_p, primitives.closed_call_p, primitives.call_p)
 """Calls without a meaning of their own: their body, in place, is the same program."""
+
+_JAX = os.path.dirname(jax.__file__) + os.sep
 
 CASTS = ("convert_element_type", "broadcast_in_dim", "pvary", "pcast")
 """Operations of a number that make it a constant of another type, shape or placement."""
@@ -122,10 +125,24 @@ def is_zero(atom: Atom, producer: Callable[[Var], JaxprEqn | None]) -> bool:
     return made is not None and made.primitive.name in CASTS and is_zero(made.invars[0], producer)
 
 
-def scope(eqn: JaxprEqn) -> AbstractContextManager[Any]:
-    """A context in which an equation's named scopes and source line are the current ones."""
+def scope(eqn: JaxprEqn, site: JaxprEqn | None = None) -> AbstractContextManager[Any]:
+    """A context in which an equation's named scopes and source line are the current ones.
+
+    The line is that of `site` if there is one.
+    """
     stack = source_info_util.current_name_stack() + eqn.source_info.name_stack
-    return source_info_util.user_context(eqn.source_info.traceback, name_stack=stack)
+    return source_info_util.user_context((site or eqn).source_info.traceback, name_stack=stack)
+
+
+def is_of_jax(call: JaxprEqn) -> bool:
+    """Whether a `jit` call is of a function of JAX's own.
+
+    JAX traces `jnp.where` once for all that call it with the same shapes, and the equations in it
+    stand in the line of the first of them.
+    """
+    body = call.params.get("jaxpr")
+    info = None if body is None else open_jaxpr(body).debug_info
+    return info is not None and str(info.func_filename).startswith(_JAX)
 
 
 def play(eqns: Iterable[JaxprEqn], known: dict[Var, Any]) -> None:

@@ -297,6 +297,9 @@ _ELEMENTWISE = frozenset(
 )
 """Operations that leave every position where it is."""
 
+POINTWISE = frozenset(name for name in _ELEMENTWISE if not name.startswith("cum"))
+"""Operations whose result at a position is of the operands there alone."""
+
 _Rule = Callable[[JaxprEqn, Sequence[Operand], Sequence[int]], Labels | None]
 _RULES: dict[str, _Rule] = {
     "conv_general_dilated": _conv,

@@ -42,10 +42,12 @@ def explain_dataset(
 
     The store opens in plain `zarr` and has an entry an example, in the order of the source:
     `maps` [N, ...] (of a dict of methods `maps/<name>`), `targets` [N] int32, `logits` [N, K]
-    float32, `source` [N] (a name, or the number), `status` [N] uint8 (1 explained, 2 skipped, 0
-    not yet) and `fault` [N] (why it was skipped). It is written chunk by chunk; killed at any
-    moment, the same call goes on, repeats no finished chunk, and ends with the store of an unbroken
-    run. While a chunk is computed the next is read and the last is written.
+    float32 (`probabilities` or `values` where the explainer's `output` says so), `source` [N] (a
+    name, or the number), `status` [N] uint8 (1 explained, 2 skipped, 3 where the map or the outputs
+    are not finite, 0 not yet) and `fault` [N] (why it was skipped, or what is not finite). A target
+    of -1 is none: the image has none, or its outputs are NaN. It is written chunk by chunk; killed
+    at any moment, the same call goes on, repeats no finished chunk, and ends with the store of an
+    unbroken run. While a chunk is computed the next is read and the last is written.
 
     Under `jax.distributed` every process makes the same call: each reads its own chunks of the
     source, explains them on its own devices and writes them, and waits for the others.
@@ -98,11 +100,11 @@ def explain_dataset(
     image = jax.ShapeDtypeStruct((1, *expected.shape), expected.dtype)
     identity = explain.identity(params, image, wanted.abstract, key=key)
     found = shapes(explain, params, image, wanted.abstract, key)
-    wanted.bound(found.logits.shape[-1])
+    wanted.bound(explain.output.classes(found.logits.shape[-1]))
     layers = explain.layers(params, image, wanted.abstract, key=key)
-    layout = _layout(found, chunk, dtype, records.count)
+    layout = _layout(found, explain.output.plural, chunk, dtype, records.count)
     facts = {
-        **{name: identity[name] for name in ("params", "model", "method", "key")},
+        **{name: identity[name] for name in ("params", "model", "output", "method", "key")},
         **({"layers": layers} if layers else {}),
         "targets": wanted.text,
         "image": [*expected.shape, str(expected.dtype)],
@@ -111,6 +113,7 @@ def explain_dataset(
         "chunk": layout.chunk,
         "dtype": dtype,
         **(about or {}),
+        "spatial_axes": explain.spatial_axes(params, image),
         "versions": machine.versions("jaxsal", "jax"),
     }
     store = Store.create(folder, layout, facts, first=process[0] == 0)
@@ -121,9 +124,9 @@ def explain_dataset(
     return stream.told(resumed)
 
 
-def _layout(found: Any, chunk: int | str, dtype: str, count: int | None) -> Layout:
+def _layout(found: Any, plural: str, chunk: int | str, dtype: str, count: int | None) -> Layout:
     """The columns of what an explainer gives, by shape alone, and the chunk."""
-    every = columns(*found, dtype=dtype)
+    every = columns(*found, plural=plural, dtype=dtype)
     if chunk == "auto":
         return Layout(every, automatic_chunk(every), count)
     if isinstance(chunk, bool) or not isinstance(chunk, int) or not 1 <= chunk <= LARGEST_CHUNK:

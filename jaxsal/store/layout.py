@@ -7,8 +7,15 @@ from typing import Any
 
 import numpy as np
 
-NOT_YET, EXPLAINED, SKIPPED = 0, 1, 2
+NOT_YET, EXPLAINED, SKIPPED, NOT_FINITE = 0, 1, 2, 3
 """Values of the column `status`."""
+
+UNSOUND = {
+    (True, False): "the map is not finite",
+    (False, True): "the logits are not finite",
+    (True, True): "the map and the logits are not finite",
+}
+"""The fault of an example that is explained by values that are not finite: maps, logits."""
 
 STATUS = "status"
 """The column that is written last: a chunk of it on the disk says that the chunk is finished."""
@@ -79,8 +86,12 @@ class Layout:
         return None if self.count is None else -(-self.count // self.chunk)
 
 
-def columns(maps: Any, targets: Any, logits: Any, *, dtype: str) -> tuple[Column, ...]:
+def columns(
+    maps: Any, targets: Any, outputs: Any, *, plural: str, dtype: str
+) -> tuple[Column, ...]:
     """The columns of records of these shapes (one example, no batch axis).
+
+    `plural` is what the model's outputs are called.
 
     A dict of maps becomes `maps/<name>`.
     """
@@ -91,7 +102,7 @@ def columns(maps: Any, targets: Any, logits: Any, *, dtype: str) -> tuple[Column
     return (
         *kept,
         Column("targets", targets.shape, "int32", -1),
-        Column("logits", logits.shape, "float32", "NaN"),
+        Column(plural, outputs.shape, "float32", "NaN"),
         Column("source", (), "string", ""),
         Column("fault", (), "string", ""),
         Column(STATUS, (), "uint8", NOT_YET),

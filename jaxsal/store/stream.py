@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsal.engine import Explainer
-from jaxsal.store.layout import EXPLAINED, SKIPPED, STATUS
+from jaxsal.store.layout import EXPLAINED, NOT_FINITE, SKIPPED, STATUS, UNSOUND
 from jaxsal.store.records import Record, Shape, Source, stacked
 from jaxsal.store.targets import Targets
 from jaxsal.store.zarr import Store
@@ -40,7 +40,7 @@ class Stored(NamedTuple):
         explained, skipped: examples in the store as it is now, of all processes.
         resumed: examples that an earlier run had finished.
         complete: whether no chunk of the source is missing.
-        faults: `(source, reason)` of what was skipped.
+        faults: `(source, reason)` of what was skipped, and of what is not finite.
     """
 
     path: Path
@@ -49,6 +49,11 @@ class Stored(NamedTuple):
     resumed: int
     complete: bool
     faults: tuple[tuple[str, str], ...]
+
+    @property
+    def not_finite(self) -> tuple[tuple[str, str], ...]:
+        """The faults of images that are neither explained nor skipped: values are not finite."""
+        return tuple(fault for fault in self.faults if fault[1] in UNSOUND.values())
 
 
 class Block(NamedTuple):
@@ -155,16 +160,20 @@ class Stream:
         keys = None
         if self.key is not None:
             keys = fold(self.key, np.arange(first, first + len(block.records)))
-        return self.explain.record(self.params, block.images, targets, key=keys)
+        return self.explain.dispatch(self.params, block.images, targets, key=keys)
 
     def _write(self, block: Block, results: Any) -> int:
         count, missing = len(block.records), ~block.good
+        results = jax.device_get(results)
+        wrong = [""] * count if results is None else unsound(results)
+        faults = [r.fault or why for r, why in zip(block.records, wrong, strict=True)]
+        fine = np.array([not why for why in wrong])
         values: dict[str, Any] = {
             "source": [record.name for record in block.records],
-            "fault": [record.fault for record in block.records],
-            STATUS: np.where(block.good, EXPLAINED, SKIPPED).astype(np.uint8),
+            "fault": faults,
+            STATUS: np.select([missing, fine], [SKIPPED, EXPLAINED], NOT_FINITE).astype(np.uint8),
         }
-        found = _named(results)
+        found = _named(results, self.explain.output.plural)
         for column in self.layout.columns:
             if column.name in values:
                 continue
@@ -192,7 +201,7 @@ class Stream:
             skipped=int((status == SKIPPED).sum()),
             resumed=resumed,
             complete=complete,
-            faults=tuple(self.store.faults()) if (status == SKIPPED).any() else (),
+            faults=tuple(self.store.faults()) if (status > EXPLAINED).any() else (),
         )
 
 
@@ -222,11 +231,14 @@ def shapes(explain: Explainer, params: Any, image: Any, targets: Any, key: Any) 
     """
     keys = None if key is None else fold(key, np.zeros(1))
     word, numbers = (targets, None) if isinstance(targets, str) else (None, targets)
+    leaves, tree = jax.tree.flatten(params)
+    arrays = {i: leaf for i, leaf in enumerate(leaves) if hasattr(leaf, "dtype")}
 
-    def record(params: Any, image: Any, numbers: Any, keys: Any) -> Any:
+    def record(arrays: Any, image: Any, numbers: Any, keys: Any) -> Any:
+        params = jax.tree.unflatten(tree, [arrays.get(i, leaf) for i, leaf in enumerate(leaves)])
         return explain.record(params, image, numbers if word is None else word, key=keys)
 
-    found = jax.eval_shape(record, params, image, numbers, keys)
+    found = jax.eval_shape(record, arrays, image, numbers, keys)
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), found)
 
 
@@ -240,12 +252,24 @@ def fold(key: Any, numbers: np.ndarray) -> Any:
     return _fold(key, numbers.astype(np.uint32))
 
 
-def _named(results: Any) -> dict[str, Any]:
+def unsound(results: Any) -> list[str]:
+    """What of each image's record is not finite; "" where all is."""
+    maps = np.any([_not_finite(x) for x in jax.tree.leaves(results.maps)], 0)
+    rows = zip(maps.tolist(), _not_finite(results.logits).tolist(), strict=True)
+    return [UNSOUND.get(row, "") for row in rows]
+
+
+def _not_finite(values: Any) -> np.ndarray:
+    values = np.asarray(values)
+    return ~np.isfinite(values).all(tuple(range(1, values.ndim)))
+
+
+def _named(results: Any, plural: str) -> dict[str, Any]:
     if results is None:
         return {}
     maps = results.maps
     named = {f"maps/{k}": v for k, v in maps.items()} if isinstance(maps, dict) else {"maps": maps}
-    return {**named, "targets": results.targets, "logits": results.logits}
+    return {**named, "targets": results.targets, plural: results.logits}
 
 
 def _narrow(values: np.ndarray, dtype: str) -> np.ndarray:

@@ -16,6 +16,9 @@ from jaxsal.store.layout import STATUS, Column, Layout, as_json
 KEY = "jaxsal"
 """The group attribute that says what the store was made of."""
 
+TOLD = ("versions", "spatial_axes")
+"""Facts that decide no map: where axes do, the method's fingerprint holds them."""
+
 PATIENCE = 60.0
 """Seconds that other processes wait for the first to create the store."""
 
@@ -99,7 +102,7 @@ class Store:
             return np.asarray(self._arrays[STATUS].read().result())
 
     def faults(self) -> list[tuple[str, str]]:
-        """`(source, fault)` of every example that was skipped, in order.
+        """`(source, fault)` of every example that was skipped or is not finite, in order.
 
         Raises:
             OSError: they cannot be read.
@@ -207,7 +210,7 @@ def _check_empty(path: Path) -> None:
 
 def _refuse_another(path: Path, found: dict[str, Any], identity: dict[str, Any]) -> None:
     for name in (*identity, *found):
-        if found.get(name) != identity.get(name) and name != "versions":
+        if found.get(name) != identity.get(name) and name not in TOLD:
             made = found.get("versions", {})
             raise ValueError(
                 f"out: {path} holds maps of another {name}: {found.get(name)!r}, this run has "

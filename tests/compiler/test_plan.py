@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxsal.compiler import memory
-from jaxsal.compiler.plan import COMPILATIONS, MOST_GROWTH, fit, grown, plan
+from jaxsal.compiler.plan import COMPILATIONS, MOST_GROWTH, fit, grown, paying, plan
 
 SIZES = st.integers(1, 600)
 
@@ -66,6 +66,25 @@ def test_what_is_small_grows_until_it_fills(
     assert rest == 0 and times & (times - 1) == 0 and 1 <= times <= MOST_GROWTH
     assert times == 1 or times * temporaries <= fill
     assert times == MOST_GROWTH or 2 * times * temporaries > fill
+
+
+@given(most=SIZES, pays=st.floats(1, 10**4), fixed=st.integers(0, 2000), each=st.integers(0, 99))
+def test_fewer_evaluations_only_where_their_temporaries_then_pay(
+    most: int, pays: float, fixed: int, each: int
+) -> None:
+    asked: list[int] = []
+
+    def temporaries(evaluations: int) -> float:
+        asked.append(evaluations)
+        return fixed + float(each * evaluations)
+
+    taken = paying(most, temporaries, pays)
+    assert len(asked) <= 3 and asked == sorted(set(asked), reverse=True)
+    assert taken == most or temporaries(taken) <= pays < temporaries(most)
+    if fixed + each * most <= pays or fixed + each > pays:
+        assert taken == most
+    elif most > 1 and each:
+        assert taken < most and (4 * taken > most or temporaries(4 * taken) > pays)
 
 
 def test_a_control_group_s_limit_counts_wherever_it_is_set(tmp_path: Path) -> None:

@@ -136,6 +136,33 @@ def test_batches_equal_singles_and_a_dict_its_members():
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6), alone, both["one"])
 
 
+def test_channels_may_come_first_and_the_mask_says_so():
+    signed, masks = random_map(1, (3, 8, 6, 2)), np.tile(MASK[:, :6], (3, 1, 1))
+    images, first = np.tile(IMAGE[:, :6], (3, 1, 1, 2)), lambda x: np.moveaxis(x, -1, 1)
+    expected = loc.localize({"all": signed, "one": signed[..., 0]}, masks, images)
+    given = {"all": first(signed), "one": signed[..., 0]}
+    jax.tree.map(np.testing.assert_array_equal, loc.localize(given, masks, first(images)), expected)
+    assert loc.exclusions(first(signed), masks) == loc.exclusions(signed, masks)
+
+
+def test_a_mask_as_long_as_the_channels_leaves_it_to_the_option():
+    signed, masks = random_map(1, (1, 8, 8, 8)), MASK[None]
+    images = np.tile(IMAGE, (1, 1, 1, 8))
+    last, first = (
+        loc.localize(np.moveaxis(signed, -1, at), masks, images, spatial_axes=axes)
+        for at, axes in ((-1, None), (1, (1, 2)))
+    )
+    np.testing.assert_allclose(first["roc_auc"], last["roc_auc"])
+    score = lambda x: jnp.sum(x)  # noqa: E731
+    score.spatial_axes = (1, 2)
+    single = loc.roc_auc(
+        score, None, jnp.asarray(np.moveaxis(signed[0], -1, 0)), mask=jnp.asarray(MASK)
+    )
+    np.testing.assert_allclose(single, last["roc_auc"][0])
+    with pytest.raises(ValueError, match=r"mask: expected the map's .* along its axes"):
+        loc.roc_auc(score, None, jnp.ones((8, 8, 6, 8)), mask=jnp.asarray(MASK))
+
+
 def test_excluded_examples_are_counted_once_and_are_the_nans():
     maps, masks = random_map(0, (5, 8, 8)), np.tile(MASK, (5, 1, 1))
     masks[0] = False

@@ -1,11 +1,14 @@
 """Layers in the order in which they meet the image, whatever they are called."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import pytest
 
+import jaxsal
 from jaxsal.metrics import flax_module, layers
 from jaxsal.metrics.parameters import Layer, replaced
+from jaxsal.metrics.sanity import layer_randomisation
 from jaxsal.models import CNN
 
 X = jnp.zeros((2, 4))
@@ -75,3 +78,20 @@ def test_replaced_leaves_are_those_of_the_layers(which):
     two = [Layer("a", (0,)), Layer("b", (1,))]
     got = replaced(params, fresh, [two[i] for i in which])
     assert [bool(x.any()) for x in got.values()] == [i in which for i in (0, 1)]
+
+
+def test_an_equinox_model_as_it_is():
+    """Its functions, flags and integers are in no layer, and stay where weights are replaced."""
+    model, fresh = (eqx.nn.MLP(4, 3, 4, 2, key=jax.random.key(seed)) for seed in (0, 1))
+    apply = lambda model, x: jax.vmap(model)(x)  # noqa: E731
+    found = layers(apply, model, X)
+    assert [layer.name for layer in found] == ["layers/0", "layers/1", "layers/2"]
+    mixed = replaced(model, fresh, found[:1])
+    assert mixed.activation is model.activation
+    assert jnp.array_equal(mixed.layers[0].weight, fresh.layers[0].weight)
+    assert jnp.array_equal(mixed.layers[1].weight, model.layers[1].weight)
+
+    explain = jaxsal.explainer(apply, jaxsal.gradient)
+    images = jax.random.normal(jax.random.key(2), (2, 4))
+    scores = dict(layer_randomisation(explain, apply, model, fresh, images, 1))
+    assert list(scores) == ["layers/2", "layers/1", "layers/0"]

@@ -93,6 +93,21 @@ def test_no_value_depends_on_the_batch_size(name: str) -> None:
     toy.close(got, values(name), TOLERANCE)
 
 
+@pytest.mark.parametrize("with_channels", [True, False])
+def test_channels_may_come_first(with_channels: bool) -> None:
+    """Which axes are spatial is read in the program: every metric's values are the same."""
+    images, maps = np.moveaxis(IMAGES[:2], -1, 1), np.moveaxis(MAPS[:2], -1, 1)
+    cheap = ("deletion", "completeness", "entropy", "roc_auc")  # of a map without channels
+    chosen = METRICS if with_channels else {name: METRICS[name] for name in cheap}
+    evaluate = jaxsal.evaluator(
+        toy.channels_first, chosen, rewrite=False, mesh=one_device(), batch_size=2
+    )
+    maps = maps if with_channels else maps[:, 0]
+    found = evaluate(P, images, maps, TARGETS[:2], key=KEYS[:2], mask=MASKS[:2])
+    for name, got in found.items():
+        toy.close(got, values(name)[:2], TOLERANCE)
+
+
 @pytest.mark.parametrize("name", POINTS)
 def test_no_value_depends_on_the_chunk(name: str) -> None:
     chunks = {str(size): functools.partial(METRICS[name], chunk=size) for size in (1, 2)}

@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage, stats
 
 import jaxsal
-from jaxsal.metrics import SIMILARITIES, controls, sanity, spearman
+from jaxsal.metrics import SIMILARITIES, controls, sanity, spearman, ssim
 from tests import toy
 
 IMAGES = jax.random.normal(jax.random.key(0), (3, 6, 6, 1))
@@ -147,3 +147,19 @@ def test_the_edge_detector_is_sobels():
     sobel = [ndimage.sobel(image[..., 0], axis, mode="nearest") / 8 for axis in (0, 1)]
     got = controls.edge_detector(None, IMAGES[0])[..., 0]
     np.testing.assert_allclose(got, np.hypot(*sobel), atol=1e-5)
+
+
+def test_a_similarity_takes_the_axes_that_the_explainer_reads():
+    params, fresh, images = (
+        toy.params(channels=2),
+        toy.params(3, channels=2),
+        toy.images(2, 1, (8, 8, 2)),
+    )
+    first = np.moveaxis(images, -1, 1)
+    got, expected = (
+        sanity.parameter_randomisation(
+            jaxsal.explainer(apply, jaxsal.gradient), params, fresh, x, 1, similarity={"s": ssim}
+        )["s"]
+        for apply, x in ((toy.channels_first, jnp.asarray(first)), (toy.apply, jnp.asarray(images)))
+    )
+    np.testing.assert_allclose(got, expected, atol=1e-6)

@@ -49,3 +49,13 @@ def test_maps_of_nothing_are_like_nothing():
 def test_ssim_needs_a_window():
     with pytest.raises(ValueError, match="maps: expected at least 7"):
         metrics.ssim(A[:5], A[:5])
+
+
+def test_ssim_of_channels_first_is_that_of_channels_last():
+    first, second = (jnp.moveaxis(x, -1, 0) for x in (A, B))
+    np.testing.assert_allclose(metrics.ssim(first, second, spatial_axes=(1, 2)), metrics.ssim(A, B))
+    np.testing.assert_allclose(
+        metrics.ssim(A[..., 0], B[..., 0], spatial_axes=(1, 2)), metrics.ssim(A[..., 0], B[..., 0])
+    )
+    with pytest.raises(ValueError, match="maps: expected two spatial axes"):
+        metrics.ssim(A, B, spatial_axes=(0, 1, 2))

@@ -144,6 +144,9 @@ def _explained(
     mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:1]), ("device",))
     about = {"objective": how.objective, "batch_size": how.batch_size, "mesh": mesh}
     about |= {"rewrite": rewrite, "check": how.checked and rewrite}
+    # Read in the program where that can be, and told where it cannot.
+    space = network.image.axes(network.image.space)
+    about["spatial_axes"] = None if network.first_slides else space
     keys = {"key": jax.random.wrap_key_data(how.keys)}
     keys = keys if any(each.keyed for each in asked) else {}
     given = (network.params, network.images, how.targets)

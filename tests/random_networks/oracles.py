@@ -33,6 +33,11 @@ class Subject(NamedTuple):
     def score(self, image: jax.Array) -> jax.Array:
         return self.hooked(Hooks(), image)
 
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The image's spatial axes."""
+        return self.image.axes(self.image.space)
+
 
 Oracle = Callable[[Subject, jax.Array, Any], jax.Array]
 
@@ -114,7 +119,7 @@ def noisy(
 
 def occlusion(*, window: Any, stride: Any, baseline: Any) -> Oracle:
     def oracle(subject: Subject, image: jax.Array, key: Any) -> jax.Array:
-        lengths = image.shape[:-1]
+        lengths = [image.shape[axis] for axis in subject.axes]
         size = window if isinstance(window, tuple) else (window,) * len(lengths)
         step = size if stride is None else stride
         step = step if isinstance(step, tuple) else (step,) * len(lengths)
@@ -124,7 +129,8 @@ def occlusion(*, window: Any, stride: Any, baseline: Any) -> Oracle:
         ]
         hidden = np.zeros((np.prod([len(each) for each in starts]), *image.shape), bool)
         for row, corner in zip(hidden, itertools.product(*starts), strict=True):
-            row[tuple(slice(a, a + w) for a, w in zip(corner, size, strict=True))] = True
+            inside = np.moveaxis(row, subject.axes, range(len(size)))
+            inside[tuple(slice(a, a + w) for a, w in zip(corner, size, strict=True))] = True
         empty, whole = _baseline(baseline, image), subject.score(image)
 
         def loss(mask: jax.Array) -> jax.Array:
@@ -139,7 +145,8 @@ def occlusion(*, window: Any, stride: Any, baseline: Any) -> Oracle:
 
 def feature_ablation(*, segments: np.ndarray, baseline: Any) -> Oracle:
     def oracle(subject: Subject, image: jax.Array, key: Any) -> jax.Array:
-        spread = segments if segments.ndim == image.ndim else segments[..., None]
+        channels = subject.image.axis("c")
+        spread = segments if segments.ndim == image.ndim else np.expand_dims(segments, channels)
         places = np.broadcast_to(spread, image.shape)
         labels = np.unique(places)
         empty, whole = _baseline(baseline, image), subject.score(image)
@@ -155,7 +162,7 @@ def feature_ablation(*, segments: np.ndarray, baseline: Any) -> Oracle:
 
 def rise(*, samples: int, grid: int, keep: float, baseline: Any) -> Oracle:
     def oracle(subject: Subject, image: jax.Array, key: Any) -> jax.Array:
-        shape = image.shape[:-1]
+        shape, channels = tuple(image.shape[a] for a in subject.axes), subject.image.axis("c")
         cells = [-(-n // grid) for n in shape]
         empty = _baseline(baseline, image)
 
@@ -164,7 +171,7 @@ def rise(*, samples: int, grid: int, keep: float, baseline: Any) -> Oracle:
             drawn = jax.random.bernoulli(k_cells, keep, (grid,) * len(shape)).astype(jnp.float32)
             large = jax.image.resize(drawn, [(grid + 1) * cell for cell in cells], "linear")
             corner = jax.random.randint(k_shift, (len(shape),), 0, np.asarray(cells))
-            mask = lax.dynamic_slice(large, list(corner), shape)[..., None]
+            mask = jnp.expand_dims(lax.dynamic_slice(large, list(corner), shape), channels)
             value = subject.score(mask * image + (1 - mask) * empty)
             return jnp.where(mask == 0, 0.0, value * mask)  # NaN counts only for what was seen
 
@@ -299,6 +306,7 @@ def called(method: Callable[..., Any], keyed: bool) -> Oracle:
             return subject.score(image)
 
         score.rewrite = False  # type: ignore[attr-defined]
+        score.spatial_axes = subject.axes  # type: ignore[attr-defined]
         return method(score, image, **({"key": key} if keyed else {}))
 
     return oracle

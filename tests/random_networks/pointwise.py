@@ -20,8 +20,12 @@ RELUS: dict[str, tuple[Callable[[jax.Array], jax.Array], float]] = {
     "clip": (lambda x: jnp.clip(x, 0), INFINITY),
     "jitted_relu": (jax.jit(lambda x: jax.nn.relu(x)), INFINITY),
     "relu6": (jax.nn.relu6, 6.0),
+    "where": (lambda x: jnp.where(x < 0, 0, x), INFINITY),
+    "select": (lambda x: lax.select(x <= 0, jnp.zeros_like(x), x), INFINITY),
+    "minus_minimum": (lambda x: -jnp.minimum(-x, 0), INFINITY),
+    "six_where": (lambda x: jnp.where(x > 6, 6, jnp.where(x < 0, 0, x)), 6.0),
 }
-"""What guided backpropagation replaces, each with its upper bound."""
+"""What guided backpropagation replaces, each with its upper bound; of NaN all of them make NaN."""
 
 
 def relu(draw: Draw, value: Value) -> Layer:
@@ -45,7 +49,10 @@ SMOOTH: dict[str, Callable[[jax.Array], jax.Array]] = {
     "tanh": jnp.tanh,
     "sigmoid": jax.nn.sigmoid,
     "leaky": lambda x: jax.nn.leaky_relu(x, 0.1),
-    "written_relu": lambda x: jnp.where(x > 0, x, 0),
+    "inline_swish": lambda x: x * jax.nn.relu6(x + 3) / 6,
+    "hard_sigmoid": lambda x: jax.nn.relu6(x + 3) / 6,
+    "two_relus": lambda x: jax.nn.relu(x) - 0.1 * jax.nn.relu(-x),
+    "threshold": lambda x: jnp.where(x > 0.2, x, 0),
     "written_leaky": lambda x: jnp.where(x > 0, x, np.float32(0.2) * x),
     "clipped": lambda x: jnp.clip(x, -0.7, 0.9),
     "infinite_clip": lambda x: jnp.clip(x, -jnp.inf, jnp.inf),

@@ -130,8 +130,12 @@ def _expected(draw: Draw, network: Network) -> Question:
     return _made("expected_gradients", draw, options, {"noise": 0.0}, keyed=True)
 
 
+def _lengths(network: Network) -> tuple[int, ...]:
+    return tuple(map(network.image.size, network.image.space))
+
+
 def _occlusion(draw: Draw, network: Network) -> Question:
-    lengths = network.image.shape[:-1]
+    lengths = _lengths(network)
     most = 3 if len(lengths) < 3 else 2
     window: Any = tuple(draw.integer(1, min(most, n)) for n in lengths)
     if np.prod([-(-n // w) for n, w in zip(lengths, window, strict=True)]) > 60:
@@ -148,7 +152,7 @@ def _occlusion(draw: Draw, network: Network) -> Question:
 
 
 def _ablation(draw: Draw, network: Network) -> Question:
-    shape = network.image.shape if draw.chance(0.5) else network.image.shape[:-1]
+    shape = network.image.shape if draw.chance(0.5) else _lengths(network)
     options: dict[str, Any] = {"segments": draw.rng.integers(-1, 4, shape) * 3}
     if draw.chance(0.5):
         options["baseline"] = _baseline(draw, network)
@@ -233,6 +237,7 @@ def refused(asked: Question, network: Network) -> str:
     def score(image: jax.Array) -> jax.Array:
         return jnp.sum(network.apply(network.params, image[None]))
 
+    score.spatial_axes = network.image.axes(network.image.space)  # type: ignore[attr-defined]
     keys = {"key": jax.random.key(0)} if asked.keyed else {}
     try:
         jax.eval_shape(functools.partial(asked.bound, score, **keys), network.images[0])

@@ -85,6 +85,34 @@ def test_targets_are_given_in_every_way(targets, expected, tmp_path) -> None:
         np.testing.assert_array_equal(*np.broadcast_arrays(found["targets"][:], given))
 
 
+def of_one(params: dict, images: jax.Array) -> jax.Array:
+    """A binary logit, or the one number of a regression."""
+    return toy.apply(params, images)[:, :1]
+
+
+@pytest.mark.parametrize("targets", [0, 1, "label"])
+def test_one_logit_has_two_classes(targets, tmp_path) -> None:
+    binary = jaxsal.explainer(of_one, jaxsal.gradient)
+    labelled = [{"image": x, "label": i % 2} for i, x in enumerate(X[:4])]
+    jaxsal.explain_dataset(binary, P, labelled, tmp_path / "m", targets=targets)
+    found = zarr.open(str(tmp_path / "m"), mode="r")
+    toy.close(found["maps"][:], binary(P, X[:4], [0, 1, 0, 1] if targets == "label" else targets))
+
+
+def test_a_column_says_what_the_model_s_outputs_are(tmp_path) -> None:
+    value = jaxsal.explainer(of_one, jaxsal.gradient, output="value")
+    jaxsal.explain_dataset(value, P, X[:4], tmp_path / "m")
+    found = zarr.open(str(tmp_path / "m"), mode="r")
+    toy.close(found["values"][:], of_one(P, X[:4]))
+    assert "logits" not in found and found.attrs["jaxsal"]["output"] == "value"
+    np.testing.assert_array_equal(found["targets"][:], np.zeros(4))
+    with pytest.raises(ValueError, match=r"targets: .*\[0, 1\), got 1"):
+        jaxsal.explain_dataset(value, P, X[:4], tmp_path / "other", targets=1)
+    same_model = jaxsal.explainer(of_one, jaxsal.gradient)
+    with pytest.raises(ValueError, match="maps of another output"):
+        jaxsal.explain_dataset(same_model, P, X[:4], tmp_path / "m")
+
+
 def test_an_example_draws_by_its_number_in_the_source(tmp_path) -> None:
     jaxsal.explain_dataset(NOISY, P, X[:8], tmp_path / "m", key=KEY, chunk=4)
     found = zarr.open(str(tmp_path / "m"), mode="r")
@@ -177,6 +205,44 @@ def test_broken_images_are_listed_and_skipped(tmp_path) -> None:
     assert [bool(fault) for fault in found["fault"][:]] == bad.tolist()
     with pytest.raises(ValueError, match="strict: 2: OSError: image file is truncated"):
         jaxsal.explain_dataset(GRADIENT, P, source, tmp_path / "s", chunk=4, strict=True)
+
+
+def normed(params, images):
+    """x / norm(x): 0 / 0 on a black image."""
+    return toy.apply(params, images / jnp.linalg.norm(images, axis=(1, 2), keepdims=True))
+
+
+def rooted(params, images):
+    """Finite logits, whose derivative at 0 is not."""
+    size = jnp.sqrt(jnp.square(images).sum((1, 2, 3)))
+    return size[:, None] * jnp.array([[1.0, 2.0, 3.0]]) + params["bias"].sum()
+
+
+def test_what_is_not_finite_has_a_status_of_its_own(tmp_path) -> None:
+    source = records()
+    source[2], source[5], source[6] = (
+        {**source[n], "image": 0 * X[n]} if n != 6 else {"image": X[6, :3]} for n in (2, 5, 6)
+    )
+    for model, why in {normed: "the map and the logits are", rooted: "the map is"}.items():
+        out = tmp_path / model.__name__
+        explain = jaxsal.explainer(model, jaxsal.gradient)
+        done = jaxsal.explain_dataset(explain, P, source, out, chunk=4)
+        assert (done.explained, done.skipped, done.complete) == (8, 1, True)
+        assert done.not_finite == tuple((f"ü/{n}.png", f"{why} not finite") for n in (2, 5))
+        assert len(done.faults) == 3
+        found = zarr.open(str(out), mode="r")
+        status = [3 if n in (2, 5) else 2 if n == 6 else 1 for n in range(11)]
+        assert found["status"][:].tolist() == status
+        assert [bool(fault) for fault in found["fault"][:]] == [each != 1 for each in status]
+        assert (found["targets"][:] == -1)[2] == (model is normed)
+        assert jaxsal.explain_dataset(explain, P, source, out, chunk=4).resumed == 11
+
+
+def test_broken_parameters_explain_nothing(tmp_path) -> None:
+    broken = {**P, "bias": P["bias"] * jnp.nan}
+    done = jaxsal.explain_dataset(GRADIENT, broken, X, tmp_path / "m", chunk=4)
+    assert (done.explained, done.skipped, len(done.not_finite)) == (0, 0, 11)
+    assert (zarr.open(str(tmp_path / "m"), mode="r")["targets"][:] == -1).all()
 
 
 def run(out: Path, *, explain=GRADIENT, params=P, source=X, **options):

@@ -1,0 +1,273 @@
+"""What to write for a model of each framework. Types are known by their names: none is imported."""
+
+import functools
+import re
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+
+class Kind(NamedTuple):
+    """A framework's model: how its type is known, what it is called, and what is written for it."""
+
+    package: str
+    types: tuple[str, ...]
+    words: str
+    write: str
+
+
+def _call(apply: str, params: str) -> str:
+    return f"jaxsal.explainer({apply}, method)({params}, images)"
+
+
+_KINDS = (
+    Kind("flax.linen", ("Module",), "a Flax Linen module", _call("module.apply", "variables")),
+    Kind("flax.nnx", ("Module",), "a Flax NNX module", _call("lambda m, x: m(x)", "module")),
+    Kind(
+        "equinox", ("Module",), "an Equinox module", _call("lambda m, x: jax.vmap(m)(x)", "model")
+    ),
+    Kind(
+        "haiku",
+        ("Transformed",),
+        "what hk.transform returned",
+        _call("hk.without_apply_rng(transformed).apply", "params"),
+    ),
+    Kind(
+        "haiku",
+        ("TransformedWithState",),
+        "what hk.transform_with_state returned",
+        "f = hk.without_apply_rng(transformed) and then "
+        + _call("lambda params, x: f.apply(*params, x)[0]", "(params, state)"),
+    ),
+    Kind(
+        "keras",
+        ("Layer",),
+        "a Keras model",
+        _call(
+            "lambda params, x: model.stateless_call(*params, x)[0]",
+            "(model.trainable_variables, model.non_trainable_variables)",
+        ),
+    ),
+    Kind(
+        "transformers",
+        ("FlaxPreTrainedModel",),
+        "a Flax model of Hugging Face",
+        _call("lambda params, x: model(x, params=params).logits", "model.params"),
+    ),
+    Kind(
+        "torch",
+        ("Module",),
+        "a PyTorch module",
+        "its forward pass as a function of JAX, and as params its arrays, "
+        "{name: value.numpy() for name, value in module.state_dict().items()}",
+    ),
+    Kind(
+        "tensorflow",
+        ("Module",),
+        "a TensorFlow module",
+        "its forward pass as a function of JAX (Keras 3 with KERAS_BACKEND=jax has one)",
+    ),
+)
+
+
+_KNOWN: weakref.WeakKeyDictionary[type, Kind | None] = weakref.WeakKeyDictionary()
+
+
+def kind_of(value: Any) -> Kind | None:
+    """The framework's kind that a value's type is of."""
+    cls = type(value)
+    if cls not in _KNOWN:
+        _KNOWN[cls] = next((kind for kind in _KINDS if _is_of(cls, kind)), None)
+    return _KNOWN[cls]
+
+
+def _is_of(cls: type, kind: Kind) -> bool:
+    names = [(f"{base.__module__}.", base.__name__) for base in cls.__mro__]
+    return any(module.startswith(f"{kind.package}.") and n in kind.types for module, n in names)
+
+
+def is_equinox(value: Any) -> bool:
+    """Whether a value is a module of Equinox: a pytree of arrays, functions, flags and numbers."""
+    kind = kind_of(value)
+    return kind is not None and kind.package == "equinox"
+
+
+def in_place_of(value: Any) -> str:
+    """What came in the place of a function or of arrays, and what to write; "" for other things."""
+    if kind := kind_of(value):
+        return f"{kind.words} ({type(value).__name__}): write {kind.write}"
+    if isinstance(value, tuple) and len(value) == 2 and all(map(callable, value)):
+        return "a pair of functions: write the second, if they are (init, apply)"
+    if callable(getattr(value, "apply_fn", None)):
+        return f"{type(value).__name__}: write its apply_fn"
+    return ""
+
+
+def model_within(apply: Any) -> Any:
+    """The model that a function is or is made of, through `jax.vmap`, `jax.jit` and partials."""
+    while True:
+        owner = getattr(apply, "__self__", None)
+        if kind_of(owner) and getattr(apply, "__name__", "apply") != "apply":
+            return owner
+        if isinstance(apply, functools.partial):
+            apply = apply.func
+        elif hasattr(apply, "__wrapped__"):
+            apply = apply.__wrapped__
+        else:
+            return apply
+
+
+_NO_TRAINING = "the model is in training mode: "
+_LINEN = "write lambda variables, x: module.apply(variables, x, {}) as apply"
+_INFERENCE = f"{_NO_TRAINING}write model = eqx.nn.inference_mode(model) before"
+_STATE = "write lambda params, x: f.apply(*params, x)[0] as apply, and (params, state) as params"
+_REMEDIES: tuple[tuple[str, str], ...] = (
+    (
+        r"^flax\.\S*TraceContextError",
+        f"{_NO_TRAINING}its batch norm or dropout writes to itself; write model.eval() before "
+        "(and before nnx.split)",
+    ),
+    (
+        r"^flax\.\S*ModifyScopeVariableError",
+        f"{_NO_TRAINING}{_LINEN.format('train=False')}, or what its batch norm's "
+        "use_running_average=True hangs on",
+    ),
+    (
+        r"^flax\.\S*InvalidRngError",
+        f"{_NO_TRAINING}{_LINEN.format('train=False')}, or what its dropout's "
+        "deterministic=True hangs on",
+    ),
+    (
+        r'Parameter "(use_running_average|deterministic)" must be passed',
+        r"write \1=True where the module is built, or where it is called",
+    ),
+    (
+        r"missing \d+ required \S+ arguments?: '(train|training|is_training)'",
+        _LINEN.format(r"\1=False"),
+    ),
+    (
+        r"missing \d+ required \S+ arguments?: '(deterministic|inference)'",
+        _LINEN.format(r"\1=True"),
+    ),
+    (
+        r'collection "params" in .* is empty',
+        'write {"params": params} as params, with "batch_stats" beside it where there are any: all '
+        "that module.init returned",
+    ),
+    (
+        r'^flax\..*collection "(\w+)" in .* is empty',
+        r'write {"params": params, "\1": ...} as params: all that module.init returned',
+    ),
+    (
+        r"Incorrect number of leaves, expected",
+        "write graph, state = nnx.split(module) with no filter, or nnx.merge all of its parts",
+    ),
+    (r"Dropout requires a key|unbound axis name", _INFERENCE),
+    (
+        r"Input to \S+ needs to have rank",
+        "an Equinox model takes one image: write lambda model, x: jax.vmap(model)(x) as apply",
+    ),
+    (
+        r"BatchNorm\.__call__\(\) missing 1 required positional argument: 'state'",
+        "give the state with the model: write (model, state) as params, and as apply lambda p, x: "
+        "jax.vmap(p[0], in_axes=(0, None), out_axes=(0, None))(x, p[1])[0]",
+    ),
+    (r"(params|state) argument does not appear valid", _STATE),
+    (
+        r"Apply must be called with an RNG",
+        "write hk.without_apply_rng(hk.transform(f)).apply as apply",
+    ),
+    (r"^haiku\.\S*MissingRNGError", f"{_NO_TRAINING}call the network with is_training=False"),
+    (
+        r"must be initialized inside an `hk.transform`",
+        "write hk.without_apply_rng(hk.transform(f)).apply as apply, and what f's init returned as "
+        "params",
+    ),
+    (
+        r"Dropout layer requires apply_fun to be called with a PRNG key",
+        'write stax.Dropout(rate, mode="test"), and as apply lambda params, x: apply_fun(params, '
+        "x, rng=jax.random.key(0))",
+    ),
+    (
+        r"^jax\.\S*UnexpectedTracerError.*keras",
+        f"{_NO_TRAINING}write lambda params, x: model.stateless_call(*params, x)[0] as apply, "
+        "without training=True, of the model built or loaded anew: its statistics are overwritten",
+    ),
+    (
+        r"^jax\.\S*UnexpectedTracerError",
+        "a model has to be pure: return what it computes, and write it to nothing that lives on",
+    ),
+    (
+        r"^jax\.\S*TracerArrayConversionError",
+        "apply is traced, and NumPy cannot compute on it: write jax.numpy in it, and of a Keras "
+        "model stateless_call rather than predict",
+    ),
+    (
+        r"^jax\.\S*TracerBoolConversionError",
+        "Python cannot ask for a value while apply is traced: bind flags with functools.partial "
+        "rather than giving them among params",
+    ),
+)
+"""What an exception says, by its type and text, and what to write then."""
+
+
+def remedy(error: Exception, apply: Any = None, params: Any = None) -> str:
+    """What to write for an apply that failed; "" where it is not known.
+
+    Args:
+        error: what it raised.
+        apply, params: what it was, and what it was given.
+    """
+    if told := in_place_of(model_within(apply)):
+        return f"apply is {told}"
+    said = f"{type(error).__module__}.{type(error).__name__}: {' '.join(str(error).split())}"
+    for pattern, write in _REMEDIES:
+        if found := re.search(pattern, said):
+            return found.expand(write)
+    if hasattr(params, "apply_fn") and hasattr(params, "params") and type(params).__name__ in said:
+        return f'write {{"params": state.params}} as params rather than the {type(params).__name__}'
+    return ""
+
+
+def reason(error: Exception, most: int = 300) -> str:
+    """An exception in one line, without the addresses of manuals."""
+    text = re.sub(r"\s*\(https?://\S+\)", "", f"{type(error).__name__}: {error}")
+    return " ".join(text.split())[:most].removesuffix(".")
+
+
+def called(apply: Callable[..., Any], params: Any, images: Any) -> Any:
+    """`apply(params, images)`.
+
+    Raises:
+        TypeError, ValueError: what it raised, with what to write, where that is known.
+    """
+    try:
+        return apply(params, images)
+    except Exception as error:
+        if not (write := remedy(error, apply, params)):
+            raise
+        raise same_kind(error)(f"apply: it raised {reason(error, 200)}; {write}") from error
+
+
+def same_kind(error: Exception) -> type[Exception]:
+    """TypeError of one, ValueError of all others."""
+    return TypeError if isinstance(error, TypeError) else ValueError
+
+
+def part_with_logits(output: Any, fits: Callable[[Any], bool]) -> str:
+    """Which part of what a model returned its logits are: `[0]`, `["logits"]`, `.logits`, or "".
+
+    Args:
+        output: a tuple, a list, a mapping or an object with attributes.
+        fits: whether a value can be logits.
+    """
+    fields: Any = getattr(output, "_fields", None) or getattr(output, "__dict__", ())
+    if isinstance(output, tuple | list) and not hasattr(output, "_fields"):
+        parts = {f"[{i}]": part for i, part in enumerate(output)}
+    elif isinstance(output, Mapping) and not fits(getattr(output, "logits", None)):
+        parts = {f'["{name}"]': part for name, part in output.items()}
+    else:
+        parts = {f".{name}": getattr(output, name) for name in fields}
+    fitting = [where for where, part in parts.items() if fits(part)]
+    named = [where for where in fitting if "logits" in where]
+    return (named or fitting or [""])[0]

@@ -1,0 +1,147 @@
+"""What a model's program is held to before a checked call runs it, once for each signature."""
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr
+
+from jaxsal.compiler import alone
+from jaxsal.compiler.callables import Node
+from jaxsal.compiler.frameworks import called
+from jaxsal.compiler.parameters import joined
+from jaxsal.compiler.program import cast
+from jaxsal.compiler.warned import warn
+from jaxsal.rewrite.flow import Flow
+from jaxsal.rewrite.paths import differentiable, obstacles, weights
+from jaxsal.rewrite.rows import SIZE, Mixed, mixing, numbers
+from jaxsal.types import accumulator
+
+
+class Looks:
+    """Holds a model to what the maps are to mean.
+
+    Its images must reach the score, by a path that a derivative passes where a method takes one;
+    so must its parameters, where there are any; and a batch's logits must be the images' own, which
+    is proved from the program or else tried.
+    """
+
+    def __init__(self, apply: Any, objective: Any, dtype: Any, differentiates: list[str]) -> None:
+        """
+        Args:
+            apply: the model. objective: of its outputs and a target.
+            dtype: what it computes in.
+            differentiates: the names of the methods that take a derivative of the image.
+        """
+        self._model, self._objective = apply, objective
+        self._dtype, self._differentiates = dtype, differentiates
+        self._told: set[Any] = set()
+        self._apart: set[Any] = set()
+
+    def __call__(self, signature: Any, whole: Node | None, params: Any, images: Any) -> None:
+        """Warns of maps that cannot mean anything.
+
+        Args:
+            signature: of the parameters and images.
+            whole: the structure of parameters that are not all arrays.
+            params, images: of a call, the arrays.
+
+        Raises:
+            ValueError: a batch's logits are not the images' own.
+        """
+        self._apply = functools.partial(_applied, self._model, whole)
+        if signature not in self._told:
+            self._told.add(signature)
+            if (one := self._traced(params, images, 1)) is not None:
+                for text in self._paths(one):
+                    warn(text)
+        if images.shape[0] > 1 and signature not in self._apart:
+            if self._hold(params, images):
+                self._apart.add(signature)
+
+    def _hold(self, params: Any, images: Any) -> bool:
+        """Proves that images stay apart, or tries it; whether that is settled.
+
+        A model of one image, which takes no two, has nothing to be held against.
+        """
+        one, two = (self._traced(params, images, count) for count in (1, SIZE))
+        if one is None or two is None:
+            return True
+        mixed = mixing(two, two.jaxpr.invars[-1])
+        if mixed is None and numbers(one) == numbers(two):
+            return True
+        apply = functools.partial(_in_dtype, self._apply, self._dtype)
+        return alone.hold(apply, params, images, two, mixed or Mixed())
+
+    def _traced(self, params: Any, images: Any, count: int) -> ClosedJaxpr | None:
+        """The program of so many images; None where it takes no such number."""
+        batch = _abstract(images, (count, *images.shape[1:]))
+        params = jax.tree.map(lambda x: _abstract(x, np.shape(x)), params)
+        if self._dtype is not None:
+            params = jax.eval_shape(lambda tree: cast(tree, self._dtype), params)
+            batch = jax.ShapeDtypeStruct(batch.shape, self._dtype)
+        try:
+            closed = jax.make_jaxpr(self._apply)(params, batch)
+        except Exception:  # of the model; one image was taken before
+            return None
+        return closed if closed.out_avals[0].shape[:1] == (count,) else None
+
+    def _paths(self, closed: ClosedJaxpr) -> Iterator[str]:
+        image, flow = closed.jaxpr.invars[-1], Flow(closed)
+        score = _score(self._objective, closed.out_avals[0])
+        logits = score.jaxpr.invars[0]
+        if image not in flow.live or logits not in Flow(score).live:
+            yield (
+                "apply: no path leads from the images to the score: their maps say nothing. An "
+                "image that leaves JAX on the way (NumPy, Python's numbers) leaves no path"
+            )
+        elif self._differentiates and not (
+            image in differentiable(closed) and logits in differentiable(score)
+        ):
+            names = [*obstacles(closed, image), *obstacles(score, logits)]
+            yield (
+                f"apply: no derivative passes from the images to the score ({', '.join(names[:4])} "
+                f"in the way), so that {', '.join(self._differentiates)} cannot show anything. "
+                "Explain from the embeddings, or whatever comes after, on: give these as images, "
+                "to an apply that begins there; or choose a method that only evaluates (occlusion, "
+                "feature_ablation, rise; one of yours says so by `method.forward_only = True`)"
+            )
+        leaves = closed.jaxpr.invars[:-1]
+        if not any(leaf in flow.live for leaf in leaves):
+            yield from _frozen(len(leaves), weights(closed))
+
+
+def _frozen(arrays: int, constants: int) -> Iterator[str]:
+    """What there is to say of parameters that reach no score."""
+    given = f"none of its {arrays} arrays reaches the logits" if arrays else "holds no arrays"
+    if constants:
+        yield (
+            f"params: {given}, and the model holds {constants} numbers of its own as constants: "
+            "what becomes of these weights later is not seen. Pass them as params"
+        )
+    elif arrays:
+        yield f"params: {given}: other parameters give the same maps"
+
+
+def _applied(apply: Callable[..., Any], whole: Node | None, arrays: Any, images: Any) -> Any:
+    return called(apply, joined(whole, arrays), images)
+
+
+def _in_dtype(apply: Callable[..., Any], dtype: Any, params: Any, images: Any) -> Any:
+    if dtype is None:
+        return apply(params, images)
+    return apply(cast(params, dtype), images.astype(dtype))
+
+
+def _abstract(array: Any, shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
+    dtype = jax.dtypes.canonicalize_dtype(array.dtype, allow_extended_dtype=True)
+    return jax.ShapeDtypeStruct(shape, dtype)
+
+
+def _score(objective: Any, logits: Any) -> ClosedJaxpr:
+    row = jax.ShapeDtypeStruct(logits.shape[1:], accumulator(logits.dtype))
+    target = jax.ShapeDtypeStruct((), jnp.int32)
+    return jax.make_jaxpr(objective)(row, target)

@@ -1,0 +1,113 @@
+"""What comes out, looked at: values that are not finite are counted, named and explained."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxsal.compiler import fetched
+from jaxsal.compiler.prepare import Call
+from jaxsal.compiler.program import LOGITS, MAP
+from jaxsal.compiler.warned import warn
+
+FEW = 5
+"""Images and parameters that a warning names."""
+
+
+def look(flags: Any, call: Call, *, what: str = "maps", defined: bool = True) -> None:
+    """Warns of a call's results that are not finite; waits for them.
+
+    Of an array that other processes hold parts of, each looks at its own.
+
+    Args:
+        flags: uint8 [B], as of `program.Looked`.
+        call: what was run.
+        what: the results are called.
+        defined: whether they always ought to be finite, rather than logits alone.
+    """
+    found = _local(flags)
+    if not any(flag & (LOGITS | MAP * defined) for _, flag in found):
+        return
+    parts = [
+        f"{name}: {len(rows)} of {len(found)} images' are not finite ({listed('image', rows)})"
+        for name, bit in ((what, MAP), ("logits", LOGITS))
+        if (rows := [row for row, flag in found if flag & bit])
+    ]
+    warn(f"{'; '.join(parts)}. {_reason(call, dict(found))}")
+
+
+def listed(noun: str, names: list[Any]) -> str:
+    """The first few of some names, with the number of all the others."""
+    shown, rest = ", ".join(map(str, names[:FEW])), len(names) - FEW
+    more = f" and {rest} more" if rest > 0 else ""
+    return f"{noun}{'s' if len(names) > 1 else ''} {shown}{more}"
+
+
+def broken(params: Any) -> list[str]:
+    """The paths of the parameters, as far as this process holds them, that are not finite."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return [
+        jax.tree_util.keystr(path, simple=True, separator="/")
+        for path, leaf in leaves
+        if jnp.issubdtype(leaf.dtype, jnp.inexact) and not _finite(leaf)
+    ]
+
+
+def _reason(call: Call, flags: dict[int, int]) -> str:
+    """Why, as far as it can be told from what the call was given."""
+    params = call.shared["params"]
+    if names := broken(params):
+        count = len(jax.tree.leaves(params))
+        return (
+            f"params: {len(names)} of {count} arrays hold values that are not finite "
+            f"({listed('array', names)})"
+        )
+    rows = [row for row, flag in flags.items() if flag][:FEW]
+    flat = [row for row in rows if _is_flat(call.rows["image"], row)]
+    if flat:
+        return (
+            "Parameters are finite; of one value everywhere, where a norm or a deviation to "
+            f"divide by may be 0: {listed('image', flat)}"
+        )
+    if not any(flag & LOGITS for flag in flags.values()):
+        return (
+            "Parameters and images are finite: look for a derivative that is not, of a root, a "
+            "norm or a logarithm at 0, or for an overflow in a narrow dtype"
+        )
+    return (
+        "Parameters and images are finite: look for a division by zero, a logarithm or an "
+        "overflow in the model"
+    )
+
+
+def _local(flags: Any) -> list[tuple[int, int]]:
+    """`(row, flag)` of the rows that this process holds, in order."""
+    if not isinstance(flags, jax.Array) or flags.is_fully_addressable:
+        return list(enumerate(np.asarray(flags).tolist()))
+    found: dict[int, int] = {}
+    for shard in flags.addressable_shards:
+        first = shard.index[0].start or 0
+        found |= dict(enumerate(np.asarray(shard.data).tolist(), first))
+    return sorted(found.items())
+
+
+def _finite(array: Any) -> bool:
+    return all(bool(jnp.isfinite(part).all()) for part in _parts(array))
+
+
+def _parts(array: Any) -> Iterator[Any]:
+    """An array as NumPy's; of one that others hold too, the parts that lie here."""
+    if isinstance(array, jax.Array) and not array.is_fully_addressable:
+        yield from (np.asarray(shard.data) for shard in array.addressable_shards)
+    else:
+        yield np.asarray(array)
+
+
+def _is_flat(images: Any, row: int) -> bool:
+    """Whether an image holds one value; one that other processes hold is not asked."""
+    if isinstance(images, jax.Array) and not images.is_fully_addressable:
+        return False
+    image = fetched.rows(images, [row])
+    return bool((image == image.flat[0]).all())

@@ -1,0 +1,311 @@
+"""Between which numbers the outputs of a program lie, whatever its inputs are: interval arithmetic.
+
+Followed are elementwise operations, sums, and what moves values around; a quotient of a part and
+its whole (a softmax, however it is written) lies between 0 and 1. What else there is may be any
+number. NaN, and the rounding of a last place, are not looked at.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
+
+from jaxsal.rewrite.program import open_jaxpr
+
+Bounds = tuple[float, float]
+
+ANY: Bounds = (-math.inf, math.inf)
+
+
+class Value:
+    """A value of a program: the operation and the values that it is made of, and its bounds."""
+
+    __slots__ = ("bounds", "inputs", "name")
+
+    def __init__(self, name: str, inputs: Sequence[Value], bounds: Bounds) -> None:
+        self.name, self.inputs, self.bounds = name, inputs, bounds
+
+
+def bounds(closed: ClosedJaxpr) -> list[Bounds]:
+    """The least and the largest number that each output can be; infinite where unknown."""
+    constants = [_constant(value) for value in closed.consts]
+    inputs = [Value("input", (), ANY) for _ in closed.jaxpr.invars]
+    return [value.bounds for value in _outputs(closed.jaxpr, constants, inputs)]
+
+
+def _outputs(jaxpr: Jaxpr, constants: Sequence[Value], inputs: Sequence[Value]) -> list[Value]:
+    known: dict[Var, Value] = dict(zip(jaxpr.constvars, constants, strict=True))
+    known.update(zip(jaxpr.invars, inputs, strict=True))
+
+    def value(atom: Any) -> Value:
+        return _constant(atom.val) if isinstance(atom, Literal) else known[atom]
+
+    for eqn in jaxpr.eqns:
+        known.update(zip(eqn.outvars, _made(eqn, [value(x) for x in eqn.invars]), strict=True))
+    return [value(out) for out in jaxpr.outvars]
+
+
+def _made(eqn: JaxprEqn, inputs: list[Value]) -> list[Value]:
+    """What an equation makes: of a call, what its body does."""
+    body = next((eqn.params[name] for name in _BODIES if name in eqn.params), None)
+    if body is not None and len(open_jaxpr(body).invars) == len(inputs):
+        constants = [_constant(value) for value in getattr(body, "consts", ())]
+        if len(open_jaxpr(body).constvars) == len(constants) and eqn.primitive.name in _CALLS:
+            return _outputs(open_jaxpr(body), constants, inputs)
+    name = eqn.primitive.name
+    rule = _RULES.get(name)
+    return [Value(name, inputs, ANY if rule is None else rule(eqn, inputs)) for _ in eqn.outvars]
+
+
+_BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")
+_CALLS = frozenset({"jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint"})
+_CALLS |= {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"}
+
+
+def _constant(value: Any) -> Value:
+    """A number; an array is looked into no further than its only element."""
+    number = ANY
+    if np.size(value) == 1 and np.asarray(value).dtype.kind in "fiu":
+        number = (float(np.reshape(value, ())),) * 2
+    return Value("constant", (), number)
+
+
+Rule = Callable[[JaxprEqn, list[Value]], Bounds]
+
+
+def _same(eqn: JaxprEqn, inputs: list[Value]) -> Bounds:
+    del eqn
+    return inputs[0].bounds
+
+
+def _any_of(eqn: JaxprEqn, inputs: list[Value]) -> Bounds:
+    """One of the inputs, elementwise."""
+    del eqn
+    return _hull(inputs)
+
+
+def _selected(eqn: JaxprEqn, inputs: list[Value]) -> Bounds:
+    """One of the cases; where NaN is told apart (`x != x`), the other."""
+    del eqn
+    which, *cases = inputs
+    for_nan = which.name == "ne" and which.inputs[0] is which.inputs[1]
+    return _hull(cases[:1] if for_nan else cases)
+
+
+def _hull(values: Sequence[Value]) -> Bounds:
+    return min(x.bounds[0] for x in values), max(x.bounds[1] for x in values)
+
+
+def _within(least: float, most: float) -> Rule:
+    return lambda eqn, inputs: (least, most)
+
+
+def _rising(function: Callable[[float], float]) -> Rule:
+    """Of a function that never falls."""
+
+    def rule(eqn: JaxprEqn, inputs: list[Value]) -> Bounds:
+        del eqn
+        least, most = (_at(function, x) for x in inputs[0].bounds)
+        return least, most
+
+    return rule
+
+
+def _at(function: Callable[[float], float], x: float) -> float:
+    try:
+        return function(x)
+    except OverflowError:
+        return math.inf
+    except ValueError:  # below what a logarithm or a root takes
+        return -math.inf
+
+
+def _add(eqn: JaxprEqn, inputs: list[Value]) -> Bounds:
+    del eqn
+    (a, b), (c, d) = inputs[0].bounds, inputs[1].bounds
+    return a + c, b + d
+
+
+def _negative(eqn: JaxprEqn, inputs: list[Value]) -> Bounds:
+    del eqn
+    least, most = inputs[0].bounds
+    return -most, -least
+
+
+def _subtract(eqn: JaxprEqn, inputs: list[Value]) -> Bounds:
+    (a, b), (c, d) = inputs[0].bounds, inputs[1].bounds
+    return a - d, 0.0 if _is_log_of_sum(inputs[1], inputs[0]) else b - c
+
+
+def _products(first: Bounds, second: Bounds) -> Bounds:
+    every = [0.0 if 0 in (x, y) else x * y for x in first for y in second]
+    return min(every), max(every)
+
+
+def _multiply(eqn: JaxprEqn, inputs: list[Value]) -> Bounds:
+    del eqn
+    if _origin(inputs[0]) is _origin(inputs[1]):
+        return _even(inputs[0].bounds)
+    return _products(inputs[0].bounds, inputs[1].bounds)
+
+
+def _even(x: Bounds) -> Bounds:
+    """Of a square."""
+    ends = _products(x, x)
+    return max(0.0, ends[0]), ends[1]
+
+
+def _divide(eqn: JaxprEqn, inputs: list[Value]) -> Bounds:
+    del eqn
+    part, whole = inputs
+    if part.bounds[0] >= 0 and _holds(whole, part):
+        return 0.0, 1.0
+    return _products(part.bounds, _inverse(whole.bounds))
+
+
+def _inverse(x: Bounds) -> Bounds:
+    least, most = x
+    if least < 0 < most or least == most == 0:
+        return ANY
+    low = 1 / most if most else -math.inf
+    return low, 1 / least if least else math.inf
+
+
+def _power(eqn: JaxprEqn, inputs: list[Value]) -> Bounds:
+    exponent, x = eqn.params["y"], inputs[0].bounds
+    x = _inverse(x) if exponent < 0 else x
+    whole = x
+    for _ in range(abs(exponent) - 1):
+        whole = _products(whole, x)
+    return (max(0.0, whole[0]), whole[1]) if exponent % 2 == 0 else whole
+
+
+def _sum(eqn: JaxprEqn, inputs: list[Value]) -> Bounds:
+    avals: list[Any] = [eqn.invars[0].aval, eqn.outvars[0].aval]
+    count = avals[0].size / max(1, avals[1].size)
+    return _products(inputs[0].bounds, (count, count))
+
+
+def _absolute(eqn: JaxprEqn, inputs: list[Value]) -> Bounds:
+    del eqn
+    least, most = inputs[0].bounds
+    return max(0.0, least, -most), max(-least, most)
+
+
+def _larger(eqn: JaxprEqn, inputs: list[Value]) -> Bounds:
+    del eqn
+    (a, b), (c, d) = inputs[0].bounds, inputs[1].bounds
+    return max(a, c), max(b, d)
+
+
+def _smaller(eqn: JaxprEqn, inputs: list[Value]) -> Bounds:
+    del eqn
+    (a, b), (c, d) = inputs[0].bounds, inputs[1].bounds
+    return min(a, c), min(b, d)
+
+
+def _clamped(eqn: JaxprEqn, inputs: list[Value]) -> Bounds:
+    least, value, most = inputs
+    above = Value("", (), _larger(eqn, [least, value]))
+    return _smaller(eqn, [above, most])
+
+
+_SHAPES = frozenset(
+    {"broadcast_in_dim", "convert_element_type", "copy", "copy_p", "expand_dims", "name", "pcast"}
+    | {"pvary", "reduce_precision", "reshape", "reshard", "sharding_constraint", "squeeze"}
+    | {"stop_gradient", "transpose"}
+)
+"""Operations whose result holds all numbers of their input, and no others."""
+
+_PICKS = ("dynamic_slice", "gather", "reduce_max", "reduce_min", "rev", "slice")
+"""Operations whose result holds some numbers of their first input."""
+
+_RULES: dict[str, Rule] = {
+    **dict.fromkeys((*_SHAPES, *_PICKS), _same),
+    **dict.fromkeys(("concatenate", "pad", "stack"), _any_of),
+    "select_n": _selected,
+    **dict.fromkeys(("erf", "tanh", "sin", "cos"), _within(-1.0, 1.0)),
+    "logistic": _within(0.0, 1.0),
+    "exp": _rising(math.exp),
+    "exp2": _rising(lambda x: 2.0**x),
+    "expm1": _rising(math.expm1),
+    "log": _rising(math.log),
+    "log1p": _rising(math.log1p),
+    "sqrt": _rising(math.sqrt),
+    "add": _add,
+    "add_any": _add,
+    "sub": _subtract,
+    "neg": _negative,
+    "mul": _multiply,
+    "div": _divide,
+    "square": lambda eqn, inputs: _even(inputs[0].bounds),
+    "integer_pow": _power,
+    "abs": _absolute,
+    "max": _larger,
+    "min": _smaller,
+    "clamp": _clamped,
+    "reduce_sum": _sum,
+}
+
+
+def _origin(value: Value) -> Value:
+    """What a value was before its shape and type changed."""
+    while value.name in _SHAPES:
+        value = value.inputs[0]
+    return value
+
+
+def _alike(first: Value, second: Value) -> bool:
+    """Whether two values are one, or exponentials of one."""
+    first, second = _origin(first), _origin(second)
+    if first.name == second.name == "exp":
+        return _origin(first.inputs[0]) is _origin(second.inputs[0])
+    return first is second
+
+
+def _holds(whole: Value, part: Value) -> bool:
+    """Whether a value is a sum of another and of what is not negative, or larger than one."""
+    whole = _origin(whole)
+    if _alike(whole, part):
+        return True
+    if whole.name == "reduce_sum":
+        return _alike(whole.inputs[0], part)
+    if whole.name == "max":
+        return any(_holds(x, part) for x in whole.inputs)
+    if whole.name == "add":
+        first, second = whole.inputs
+        pairs = ((first, second), (second, first))
+        return any(x.bounds[0] >= 0 and _holds(y, part) for x, y in pairs)
+    return False
+
+
+def _is_log_of_sum(value: Value, logits: Value) -> bool:
+    """Whether a value is `log(sum(exp(logits)))`, perhaps with a shift taken out and put back."""
+    value, logits = _origin(value), _origin(logits)
+    if value.name == "add":
+        first, second = map(_origin, value.inputs)
+        pairs = ((first, second), (second, first))
+        return any(_is_shifted(_exponent(x), logits, shift) for x, shift in pairs)
+    return _exponent(value) is logits
+
+
+def _is_shifted(value: Value | None, logits: Value, shift: Value) -> bool:
+    return (
+        value is not None
+        and value.name == "sub"
+        and [_origin(x) for x in value.inputs] == [logits, shift]
+    )
+
+
+def _exponent(value: Value) -> Value | None:
+    """x of `log(sum(exp(x)))`."""
+    for name in ("log", "abs", "reduce_sum", "exp"):
+        if value.name == name:
+            value = _origin(value.inputs[0])
+        elif name != "abs":  # JAX's logsumexp takes the sum's magnitude
+            return None
+    return value

@@ -1,0 +1,297 @@
+"""Whether a program computes each row of a batch from that row alone, and all rows alike.
+
+The batch's axis is followed through a program of a batch of two. A value that depends on the batch
+either has one axis in which position i is of row i, in all of the axis or as one of its digits; or
+its rows are mixed. A value that does not is the same for all rows where it has no such axis, or
+holds copies along it. What is not known to keep rows apart mixes them: a proof, never a guess.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxprs_in_params
+
+from jaxsal.rewrite.factors import COPY, Factors, Labels, copies, reshaped, unknown, whole
+from jaxsal.rewrite.kept import Kept, kept
+from jaxsal.rewrite.program import Atom, equations, open_jaxpr, scan_parts
+
+ROW = 0
+"""The batch's axis, as the axis of a factor."""
+
+SIZE = 2
+"""Rows of the batch that a program is traced for: a prime, so that no reshape splits them."""
+
+TURNS = 8
+"""How often a loop's body is looked at until its carries stay what they are."""
+
+
+class Value(NamedTuple):
+    """What is known of a value: its axes' factors, and whether it depends on the batch."""
+
+    labels: Labels
+    depends: bool = False
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """A value that may hold parts of several rows, since this operation."""
+
+    eqn: JaxprEqn | None = None
+
+
+State = Value | Mixed
+
+
+def mixing(closed: ClosedJaxpr, batch: Var) -> Mixed | None:
+    """Where rows may be mixed on the way to the outputs; `None`: all are apart, and treated alike.
+
+    Args:
+      closed: a program of a batch of `SIZE` rows.
+      batch: its input whose first axis is the batch's; the first axis of all outputs is, too.
+    """
+    jaxpr = closed.jaxpr
+    first = tuple(whole(ROW, SIZE) if i == 0 else unknown(n) for i, n in enumerate(_shape(batch)))
+    given = [Value(first, True) if var is batch else _constant(var) for var in jaxpr.invars]
+    outs = _run(jaxpr, given)
+    for out in outs:
+        if isinstance(out, Mixed):
+            return out
+        if not out.labels or (_row(out.labels[0]) is None and not _is_copied(out.labels[0], 1)):
+            return Mixed()
+    return None
+
+
+def numbers(closed: ClosedJaxpr) -> set[tuple[str, float]]:
+    """The numbers that a program is written with, by the operations that read them.
+
+    Those of one model at two sizes of a batch differ where it computes with the size.
+    """
+    return {
+        (eqn.primitive.name, float(atom.val))
+        for eqn in equations(closed.jaxpr)
+        for atom in eqn.invars
+        if isinstance(atom, Literal) and np.ndim(atom.val) == 0 and np.isrealobj(atom.val)
+    }
+
+
+def _run(body: Jaxpr | ClosedJaxpr, given: Sequence[State]) -> list[State]:
+    jaxpr = open_jaxpr(body)
+    known: dict[Var, State] = {var: _constant(var) for var in jaxpr.constvars}
+    known.update(zip(jaxpr.invars, given, strict=True))
+
+    def read(atom: Atom) -> State:
+        return _constant(atom) if isinstance(atom, Literal) else known[atom]
+
+    for eqn in jaxpr.eqns:
+        known.update(zip(eqn.outvars, _outputs(eqn, [read(v) for v in eqn.invars]), strict=True))
+    return [read(v) for v in jaxpr.outvars]
+
+
+def _outputs(eqn: JaxprEqn, given: list[State]) -> list[State]:
+    mixed = next((each for each in given if isinstance(each, Mixed)), None)
+    if mixed is not None:
+        return [mixed] * len(eqn.outvars)
+    values = [each for each in given if isinstance(each, Value)]
+    if eqn.primitive.name in _LOOPS:
+        return _LOOPS[eqn.primitive.name](eqn, values)
+    for body in jaxprs_in_params(eqn.params):
+        if _fits(body, eqn):
+            return _run(body, values)
+    if not any(value.depends for value in values):
+        return _independent(eqn, values)
+    if eqn.primitive.name == "reshape" and eqn.params["dimensions"] is None:
+        return [_held(eqn, _reshaped(eqn, values[0]))]
+    if eqn.primitive.name == "optimization_barrier":
+        return list(values)
+    axes = kept(eqn)
+    return [Mixed(eqn) if axes is None else _joined(eqn, values, axes, v) for v in eqn.outvars]
+
+
+def _independent(eqn: JaxprEqn, values: list[Value]) -> list[State]:
+    """Of what does not depend on the batch, it matters where it holds copies."""
+    if eqn.primitive.name == "reshape" and eqn.params["dimensions"] is None:
+        return [_reshaped(eqn, values[0])]
+    if eqn.primitive.name == "iota":
+        along = eqn.params["dimension"]
+        sizes = enumerate(_shape(eqn.outvars[0]))
+        return [Value(tuple(unknown(n) if i == along else copies(n) for i, n in sizes))]
+    axes = kept(eqn) if values else None
+    outs = [_constant(v) for v in eqn.outvars]
+    if axes is None:
+        return [*outs]
+    joined = [_joined(eqn, values, axes, v) for v in eqn.outvars]
+    return [
+        out if isinstance(each, Mixed) else each for each, out in zip(joined, outs, strict=True)
+    ]
+
+
+def _reshaped(eqn: JaxprEqn, value: Value) -> Value:
+    before, after = _shape(eqn.invars[0]), _shape(eqn.outvars[0])
+    return Value(reshaped(value.labels, before, after), value.depends)
+
+
+def _joined(eqn: JaxprEqn, values: Sequence[Value], axes: Sequence[Kept], out: Any) -> State:
+    """A result whose axes are those that the operands keep."""
+    shape = _shape(out)
+    copied = eqn.primitive.name == "broadcast_in_dim"
+    labels = [copies(n) if copied else unknown(n) for n in shape]
+    for target, size in enumerate(shape):
+        parts = [
+            value.labels[source]
+            for value, places in zip(values, axes, strict=True)
+            for source, place in places.items()
+            if place == target
+        ]
+        if parts:
+            found = _met(parts, size)
+            if found is None:
+                return Mixed(eqn)
+            labels[target] = found
+    for value, places in zip(values, axes, strict=True):
+        if value.depends and not any(_row(value.labels[i]) for i in places):
+            return Mixed(eqn)
+    return _held(eqn, Value(tuple(labels), any(value.depends for value in values)))
+
+
+def _met(parts: Sequence[Factors], size: int) -> Factors | None:
+    """An axis that several operands have; `None` where one differs from row to row in another way.
+
+    Operands with rows have them in one place; all others hold copies there.
+    """
+    rows = [(part, at) for part in parts if (at := _row(part))]
+    if rows:
+        first, place = rows[0]
+        fine = all(_row(part) == place or _is_copied(part, place) for part in parts)
+        return first if fine else None
+    return parts[0] if all(part == parts[0] for part in parts) else unknown(size)
+
+
+def _held(eqn: JaxprEqn, value: Value) -> State:
+    """The value, if it depends on the batch and has one axis of rows."""
+    count = sum(_row(factors) is not None for factors in value.labels)
+    return Mixed(eqn) if value.depends and count != 1 else value
+
+
+def _row(factors: Factors) -> int | None:
+    """Where in an axis the digit of the row is: the product of the slower digits."""
+    places = [
+        math.prod(f.size for f in factors[:i]) for i, f in enumerate(factors) if f.axis == ROW
+    ]
+    return places[0] if places else None
+
+
+def _is_copied(factors: Factors, place: int) -> bool:
+    """Whether an axis holds copies where another has the digit of the row."""
+    start = 1
+    for factor in factors:
+        stop = start * factor.size
+        if factor.axis == COPY and start <= place and stop >= place * SIZE:
+            return True
+        start = stop
+    return False
+
+
+def _either(eqn: JaxprEqn, choices: Sequence[State]) -> State:
+    """A value that is one of several."""
+    mixed = next((each for each in choices if isinstance(each, Mixed)), None)
+    if mixed is not None:
+        return mixed
+    values = [each for each in choices if isinstance(each, Value)]
+    depends = any(value.depends for value in values)
+    columns = [
+        _met(column, _size(column[0])) for column in zip(*(v.labels for v in values), strict=True)
+    ]
+    if any(column is None for column in columns):
+        return Mixed(eqn)
+    return _held(eqn, Value(tuple(c for c in columns if c is not None), depends))
+
+
+def _size(factors: Factors) -> int:
+    return math.prod(f.size for f in factors)
+
+
+def _cond(eqn: JaxprEqn, values: list[Value]) -> list[State]:
+    if values[0].depends:
+        return [Mixed(eqn)] * len(eqn.outvars)
+    outs = [_run(body, values[1:]) for body in eqn.params["branches"]]
+    return [_either(eqn, column) for column in zip(*outs, strict=True)]
+
+
+def _scan(eqn: JaxprEqn, values: list[Value]) -> list[State]:
+    constants, carry, rows = scan_parts(eqn, values)
+    if any(row.depends and _row(row.labels[0]) is not None for row in rows):
+        return _by_row(eqn, constants, carry, rows)
+    inside = [Value(row.labels[1:], row.depends) for row in rows]
+    carry, outs = _settled(eqn, eqn.params["jaxpr"], constants, carry, inside)
+    lead = unknown(eqn.params["length"])
+    return [
+        *carry,
+        *(
+            out if isinstance(out, Mixed) else Value((lead, *out.labels), out.depends)
+            for out in outs[len(carry) :]
+        ),
+    ]
+
+
+def _by_row(
+    eqn: JaxprEqn, constants: list[Value], carry: list[Value], rows: list[Value]
+) -> list[State]:
+    """A loop over the batch: a turn has its own row, and nothing of the turns before."""
+    apart = all(
+        row.labels[0] == whole(ROW, SIZE) if row.depends else _is_copied(row.labels[0], 1)
+        for row in rows
+    )
+    if not apart or carry or any(value.depends for value in constants):
+        return [Mixed(eqn)] * len(eqn.outvars)
+    shapes = map(_shape, eqn.outvars)
+    return [Value((whole(ROW, SIZE), *map(unknown, shape[1:])), True) for shape in shapes]
+
+
+def _while(eqn: JaxprEqn, values: list[Value]) -> list[State]:
+    first = eqn.params["cond_nconsts"]
+    second = first + eqn.params["body_nconsts"]
+    carry, _ = _settled(eqn, eqn.params["body_jaxpr"], values[first:second], values[second:], [])
+    (goes_on,) = _run(eqn.params["cond_jaxpr"], [*values[:first], *carry])
+    decided = isinstance(goes_on, Mixed) or goes_on.depends
+    return [Mixed(eqn)] * len(carry) if decided else carry
+
+
+def _settled(
+    eqn: JaxprEqn,
+    body: Any,
+    constants: Sequence[State],
+    carry: Sequence[State],
+    rows: Sequence[State],
+) -> tuple[list[State], list[State]]:
+    """A loop's carries and its last results, once a turn changes nothing that is known."""
+    now = list(carry)
+    for _ in range(TURNS):
+        outs = _run(body, [*constants, *now, *rows])
+        again = [_either(eqn, pair) for pair in zip(now, outs[: len(now)], strict=True)]
+        if again == now:
+            return now, outs
+        now = again
+    return [Mixed(eqn)] * len(now), [Mixed(eqn)] * len(outs)
+
+
+_LOOPS = {"cond": _cond, "scan": _scan, "while": _while}
+
+
+def _fits(body: Jaxpr | ClosedJaxpr, eqn: JaxprEqn) -> bool:
+    """Whether a body takes an equation's operands and gives its results, as a call's does."""
+    jaxpr = open_jaxpr(body)
+    pairs = ((jaxpr.invars, eqn.invars), (jaxpr.outvars, eqn.outvars))
+    return all([*map(_shape, a)] == [*map(_shape, b)] for a, b in pairs)
+
+
+def _constant(atom: Atom) -> Value:
+    return Value(tuple(map(unknown, _shape(atom))))
+
+
+def _shape(atom: Atom) -> tuple[int, ...]:
+    return tuple(getattr(atom.aval, "shape", ()))

@@ -51,7 +51,7 @@ MAP, LOGITS = 1, 2
 class Looked(NamedTuple):
     """An example's results, and a flag, uint8, of what in them is not finite.
 
-    Logits are looked at where the program has them: in a record, or to predict a class.
+    Logits are looked at but for a metric under given targets, whose program may not have them.
     """
 
     results: Any
@@ -129,7 +129,7 @@ def example(spec: Spec, shared: Tree, row: Tree) -> Tree:
     found = Record(results, target, logits(image)) if spec.record else results
     if not spec.look:
         return found
-    known = spec.record or spec.targets == "predicted"
+    known = spec.record or spec.targets == "predicted" or not maps
     flag = MAP * _not_finite(results) | LOGITS * _not_finite(logits(image) if known else ())
     return Looked(found, flag)
 

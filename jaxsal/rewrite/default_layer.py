@@ -41,7 +41,7 @@ def default(names: Names, layout: Layout) -> Var:
     passed = list(_on_every_path(names))
     if not passed:
         raise ValueError(f"layer: the model has no convolution, name a layer; {names.there_is()}")
-    maps = [i for i, neck in enumerate(passed) if has_extent(layout, neck.var)]
+    maps = [i for i, each in enumerate(passed) if has_extent(layout, each.var)]
     if not maps:
         why = "no value that every path from the image to the score passes lies over the image"
         raise ValueError(_asked(why, passed, names, layout))

@@ -80,6 +80,15 @@ def test_other_reasons_are_told_apart(model, told) -> None:
         jaxsal.explainer(model, jaxsal.gradient)(P, BLACK)
 
 
+def test_logits_are_looked_at_where_the_maps_hide_them() -> None:
+    """A ReLU's derivative is 0 where its input is NaN: the map is finite, the score is not."""
+    broken = {**P, "bias": P["bias"] * jnp.nan}
+    explain = jaxsal.explainer(toy.apply, {"a": jaxsal.guided_backprop, "b": jaxsal.gradient})
+    for targets in (1, "all"):
+        with pytest.warns(RuntimeWarning, match=r"logits: 5 of 5 .*params: 1 of 3 arrays .*bias"):
+            explain(broken, X, targets)
+
+
 def test_finite_results_and_unchecked_calls_say_nothing(explain) -> None:
     assert np.isfinite(explain(P, BLACK)).all()
     unchecked = jaxsal.explainer(toy.apply, jaxsal.gradient, check=False)

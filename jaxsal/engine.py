@@ -136,6 +136,9 @@ def evaluator(
 class _Engine:
     """A prepared model and function, and what runs them."""
 
+    _results: str
+    """What the function returns is called."""
+
     def __init__(self, prepare: Prepare, batch_size: Any, mesh: Any) -> None:
         self._prepare = prepare
         self._settings = {"batch_size": batch_size, "mesh": mesh}
@@ -153,14 +156,14 @@ class _Engine:
         """The results of a call; where values are checked, they are waited for and looked at."""
         if not self._prepare.check or call.traced:
             return self._execute(call)
-        self._prepare.look(call)
-        spec = dataclasses.replace(call.spec, look=True)
-        found = self._execute(call._replace(spec=spec))
-        self._look(found.flag, call)
+        self._prepare.check_model(call)
+        found = self._execute(self._flagged(call))
+        results.warn_not_finite(found.flag, call, what=self._results)
         return found.results
 
-    def _look(self, flags: Any, call: Call) -> None:
-        results.look(flags, call)
+    def _flagged(self, call: Call) -> Call:
+        """The call as it is run where values are checked."""
+        return call._replace(spec=dataclasses.replace(call.spec, flagged=self._prepare.check))
 
     def _verified(self, *args: Any) -> Call:
         """A call that is not run: its values are checked all the same."""
@@ -175,6 +178,8 @@ class _Engine:
 
 class Explainer(_Engine):
     """What `explainer` returns: `explain(params, images, targets=None, *, key=None) -> maps`."""
+
+    _results = "maps"
 
     def __call__(
         self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
@@ -235,7 +240,7 @@ class Explainer(_Engine):
     ) -> Record:
         """As `record`, for who looks at the results: it neither waits for them nor looks."""
         call = self._recorded(params, images, targets, key, rows)
-        self._prepare.look(call)
+        self._prepare.check_model(call)
         return self._ordered(self._execute(call))
 
     def _recorded(self, params: Any, images: Any, targets: Any, key: Any, rows: Any) -> Call:
@@ -257,13 +262,13 @@ class Explainer(_Engine):
         """
         return identity(self._verified(params, {"image": images}, targets, key, rows))
 
-    def spatial_axes(self, params: Any, images: Any) -> tuple[int, ...] | None:
+    def spatial_axes(self, params: Any, images: Any, **rows: Any) -> tuple[int, ...] | None:
         """Which axes of one image are spatial: as the option says, else as the model does.
 
         None where neither says; nothing is compiled. `images` may be a `jax.ShapeDtypeStruct`.
         """
         key = jax.random.key(0) if self._prepare.keyed else None
-        return axes_of(self._verified(params, {"image": images}, "all", key))
+        return axes_of(self._verified(params, {"image": images}, "all", key, rows))
 
     def lower(
         self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
@@ -293,9 +298,8 @@ class Explainer(_Engine):
         given.
         """
         key = jax.random.key(0) if key is None and self._prepare.keyed else key
-        return describe(
-            self._verified(params, {"image": images}, targets, key, rows), self._execute
-        )
+        call = self._flagged(self._verified(params, {"image": images}, targets, key, rows))
+        return describe(call, self._execute)
 
     def layers(
         self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
@@ -305,7 +309,7 @@ class Explainer(_Engine):
         Nothing is compiled; arguments as of `describe`.
         """
         key = jax.random.key(0) if key is None and self._prepare.keyed else key
-        return layers(self._verified(params, {"image": images}, targets, key, rows), self._execute)
+        return layers(self._verified(params, {"image": images}, targets, key, rows))
 
     def program(
         self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
@@ -314,7 +318,8 @@ class Explainer(_Engine):
 
         Its `as_text()` has the operations that a profile names.
         """
-        return program(self._verified(params, {"image": images}, targets, key, rows), self._execute)
+        call = self._flagged(self._verified(params, {"image": images}, targets, key, rows))
+        return program(call, self._execute)
 
     def trace(self, *args: Any, **keywords: Any) -> Any:
         """The batch as a traced program of these arguments, for `jax.export.export(explain)`."""
@@ -331,6 +336,8 @@ class Explainer(_Engine):
 
 class Evaluator(_Engine):
     """What `evaluator` returns: `evaluate(params, images, maps, targets, *, key, **rows)`."""
+
+    _results = "values"
 
     def __call__(
         self,
@@ -364,9 +371,6 @@ class Evaluator(_Engine):
         """
         batch = {"image": images, "map": maps}
         return self._run(self._prepare(params, batch, targets, key, rows))
-
-    def _look(self, flags: Any, call: Call) -> None:
-        results.look(flags, call, what="values", defined=not self._prepare.undefined)
 
     def __reduce__(self) -> Any:
         return self._made_by(evaluator)

@@ -1,7 +1,7 @@
 """The nouns of jaxsal: what a model, a score, a method, a combinator and a metric are."""
 
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
@@ -33,9 +33,9 @@ Objective = Callable[[Logits, Target], Scalar]
 class ScoreFn(Protocol):
     """`score(image) -> scalar`: one image, one class; differentiable.
 
-    The explainer's scores carry `rewrite: bool`, which `rewrite.line` and `rewrite.patch` read, and
-    `parameters`, the model's by their paths, which layers are named by; a plain function without
-    them counts as `rewrite=True` and has no layers by parameter.
+    The explainer's scores carry `rewrite: bool`, which `rewrite.line` and `rewrite.patch` read,
+    `parameters`, the model's by their paths, which layers are named by, and `spatial_axes`, which
+    `rewrite.reading` reads; a plain function without them counts as `rewrite=True`.
     """
 
     def __call__(self, image: Image, /) -> Scalar: ...
@@ -55,6 +55,18 @@ Combinator = Callable[..., Method]
 
 Metric = Callable[..., Array]
 """`metric(score, image, map, *, key=None, **options) -> scalar or vector`: one image."""
+
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def may_be_nan(metric: Function) -> Function:
+    """Marks a metric that is NaN where it is not defined, as its docstring says: no one is warned.
+
+    An attribute of that name is what is looked at; `functools.partial` keeps it.
+    """
+    metric.may_be_nan = True  # type: ignore[attr-defined]
+    return metric
 
 
 def accumulator(dtype: Any) -> Any:

@@ -103,7 +103,7 @@ def _layers(explain: engine.Explainer, params: Any, source: Any) -> list[str]:
     """The values that class activation maps were made of, in words."""
     first = Source(source, transform=None, count=None).peek()
     image = jax.ShapeDtypeStruct((1, *first.shape), first.dtype)
-    return explain.layers(params, image)
+    return explain.layers(params, image, "all")
 
 
 def check_apart(out: Path, images: str) -> Path:

@@ -42,11 +42,11 @@ def _abstract(call: Call, execute: Executor) -> tuple[Any, Any]:
     return shared, jax.tree.map(lambda x: abstract(x, x.shape[1:], None), call.rows)
 
 
-def layers(call: Call, execute: Executor) -> list[str]:
+def layers(call: Call) -> list[str]:
     """The values that class activation maps are made of, in words; nothing is compiled."""
-    spec = execute.spec(call, execute.placement(call), execute.plan(call))
+    row = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), call.rows)
     with noted() as notes:
-        jax.eval_shape(functools.partial(example, spec), *_abstract(call, execute))
+        jax.eval_shape(functools.partial(example, call.spec), call.shared, row)
     return _layers(notes)
 
 

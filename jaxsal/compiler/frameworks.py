@@ -2,6 +2,7 @@
 
 import functools
 import re
+import traceback
 import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -142,6 +143,10 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
         r"write \1=True where the module is built, or where it is called",
     ),
     (
+        r"(?s)missing \d+ required \S+ arguments?: '(\w*train\w*)'.*\[haiku\]",
+        r"write lambda params, x: f.apply(params, x, \1=False) as apply",
+    ),
+    (
         r"missing \d+ required \S+ arguments?: '(train|training|is_training)'",
         _LINEN.format(r"\1=False"),
     ),
@@ -162,7 +167,8 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
         r"Incorrect number of leaves, expected",
         "write graph, state = nnx.split(module) with no filter, or nnx.merge all of its parts",
     ),
-    (r"Dropout requires a key|unbound axis name", _INFERENCE),
+    (r"Dropout requires a key", _INFERENCE),
+    (r"(?s)unbound axis name.*\[equinox\]", _INFERENCE),
     (
         r"Input to \S+ needs to have rank",
         "an Equinox model takes one image: write lambda model, x: jax.vmap(model)(x) as apply",
@@ -204,11 +210,12 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
     ),
     (
         r"^jax\.\S*TracerBoolConversionError",
-        "Python cannot ask for a value while apply is traced: bind flags with functools.partial "
-        "rather than giving them among params",
+        "Python cannot ask for a value while apply is traced: write jnp.where or jax.lax.cond; a "
+        "flag among params is bound with functools.partial",
     ),
 )
-"""What an exception says, by its type and text, and what to write then."""
+"""What an exception says, by its type, its text and the packages it went through, in brackets; and
+what to write then."""
 
 
 def remedy(error: Exception, apply: Any = None, params: Any = None) -> str:
@@ -220,13 +227,21 @@ def remedy(error: Exception, apply: Any = None, params: Any = None) -> str:
     """
     if told := in_place_of(model_within(apply)):
         return f"apply is {told}"
-    said = f"{type(error).__module__}.{type(error).__name__}: {' '.join(str(error).split())}"
+    text = " ".join(str(error).split())
+    said = f"{type(error).__module__}.{type(error).__name__}: {text} {_passed(error)}"
     for pattern, write in _REMEDIES:
         if found := re.search(pattern, said):
             return found.expand(write)
     if hasattr(params, "apply_fn") and hasattr(params, "params") and type(params).__name__ in said:
         return f'write {{"params": state.params}} as params rather than the {type(params).__name__}'
     return ""
+
+
+def _passed(error: Exception) -> str:
+    """The packages whose functions an exception went through, each in brackets."""
+    frames = (frame for frame, _ in traceback.walk_tb(error.__traceback__))
+    names = [str(frame.f_globals.get("__name__", "")).partition(".")[0] for frame in frames]
+    return " ".join(f"[{name}]" for name in dict.fromkeys(names))
 
 
 def reason(error: Exception, most: int = 300) -> str:

@@ -1,6 +1,7 @@
 """The model, held against what the explainer expects of it, from shapes alone."""
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsal.compiler import frameworks
-from jaxsal.compiler.alone import fixed_batch
+from jaxsal.compiler.batch_independence import fixed_batch
 from jaxsal.compiler.callables import Node
 from jaxsal.compiler.checks import describe, is_array
 from jaxsal.compiler.outputs import Output
@@ -46,11 +47,13 @@ def check_model(
         image = jax.ShapeDtypeStruct(image.shape, dtype)
     model = _returning_logits(apply, whole)
     given = f"params {_shown(params)} and images {describe(image)}"
-    with fixed_batch(model, params, image, images.shape[0]), _told("apply", given, apply, params):
+    plain = functools.partial(_applied, apply, whole)
+    with fixed_batch(plain, params, image, images.shape[0]), _told("apply", given, apply, params):
         program, logits = jax.make_jaxpr(model, return_shape=True)(params, image)
     if not jnp.issubdtype(logits.dtype, jnp.floating):
         raise TypeError(f"apply: expected floating logits, got {logits.dtype}")
-    output.check_program(program)
+    if objective is None or logits.shape[1] == 1:
+        output.check_program(program)
     row = jax.ShapeDtypeStruct(logits.shape[1:], accumulator(logits.dtype))
     target = jax.ShapeDtypeStruct((), jnp.int32)
     with _told("objective", f"logits {describe(row)} and a target"):
@@ -70,11 +73,15 @@ class _NoLogits(ValueError):
     """What apply returned are no logits."""
 
 
+def _applied(apply: Callable[..., Any], whole: Node | None, arrays: Any, images: Any) -> Any:
+    return apply(joined(whole, arrays), images)
+
+
 def _returning_logits(apply: Callable[..., Any], whole: Node | None) -> Callable[..., Any]:
     """`apply` of arrays, which raises if what it returns are no logits of one image, [1, K]."""
 
     def checked(params: Any, image: Any) -> Any:
-        output = apply(joined(whole, params), image)
+        output = _applied(apply, whole, params, image)
         if not _are_logits(output):
             raise _NoLogits(_no_logits(output, image))
         return output

@@ -65,7 +65,7 @@ class Output:
             )
 
     def check_program(self, closed: ClosedJaxpr) -> None:
-        """Raises where a model's program shows that its outputs are something else.
+        """Raises where a model's program shows that its outputs, [1, K], are something else.
 
         Raises:
             ValueError: outputs between 0 and 1 that are said to be logits.
@@ -75,8 +75,8 @@ class Output:
         least, most = bounds(closed)[0]
         if 0 <= least < most <= 1:
             raise ValueError(
-                f"output: expected {self.plural}, but the model ends in a sigmoid or softmax (its "
-                "outputs lie between 0 and 1 for every image); return what stands before it, or "
+                f"output: expected {self.plural}, but what the model returns lies between 0 and 1 "
+                "for every image, as after a sigmoid or softmax; return what stands before it, or "
                 'give output="probability" (of a regression output="value")'
             )
 

@@ -10,8 +10,8 @@ from jax.extend.core import get_opaque_trace_state
 
 from jaxsal.compiler import checks, signatures
 from jaxsal.compiler.callables import Node, Split, Value, concrete_options, join
-from jaxsal.compiler.looks import Looks
 from jaxsal.compiler.model import check_model
+from jaxsal.compiler.model_checks import ModelChecks
 from jaxsal.compiler.outputs import output_of
 from jaxsal.compiler.parameters import Parameters, Recent
 from jaxsal.compiler.program import Spec
@@ -100,15 +100,16 @@ class Prepare:
         self.points = self.points and "chunk" not in options
         self._functions, self._options = functions, tuple(options)
         self._forward_only = not by_example and all(map(signatures.forward_only, functions))
-        self.undefined = any(map(signatures.documents_nan, functions))
         self._names = tuple(function) if isinstance(function, Mapping) else None
+        called = zip(self._names or ("",), functions, strict=True)
+        self._may_be_nan = frozenset(name for name, f in called if signatures.may_be_nan(f))
         self._open = any(signatures.missing_options(f, options) for f in functions)
         self.chunk = max(signatures.bound_chunk(f, options) for f in functions)
         self.keyed = [signatures.name_of(f) for f in functions if signatures.needs_key(f)]
         self._draws = bool(self.keyed) or any(signatures.accepts(f, "key") for f in functions)
         self._model = (apply, objective)
         names = [signatures.name_of(f) for f in functions if signatures.differentiates(f)]
-        self._looks = Looks(
+        self._checks = ModelChecks(
             apply,
             objective or self.output.score,
             checks.check_dtype(dtype),
@@ -128,15 +129,15 @@ class Prepare:
         settings |= {"check": self.check, "output": self.output.name, "spatial_axes": self._axes}
         return (apply, function), {**settings, **options}
 
-    def look(self, call: Call) -> None:
-        """Holds the model to what maps are to mean, where values are checked; see `Looks`.
+    def check_model(self, call: Call) -> None:
+        """Holds the model to what maps are to mean, where values are checked; see `ModelChecks`.
 
         Raises:
             ValueError: a batch's logits are not the images' own.
         """
         if self.check and not call.traced:
             params, images = call.shared["params"], call.rows["image"]
-            self._looks(call.signature[0], call.spec.params, params, images)
+            self._checks(call.signature[0], call.spec.params, params, images)
 
     def ordered(self, results: Any) -> Any:
         """The results of a dict of functions in the order given, which JAX sorts."""
@@ -201,6 +202,7 @@ class Prepare:
             bounds=signatures.bounds(self._functions, self._options, _known(rows)) if each else (),
             platform=jax.default_backend(),
             spatial_axes=axes,
+            may_be_nan=self._may_be_nan,
         )
         apart = classes if mode == "all" and not self._forward_only else 1
         signature = (signature, mode, given, spec.bounds)

@@ -44,11 +44,11 @@ class Record(NamedTuple):
     logits: Any
 
 
-MAP, LOGITS = 1, 2
-"""What of an example is not finite: bits of a flag."""
+RESULTS, LOGITS, OPEN = 1, 2, 4
+"""What of an example is not finite: bits of a flag. `OPEN`: results that may be NaN."""
 
 
-class Looked(NamedTuple):
+class Flagged(NamedTuple):
     """An example's results, and a flag, uint8, of what in them is not finite.
 
     Logits are looked at but for a metric under given targets, whose program may not have them.
@@ -90,8 +90,10 @@ class Spec:
     """Options that were read off the rows of the call, by name."""
     record: bool = False
     """Whether targets and logits come with the results, as a `Record`."""
-    look: bool = False
-    """Whether it says of each example what is not finite, as `Looked`."""
+    flagged: bool = False
+    """Whether it says of each example what is not finite, as `Flagged`."""
+    may_be_nan: frozenset[str] = frozenset()
+    """The functions, by name ("" alone), whose results are NaN where they are not defined."""
 
 
 def batch(spec: Spec, shared: Tree, rows: Tree) -> Tree:
@@ -127,11 +129,20 @@ def example(spec: Spec, shared: Tree, row: Tree) -> Tree:
         results = explain(target, image, *maps)
         results = jax.tree.map(lambda x: jnp.where(valid, x, jnp.nan), results)
     found = Record(results, target, logits(image)) if spec.record else results
-    if not spec.look:
+    if not spec.flagged:
         return found
     known = spec.record or spec.targets == "predicted" or not maps
-    flag = MAP * _not_finite(results) | LOGITS * _not_finite(logits(image) if known else ())
-    return Looked(found, flag)
+    sound, loose = _by_definition(spec, results)
+    flag = RESULTS * _not_finite(sound) | OPEN * _not_finite(loose)
+    return Flagged(found, flag | LOGITS * _not_finite(logits(image) if known else ()))
+
+
+def _by_definition(spec: Spec, results: Tree) -> tuple[Tree, Tree]:
+    """The results that ought to be finite, and those that may be NaN."""
+    if not spec.may_be_nan or "" in spec.may_be_nan:
+        return ((), results) if spec.may_be_nan else (results, ())
+    loose = {name: results[name] for name in spec.may_be_nan}
+    return {name: x for name, x in results.items() if name not in loose}, loose
 
 
 def _functions(

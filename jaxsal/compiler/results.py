@@ -9,31 +9,32 @@ import numpy as np
 
 from jaxsal.compiler import fetched
 from jaxsal.compiler.prepare import Call
-from jaxsal.compiler.program import LOGITS, MAP
+from jaxsal.compiler.program import LOGITS, OPEN, RESULTS
 from jaxsal.compiler.warned import warn
 
 FEW = 5
 """Images and parameters that a warning names."""
 
 
-def look(flags: Any, call: Call, *, what: str = "maps", defined: bool = True) -> None:
+def warn_not_finite(flags: Any, call: Call, *, what: str) -> None:
     """Warns of a call's results that are not finite; waits for them.
 
-    Of an array that other processes hold parts of, each looks at its own.
+    Of those that may be NaN by definition only where parameters are broken. Of an array that other
+    processes hold parts of, each looks at its own.
 
     Args:
-        flags: uint8 [B], as of `program.Looked`.
+        flags: uint8 [B], as of `program.Flagged`.
         call: what was run.
         what: the results are called.
-        defined: whether they always ought to be finite, rather than logits alone.
     """
     found = _local(flags)
-    if not any(flag & (LOGITS | MAP * defined) for _, flag in found):
-        return
+    if all(flag in (0, OPEN) for _, flag in found):
+        if not any(flag for _, flag in found) or not broken(call.shared["params"]):
+            return
     parts = [
         f"{name}: {len(rows)} of {len(found)} images' are not finite ({listed('image', rows)})"
-        for name, bit in ((what, MAP), ("logits", LOGITS))
-        if (rows := [row for row, flag in found if flag & bit])
+        for name, bits in ((what, RESULTS | OPEN), ("logits", LOGITS))
+        if (rows := [row for row, flag in found if flag & bits])
     ]
     warn(f"{'; '.join(parts)}. {_reason(call, dict(found))}")
 

@@ -3,7 +3,6 @@
 import functools
 import inspect
 import operator
-import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -60,13 +59,9 @@ def differentiates(function: Any) -> bool:
     return not (of_layer or forward_only(function))
 
 
-def documents_nan(function: Any) -> bool:
-    """Whether its docstring says where it is NaN; of this library's metrics, their module's too."""
-    inner = innermost(function)[0]
-    module = sys.modules.get(getattr(inner, "__module__", None) or "")
-    ours = getattr(module, "__name__", "").partition(".")[0] == __name__.partition(".")[0]
-    texts = (getattr(each, "__doc__", None) or "" for each in (inner, module if ours else None))
-    return any("NaN" in text for text in texts)
+def may_be_nan(function: Any) -> bool:
+    """Whether what it is defined by leaves some values NaN: its attribute `may_be_nan` says so."""
+    return bool(getattr(innermost(function)[0], "may_be_nan", False))
 
 
 def functions_of(

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 from jaxsal.metrics._relevance import as_image
 from jaxsal.options import Baseline, baseline_image
 from jaxsal.rewrite.reading import with_axes
-from jaxsal.types import Image, Map, Scalar, ScoreFn, accumulator
+from jaxsal.types import Image, Map, Scalar, ScoreFn, accumulator, may_be_nan
 
 
+@may_be_nan
 def completeness(score: ScoreFn, image: Image, map: Map, *, baseline: Baseline = 0.0) -> Scalar:
     """The share of the score's difference by which a map misses it; 0 is complete.
 

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxsal.metrics._relevance import Pixels, pixels
-from jaxsal.types import Image, Map, Scalar, ScoreFn
+from jaxsal.types import Image, Map, Scalar, ScoreFn, may_be_nan
 
 
+@may_be_nan
 def sparseness(score: ScoreFn | None, image: Image, map: Map) -> Scalar:
     """The Gini index of |map| over pixels: 0 for a constant map, near 1 for a single pixel.
 
@@ -25,6 +26,7 @@ def sparseness(score: ScoreFn | None, image: Image, map: Map) -> Scalar:
     return jnp.sum(rank.astype(share.dtype) * share)
 
 
+@may_be_nan
 def entropy(score: ScoreFn | None, image: Image, map: Map) -> Scalar:
     """The entropy of |map| as a distribution over n pixels, in nats: 0 for one pixel, at most ln n.
 

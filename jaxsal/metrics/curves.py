@@ -14,11 +14,12 @@ from jaxsal.metrics.baselines import blur
 from jaxsal.options import Baseline, baseline_image, count, over_image
 from jaxsal.points import map_points
 from jaxsal.rewrite.reading import spatial_axes, with_axes
-from jaxsal.types import Image, Map, Scalar, ScoreFn, accumulator
+from jaxsal.types import Image, Map, Scalar, ScoreFn, accumulator, may_be_nan
 
 Curve = Float[Array, " points"]
 
 
+@may_be_nan
 def deletion_curve(
     score: ScoreFn,
     image: Image,
@@ -58,6 +59,7 @@ def deletion_curve(
     return _curve(score, image, map, (empty, image), steps=steps, signed=signed, chunk=chunk)
 
 
+@may_be_nan
 def insertion_curve(
     score: ScoreFn,
     image: Image,
@@ -77,6 +79,7 @@ def insertion_curve(
     return _curve(score, image, map, (image, empty), steps=steps, signed=signed, chunk=chunk)
 
 
+@may_be_nan
 def deletion(
     score: ScoreFn,
     image: Image,
@@ -95,6 +98,7 @@ def deletion(
     )
 
 
+@may_be_nan
 def insertion(
     score: ScoreFn,
     image: Image,

@@ -28,9 +28,10 @@ from jaxsal.metrics._relevance import relevance as relevance_of
 from jaxsal.regions import REGIONS, distance
 from jaxsal.regions import regions as part
 from jaxsal.rewrite.reading import checked
-from jaxsal.types import Image, Map, Scalar, ScoreFn, usual_axes
+from jaxsal.types import Image, Map, Scalar, ScoreFn, may_be_nan, usual_axes
 
 
+@may_be_nan
 def relevance_mass(score: ScoreFn | None, image: Image | None, map: Map, *, mask: Mask) -> Scalar:
     """Relevance mass accuracy: `sum of |map| in the mask / sum of |map|` (Arras et al. 2022)."""
     del image
@@ -38,6 +39,7 @@ def relevance_mass(score: ScoreFn | None, image: Image | None, map: Map, *, mask
     return jnp.where(defined, _share(relevance, mask), jnp.nan)
 
 
+@may_be_nan
 def rank_accuracy(score: ScoreFn | None, image: Image | None, map: Map, *, mask: Mask) -> Scalar:
     """Relevance rank accuracy: `|top-K pixels in the mask| / K`, K = |mask| (Arras et al. 2022).
 
@@ -50,6 +52,7 @@ def rank_accuracy(score: ScoreFn | None, image: Image | None, map: Map, *, mask:
     return jnp.where(defined, hits / k.astype(hits.dtype), jnp.nan)
 
 
+@may_be_nan
 def pointing_game(
     score: ScoreFn | None,
     image: Image | None,
@@ -70,6 +73,7 @@ def pointing_game(
     return jnp.where(defined, jnp.sum(top & inside) / jnp.sum(top), jnp.nan)
 
 
+@may_be_nan
 def roc_auc(score: ScoreFn | None, image: Image | None, map: Map, *, mask: Mask) -> Scalar:
     """ROC AUC of |map| as a classifier of the mask's pixels; NaN too for a mask of all pixels."""
     del image
@@ -87,6 +91,7 @@ MEASURES = {
 """Agreement of a map with a mask, each in [0, 1], higher is better."""
 
 
+@may_be_nan
 def region_measures(
     score: ScoreFn | None,
     image: Image | None,

@@ -9,9 +9,10 @@ from jaxsal import ranks
 from jaxsal.metrics._relevance import Mask, hits_among_top
 from jaxsal.metrics._relevance import relevance as relevance_of
 from jaxsal.options import count
-from jaxsal.types import Image, Map, Scalar, ScoreFn
+from jaxsal.types import Image, Map, Scalar, ScoreFn, may_be_nan
 
 
+@may_be_nan
 def average_precision(
     score: ScoreFn | None, image: Image | None, map: Map, *, mask: Mask
 ) -> Scalar:
@@ -26,6 +27,7 @@ def average_precision(
     return jnp.where(defined, ranks.average_precision_in_order(ordered, hits), jnp.nan)
 
 
+@may_be_nan
 def top_k_intersection(
     score: ScoreFn | None, image: Image | None, map: Map, *, mask: Mask, k: int = 100
 ) -> Scalar:

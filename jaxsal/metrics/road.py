@@ -14,11 +14,12 @@ from jaxsal.metrics.imputation import impute_noisily
 from jaxsal.options import count
 from jaxsal.points import map_points
 from jaxsal.rewrite.reading import spatial_axes
-from jaxsal.types import Image, Key, Map, Scalar, ScoreFn, accumulator
+from jaxsal.types import Image, Key, Map, Scalar, ScoreFn, accumulator, may_be_nan
 
 DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
+@may_be_nan
 def road_curve(
     score: ScoreFn,
     image: Image,
@@ -58,6 +59,7 @@ def road_curve(
     )
 
 
+@may_be_nan
 def road(
     score: ScoreFn,
     image: Image,

@@ -9,13 +9,14 @@ from jaxsal.metrics._relevance import pixels
 from jaxsal.options import Baseline, baseline_image, count, over_image
 from jaxsal.points import map_points
 from jaxsal.rewrite.reading import bind_axes, spatial_axes
-from jaxsal.types import Image, Key, Map, Scalar, ScoreFn, accumulator
+from jaxsal.types import Image, Key, Map, Scalar, ScoreFn, accumulator, may_be_nan
 
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.5)
 ULPS = 4
 """By how many units in the last place of the largest value equal ones may differ."""
 
 
+@may_be_nan
 def sensitivity_n(
     score: ScoreFn,
     image: Image,

@@ -22,18 +22,30 @@ ANY: Bounds = (-math.inf, math.inf)
 
 
 class Value:
-    """A value of a program: the operation and the values that it is made of, and its bounds."""
+    """A value of a program: the operation and the values that it is made of, its shape and bounds.
 
-    __slots__ = ("bounds", "inputs", "name")
+    Attributes:
+      name, inputs, eqn: of the operation; without an equation, of what none made.
+    """
 
-    def __init__(self, name: str, inputs: Sequence[Value], bounds: Bounds) -> None:
+    __slots__ = ("bounds", "eqn", "inputs", "name", "shape")
+
+    def __init__(
+        self,
+        name: str,
+        inputs: Sequence[Value],
+        bounds: Bounds,
+        shape: Sequence[int] = (),
+        eqn: JaxprEqn | None = None,
+    ) -> None:
         self.name, self.inputs, self.bounds = name, inputs, bounds
+        self.shape, self.eqn = tuple(shape), eqn
 
 
 def bounds(closed: ClosedJaxpr) -> list[Bounds]:
     """The least and the largest number that each output can be; infinite where unknown."""
     constants = [_constant(value) for value in closed.consts]
-    inputs = [Value("input", (), ANY) for _ in closed.jaxpr.invars]
+    inputs = [Value("input", (), ANY, _shape(var)) for var in closed.jaxpr.invars]
     return [value.bounds for value in _outputs(closed.jaxpr, constants, inputs)]
 
 
@@ -58,7 +70,12 @@ def _made(eqn: JaxprEqn, inputs: list[Value]) -> list[Value]:
             return _outputs(open_jaxpr(body), constants, inputs)
     name = eqn.primitive.name
     rule = _RULES.get(name)
-    return [Value(name, inputs, ANY if rule is None else rule(eqn, inputs)) for _ in eqn.outvars]
+    found = ANY if rule is None else rule(eqn, inputs)
+    return [Value(name, inputs, found, _shape(out), eqn) for out in eqn.outvars]
+
+
+def _shape(var: Any) -> tuple[int, ...]:
+    return tuple(getattr(var.aval, "shape", ()))
 
 
 _BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")
@@ -71,7 +88,7 @@ def _constant(value: Any) -> Value:
     number = ANY
     if np.size(value) == 1 and np.asarray(value).dtype.kind in "fiu":
         number = (float(np.reshape(value, ())),) * 2
-    return Value("constant", (), number)
+    return Value("constant", (), number, np.shape(value))
 
 
 Rule = Callable[[JaxprEqn, list[Value]], Bounds]
@@ -148,7 +165,7 @@ def _products(first: Bounds, second: Bounds) -> Bounds:
 
 def _multiply(eqn: JaxprEqn, inputs: list[Value]) -> Bounds:
     del eqn
-    if _origin(inputs[0]) is _origin(inputs[1]):
+    if _alike(*inputs, _facing(*inputs)):
         return _even(inputs[0].bounds)
     return _products(inputs[0].bounds, inputs[1].bounds)
 
@@ -162,7 +179,7 @@ def _even(x: Bounds) -> Bounds:
 def _divide(eqn: JaxprEqn, inputs: list[Value]) -> Bounds:
     del eqn
     part, whole = inputs
-    if part.bounds[0] >= 0 and _holds(whole, part):
+    if part.bounds[0] >= 0 and _holds(whole, part, _facing(whole, part)):
         return 0.0, 1.0
     return _products(part.bounds, _inverse(whole.bounds))
 
@@ -177,6 +194,8 @@ def _inverse(x: Bounds) -> Bounds:
 
 def _power(eqn: JaxprEqn, inputs: list[Value]) -> Bounds:
     exponent, x = eqn.params["y"], inputs[0].bounds
+    if exponent == 0:
+        return 1.0, 1.0
     x = _inverse(x) if exponent < 0 else x
     whole = x
     for _ in range(abs(exponent) - 1):
@@ -252,60 +271,154 @@ _RULES: dict[str, Rule] = {
 }
 
 
-def _origin(value: Value) -> Value:
-    """What a value was before its shape and type changed."""
-    while value.name in _SHAPES:
+Pairs = list[tuple[int, int]]
+"""Axes of two values along which their positions are the same."""
+
+
+def _facing(one: Value, other: Value) -> Pairs:
+    """The axes of two operands of an elementwise operation; one of length one is spread."""
+    if len(one.shape) != len(other.shape):
+        return []
+    return [(i, i) for i, n in enumerate(one.shape) if n == other.shape[i] != 1]
+
+
+def _within_pairs(pairs: Pairs, whole: Value, operand: Value) -> Pairs:
+    """Those pairs of an elementwise result whose axes an operand has, too."""
+    own = {i for i, _ in _facing(whole, operand)}
+    return [(i, j) for i, j in pairs if i in own]
+
+
+def _origin(value: Value) -> tuple[Value, list[int | None]]:
+    """What a value was before its shape and type changed, and which of its axes each axis is."""
+    axes = [i if n != 1 else None for i, n in enumerate(value.shape)]
+    while (step := _step(value)) is not None:
+        axes = [None if axis is None else step[axis] for axis in axes]
         value = value.inputs[0]
-    return value
+    return value, axes
 
 
-def _alike(first: Value, second: Value) -> bool:
-    """Whether two values are one, or exponentials of one."""
-    first, second = _origin(first), _origin(second)
-    if first.name == second.name == "exp":
-        return _origin(first.inputs[0]) is _origin(second.inputs[0])
-    return first is second
+def _step(value: Value) -> list[int | None] | None:
+    """Which of its input's axes each of its own is; `None` for more than a change of shape."""
+    if value.eqn is None or value.name not in _SHAPES:
+        return None
+    before, after, params = value.inputs[0].shape, value.shape, value.eqn.params
+    if value.name == "transpose":
+        return list(params["permutation"])
+    if value.name == "broadcast_in_dim":
+        source = {out: i for i, out in enumerate(params["broadcast_dimensions"])}
+        kept = {out: i for out, i in source.items() if before[i] == after[out] != 1}
+        return [kept.get(i) for i in range(len(after))]
+    if before == after:
+        return list(range(len(after)))
+    long = [i for i, n in enumerate(before) if n != 1]
+    if [before[i] for i in long] != [n for n in after if n != 1]:
+        return None
+    places = iter(long)
+    return [next(places) if n != 1 else None for n in after]
 
 
-def _holds(whole: Value, part: Value) -> bool:
+def _alike(first: Value, second: Value, pairs: Pairs) -> bool:
+    """Whether two values are one, or exponentials of one, position by position."""
+    (one, own), (other, others) = _origin(first), _origin(second)
+    found = [(own[i], others[j]) for i, j in pairs]
+    if one.name == other.name == "exp" and _covers(found, own, others):
+        known = [(i, j) for i, j in found if i is not None and j is not None]
+        return _alike(one.inputs[0], other.inputs[0], known)
+    return one is other and _covers(found, own, others) and all(i == j for i, j in found)
+
+
+def _covers(
+    found: list[tuple[int | None, int | None]], own: list[int | None], others: list[int | None]
+) -> bool:
+    """Whether every axis of both is paired with one."""
+    sides = (([i for i, _ in found], own), ([j for _, j in found], others))
+    return all({*axes} - {None} <= {*paired} for paired, axes in sides)
+
+
+def _holds(whole: Value, part: Value, pairs: Pairs) -> bool:
     """Whether a value is a sum of another and of what is not negative, or larger than one."""
-    whole = _origin(whole)
-    if _alike(whole, part):
+    if _alike(whole, part, pairs):
         return True
-    if whole.name == "reduce_sum":
-        return _alike(whole.inputs[0], part)
+    whole, own = _origin(whole)
+    pairs = [(axis, j) for i, j in pairs if (axis := own[i]) is not None]
+    if whole.name == "reduce_sum" and whole.eqn is not None:
+        terms, summed = whole.inputs[0], [int(i) for i in whole.eqn.params["axes"]]
+        kept = [i for i in range(len(terms.shape)) if i not in summed]
+        return _is_term(terms, part, [(kept[i], j) for i, j in pairs], summed)
     if whole.name == "max":
-        return any(_holds(x, part) for x in whole.inputs)
+        return any(_holds(x, part, _within_pairs(pairs, whole, x)) for x in whole.inputs)
     if whole.name == "add":
         first, second = whole.inputs
-        pairs = ((first, second), (second, first))
-        return any(x.bounds[0] >= 0 and _holds(y, part) for x, y in pairs)
+        sums = ((first, second), (second, first))
+        return any(
+            x.bounds[0] >= 0 and _holds(y, part, _within_pairs(pairs, whole, y)) for x, y in sums
+        )
     return False
+
+
+def _is_term(terms: Value, part: Value, pairs: Pairs, summed: Sequence[int]) -> bool:
+    """Whether a value is, at each position, one of the terms that are summed there."""
+    paired = {j for _, j in pairs}
+    free = [j for j in range(len(part.shape)) if j not in paired]
+    (one, own), (other, others) = _origin(terms), _origin(part)
+    while one.name == other.name == "exp":
+        (one, deep), (other, deeper) = _origin(one.inputs[0]), _origin(other.inputs[0])
+        own = [None if i is None else deep[i] for i in own]
+        others = [None if j is None else deeper[j] for j in others]
+    rest = {own[i] for i in summed} - {None}
+    fixed = all(own[i] == others[j] for i, j in pairs)
+    return one is other and fixed and all(others[j] is None or others[j] in rest for j in free)
 
 
 def _is_log_of_sum(value: Value, logits: Value) -> bool:
     """Whether a value is `log(sum(exp(logits)))`, perhaps with a shift taken out and put back."""
-    value, logits = _origin(value), _origin(logits)
-    if value.name == "add":
-        first, second = map(_origin, value.inputs)
-        pairs = ((first, second), (second, first))
-        return any(_is_shifted(_exponent(x), logits, shift) for x, shift in pairs)
-    return _exponent(value) is logits
+    pairs = _facing(value, logits)
+    if _is_log_of(value, Value("exp", (logits,), ANY, logits.shape), pairs):
+        return True
+    found, own = _origin(value)
+    if found.name != "add":
+        return False
+    pairs = [(axis, j) for i, j in pairs if (axis := own[i]) is not None]
+    return any(
+        log.shape == shift.shape and _is_shifted(log, shift, logits, pairs)
+        for log, shift in (found.inputs, found.inputs[::-1])
+    )
 
 
-def _is_shifted(value: Value | None, logits: Value, shift: Value) -> bool:
+def _is_log_of(value: Value, part: Value, pairs: Pairs) -> bool:
+    """Whether a value is the logarithm of a sum of which another is a term."""
+    found, own = _origin(value)
+    if found.name != "log":
+        return False
+    pairs = [(axis, j) for i, j in pairs if (axis := own[i]) is not None]
+    total = found.inputs[0]
+    if _origin(total)[0].name == "abs":  # JAX's logsumexp takes the sum's magnitude
+        total, own = _origin(total)
+        pairs = [(axis, j) for i, j in pairs if (axis := own[i]) is not None]
+        total = total.inputs[0]
+    return _holds(total, part, pairs)
+
+
+def _is_shifted(log: Value, shift: Value, logits: Value, pairs: Pairs) -> bool:
+    """Whether `log` is that of a sum of `exp(logits - shift)`."""
+    exponent = _exponent(log)
+    if exponent is None or exponent.name != "sub" or exponent.shape != logits.shape:
+        return False
+    plain, taken = exponent.inputs
+    part = Value("exp", (exponent,), ANY, exponent.shape)
     return (
-        value is not None
-        and value.name == "sub"
-        and [_origin(x) for x in value.inputs] == [logits, shift]
+        _is_log_of(log, part, pairs)
+        and _alike(plain, logits, _facing(plain, logits))
+        and _alike(shift, taken, pairs)
     )
 
 
 def _exponent(value: Value) -> Value | None:
     """x of `log(sum(exp(x)))`."""
     for name in ("log", "abs", "reduce_sum", "exp"):
+        value = _origin(value)[0]
         if value.name == name:
-            value = _origin(value.inputs[0])
-        elif name != "abs":  # JAX's logsumexp takes the sum's magnitude
+            value = value.inputs[0]
+        elif name != "abs":
             return None
-    return value
+    return _origin(value)[0]

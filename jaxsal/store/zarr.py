@@ -16,7 +16,7 @@ from jaxsal.store.layout import STATUS, Column, Layout, as_json
 KEY = "jaxsal"
 """The group attribute that says what the store was made of."""
 
-TOLD = ("versions", "spatial_axes")
+TOLD = ("versions", "spatial_axes", "layers")
 """Facts that decide no map: where axes do, the method's fingerprint holds them."""
 
 PATIENCE = 60.0

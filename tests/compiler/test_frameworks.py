@@ -253,6 +253,14 @@ OTHER = {
         explain(lambda p, x: x[:, 0, :, 0] if p["flag"] else 0, {"flag": True}),
         r"functools\.partial",
     ),
+    "a branch of Python's": (
+        explain(lambda p, x: x[:, 0, :, 0] if x.sum() > 0 else x[:, :, 0, 0], {"w": X}),
+        r"write jnp\.where or jax\.lax\.cond",
+    ),
+    "an axis without a name": (
+        explain(lambda p, x: jax.lax.pmean(x, "batch")[:, 0, :, 0], {"w": X}),
+        r"it raised NameError: [^;]*$",
+    ),
 }
 
 

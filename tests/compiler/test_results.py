@@ -10,6 +10,7 @@ import pytest
 import jaxsal
 from jaxsal.compiler.outputs import OUTPUTS
 from jaxsal.compiler.results import broken, listed
+from jaxsal.types import may_be_nan
 from tests import toy
 
 P = toy.params()
@@ -120,6 +121,7 @@ def total(score, image, map):
     return jnp.sum(map * image) / jnp.sum(jnp.abs(image))
 
 
+@may_be_nan
 def share(score, image, map):
     """NaN for a black image."""
     return total(score, image, map)
@@ -132,6 +134,14 @@ def test_values_of_metrics_are_looked_at_where_a_nan_has_no_meaning() -> None:
     jaxsal.evaluator(toy.apply, functools.partial(jaxsal.metrics.entropy))(P, X, 0 * X, 0)
     with pytest.warns(RuntimeWarning, match=r"^values: 5 of 5 .* logits: 5 of 5"):
         assert np.isnan(jaxsal.evaluator(toy.apply, share)(BROKEN, X, X)).all()
+
+
+def test_a_metric_of_broken_parameters_is_told_though_it_may_be_nan() -> None:
+    deletion = functools.partial(jaxsal.METRICS["deletion"], steps=2)
+    evaluate = jaxsal.evaluator(toy.apply, {"a": deletion, "b": total})
+    with pytest.warns(RuntimeWarning, match=r"^values: 5 of 5 .*params: 1 of 3 arrays .*dense"):
+        found = evaluate(BROKEN, X, X, 1)
+    assert np.isnan(found["a"]).all() and np.isfinite(found["b"]).all()
 
 
 def test_what_is_broken_is_listed_shortly() -> None:

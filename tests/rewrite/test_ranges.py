@@ -51,6 +51,8 @@ CHANCES = {
     "exp of less logsumexp": by_logsumexp,
     "exp of log_sigmoid": lambda x: jnp.exp(jax.nn.log_sigmoid(x)),
     "one over": lambda x: 1 / (1 + jnp.exp(-x)),
+    "a softmax over rows": lambda x: jax.nn.softmax(x, axis=0),
+    "a softmax of two axes": lambda x: jax.nn.softmax(x.reshape(8, 8, 3), axis=(1, 2)),
     "a power of minus one": lambda x: (1 + jnp.exp(-x)) ** -1,
     "the case that does not overflow": stable_sigmoid,
     "half a tanh": lambda x: 0.5 * (jnp.tanh(x / 2) + 1),
@@ -74,6 +76,12 @@ OTHERS = {
     "a sum of two": lambda x: jax.nn.sigmoid(x) + jax.nn.softmax(x),
     "a residual around a softmax": lambda x: x + jax.nn.softmax(x),
     "the sum of others": kept_apart,
+    "the sum of columns": lambda x: jnp.exp(x[:3]) / jnp.exp(x[:3]).sum(1)[None],
+    "its own transpose": lambda x: jnp.exp(x[:3]) / (jnp.exp(x[:3]).T + 1e-3),
+    "less the logsumexp of columns": lambda x: jnp.exp(
+        x[:3] - jax.nn.logsumexp(x[:3], axis=1)[None]
+    ),
+    "an outer product": lambda x: jnp.exp(-(x[:, :, None] * x[:, None, :])),
     "an odd power": lambda x: x**3,
     "an even power": lambda x: x**-2,
     "a magnitude": lambda x: jnp.abs(x) - 1,

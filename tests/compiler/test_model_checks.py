@@ -38,7 +38,7 @@ def said(apply, params=P, images=X, method=jaxsal.gradient, **options):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for target in (0, 1):
-            explain._prepare.look(explain._prepare(params, {"image": images}, target, None))
+            explain._prepare.check_model(explain._prepare(params, {"image": images}, target, None))
     assert all(each.category is RuntimeWarning for each in caught)
     return [str(each.message) for each in caught]
 

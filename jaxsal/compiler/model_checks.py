@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr
 
-from jaxsal.compiler import alone
+from jaxsal.compiler.batch_independence import Trial
 from jaxsal.compiler.callables import Node
 from jaxsal.compiler.frameworks import called
 from jaxsal.compiler.parameters import joined
@@ -21,7 +21,7 @@ from jaxsal.rewrite.rows import SIZE, Mixed, mixing, numbers
 from jaxsal.types import accumulator
 
 
-class Looks:
+class ModelChecks:
     """Holds a model to what the maps are to mean.
 
     Its images must reach the score, by a path that a derivative passes where a method takes one;
@@ -30,7 +30,8 @@ class Looks:
     """
 
     def __init__(self, apply: Any, objective: Any, dtype: Any, differentiates: list[str]) -> None:
-        """
+        """The checks of one model.
+
         Args:
             apply: the model. objective: of its outputs and a target.
             dtype: what it computes in.
@@ -40,6 +41,7 @@ class Looks:
         self._dtype, self._differentiates = dtype, differentiates
         self._told: set[Any] = set()
         self._apart: set[Any] = set()
+        self._trials: dict[Any, Trial | None] = {}
 
     def __call__(self, signature: Any, whole: Node | None, params: Any, images: Any) -> None:
         """Warns of maps that cannot mean anything.
@@ -52,31 +54,34 @@ class Looks:
         Raises:
             ValueError: a batch's logits are not the images' own.
         """
-        self._apply = functools.partial(_applied, self._model, whole)
+        apply = functools.partial(_applied, self._model, whole)
         if signature not in self._told:
             self._told.add(signature)
-            if (one := self._traced(params, images, 1)) is not None:
+            if (one := self._traced(apply, params, images, 1)) is not None:
                 for text in self._paths(one):
                     warn(text)
         if images.shape[0] > 1 and signature not in self._apart:
-            if self._hold(params, images):
+            if signature not in self._trials:
+                self._trials[signature] = self._trial(apply, params, images)
+            trial = self._trials[signature]
+            if trial is None or trial(params, images):
                 self._apart.add(signature)
+                self._trials[signature] = None
 
-    def _hold(self, params: Any, images: Any) -> bool:
-        """Proves that images stay apart, or tries it; whether that is settled.
+    def _trial(self, apply: Any, params: Any, images: Any) -> Trial | None:
+        """What has to be tried, where the program does not prove that images stay apart.
 
         A model of one image, which takes no two, has nothing to be held against.
         """
-        one, two = (self._traced(params, images, count) for count in (1, SIZE))
+        one, two = (self._traced(apply, params, images, count) for count in (1, SIZE))
         if one is None or two is None:
-            return True
+            return None
         mixed = mixing(two, two.jaxpr.invars[-1])
         if mixed is None and numbers(one) == numbers(two):
-            return True
-        apply = functools.partial(_in_dtype, self._apply, self._dtype)
-        return alone.hold(apply, params, images, two, mixed or Mixed())
+            return None
+        return Trial(functools.partial(_in_dtype, apply, self._dtype), two, mixed or Mixed())
 
-    def _traced(self, params: Any, images: Any, count: int) -> ClosedJaxpr | None:
+    def _traced(self, apply: Any, params: Any, images: Any, count: int) -> ClosedJaxpr | None:
         """The program of so many images; None where it takes no such number."""
         batch = _abstract(images, (count, *images.shape[1:]))
         params = jax.tree.map(lambda x: _abstract(x, np.shape(x)), params)
@@ -84,7 +89,7 @@ class Looks:
             params = jax.eval_shape(lambda tree: cast(tree, self._dtype), params)
             batch = jax.ShapeDtypeStruct(batch.shape, self._dtype)
         try:
-            closed = jax.make_jaxpr(self._apply)(params, batch)
+            closed = jax.make_jaxpr(apply)(params, batch)
         except Exception:  # of the model; one image was taken before
             return None
         return closed if closed.out_avals[0].shape[:1] == (count,) else None

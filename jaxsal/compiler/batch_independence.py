@@ -1,0 +1,139 @@
+"""One image at a time: a batch's logits held against those that its images have alone."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr
+
+from jaxsal.compiler import fetched
+from jaxsal.rewrite.cost import products
+from jaxsal.rewrite.program import equations
+from jaxsal.rewrite.rows import Mixed
+
+ROWS = 16
+"""Images among which two that differ are looked for."""
+
+LEAST = 1e-2
+"""The difference, of the logits' own, that is none."""
+
+ROUNDING = 1e-4
+"""The difference, of the largest logit, that rounding alone may make; of narrow dtypes more."""
+
+TRIES = 4
+"""Calls that may try before it is left unsettled."""
+
+DO = (
+    "Batch statistics: use running averages (Flax: use_running_average=True; NNX: model.eval(); "
+    "Equinox: eqx.nn.inference_mode(model)); dropout or noise: deterministic=True, no key; a "
+    "number of images that is written down: x.shape[0] in its place"
+)
+
+
+class Trial:
+    """A model run on two of a call's images, together and each alone."""
+
+    def __init__(self, apply: Callable[..., Any], closed: ClosedJaxpr, mixed: Mixed) -> None:
+        """A trial that may be made for several calls, and compiles once.
+
+        Args:
+            apply: `apply(params, images) -> logits`, in the dtype that it computes in.
+            closed: its program. mixed: where images may meet in it.
+        """
+        self._run = jax.jit(apply)
+        self._rounding, self._where = _rounding(closed), _where(closed, mixed)
+        self._left = TRIES
+
+    def __call__(self, params: Any, images: Any) -> bool:
+        """Whether it is settled that images stay apart, for other parameters and images too.
+
+        It is not where the logits tell the two images from each other by nothing, or are not
+        finite; after a few such calls it is left at that. What other processes hold parts of is not
+        looked at.
+
+        Raises:
+            ValueError: the logits differ.
+        """
+        self._left -= 1
+        if not all(_is_here(leaf) for leaf in jax.tree.leaves((params, images))):
+            return True
+        pair = _pair(fetched.rows(images, range(min(ROWS, images.shape[0]))))
+        with jax.default_matmul_precision("highest"), jax.transfer_guard("allow"):
+            together = np.asarray(self._run(params, pair), np.float64)
+            each = [np.asarray(self._run(params, x[None]), np.float64) for x in pair]
+        alone = np.concatenate(each)
+        apart = np.where(_same(together, alone), 0, np.abs(together - alone))
+        finite = alone[np.isfinite(alone)]
+        spread, scale = (np.ptp(finite), np.abs(finite).max()) if finite.size else (0.0, 0.0)
+        if not (apart <= max(LEAST * spread, self._rounding * scale)).all():
+            raise ValueError(
+                f"apply: images together have other logits than alone (by {apart.max():.3g}; their "
+                f"own differ by {spread:.3g}), and jaxsal explains each alone.{self._where} {DO}"
+            )
+        told_apart = np.isfinite(alone).all() and (alone[0] != alone[1]).any()
+        return bool(told_apart) or not self._left
+
+
+def _pair(rows: np.ndarray) -> np.ndarray:
+    """Two images that differ: where all are alike, the second is made of the first."""
+    other = next((row for row in rows[1:] if (row != rows[0]).any()), None)
+    if other is None:
+        other = (0.5 * rows[0].astype(np.float32) + 0.1).astype(rows.dtype)
+    return np.stack([rows[0], other])
+
+
+@contextlib.contextmanager
+def fixed_batch(apply: Callable[..., Any], params: Any, image: Any, count: int) -> Iterator[None]:
+    """Says of a model that fails for one image that its batch size is fixed, if that is why.
+
+    Raises:
+        ValueError: it takes `count` images; else what was raised.
+    """
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        batch = jax.ShapeDtypeStruct((count, *image.shape[1:]), image.dtype)
+        if count == 1 or not _takes(apply, params, batch):
+            raise
+        raise ValueError(
+            f"apply: takes these {count} images together and no image alone: the number of images "
+            "in a batch is fixed in the model; jaxsal explains one image at a time, so that it "
+            "must be free (x.shape[0], or -1, where it is reshaped to)"
+        ) from error
+
+
+def _takes(apply: Callable[..., Any], params: Any, batch: Any) -> bool:
+    try:
+        logits = jax.eval_shape(apply, params, batch)
+    except Exception:  # it takes neither: what was raised first is told
+        return False
+    return getattr(logits, "shape", ())[:1] == batch.shape[:1] and len(logits.shape) == 2
+
+
+def _is_here(leaf: Any) -> bool:
+    return not isinstance(leaf, jax.Array) or leaf.is_fully_addressable
+
+
+def _same(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return (one == other) | (np.isnan(one) & np.isnan(other))
+
+
+def _rounding(closed: ClosedJaxpr) -> float:
+    """By the narrowest dtype that a convolution or a product computes in."""
+    dtypes = {v.aval.dtype for eqn in products(closed.jaxpr) for v in eqn.invars}  # type: ignore[attr-defined]
+    eps = [float(jnp.finfo(d).eps) for d in dtypes if jnp.issubdtype(d, jnp.floating)]
+    return max(ROUNDING, 16 * max(eps, default=0.0))
+
+
+def _where(closed: ClosedJaxpr, mixed: Mixed) -> str:
+    """Where images may meet, and whether numbers are drawn, in words."""
+    where = ""
+    if mixed.eqn is not None:
+        stack = str(mixed.eqn.source_info.name_stack)
+        where = f" They meet first in {mixed.eqn.primitive.name}{f' of {stack}' if stack else ''}."
+    names = [eqn.primitive.name for eqn in equations(closed.jaxpr)]
+    draws = any("random" in name or "threefry" in name for name in names)
+    return where + (" The model draws random numbers." if draws else "")

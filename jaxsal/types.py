@@ -85,10 +85,11 @@ FEW = 4
 def axes_by_shape(shape: tuple[int, ...]) -> SpatialAxes:
     """The spatial axes of an image whose shape alone says them; empty where it does not.
 
-    It has three axes or more, of which the last or the first is at most four long, and only it.
+    It has three axes or more, of which the last or, of three, the first is at most four long, and
+    only it: a volume may have few slices.
     """
     rank, short = len(shape), [axis for axis, length in enumerate(shape) if length <= FEW]
-    if rank < 3 or short not in ([0], [rank - 1]):
+    if rank < 3 or short not in ([rank - 1], [0] if rank == 3 else [rank - 1]):
         return ()
     return tuple(axis for axis in range(rank) if axis not in short)
 

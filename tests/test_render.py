@@ -210,7 +210,7 @@ def test_a_volume_without_channels_is_one_where_its_axes_are_told():
     assert render.png(told) == render.png(render.explanation(volume[..., None], {"m": volume}))
 
 
-@pytest.mark.parametrize("shape", [(1, 12, 10), (3, 12, 10), (3, 8, 12, 10)])
+@pytest.mark.parametrize("shape", [(1, 12, 10), (3, 12, 10)])
 def test_channels_first_are_told_by_the_shape(shape):
     image = draw.random(shape)
     told = render.explanation(image, {"m": image}, spatial_axes=range(1, len(shape)))

@@ -27,9 +27,9 @@ TRIES = 4
 """Calls that may try before it is left unsettled."""
 
 DO = (
-    "Batch statistics: use running averages (Flax: use_running_average=True; NNX: model.eval(); "
-    "Equinox: eqx.nn.inference_mode(model)); dropout or noise: deterministic=True, no key; a "
-    "number of images that is written down: x.shape[0] in its place"
+    "Batch statistics: use running averages (NNX: write model.eval() before, and before nnx.split; "
+    "Linen: use_running_average=True; Equinox: eqx.nn.inference_mode(model)); dropout or noise: "
+    "deterministic=True, no key; a number of images that is written down: x.shape[0] in its place"
 )
 
 

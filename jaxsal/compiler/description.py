@@ -31,7 +31,7 @@ def program(call: Call, execute: Executor) -> jax.stages.Compiled:
 
 def axes_of(call: Call) -> tuple[int, ...] | None:
     """The image's spatial axes as the call's functions read them; None where nothing says."""
-    row = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), call.rows)
+    row = jax.tree.map(lambda x: abstract(x, x.shape[1:], None), call.rows)
     return axes_read(call.spec, call.shared, row)
 
 
@@ -44,7 +44,7 @@ def _abstract(call: Call, execute: Executor) -> tuple[Any, Any]:
 
 def layers(call: Call) -> list[str]:
     """The values that class activation maps are made of, in words; nothing is compiled."""
-    row = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), call.rows)
+    row = jax.tree.map(lambda x: abstract(x, x.shape[1:], None), call.rows)
     with noted() as notes:
         jax.eval_shape(functools.partial(example, call.spec), call.shared, row)
     return _layers(notes)

@@ -31,11 +31,8 @@ class Executor:
         self._measured: dict[Any, Footprint] = {}
 
     def __call__(self, call: Call) -> Any:
-        try:
+        with frameworks.pure():
             results = self.inside(call) if call.traced else self.outside(call)
-        except jax.errors.UnexpectedTracerError as error:  # once it is run: of an earlier trace
-            told = f"apply: it raised {frameworks.reason(error, 200)}; {frameworks.remedy(error)}"
-            raise ValueError(told) from error
         call.verify()  # now that the program is on its way, the device may be waited for
         return results
 

@@ -1,11 +1,14 @@
 """What to write for a model of each framework. Types are known by their names: none is imported."""
 
+import contextlib
 import functools
 import re
 import traceback
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
+
+import jax
 
 
 class Kind(NamedTuple):
@@ -262,6 +265,19 @@ def called(apply: Callable[..., Any], params: Any, images: Any) -> Any:
         if not (write := remedy(error, apply, params)):
             raise
         raise same_kind(error)(f"apply: it raised {reason(error, 200)}; {write}") from error
+
+
+@contextlib.contextmanager
+def pure() -> Iterator[None]:
+    """Says of a model that is run what to write, where it holds what an earlier trace left.
+
+    Raises:
+        ValueError: it does.
+    """
+    try:
+        yield
+    except jax.errors.UnexpectedTracerError as error:
+        raise ValueError(f"apply: it raised {reason(error, 200)}; {remedy(error)}") from error
 
 
 def same_kind(error: Exception) -> type[Exception]:

@@ -17,7 +17,7 @@ from jaxsal.compiler.program import cast
 from jaxsal.compiler.warned import warn
 from jaxsal.rewrite.flow import Flow
 from jaxsal.rewrite.paths import differentiable, obstacles, weights
-from jaxsal.rewrite.rows import SIZE, Mixed, mixing, numbers
+from jaxsal.rewrite.rows import SIZE, Mixed, alike, mixing
 from jaxsal.types import accumulator
 
 
@@ -77,7 +77,7 @@ class ModelChecks:
         if one is None or two is None:
             return None
         mixed = mixing(two, two.jaxpr.invars[-1])
-        if mixed is None and numbers(one) == numbers(two):
+        if mixed is None and alike(one, two, -1):
             return None
         return Trial(functools.partial(_in_dtype, apply, self._dtype), two, mixed or Mixed())
 

@@ -10,6 +10,7 @@ from jax.extend.core import get_opaque_trace_state
 
 from jaxsal.compiler import checks, signatures
 from jaxsal.compiler.callables import Node, Split, Value, concrete_options, join
+from jaxsal.compiler.frameworks import pure
 from jaxsal.compiler.model import check_model
 from jaxsal.compiler.model_checks import ModelChecks
 from jaxsal.compiler.outputs import output_of
@@ -137,7 +138,8 @@ class Prepare:
         """
         if self.check and not call.traced:
             params, images = call.shared["params"], call.rows["image"]
-            self._checks(call.signature[0], call.spec.params, params, images)
+            with pure():
+                self._checks(call.signature[0], call.spec.params, params, images)
 
     def ordered(self, results: Any) -> Any:
         """The results of a dict of functions in the order given, which JAX sorts."""

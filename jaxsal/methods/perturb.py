@@ -231,7 +231,8 @@ def _members(
     labels, member = np.unique(array, return_inverse=True)
     if most is not None and len(labels) > number:
         raise ValueError(f"segments: expected {number} (n_segments) at most, got {len(labels)}")
-    return np.broadcast_to(member.reshape(array.shape), image.shape), len(labels)
+    member = member.astype(np.int32).reshape(array.shape)
+    return np.broadcast_to(member, image.shape), len(labels)
 
 
 def _ranks(labels: Int[Array, "..."]) -> Int[Array, "..."]:

@@ -13,7 +13,17 @@ from jaxsal.metrics._relevance import as_image
 from jaxsal.options import Baseline, baseline_image, count, over_image, scale, spatial_shape
 from jaxsal.points import map_points
 from jaxsal.rewrite.reading import bind_axes, checked, with_axes
-from jaxsal.types import Image, Key, Map, Scalar, ScoreFn, SpatialAxes, accumulator, usual_axes
+from jaxsal.types import (
+    Image,
+    Key,
+    Map,
+    Scalar,
+    ScoreFn,
+    SpatialAxes,
+    accumulator,
+    may_be_nan,
+    usual_axes,
+)
 
 Perturbation = Callable[[Key, Image], Image]
 """`perturbation(key, image) -> I`: what is taken away from the image.
@@ -56,6 +66,7 @@ def add_noise(key: Key, image: Image, *, noise: float = 0.1) -> Image:
     return jnp.multiply(scale("noise", noise), jax.random.normal(key, image.shape, image.dtype))
 
 
+@may_be_nan
 def infidelity(
     score: ScoreFn,
     image: Image,

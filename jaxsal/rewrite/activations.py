@@ -22,7 +22,7 @@ from jax.extend.core import Jaxpr, JaxprEqn, Var
 
 from jaxsal.rewrite.flow import SAME_VALUES, Flow, is_floating
 from jaxsal.rewrite.piecewise import Piecewise
-from jaxsal.rewrite.pointwise import Pointwise
+from jaxsal.rewrite.pointwise import NAMED, Pointwise, called
 
 MORE = "it is more than a ReLU"
 _ROOTS = frozenset({"sqrt", "rsqrt", "log", "cbrt"})
@@ -105,7 +105,9 @@ class Activations:
     def _why(self, var: Var) -> str:
         """Why a ramp is no ReLU; empty if it is one."""
         more = MORE if var in self.whole else ""
-        own = guard(var, self.flow) or more or self._clip(var) or self._gate(var)
+        # A call named relu is one wherever it stands: a norm's guard is never called so.
+        guards = "" if called(self.graph.made[var]) in NAMED else guard(var, self.flow)
+        own = guards or more or self._clip(var) or self._gate(var)
         return own or self._why_after(var)
 
     def _why_after(self, var: Var) -> str:

@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Var, jaxprs_in_params
 
 from jaxsal.rewrite.axes import Layout
-from jaxsal.rewrite.flow import SAME_VALUES, Flow
+from jaxsal.rewrite.factors import image_axes
+from jaxsal.rewrite.flow import FLAT, SAME_VALUES, Flow
 from jaxsal.rewrite.layer_names import Names, floating, type_of, variables, within
 from jaxsal.rewrite.program import bodies, equations, open_jaxpr
 
@@ -38,19 +38,39 @@ def default(names: Names, layout: Layout) -> Var:
     Raises:
       ValueError: there is none, or attention comes after it; lists what may be given.
     """
-    passed = list(_on_every_path(names))
+    ways = (list(_on_every_path(names, each)) for each in (True, False))
+    passed = next(filter(None, ways), [])
     if not passed:
         raise ValueError(f"layer: the model has no convolution, name a layer; {names.there_is()}")
     maps = [i for i, each in enumerate(passed) if has_extent(layout, each.var)]
     if not maps:
         why = "no value that every path from the image to the score passes lies over the image"
         raise ValueError(_asked(why, passed, names, layout))
-    before = _before_pools(passed, maps[-1], names.flow)
+    before = _before_pools(passed, maps[-1], names.flow, layout)
     var = passed[before if before in maps else maps[-1]].var
     if _attends(names.flat, names.flow, [var]):
         why = f"attention comes after the last value that lies over the image, {type_of(var)}"
         raise ValueError(_asked(why, passed, names, layout))
+    tokens = [each for each in passed[maps[-1] + 1 :] if _is_tokens(each, var, layout)]
+    if tokens:
+        why = (
+            f"after the last value that lies over the image, {type_of(var)}, come others in which "
+            f"the image's axes are merged, the last {type_of(tokens[-1].var)}"
+        )
+        raise ValueError(_asked(why, passed, names, layout))
     return var
+
+
+def _is_tokens(passed: Passed, last: Var, layout: Layout) -> bool:
+    """Whether a value still has all positions of the last feature map, in one axis of their own."""
+    if _moves(passed.eqn) or layout.axes(last) is None:
+        return False
+    digits = {axis for f in layout.labels.get(last, ()) for axis in image_axes(f)}
+    merged = {*layout.spatial} & digits
+    return len(merged) > 1 and any(
+        image_axes(factors) == merged and all(f.axis in merged for f in factors)
+        for factors in layout.labels.get(passed.var, ())
+    )
 
 
 def has_extent(layout: Layout, var: Var) -> bool:
@@ -59,15 +79,21 @@ def has_extent(layout: Layout, var: Var) -> bool:
     return axes is not None and any(axis is not None and shape[axis] > 1 for axis in axes)
 
 
-def _on_every_path(names: Names) -> Iterator[Passed]:
+def _on_every_path(names: Names, differentiable: bool) -> Iterator[Passed]:
     """The values that all paths pass, in order, from the first convolution or product on.
 
     A value computed by equation i is passed by all paths if nothing that was reached before is read
-    after i. What is no floating number has no derivative, and is on no path.
+    after i. Of differentiable paths, none goes through what has no derivative.
     """
-    flat, live = names.flat.jaxpr, names.flow.live
+    flat, flow = names.flat.jaxpr, names.flow
     (image,) = flat.invars
-    eqns = [eqn for eqn in flat.eqns if any(v in live for v in eqn.outvars)]
+    counts = flow.active if differentiable else flow.live
+    eqns = [
+        eqn
+        for eqn in flat.eqns
+        if not counts.isdisjoint(eqn.outvars)
+        and not (differentiable and eqn.primitive.name in FLAT)
+    ]
     last = {v: i for i, eqn in enumerate(eqns) for v in variables(eqn.invars)}
     last.update((v, len(eqns)) for v in variables(flat.outvars))
     reached, needed, features = {image}, last.get(image, 0), False
@@ -75,28 +101,35 @@ def _on_every_path(names: Names) -> Iterator[Passed]:
         if reached.isdisjoint(variables(eqn.invars)):
             continue
         features = features or any(e.primitive.name in _PRODUCTS for e in (eqn, *within(eqn)))
-        outs = [v for v in eqn.outvars if v in live and _has_derivative(v)]
+        outs = [v for v in eqn.outvars if v in counts]
         if features and len(outs) == 1 and needed <= i and floating(outs[0]):
             yield Passed(eqn, outs[0])
         reached.update(outs)
-        needed = max([needed, *(last[v] for v in outs)])
+        needed = max([needed, *(last[v] for v in outs if v in last)])
 
 
-def _has_derivative(var: Var) -> bool:
-    return jnp.issubdtype(var.aval.dtype, jnp.inexact)  # type: ignore[attr-defined]
-
-
-def _before_pools(passed: list[Passed], index: int, flow: Flow) -> int:
+def _before_pools(passed: list[Passed], index: int, flow: Flow, layout: Layout) -> int:
     """Which of them is pooled, moved and scaled to give this one; itself, if none is."""
     here = index
     while here > 0 and (_moves(passed[here].eqn) or _scales(passed[here].eqn, flow)):
         here -= 1
-    if here == 0 or not passed[here].eqn.primitive.name.startswith(_POOLS):
+    if here == 0 or not _pools(passed[here].eqn, layout):
         return index
     here -= 1
     while here > 0 and _moves(passed[here].eqn):  # windows made by reshaping, a border
         here -= 1
-    return _before_pools(passed, here, flow)
+    return _before_pools(passed, here, flow, layout)
+
+
+def _pools(eqn: JaxprEqn, layout: Layout) -> bool:
+    """Whether an equation takes positions together, and not channels alone."""
+    if not eqn.primitive.name.startswith(_POOLS):
+        return False
+    windows = eqn.params.get("window_dimensions", ())
+    axes = eqn.params.get("axes", [i for i, n in enumerate(windows) if n > 1])
+    labels = [f for v in variables(eqn.invars[:1]) for f in layout.labels.get(v, ())]
+    spatial = {*layout.spatial}
+    return any(i < len(labels) and image_axes(labels[i]) & spatial for i in axes)
 
 
 def _moves(eqn: JaxprEqn) -> bool:

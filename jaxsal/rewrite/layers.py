@@ -127,7 +127,9 @@ def _reading(names: Names, name: str) -> Layer:
         found = [(each, path) for each, path in found if path == parts]
     if not found:
         raise ValueError(f"layer: there is no {name!r}; {names.there_is()}")
-    _one_of(names, name, [each._replace(path=path) for each, path in found])
+    # Collections (parameters, statistics) hold parts of one module.
+    roots = 1 if len({path[1:] for _, path in found}) == 1 else 0
+    _one_of(names, name, [each._replace(path=path[roots:]) for each, path in found])
     return found[-1][0]
 
 

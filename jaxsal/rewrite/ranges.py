@@ -165,7 +165,8 @@ def _products(first: Bounds, second: Bounds) -> Bounds:
 
 def _multiply(eqn: JaxprEqn, inputs: list[Value]) -> Bounds:
     del eqn
-    if _alike(*inputs, _facing(*inputs)):
+    first, second = inputs
+    if _alike(first, second, _facing(first, second)):
         return _even(inputs[0].bounds)
     return _products(inputs[0].bounds, inputs[1].bounds)
 

@@ -13,10 +13,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxprs_in_params
 
 from jaxsal.rewrite.factors import COPY, Factors, Labels, copies, reshaped, unknown, whole
+from jaxsal.rewrite.flow import SAME_VALUES, Flow
 from jaxsal.rewrite.kept import Kept, kept
 from jaxsal.rewrite.program import Atom, equations, open_jaxpr, scan_parts
 
@@ -66,17 +68,46 @@ def mixing(closed: ClosedJaxpr, batch: Var) -> Mixed | None:
     return None
 
 
-def numbers(closed: ClosedJaxpr) -> set[tuple[str, float]]:
-    """The numbers that a program is written with, by the operations that read them.
+def alike(one: ClosedJaxpr, other: ClosedJaxpr, batch: int) -> bool:
+    """Whether a model is one program at two sizes of a batch, but for the size of its rows.
 
-    Those of one model at two sizes of a batch differ where it computes with the size.
+    It is not where it computes with the size: by a number that it is written with, a constant, a
+    loop's length, or what it reduces that does not depend on the images.
+
+    Args:
+      one, other: its programs. batch: which of their inputs holds the images.
     """
-    return {
-        (eqn.primitive.name, float(atom.val))
-        for eqn in equations(closed.jaxpr)
-        for atom in eqn.invars
-        if isinstance(atom, Literal) and np.ndim(atom.val) == 0 and np.isrealobj(atom.val)
-    }
+    constants = zip(one.consts, other.consts, strict=False)
+    same = len(one.consts) == len(other.consts) and all(_equal(*pair) for pair in constants)
+    return same and _written(one, batch) == _written(other, batch)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if one is other:
+        return True
+    if any(isinstance(x, jax.core.Tracer) for x in (one, other)):
+        return False
+    return np.shape(one) == np.shape(other) and bool(np.all(np.asarray(one) == np.asarray(other)))
+
+
+def _written(closed: ClosedJaxpr, batch: int) -> list[Any]:
+    """The numbers of a program, its loops' lengths, and how much it reduces without the images.
+
+    What only moves and spreads values is left out: of one image there is less of it.
+    """
+    dependent = Flow(closed).reached([closed.jaxpr.invars[batch]])
+    found = []
+    for eqn in equations(closed.jaxpr):
+        numbers = [repr(atom.val) for atom in eqn.invars if isinstance(atom, Literal)]
+        sizes = [math.prod(_shape(atom)) for atom in eqn.invars]
+        out = math.prod(_shape(eqn.outvars[0])) if eqn.outvars else 0
+        shrinks = 0 if dependent.intersection(eqn.outvars) else max(sizes, default=0) // max(out, 1)
+        told: list[Any] = [shrinks] if shrinks > 1 else []
+        if eqn.primitive.name not in SAME_VALUES:
+            told += [*numbers, eqn.params.get("length", 0)]
+        if any(told):
+            found.append((eqn.primitive.name, *map(str, told)))
+    return sorted(found)
 
 
 def _run(body: Jaxpr | ClosedJaxpr, given: Sequence[State]) -> list[State]:
@@ -190,7 +221,8 @@ def _is_copied(factors: Factors, place: int) -> bool:
     start = 1
     for factor in factors:
         stop = start * factor.size
-        if factor.axis == COPY and start <= place and stop >= place * SIZE:
+        fits = start <= place and place % start == 0 and stop % (place * SIZE) == 0
+        if factor.axis == COPY and fits:
             return True
         start = stop
     return False

@@ -22,7 +22,8 @@ def tiled(eqn: JaxprEqn, before: Labels | None, after: Labels, image: Sequence[i
         return set()
     if name.startswith("reduce_window"):
         windows = zip(before, eqn.params["window_dimensions"], strict=True)
-        return set().union(*(image_axes(factors) for factors, size in windows if size > 1))
+        found = set().union(*(image_axes(factors) for factors, size in windows if size > 1))
+        return found if len(found) > 1 or sum(n > 1 for n in image) < 3 else set()
     return _patches(before, after, image) if name == "reshape" else set()
 
 

@@ -111,15 +111,34 @@ def centred(params, images):
     return toy.apply(params, images - images.mean(0, keepdims=True))
 
 
-def test_images_that_are_alike_settle_nothing() -> None:
+def test_images_that_are_alike_are_held_against_another() -> None:
     doubled = lambda p, x: toy.apply(p, x + 0 * x.mean(0, keepdims=True))  # noqa: E731
     alike = np.repeat(X[:1], 4, 0)
     jaxsal.explainer(doubled, jaxsal.gradient)(P, alike, 0)
     explain = jaxsal.explainer(lambda p, x: toy.apply(p, x) + x.var(0).sum(), jaxsal.gradient)
-    explain(P, alike, 0)
+    for images in (alike, X):
+        with pytest.raises(ValueError, match=r"^apply: images together"):
+            explain(P, images, 0)
+    jaxsal.explainer(centred, jaxsal.gradient)(P, X[:1], 0)  # one image is its batch
+
+
+def test_what_shows_nothing_settles_nothing() -> None:
+    """A head of zeros, then NaN: the third call's parameters are the first to tell."""
+    explain = jaxsal.explainer(centred, jaxsal.gradient)
+    explain({**P, "dense": 0 * P["dense"]}, X, 0)
+    with pytest.warns(RuntimeWarning, match="are not finite"):
+        explain({**P, "dense": np.nan * P["dense"]}, X, 0)
     with pytest.raises(ValueError, match=r"^apply: images together"):
         explain(P, X, 0)
-    jaxsal.explainer(centred, jaxsal.gradient)(P, X[:1], 0)  # one image is its batch
+
+
+def test_a_trial_compiles_once() -> None:
+    explain = jaxsal.explainer(centred, jaxsal.gradient)
+    silent = {**P, "dense": 0 * P["dense"]}
+    explain(silent, X, 0)
+    with toy.compilations() as made:
+        explain(silent, X, 0)
+    assert made.count == 0
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])

@@ -96,6 +96,8 @@ NETS = {
     "1x1 convolution last": (lambda x: conv(nn.relu(conv(x)), 3, 1), mean),
     "pointwise product last": (lambda x: nn.gelu(norm(conv(x)) @ _drawn(4, 5)), mean),
     "pooled": (lambda x: nn.relu(conv(x)), lambda x: mean(pooled(x))),
+    "maxout": (lambda x: conv(x, 8).reshape(1, 6, 8, 4, 2).max(-1), mean),
+    "the largest channel": (lambda x: conv(x).max(-1, keepdims=True), mean),
     "pooled twice and flattened": (
         lambda x: nn.tanh(conv(x)),
         lambda x: nn.max_pool(pooled(x) * 2.0, (2, 2), (1, 1)).reshape(1, -1),
@@ -137,6 +139,26 @@ def test_a_mask_of_the_image_is_on_no_path():
     value, _ = cut(score, IMAGE)
     mask = (jnp.abs(IMAGE).sum(-1, keepdims=True) > 0.1)[None]
     np.testing.assert_allclose(value, jnp.where(mask, nn.relu(conv(IMAGE[None])), 0.0), rtol=1e-5)
+
+
+def test_what_no_derivative_passes_is_on_no_path():
+    gain = lambda x: jax.lax.stop_gradient(jnp.abs(x).mean()) + jnp.round(x).max()  # noqa: E731
+    value, _ = cut(lambda x: (nn.relu(conv(x[None])).mean() * gain(x)) ** 2, IMAGE)
+    np.testing.assert_allclose(value, nn.relu(conv(IMAGE[None])), rtol=1e-5)
+
+
+def test_tokens_that_are_mixed_without_attention_are_told_too():
+    def score(image):
+        x = conv(image[None], 4, 2, 2).reshape(1, 12, 4)
+        with jax.named_scope("mixed"):
+            x = x + jnp.swapaxes(jnp.swapaxes(x, 1, 2) @ _drawn(12, 12), 1, 2)
+        return norm(x).mean()
+
+    told = (
+        r"come others in which the image's axes are merged, .*layer='mixed' f32\[1,12,4\] spatial"
+    )
+    with pytest.raises(ValueError, match=told):
+        cut(score, IMAGE)
 
 
 def test_the_same_with_channels_first():

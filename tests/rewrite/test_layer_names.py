@@ -98,6 +98,21 @@ def test_a_parameter_names_the_layer_that_reads_it(name):
             jaxsal.explainer(apply, jaxsal.grad_cam, layer=layer)(params, images, 1)
 
 
+def test_collections_hold_parts_of_one_module():
+    """Parameters and running statistics of one name are one layer, not two."""
+    layer = lambda: {"w": jnp.asarray(RNG.normal(size=(3, 3, 1, 4)), jnp.float32)}  # noqa: E731
+    params = {"params": {"layers": [layer()]}, "stats": {"layers": [{"mean": jnp.ones(4)}]}}
+
+    def apply(params, x):
+        x = _conv(x, params["params"]["layers"][0]["w"])
+        return (x - params["stats"]["layers"][0]["mean"][None, None, None]).max((1, 2))
+
+    cam = jaxsal.explainer(apply, jaxsal.hires_cam, layer="layers/0", relu=False)
+    number = jaxsal.explainer(apply, jaxsal.hires_cam, layer=0, relu=False)
+    images = jnp.asarray(RNG.normal(size=(1, 6, 6, 1)), jnp.float32)
+    np.testing.assert_allclose(cam(params, images, 0), number(params, images, 0), rtol=1e-6)
+
+
 def test_the_name_that_all_convolutions_have_is_ambiguous():
     apply, params, shape = _from_equinox()
     images = jnp.ones((1, *shape))

@@ -152,10 +152,11 @@ READ = {
 BY_SHAPE = {
     "channels last": ((6, 5, 3), (0, 1)),
     "channels first": ((1, 6, 5), (1, 2)),
-    "a volume": ((4, 6, 5, 7), (1, 2, 3)),
+    "a volume": ((7, 6, 5, 4), (0, 1, 2)),
 }
 UNREAD = {
     "a dense layer": ((6, 5), jnp.sum),
+    "a dense layer of few slices": ((4, 6, 5, 7), jnp.sum),
     "a dense layer of few positions": ((4, 6, 3), jnp.sum),
     "a dense layer of channels between": ((6, 3, 5), jnp.sum),
     "a dense layer of tokens": ((6, 8), lambda x: jnp.sum(x @ jnp.ones((8, 2)))),

@@ -9,7 +9,7 @@ import pytest
 from jax import lax
 
 from jaxsal.models import CNN
-from jaxsal.rewrite.rows import SIZE, mixing, numbers
+from jaxsal.rewrite.rows import SIZE, alike, mixing
 from tests import toy
 from tests.zoo import ZOO
 
@@ -204,12 +204,21 @@ def test_images_that_meet_are_not_proved_apart(name) -> None:
         assert found.eqn.primitive.name == where
 
 
-def test_a_program_is_written_with_the_batchs_size() -> None:
-    apply = lambda p, x: toy.apply(p, x) / x.shape[0]  # noqa: E731
-    assert mixed(apply) is None
-    for model, same in ((apply, False), (toy.apply, True)):
-        one, two = (numbers(program(model, P, toy.SHAPE, count)) for count in (1, SIZE))
-        assert (one == two) is same
+SIZED = {
+    "a number": lambda p, x: toy.apply(p, x) / x.shape[0],
+    "a number beside others": lambda p, x: toy.apply(p, jnp.tanh(x * 2.0) * 1.0) * x.shape[0],
+    "a sum of ones": lambda p, x: toy.apply(p, x) / jnp.ones(x.shape[0]).sum(),
+    "the last of a row": lambda p, x: toy.apply(p, x) / jnp.arange(1.0, x.shape[0] + 1)[-1],
+    "an array": lambda p, x: toy.apply(p, x) / np.array([[x.shape[0]]], np.float32),
+}
+
+
+@pytest.mark.parametrize("name", [*SIZED, "none"])
+def test_a_program_is_written_with_the_batchs_size(name) -> None:
+    model = SIZED.get(name, toy.apply)
+    assert mixed(model) is None
+    one, two = (program(model, P, toy.SHAPE, count) for count in (1, SIZE))
+    assert alike(one, two, -1) is (name == "none")
 
 
 def test_an_equinox_model_in_training_mode_is_not_proved() -> None:

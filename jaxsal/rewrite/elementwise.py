@@ -22,12 +22,15 @@ OnBlocks = Callable[[Sequence[Any]], list[Array]]
 """From blocks of an equation's operands (and scalars) to the blocks of its results."""
 
 _OPERATIONS = frozenset(
-    {"abs", "add", "and", "ceil", "clamp", "convert_element_type", "copy", "cos", "div", "eq"}
-    | {"erf", "exp", "exp2", "expm1", "floor", "ge", "gt", "integer_pow", "is_finite", "le", "log"}
-    | {"log1p", "logistic", "lt", "max", "min", "mul", "ne", "neg", "not", "or", "pow", "rsqrt"}
-    | {"select_n", "sign", "sin", "sqrt", "square", "sub", "tanh", "xor"}
+    {"abs", "acos", "acosh", "add", "add_any", "and", "asin", "asinh", "atan", "atan2", "atanh"}
+    | {"cbrt", "ceil", "clamp", "convert_element_type", "copy", "copy_p", "cos", "cosh", "digamma"}
+    | {"div", "eq", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1", "floor", "ge", "gt"}
+    | {"integer_pow", "is_finite", "le", "lgamma", "log", "log1p", "logistic", "lt", "max", "min"}
+    | {"mul", "ne", "neg", "not", "or", "pow", "reduce_precision", "rem", "round", "rsqrt"}
+    | {"select_n", "sign", "sin", "sinh", "sqrt", "square", "stop_gradient", "sub", "tan", "tanh"}
+    | {"xor"}
 )
-_INSIDE = _OPERATIONS | {"add_any", "copy_p", "pcast", "pvary", "stop_gradient"}
+_INSIDE = _OPERATIONS | {"pcast", "pvary"}
 """What the body of a call may hold besides calls and scalars that are broadcast."""
 
 _FORWARD, _BACKWARD = "custom_jvp_call", "custom_vjp_call"

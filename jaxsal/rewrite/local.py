@@ -82,7 +82,7 @@ def widened(value: Local, spans: Spans, corner: Corner) -> Array:
     """The block at larger spans, which hold the value's own."""
     if all(_same(a, b) for a, b in zip(value.spans, spans, strict=True)):
         return value.block
-    inside = tuple(map(_relative, value.spans, spans))
+    inside = tuple(map(relative, value.spans, spans))
     return put(cut(value.base, spans, corner), value.block, inside, corner)
 
 
@@ -107,56 +107,65 @@ def windowed(
     fill: float,
     apply: Callable[[Array], Array],
     corner: Corner,
-) -> tuple[Array, Spans] | None:
+) -> tuple[Array, Spans]:
     """The part of a convolution, or of a pool, that a local operand changes.
 
     Args:
       value: the operand.
       counts: how many windows lie along each of its axes.
       windows: what they are like.
-      fill: what the operand is padded with.
+      fill: what the operand is padded with. Negative padding crops it.
       apply: the operation, without padding.
       corner: the corner of the window in the image.
 
     Returns:
-      The block of the result and its spans, in the order of the operand's axes; `None` if padding
-      is negative, or if the whole of an axis changes of which the operand had only a part.
+      The block of the result and its spans, in the order of the operand's axes.
     """
     made = tuple(map(_reached, value.spans, counts, windows))
-    pads = [w.padding for w in windows]
-    lost = any((a is None) != (b is None) for a, b in zip(made, value.spans, strict=True))
-    if lost or np.any(np.array(pads) < 0):
-        return None
+    lows = [max(w.padding[0], 0) for w in windows]
     some = next(span for span in value.spans if span is not None)
     own = tuple(
         Span(np.full_like(some.starts, low), n, some.source)
         if span is None
         else span._replace(starts=span.starts + low)
-        for span, n, (low, _) in zip(value.spans, value.base.shape, pads, strict=True)
+        for span, n, low in zip(value.spans, value.base.shape, lows, strict=True)
     )
-    read = tuple(
-        m and Span(m.starts * w.stride, (m.size - 1) * w.stride + w.reach + 1, m.source)
-        for m, w in zip(made, windows, strict=True)
-    )
-    edges = [(low, high, 0) for low, high in pads]
+    read = tuple(map(_seen, made, windows, value.base.shape, [some] * value.base.ndim))
+    edges = [(low, max(w.padding[1], 0), 0) for low, w in zip(lows, windows, strict=True)]
     padded = lax.pad(value.base, jnp.asarray(fill, value.base.dtype), edges)
-    frame = tuple(r and union(o, r, n) for o, r, n in zip(own, read, padded.shape, strict=True))
-    block = put(cut(padded, frame, corner), value.block, tuple(map(_relative, own, frame)), corner)
-    return apply(cut(block, tuple(map(_relative, read, frame)), corner)), made
+    frame = tuple(
+        m and r and union(o, r, n) for o, m, r, n in zip(own, made, read, padded.shape, strict=True)
+    )
+    block = put(cut(padded, frame, corner), value.block, tuple(map(relative, own, frame)), corner)
+    spans = tuple(m if m and m.size < n else None for m, n in zip(made, counts, strict=True))
+    return apply(cut(block, tuple(map(relative, read, frame)), corner)), spans
+
+
+def _seen(made: Span | None, windows: Windows, length: int, some: Span) -> Span | None:
+    """What some windows see of an axis that is padded but not cropped; `None` if all of it."""
+    low, high = windows.padding
+    cropped = max(-low, 0)
+    if made is not None:
+        size = (made.size - 1) * windows.stride + windows.reach + 1
+        return Span(made.starts * windows.stride + cropped, size, made.source)
+    if low >= 0 and high >= 0:
+        return None
+    return Span(np.full_like(some.starts, cropped), length + low + high, some.source)
 
 
 def _reached(span: Span | None, count: int, windows: Windows) -> Span | None:
-    """The windows that see anything of a span (given before padding)."""
+    """The windows that see anything of a span (given before padding); a span also if all do."""
     if span is None:
         return None
     first = span.starts + windows.padding[0]
     last = first + span.size - 1
-    return fitted(
+    made = fitted(
         -(-(first - windows.reach) // windows.stride), last // windows.stride, span.source, count
     )
+    return made or Span(np.zeros_like(span.starts), count, span.source)
 
 
-def _relative(span: Span | None, frame: Span | None) -> Span | None:
+def relative(span: Span | None, frame: Span | None) -> Span | None:
     """A span's place within another that holds it."""
     if span is None or frame is None:
         return span

@@ -20,6 +20,7 @@ from jaxsal.rewrite.interpreter import inline
 from jaxsal.rewrite.local import Corner, Local, Span, Spans, dense
 from jaxsal.rewrite.program import bind, play, read, scope, trace
 from jaxsal.rewrite.reach import rule_of
+from jaxsal.rewrite.spelt import spelt
 from jaxsal.types import Image, Scalar, ScoreFn
 
 LARGEST_SHARE = 0.5
@@ -39,7 +40,7 @@ def patch(score: ScoreFn, image: Image) -> Callable[[Array, Corner], Scalar]:
     """
     if not getattr(score, "rewrite", True):
         return lambda values, corner: score(lax.dynamic_update_slice(image, values, corner))
-    closed = inline(trace(score, image)[0])
+    closed = spelt(inline(trace(score, image)[0]))
     known = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
     known |= dict(zip(closed.jaxpr.invars, [image], strict=True))
     play(closed.jaxpr.eqns, known)
@@ -86,7 +87,7 @@ def _step(
 def _checked(base: Array, block: Array, spans: Spans, corner: Corner) -> Any:
     """A local array if that pays, else the whole one."""
     local = Local(base, block, spans)
-    return dense(local, corner) if block.size > LARGEST_SHARE * base.size else local
+    return local if any(spans) and block.size <= LARGEST_SHARE * base.size else dense(local, corner)
 
 
 def _whole(value: Any, corner: Corner) -> Any:

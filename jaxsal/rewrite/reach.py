@@ -16,9 +16,11 @@ from jax import lax
 from jax.extend.core import JaxprEqn
 from jaxtyping import Array
 
+from jaxsal.rewrite import moves
 from jaxsal.rewrite.elementwise import OnBlocks, on_blocks
 from jaxsal.rewrite.local import Corner, Local, Span, Spans, Windows, cut, union, widened, windowed
 from jaxsal.rewrite.outside import sum_dtype, sum_outside
+from jaxsal.rewrite.product import multiplied
 from jaxsal.rewrite.program import bind
 
 Rule = Callable[[JaxprEqn, list[Any], list[Any], Array, Corner], "tuple[Array, Spans] | None"]
@@ -73,7 +75,7 @@ def _concatenate(
 ) -> tuple[Array, Spans] | None:
     axis = eqn.params["dimension"]
     if any(isinstance(v, Local) and v.spans[axis] is not None for v in values):
-        return None
+        return moves.joined(eqn, values, bases, out, corner)
     lengths = tuple(np.shape(bases[0]))
     spans = _common(values, lengths)
     if spans is None:
@@ -82,51 +84,50 @@ def _concatenate(
     return lax.concatenate(blocks, axis), spans
 
 
-def _moved(
+def _broadcast(
     eqn: JaxprEqn, values: list[Any], bases: list[Any], out: Array, corner: Corner
 ) -> tuple[Array, Spans] | None:
-    """`broadcast_in_dim`, `squeeze`, `transpose` and reshapes that only add or drop axes of 1."""
     del bases, corner
-    (value, *rest) = values
-    places = _places(eqn, value.base.shape, out.shape)
-    if places is None or rest:
+    (value, *rest), dimensions = values, eqn.params["broadcast_dimensions"]
+    if rest:
         return None
     spans: list[Span | None] = [None] * out.ndim
     shape = list(out.shape)
-    for axis, place in places.items():
+    for axis, place in enumerate(dimensions):
         spans[place] = value.spans[axis]
         shape[place] = value.block.shape[axis] if value.spans[axis] else out.shape[place]
-    if eqn.primitive.name == "transpose":
-        return lax.transpose(value.block, eqn.params["permutation"]), tuple(spans)
-    if eqn.primitive.name == "broadcast_in_dim":
-        dimensions = eqn.params["broadcast_dimensions"]
-        return lax.broadcast_in_dim(value.block, shape, dimensions), tuple(spans)
-    return value.block.reshape(shape), tuple(spans)
+    return lax.broadcast_in_dim(value.block, shape, dimensions), tuple(spans)
 
 
-def _places(eqn: JaxprEqn, old: tuple[int, ...], new: tuple[int, ...]) -> dict[int, int] | None:
-    """From each axis of an operand (longer than 1) to its place in the result."""
-    if eqn.primitive.name == "transpose":
-        return {axis: place for place, axis in enumerate(eqn.params["permutation"])}
-    if eqn.primitive.name == "broadcast_in_dim":
-        return dict(enumerate(eqn.params["broadcast_dimensions"]))
-    if eqn.primitive.name == "reshape" and eqn.params["dimensions"] is not None:  # it transposes
+def _transposed(
+    eqn: JaxprEqn, values: list[Any], bases: list[Any], out: Array, corner: Corner
+) -> tuple[Array, Spans] | None:
+    del bases, out, corner
+    (value,), order = values, eqn.params["permutation"]
+    return lax.transpose(value.block, order), tuple(value.spans[axis] for axis in order)
+
+
+def _reduced(
+    eqn: JaxprEqn, values: list[Any], bases: list[Any], out: Array, corner: Corner
+) -> tuple[Array, Spans] | None:
+    """A reduction along axes that the block has the whole of."""
+    del bases, out, corner
+    (value,), axes = values, tuple(map(int, eqn.params["axes"]))
+    if any(value.spans[axis] is not None for axis in axes):
         return None
-    before, after = ([i for i, n in enumerate(shape) if n > 1] for shape in (old, new))
-    if [old[i] for i in before] != [new[i] for i in after]:
-        return None
-    return dict(zip(before, after, strict=True))
+    spans = tuple(span for axis, span in enumerate(value.spans) if axis not in axes)
+    return bind(eqn, [value.block])[0], spans
 
 
 def _summed(
     eqn: JaxprEqn, values: list[Any], bases: list[Any], out: Array, corner: Corner
 ) -> tuple[Array, Spans] | None:
     """The sum of the block, and of what lies outside it where it is a part of what is summed."""
-    del bases
+    found = _reduced(eqn, values, bases, out, corner)
+    if found is not None:  # all that is summed is in the block
+        return found
     (value,), axes = values, tuple(map(int, eqn.params["axes"]))
     spans = tuple(span for axis, span in enumerate(value.spans) if axis not in axes)
-    if all(value.spans[axis] is None for axis in axes):  # all that is summed is in the block
-        return bind(eqn, [value.block])[0], spans
     inside = jnp.sum(value.block.astype(sum_dtype(out.dtype)), axes)
     return (inside + sum_outside(value.base, axes, value.spans, corner)).astype(out.dtype), spans
 
@@ -137,11 +138,11 @@ def _convolved(
     (value, kernel), params = values, eqn.params
     numbers = params["dimension_numbers"]
     batch, features, *space = numbers.lhs_spec
-    plain = params["batch_group_count"] == 1 and all(d == 1 for d in params["lhs_dilation"])
-    if not plain or not isinstance(value, Local) or isinstance(kernel, Local):
+    if params["batch_group_count"] != 1 or not isinstance(value, Local):
         return None
-    if value.spans[batch] is not None or value.spans[features] is not None:
+    if isinstance(kernel, Local) or value.spans[features] is not None:
         return None
+    value = _dilated(value, dict(zip(space, params["lhs_dilation"], strict=True)))
     windows = [Windows()] * value.base.ndim
     counts = list(value.base.shape)
     for k, axis in enumerate(space):
@@ -154,15 +155,24 @@ def _convolved(
         counts[axis] = out.shape[numbers.out_spec[2 + k]]
 
     def apply(block: Array) -> Array:
-        return bind(eqn, [block, kernel], padding=((0, 0),) * len(space))[0]
+        pads, ones = ((0, 0),) * len(space), (1,) * len(space)
+        return bind(eqn, [block, kernel], padding=pads, lhs_dilation=ones)[0]
 
-    found = windowed(value, counts, windows, 0.0, apply, corner)
-    if found is None:
-        return None
+    made, found = windowed(value, counts, windows, 0.0, apply, corner)
     spans: list[Span | None] = [None] * out.ndim
-    for axis, place in zip(space, numbers.out_spec[2:], strict=True):
-        spans[place] = found[1][axis]
-    return found[0], tuple(spans)
+    for axis, place in zip(
+        (batch, *space), (numbers.out_spec[0], *numbers.out_spec[2:]), strict=True
+    ):
+        spans[place] = found[axis]
+    return made, tuple(spans)
+
+
+def _dilated(value: Local, by: dict[int, int]) -> Local:
+    """With zeros between the elements along some axes, as before a transposed convolution."""
+    if all(dilation == 1 for dilation in by.values()):
+        return value
+    gaps = [(0, 0, by.get(axis, 1) - 1) for axis in range(value.base.ndim)]
+    return moves.grow(value, jnp.zeros((), value.base.dtype), gaps)
 
 
 def _pooled(
@@ -176,7 +186,7 @@ def _pooled(
         return None
     names = ("window_dimensions", "window_dilation", "window_strides", "padding")
     windows = [Windows(*each) for each in zip(*(params[n] for n in names), strict=True)]
-    fill = -math.inf if eqn.primitive.name == "reduce_window_max" else 0.0
+    fill = _NEUTRAL[eqn.primitive.name]
 
     def apply(block: Array) -> Array:
         return bind(eqn, [block], padding=((0, 0),) * block.ndim)[0]
@@ -184,14 +194,27 @@ def _pooled(
     return windowed(value, out.shape, windows, fill, apply, corner)
 
 
+_NEUTRAL = {
+    "reduce_window_max": -math.inf,
+    "reduce_window_min": math.inf,
+    "reduce_window_sum": 0.0,
+}
+
 _RULES: dict[str, Rule] = {
     "concatenate": _concatenate,
-    "broadcast_in_dim": _moved,
-    "reshape": _moved,
-    "squeeze": _moved,
-    "transpose": _moved,
+    "pad": moves.padded,
+    "slice": moves.sliced,
+    "rev": moves.turned,
+    "reshape": moves.reshaped,
+    "squeeze": moves.reshaped,
+    "broadcast_in_dim": _broadcast,
+    "transpose": _transposed,
     "reduce_sum": _summed,
     "conv_general_dilated": _convolved,
-    "reduce_window_max": _pooled,
-    "reduce_window_sum": _pooled,
+    "dot_general": multiplied,
 }
+_RULES |= dict.fromkeys(_NEUTRAL, _pooled)
+_RULES |= dict.fromkeys(
+    ("reduce_max", "reduce_min", "reduce_prod", "reduce_and", "reduce_or", "argmax", "argmin"),
+    _reduced,
+)

@@ -63,10 +63,13 @@ def describe(call: Call, execute: Executor) -> dict[str, Any]:
         images, class_chunk, chunk: images on a device at a time, classes of each (under "all")
             and points of each.
         compile_seconds: tracing, lowering and compiling one program.
-        flops: of the batch, in convolutions and products as the model and method define them.
+        flops: of the batch, in convolutions and products as the model and method define them, the
+            same with rewrites and without.
         bytes: arguments, outputs and temporaries of one program on one device.
         rewritten: what was rewritten, and how often; what another rewrite makes superfluous, too.
-        passed_over: what looked like it and was left alone, and why.
+            Of occlusion, what share of the score's FLOPs a window costs.
+        passed_over: what looked like it and was left alone, and why. Of occlusion, the operations
+            from which on the whole is computed for every window.
         layers: the values that class activation maps are made of: type, operation and place.
     """
     placement, here = execute.placement(call), execute.plan(call)

@@ -84,7 +84,7 @@ def _activation(eqn: JaxprEqn, body: Activations, other: bool) -> Finding | None
         assert operand is not None
         what = word if word in _PLAIN or called(eqn) else f"relu by {word}"
         relu = Relu(operand, body.graph.between(var), body.ramps[var])
-        return Finding(eqn, Note("backward", _what(eqn, what), True), relu)
+        return Finding(eqn, Note("backward", in_words(eqn, what), True), relu)
     why = body.why.get(var)
     if why is None and eqn.primitive.name in OPAQUE and any(map(_is_alike, _inside(eqn))):
         word, why = f"a ReLU inside {word}", _OWN
@@ -126,15 +126,15 @@ def _is_alike(finding: Finding) -> bool:
 
 
 def _left(eqn: JaxprEqn, word: str, why: str, other: bool) -> Finding:
-    what = _what(eqn, word) + (_line(eqn) if other else "")
-    return Finding(eqn, Note("backward", what, False, why), other=other)
+    words = in_words(eqn, word) + (_line(eqn) if other else "")
+    return Finding(eqn, Note("backward", words, False, why), other=other)
 
 
 def _word(eqn: JaxprEqn) -> str:
     return called(eqn) or _WORDS.get(eqn.primitive.name, eqn.primitive.name)
 
 
-def _what(eqn: JaxprEqn, word: str) -> str:
+def in_words(eqn: JaxprEqn, word: str) -> str:
     stack = str(eqn.source_info.name_stack)
     shape = eqn.outvars[0].aval.str_short(short_dtypes=True)
     return f"{word} {shape}" + (f" in {stack}" if stack else "")

@@ -8,7 +8,7 @@ most of the array, or an operation is not known, the whole array is computed. Af
 Explanations", SIGMOD 2019.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,11 +20,14 @@ from jaxsal.rewrite.interpreter import inline
 from jaxsal.rewrite.local import Corner, Local, Span, Spans, dense
 from jaxsal.rewrite.program import bind, play, read, scope, trace
 from jaxsal.rewrite.reach import rule_of
+from jaxsal.rewrite.saved import Saved
 from jaxsal.rewrite.spelt import spelt
 from jaxsal.types import Image, Scalar, ScoreFn
 
 LARGEST_SHARE = 0.5
 """Of an array, for which a block still pays."""
+
+_MOST = "a window changes more than half of it"
 
 
 def patch(score: ScoreFn, image: Image) -> Callable[[Array, Corner], Scalar]:
@@ -44,6 +47,7 @@ def patch(score: ScoreFn, image: Image) -> Callable[[Array, Corner], Scalar]:
     known = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
     known |= dict(zip(closed.jaxpr.invars, [image], strict=True))
     play(closed.jaxpr.eqns, known)
+    told: list[bool] = []
 
     def replaced(values: Array, corner: Corner) -> Scalar:
         spans = tuple(
@@ -51,20 +55,30 @@ def patch(score: ScoreFn, image: Image) -> Callable[[Array, Corner], Scalar]:
             for axis, (size, length) in enumerate(zip(values.shape, image.shape, strict=True))
         )
         changed: dict[Var, Any] = {closed.jaxpr.invars[0]: _checked(image, values, spans, corner)}
+        saved = Saved(closed.jaxpr, changed)
         for eqn in closed.jaxpr.eqns:
-            if any(not isinstance(atom, Literal) and atom in changed for atom in eqn.invars):
+            if _depends(eqn, changed) and any(known[var].size for var in eqn.outvars):
                 with scope(eqn), eqn.ctx.manager:
-                    outs = _step(eqn, known, changed, corner)
+                    outs, share, why = _step(eqn, known, changed, corner)
                 changed.update(zip(eqn.outvars, outs, strict=True))
+                saved.step(eqn, share, why)
+        if not told:
+            saved.tell()
+        told.append(True)
         result = closed.jaxpr.outvars[0]
         return _whole(read(result, known | changed), corner)
 
     return replaced
 
 
+def _depends(eqn: JaxprEqn, changed: Mapping[Var, Any]) -> bool:
+    return any(not isinstance(atom, Literal) and atom in changed for atom in eqn.invars)
+
+
 def _step(
     eqn: JaxprEqn, known: dict[Var, Any], changed: dict[Var, Any], corner: Corner
-) -> list[Any]:
+) -> tuple[list[Any], float, str]:
+    """An equation's results, the share of them that was computed, why they are whole (or empty)."""
     bases = [read(atom, known) for atom in eqn.invars]
     values = [
         base if isinstance(atom, Literal) else changed.get(atom, base)
@@ -75,13 +89,17 @@ def _step(
         for atom, value in zip(eqn.invars, values, strict=True)
         if not isinstance(atom, Literal) and atom in changed
     ]
+    why = "it is not known what a part of it changes"
     rule = rule_of(eqn) if all(isinstance(value, Local) for value in moving) else None
     if rule is not None:
         out = known[eqn.outvars[0]]
         found = rule(eqn, values, bases, out, corner)
         if found is not None:
-            return [_checked(out, *found, corner)]
-    return bind(eqn, [_whole(value, corner) for value in values])
+            result = _checked(out, *found, corner)
+            why = "" if isinstance(result, Local) else _MOST
+            return [result], found[0].size / out.size, why
+        why = "a window changes all of it, or what it changes is no block"
+    return bind(eqn, [_whole(value, corner) for value in values]), 1.0, why
 
 
 def _checked(base: Array, block: Array, spans: Spans, corner: Corner) -> Any:

@@ -177,7 +177,13 @@ def two_branches(x):
     return head(jnp.stack([b, a], -1).reshape(HEIGHT, WIDTH, 6))
 
 
+def an_empty_part(x):
+    x = conv(x, FIRST, padding="SAME")
+    return head(jnp.concatenate(jnp.split(x, [0], 0), 0))
+
+
 SCORES = [
+    an_empty_part,
     zero_padding,
     padded_by_a_number,
     stuffed_and_cropped,

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from jax import lax
 
+import jaxsal
 from jaxsal.rewrite.cost import flops
 from jaxsal.rewrite.patch import patch
 from tests import toy
@@ -245,3 +246,27 @@ def test_the_score_of_the_whole_for_less(score):
     corner = (np.int32(3), np.int32(5), np.int32(0))
     share = cost(replaced, VALUES, corner) / cost(whole, VALUES, corner)
     assert share < (0.5 if score in COARSE else 0.2)
+
+
+def test_a_model_of_images_channels_first():
+    """Through the front door: padding of its own, pixel-unshuffle, pooling by reshape."""
+
+    def apply(params, x):
+        x = jnp.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
+        numbers = ("NCHW", "HWIO", "NCHW")
+        x = lax.conv_general_dilated(x, params["w"], (1, 1), "VALID", dimension_numbers=numbers)
+        x = jax.nn.relu(x).reshape(-1, 6, 12, 2, 10, 2).transpose(0, 1, 3, 5, 2, 4)
+        x = x.reshape(-1, 24, 12, 10)[:, :, 1:, ::-1]
+        x = lax.conv_general_dilated(x, params["v"], (1, 1), "SAME", dimension_numbers=numbers)
+        x = jnp.tanh(x[:, :, :10]).reshape(-1, 6, 5, 2, 5, 2).max((3, 5))
+        return x.mean((2, 3)) @ params["dense"]
+
+    params = {"w": FIRST, "v": DEEP, "dense": POINTWISE}
+    images = rng.normal(size=(2, CHANNELS, 24, 20)).astype(np.float32)
+    explain = functools.partial(jaxsal.explainer, apply, jaxsal.occlusion, window=4)
+    fast, plain = (explain(rewrite=rewrite) for rewrite in (True, False))
+    toy.close(fast(params, images, 1), plain(params, images, 1))
+    told = fast.describe(params, images, 1)
+    assert told["spatial_axes"] == (1, 2)
+    (cost,) = (each for each in told["rewritten"] if each.startswith("occlusion"))
+    assert float(cost.split("costs ")[1].split("%")[0]) < 35

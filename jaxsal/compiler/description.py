@@ -81,7 +81,8 @@ def describe(call: Call, execute: Executor) -> dict[str, Any]:
         seconds = time.perf_counter() - start
     one = functools.partial(example, spec)
     plain = functools.partial(
-        example, dataclasses.replace(spec, rewrite=False, chunk=1, class_chunk=spec.classes)
+        example,
+        dataclasses.replace(spec, rewrite=False, flagged=False, chunk=1, class_chunk=spec.classes),
     )
     rewritten = rewrites(one, shared, row, platform=spec.platform) if spec.rewrite else {}
     rewritten = {name: count for name, count in rewritten.items() if count}

@@ -12,7 +12,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxprs_i
 
 from jaxsal.rewrite.factors import COPY, Factors, Labels, agreed, image_axes, line, unknown, whole
 from jaxsal.rewrite.grids import is_plain, is_small, rises
-from jaxsal.rewrite.program import Atom, open_jaxpr, scan_parts
+from jaxsal.rewrite.program import Atom, fits, open_jaxpr, scan_parts, shape_of
 from jaxsal.rewrite.spread import Operand, spread
 from jaxsal.rewrite.tiles import tiled
 from jaxsal.types import axes_by_shape, usual_axes
@@ -78,11 +78,11 @@ class Layout(NamedTuple):
 def layout(flat: ClosedJaxpr, spatial: tuple[int, ...] = ()) -> Layout:
     """Follows the image's axes through a program of one image; `spatial`, where they are known."""
     (image,) = flat.jaxpr.invars
-    walk = _Walk(_shape(image), spatial)
-    walk.labels[image] = tuple(whole(i, n) for i, n in enumerate(_shape(image)))
+    walk = _Walk(shape_of(image), spatial)
+    walk.labels[image] = tuple(whole(i, n) for i, n in enumerate(shape_of(image)))
     walk.run(flat.jaxpr)
-    found = walk.spatial or walk.tiled or axes_by_shape(_shape(image))
-    return Layout(walk.labels, walk.gone, found or usual_axes(_shape(image)), bool(found))
+    found = walk.spatial or walk.tiled or axes_by_shape(shape_of(image))
+    return Layout(walk.labels, walk.gone, found or usual_axes(shape_of(image)), bool(found))
 
 
 @dataclass
@@ -99,7 +99,7 @@ class _Walk:
     tiled: tuple[int, ...] = ()
 
     def run(self, body: Jaxpr) -> None:
-        self.small.update(v for v in body.constvars if len(_shape(v)) < 2)
+        self.small.update(v for v in body.constvars if len(shape_of(v)) < 2)
         for eqn in body.eqns:
             if any(isinstance(v, Var) and v in self.labels for v in eqn.invars):
                 self._depending(eqn)
@@ -125,7 +125,7 @@ class _Walk:
         if eqn.primitive.name == "conv_general_dilated":
             self._slides(eqn)
         for out, found in zip(eqn.outvars, self._outputs(eqn), strict=True):
-            shape = _shape(out)
+            shape = shape_of(out)
             fits = found is not None and len(found) == len(shape)
             self.labels[out] = found if fits and found else tuple(unknown(n) for n in shape)
             if not self.tiled and not self.spatial:
@@ -143,14 +143,14 @@ class _Walk:
         if name == "cond":
             outs = [self._inside(b, eqn.invars[1:]) for b in eqn.params["branches"]]
             columns = zip(*outs, strict=True)
-            return [_one_of(c, _shape(v)) for c, v in zip(columns, eqn.outvars, strict=True)]
+            return [_one_of(c, shape_of(v)) for c, v in zip(columns, eqn.outvars, strict=True)]
         for body in jaxprs_in_params(eqn.params):
-            if _fits(body, eqn):
+            if fits(body, eqn):
                 return self._inside(body, eqn.invars)
         operands = [
-            Operand(_shape(v), self.read(v), v in self.rising, v in self.plain)
+            Operand(shape_of(v), self.read(v), v in self.rising, v in self.plain)
             if isinstance(v, Var)
-            else Operand(_shape(v))
+            else Operand(shape_of(v))
             for v in eqn.invars
         ]
         found = [spread(eqn, operands, i) for i in range(len(eqn.outvars))]
@@ -165,7 +165,7 @@ class _Walk:
         if self.spatial or lhs is None:
             return
         found = {axis for i in spec[2:] for axis in image_axes(lhs[i])}
-        sizes = tuple(_shape(conv.invars[0])[i] for i in spec[2:])
+        sizes = tuple(shape_of(conv.invars[0])[i] for i in spec[2:])
         choices = [
             chosen
             for chosen in itertools.combinations(range(len(self.image)), len(sizes))
@@ -182,12 +182,12 @@ class _Walk:
         numbers, lhs = conv.params["dimension_numbers"], self.read(conv.invars[0])
         if lhs is None or found is None or len(numbers.out_spec) - 2 != len(self.spatial):
             return found
-        kernel = _shape(conv.invars[1])
+        kernel = shape_of(conv.invars[1])
         pointwise = all(kernel[i] == 1 for i in numbers.rhs_spec[2:])
         if pointwise or any(image_axes(f) & {*self.spatial} for f in lhs):
             return found
         targets = dict(zip(numbers.out_spec[2:], self.spatial, strict=True))
-        sizes = _shape(conv.outvars[0])
+        sizes = shape_of(conv.outvars[0])
         return tuple(
             whole(targets[i], sizes[i]) if i in targets else old for i, old in enumerate(found)
         )
@@ -215,7 +215,7 @@ class _Walk:
         lead = reduce(lambda a, b: agreed(a, b, length), leads) if leads else unknown(length)
         inside = [None if row is None else row[1:] for row in rows]
         step = lambda now: self._inside(eqn.params["jaxpr"], [*constants, *now, *inside])  # noqa: E731
-        carry, outs = _settled(step, carry, [_shape(v) for v in eqn.outvars[: len(carry)]])
+        carry, outs = _settled(step, carry, [shape_of(v) for v in eqn.outvars[: len(carry)]])
         return [*carry, *(None if out is None else (lead, *out) for out in outs[len(carry) :])]
 
     def _while(self, eqn: JaxprEqn) -> list[Labels | None]:
@@ -223,7 +223,7 @@ class _Walk:
         second = first + eqn.params["body_nconsts"]
         known = [self.read(v) for v in eqn.invars]
         step = lambda now: self._inside(eqn.params["body_jaxpr"], [*known[first:second], *now])  # noqa: E731
-        return _settled(step, known[second:], [_shape(v) for v in eqn.outvars])[0]
+        return _settled(step, known[second:], [shape_of(v) for v in eqn.outvars])[0]
 
 
 _Known = list[Labels | None]
@@ -251,20 +251,9 @@ def _one_of(choices: Iterable[Labels | None], shape: Sequence[int]) -> Labels | 
     return found
 
 
-def _fits(body: Jaxpr | ClosedJaxpr, eqn: JaxprEqn) -> bool:
-    """Whether a body takes an equation's operands and gives its results, as a call's does."""
-    jaxpr = open_jaxpr(body)
-    pairs = ((jaxpr.invars, eqn.invars), (jaxpr.outvars, eqn.outvars))
-    return all([*map(_shape, a)] == [*map(_shape, b)] for a, b in pairs)
-
-
 def _dropped(eqn: JaxprEqn, labels: Labels | None) -> frozenset[int]:
     """The axes of length one that a `squeeze` or a `reshape` may take away."""
     if eqn.primitive.name not in ("squeeze", "reshape") or labels is None:
         return frozenset()
-    pairs = zip(_shape(eqn.invars[0]), labels, strict=True)
+    pairs = zip(shape_of(eqn.invars[0]), labels, strict=True)
     return frozenset().union(*(image_axes(factors) for n, factors in pairs if n == 1))
-
-
-def _shape(atom: Atom) -> tuple[int, ...]:
-    return tuple(getattr(atom.aval, "shape", ()))

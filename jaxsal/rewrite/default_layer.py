@@ -11,8 +11,8 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn, Var, jaxprs_in_params
 from jaxsal.rewrite.axes import Layout
 from jaxsal.rewrite.factors import image_axes
 from jaxsal.rewrite.flow import FLAT, SAME_VALUES, Flow
-from jaxsal.rewrite.layer_names import Names, floating, type_of, variables, within
-from jaxsal.rewrite.program import bodies, equations, open_jaxpr
+from jaxsal.rewrite.layer_names import Names, floating, type_of, within
+from jaxsal.rewrite.program import bodies, equations, open_jaxpr, shape_of, variables
 
 _PRODUCTS = ("conv_general_dilated", "dot_general", "ragged_dot")
 _POOLS = ("reduce_window", "select_and_gather_add", "reduce_max", "reduce_sum", "reduce_min")
@@ -75,7 +75,7 @@ def _is_tokens(passed: Passed, last: Var, layout: Layout) -> bool:
 
 def has_extent(layout: Layout, var: Var) -> bool:
     """Whether a value has two positions or more along some spatial axis of the image."""
-    axes, shape = layout.axes(var), _shape(var)
+    axes, shape = layout.axes(var), shape_of(var)
     return axes is not None and any(axis is not None and shape[axis] > 1 for axis in axes)
 
 
@@ -209,7 +209,7 @@ def _grid(passed: list[Passed], layout: Layout) -> tuple[int, ...]:
     for _, var in reversed(passed):
         axes = layout.axes(var)
         if axes is not None and has_extent(layout, var):
-            return tuple(1 if axis is None else _shape(var)[axis] for axis in axes)
+            return tuple(1 if axis is None else shape_of(var)[axis] for axis in axes)
     return ()
 
 
@@ -225,7 +225,3 @@ def _tokens(var: Var, grid: tuple[int, ...]) -> str:
 
 def _sizes(atom: Any) -> list[int]:
     return [n for n in atom.aval.shape if n != 1]
-
-
-def _shape(var: Var) -> tuple[int, ...]:
-    return tuple(var.aval.shape)  # type: ignore[attr-defined]

@@ -10,7 +10,14 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 
-from jaxsal.rewrite.program import Atom, bodies, equations, open_jaxpr, scan_parts
+from jaxsal.rewrite.program import (
+    Atom,
+    bodies,
+    equations,
+    open_jaxpr,
+    scan_parts,
+    variables,
+)
 
 SAME_VALUES = frozenset(
     {"broadcast_in_dim", "convert_element_type", "copy", "copy_p", "expand_dims", "name", "pvary"}
@@ -50,11 +57,11 @@ class Flow:
 
     @cached_property
     def live(self) -> frozenset[Var]:
-        return _reach(_variables(self.closed.jaxpr.outvars), self._previous)
+        return _reach(variables(self.closed.jaxpr.outvars), self._previous)
 
     @cached_property
     def active(self) -> frozenset[Var]:
-        return _reach(filter(is_floating, _variables(self.closed.jaxpr.outvars)), self._back)
+        return _reach(filter(is_floating, variables(self.closed.jaxpr.outvars)), self._back)
 
     def depends(self, atom: Atom) -> bool:
         """Whether an atom depends on the program's inputs."""
@@ -107,7 +114,7 @@ class Flow:
         if not pairs:
             self._producer.update((out, eqn) for out in eqn.outvars)
         # What a branch or a loop's end is decided by bears on every result.
-        for var in _variables(_deciders(eqn) if pairs else eqn.invars):
+        for var in variables(_deciders(eqn) if pairs else eqn.invars):
             self._readers.setdefault(var, []).append(eqn)
             self._bears_on.setdefault(var, []).extend(eqn.outvars)
             for out in eqn.outvars:
@@ -117,7 +124,7 @@ class Flow:
         return self._targets.get(var, []) + self._bears_on.get(var, [])
 
     def _previous(self, var: Var) -> list[Var]:
-        return _variables(self._sources.get(var, [])) + self._rests_on.get(var, [])
+        return variables(self._sources.get(var, [])) + self._rests_on.get(var, [])
 
     def _back(self, var: Var) -> list[Var]:
         made = self._producer.get(var)
@@ -166,10 +173,6 @@ def _deciders(eqn: JaxprEqn) -> list[Atom]:
     if eqn.primitive.name == "while":
         return list(open_jaxpr(eqn.params["cond_jaxpr"]).outvars)
     return []
-
-
-def _variables(atoms: Iterable[Atom]) -> list[Var]:
-    return [atom for atom in atoms if not isinstance(atom, Literal)]
 
 
 def is_floating(var: Var) -> bool:

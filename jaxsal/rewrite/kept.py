@@ -7,6 +7,7 @@ from typing import Any
 
 from jax.extend.core import JaxprEqn
 
+from jaxsal.rewrite.program import shape_of
 from jaxsal.rewrite.spread import POINTWISE
 
 Kept = dict[int, int]
@@ -28,19 +29,19 @@ def kept(eqn: JaxprEqn) -> list[Kept] | None:
 
 
 def _all(atom: Any, but: Any = ()) -> Kept:
-    return {i: i for i in range(len(_shape(atom))) if i not in but}
+    return {i: i for i in range(len(shape_of(atom))) if i not in but}
 
 
 def _spread(atom: Any, out: Any) -> Kept:
     """The axes of an operand, but for those of length one that are spread over longer ones."""
-    before, after = _shape(atom), _shape(out)
+    before, after = shape_of(atom), shape_of(out)
     if len(before) != len(after):
         return {}
     return {i: i for i, (n, m) in enumerate(zip(before, after, strict=True)) if n == m}
 
 
 def _dropped(eqn: JaxprEqn, axes: Any) -> list[Kept]:
-    rest = [i for i in range(len(_shape(eqn.invars[0]))) if i not in axes]
+    rest = [i for i in range(len(shape_of(eqn.invars[0]))) if i not in axes]
     return [{source: target for target, source in enumerate(rest)} for _ in eqn.invars]
 
 
@@ -48,7 +49,7 @@ def _along(name: str) -> _Rule:
     """An operation along an axis keeps all others."""
 
     def rule(eqn: JaxprEqn) -> list[Kept]:
-        axis = eqn.params.get(name, len(_shape(eqn.invars[0])) - 1)
+        axis = eqn.params.get(name, len(shape_of(eqn.invars[0])) - 1)
         return [_all(v, axis if isinstance(axis, tuple) else (axis,)) for v in eqn.invars]
 
     return rule
@@ -61,19 +62,19 @@ def _windows(eqn: JaxprEqn) -> list[Kept]:
     names = ("window_dimensions", "window_strides", "base_dilation", "window_dilation")
     columns = zip(*(params.get(n) or ones[0] for n in names), params["padding"], strict=True)
     slid = [i for i, each in enumerate(columns) if (*each[:4], *each[4]) != (1, 1, 1, 1, 0, 0)]
-    return [_all(v, slid) if len(_shape(v)) == size else {} for v in eqn.invars]
+    return [_all(v, slid) if len(shape_of(v)) == size else {} for v in eqn.invars]
 
 
 def _whole(eqn: JaxprEqn) -> list[Kept]:
     """A slice keeps the axes that it takes whole."""
-    first, out = _shape(eqn.invars[0]), _shape(eqn.outvars[0])
+    first, out = shape_of(eqn.invars[0]), shape_of(eqn.outvars[0])
     strides = eqn.params.get("strides") or (1,) * len(out)
     cut = [i for i, n in enumerate(out) if n != first[i] or strides[i] != 1]
     return [_all(eqn.invars[0], cut), *({} for _ in eqn.invars[1:])]
 
 
 def _update(eqn: JaxprEqn) -> list[Kept]:
-    into, piece = _shape(eqn.invars[0]), _shape(eqn.invars[1])
+    into, piece = shape_of(eqn.invars[0]), shape_of(eqn.invars[1])
     part = [i for i, n in enumerate(piece) if n != into[i]]
     both = [_all(v, part) for v in eqn.invars[:2]]
     return [*both, *({} for _ in eqn.invars[2:])]
@@ -96,7 +97,7 @@ def _dot(eqn: JaxprEqn) -> list[Kept]:
     start = len(batch[0])
     for k in (0, 1):
         held = {*contracted[k], *batch[k]}
-        free = [i for i in range(len(_shape(eqn.invars[k]))) if i not in held]
+        free = [i for i in range(len(shape_of(eqn.invars[k]))) if i not in held]
         places = {axis: place for place, axis in enumerate(batch[k])}
         found.append({**places, **{axis: start + i for i, axis in enumerate(free)}})
         start += len(free)
@@ -104,7 +105,7 @@ def _dot(eqn: JaxprEqn) -> list[Kept]:
 
 
 def _broadcast(eqn: JaxprEqn) -> list[Kept]:
-    first, out = _shape(eqn.invars[0]), _shape(eqn.outvars[0])
+    first, out = shape_of(eqn.invars[0]), shape_of(eqn.outvars[0])
     pairs = enumerate(eqn.params["broadcast_dimensions"])
     known = {i: int(target) for i, target in pairs if first[i] == out[target]}
     return [known, *({} for _ in eqn.invars[1:])]
@@ -120,7 +121,7 @@ def _squeeze(eqn: JaxprEqn) -> list[Kept]:
 
 def _gather(eqn: JaxprEqn) -> list[Kept]:
     """Axes that are taken whole, and those along which each position has indices of its own."""
-    first, out = _shape(eqn.invars[0]), _shape(eqn.outvars[0])
+    first, out = shape_of(eqn.invars[0]), shape_of(eqn.outvars[0])
     numbers, sizes = eqn.params["dimension_numbers"], eqn.params["slice_sizes"]
     inner = {*numbers.collapsed_slice_dims, *numbers.operand_batching_dims}
     windows = [i for i in range(len(first)) if i not in inner]
@@ -134,7 +135,7 @@ def _gather(eqn: JaxprEqn) -> list[Kept]:
 
 def _scatter(eqn: JaxprEqn) -> list[Kept]:
     """Axes that are written whole, and those along which each position has indices of its own."""
-    into, _, piece = map(_shape, eqn.invars)
+    into, _, piece = map(shape_of, eqn.invars)
     numbers = eqn.params["dimension_numbers"]
     inner = {*numbers.inserted_window_dims, *numbers.operand_batching_dims}
     windows = [i for i in range(len(into)) if i not in inner]
@@ -150,12 +151,8 @@ def _scatter(eqn: JaxprEqn) -> list[Kept]:
 
 
 def _fft(eqn: JaxprEqn) -> list[Kept]:
-    rank = len(_shape(eqn.invars[0]))
+    rank = len(shape_of(eqn.invars[0]))
     return [_all(eqn.invars[0], range(rank - len(eqn.params["fft_lengths"]), rank))]
-
-
-def _shape(atom: Any) -> tuple[int, ...]:
-    return tuple(getattr(atom.aval, "shape", ()))
 
 
 _Rule = Callable[[JaxprEqn], list[Kept]]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Var, jaxprs_in_params
 
 from jaxsal.rewrite.flow import Flow
-from jaxsal.rewrite.program import bodies
+from jaxsal.rewrite.program import bodies, variables
 
 CONV = "conv_general_dilated"
 _SHOWN = 40
@@ -183,11 +183,6 @@ def without_turns(path: tuple[str, ...]) -> tuple[str, ...]:
 
 def floating(var: Var) -> bool:
     return jnp.issubdtype(var.aval.dtype, jnp.floating)  # type: ignore[attr-defined]
-
-
-def variables(atoms: Iterable[Any]) -> list[Var]:
-    """The atoms that are no literals."""
-    return [atom for atom in atoms if isinstance(atom, Var)]
 
 
 def _operation(eqn: JaxprEqn) -> str:

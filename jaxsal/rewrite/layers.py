@@ -17,11 +17,10 @@ from jaxsal.rewrite.layer_names import (
     floating,
     scopes,
     tag,
-    variables,
     within,
     without_turns,
 )
-from jaxsal.rewrite.program import equations
+from jaxsal.rewrite.program import equations, variables
 
 LayerName = int | str | None
 """`None` = the last feature map that every path passes; an int = that convolution; a string = a

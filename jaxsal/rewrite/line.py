@@ -14,7 +14,7 @@ traced (a parameter), the gradient through it is not finite anyway.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -27,7 +27,7 @@ from jaxsal.rewrite.cost import flops_of
 from jaxsal.rewrite.flow import SAME_VALUES, constants
 from jaxsal.rewrite.interpreter import inline
 from jaxsal.rewrite.log import Note, note
-from jaxsal.rewrite.program import play, read, trace
+from jaxsal.rewrite.program import play, read, trace, variables
 from jaxsal.types import Image, Scalar, ScoreFn, accumulator
 
 Values = list[Array]
@@ -143,7 +143,7 @@ def _split(closed: ClosedJaxpr) -> _Parts:
     jaxpr, parts = closed.jaxpr, _Parts([], [], [], [])
     affine, dependent, known = set(jaxpr.invars), set(jaxpr.invars), dict(constants(closed))
     for eqn in _live(jaxpr):
-        moving = [var for var in _variables(eqn.invars) if var in dependent]
+        moving = [var for var in variables(eqn.invars) if var in dependent]
         dependent.update(eqn.outvars if moving else ())
         if not moving:
             parts.constant.append(eqn)
@@ -153,18 +153,18 @@ def _split(closed: ClosedJaxpr) -> _Parts:
             affine.update(eqn.outvars)
         else:
             parts.rest.append(eqn)
-    read = [var for eqn in parts.rest for var in _variables(eqn.invars)]
-    read += _variables(jaxpr.outvars)
+    read = [var for eqn in parts.rest for var in variables(eqn.invars)]
+    read += variables(jaxpr.outvars)
     parts.border.extend(dict.fromkeys(var for var in read if var in affine))
     return parts
 
 
 def _live(jaxpr: Jaxpr) -> list[JaxprEqn]:
     """The equations that the outputs depend on, in order."""
-    needed, kept = set(_variables(jaxpr.outvars)), []
+    needed, kept = set(variables(jaxpr.outvars)), []
     for eqn in reversed(jaxpr.eqns):
         if eqn.effects or not needed.isdisjoint(eqn.outvars):
-            needed.update(_variables(eqn.invars))
+            needed.update(variables(eqn.invars))
             kept.append(eqn)
     return kept[::-1]
 
@@ -250,7 +250,3 @@ def _between_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
 def _widened(first: Array, second: Array, position: Scalar) -> list[Array]:
     wide = accumulator(first.dtype)
     return [jnp.asarray(x, wide) for x in (first, second, position)]
-
-
-def _variables(atoms: Iterable[Any]) -> list[Var]:
-    return [atom for atom in atoms if not isinstance(atom, Literal)]

@@ -166,6 +166,23 @@ def depending(
     return parts
 
 
+def variables(atoms: Iterable[Atom]) -> list[Var]:
+    """The atoms that are no literals."""
+    return [atom for atom in atoms if not isinstance(atom, Literal)]
+
+
+def shape_of(atom: Atom) -> tuple[int, ...]:
+    """The shape of an atom; empty for what has none."""
+    return tuple(getattr(atom.aval, "shape", ()))
+
+
+def fits(body: Jaxpr | ClosedJaxpr, eqn: JaxprEqn) -> bool:
+    """Whether a body takes an equation's operands and gives its results, as a call's does."""
+    jaxpr = open_jaxpr(body)
+    pairs = ((jaxpr.invars, eqn.invars), (jaxpr.outvars, eqn.outvars))
+    return all([*map(shape_of, a)] == [*map(shape_of, b)] for a, b in pairs)
+
+
 def read(atom: Atom, known: Mapping[Var, Any]) -> Any:
     """The value of a literal, or what is known of a variable."""
     return atom.val if isinstance(atom, Literal) else known[atom]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 
-from jaxsal.rewrite.program import open_jaxpr
+from jaxsal.rewrite.program import open_jaxpr, shape_of
 
 Bounds = tuple[float, float]
 
@@ -45,7 +45,7 @@ class Value:
 def bounds(closed: ClosedJaxpr) -> list[Bounds]:
     """The least and the largest number that each output can be; infinite where unknown."""
     constants = [_constant(value) for value in closed.consts]
-    inputs = [Value("input", (), ANY, _shape(var)) for var in closed.jaxpr.invars]
+    inputs = [Value("input", (), ANY, shape_of(var)) for var in closed.jaxpr.invars]
     return [value.bounds for value in _outputs(closed.jaxpr, constants, inputs)]
 
 
@@ -71,11 +71,7 @@ def _made(eqn: JaxprEqn, inputs: list[Value]) -> list[Value]:
     name = eqn.primitive.name
     rule = _RULES.get(name)
     found = ANY if rule is None else rule(eqn, inputs)
-    return [Value(name, inputs, found, _shape(out), eqn) for out in eqn.outvars]
-
-
-def _shape(var: Any) -> tuple[int, ...]:
-    return tuple(getattr(var.aval, "shape", ()))
+    return [Value(name, inputs, found, shape_of(out), eqn) for out in eqn.outvars]
 
 
 _BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")

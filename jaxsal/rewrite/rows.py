@@ -20,7 +20,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxprs_i
 from jaxsal.rewrite.factors import COPY, Factors, Labels, copies, reshaped, unknown, whole
 from jaxsal.rewrite.flow import SAME_VALUES, Flow
 from jaxsal.rewrite.kept import Kept, kept
-from jaxsal.rewrite.program import Atom, equations, open_jaxpr, scan_parts
+from jaxsal.rewrite.program import Atom, equations, fits, open_jaxpr, scan_parts, shape_of
 
 ROW = 0
 """The batch's axis, as the axis of a factor."""
@@ -57,7 +57,7 @@ def mixing(closed: ClosedJaxpr, batch: Var) -> Mixed | None:
       batch: its input whose first axis is the batch's; the first axis of all outputs is, too.
     """
     jaxpr = closed.jaxpr
-    first = tuple(whole(ROW, SIZE) if i == 0 else unknown(n) for i, n in enumerate(_shape(batch)))
+    first = tuple(whole(ROW, SIZE) if i == 0 else unknown(n) for i, n in enumerate(shape_of(batch)))
     given = [Value(first, True) if var is batch else _constant(var) for var in jaxpr.invars]
     outs = _run(jaxpr, given)
     for out in outs:
@@ -99,8 +99,8 @@ def _written(closed: ClosedJaxpr, batch: int) -> list[Any]:
     found = []
     for eqn in equations(closed.jaxpr):
         numbers = [repr(atom.val) for atom in eqn.invars if isinstance(atom, Literal)]
-        sizes = [math.prod(_shape(atom)) for atom in eqn.invars]
-        out = math.prod(_shape(eqn.outvars[0])) if eqn.outvars else 0
+        sizes = [math.prod(shape_of(atom)) for atom in eqn.invars]
+        out = math.prod(shape_of(eqn.outvars[0])) if eqn.outvars else 0
         shrinks = 0 if dependent.intersection(eqn.outvars) else max(sizes, default=0) // max(out, 1)
         told: list[Any] = [shrinks] if shrinks > 1 else []
         if eqn.primitive.name not in SAME_VALUES:
@@ -131,7 +131,7 @@ def _outputs(eqn: JaxprEqn, given: list[State]) -> list[State]:
     if eqn.primitive.name in _LOOPS:
         return _LOOPS[eqn.primitive.name](eqn, values)
     for body in jaxprs_in_params(eqn.params):
-        if _fits(body, eqn):
+        if fits(body, eqn):
             return _run(body, values)
     if not any(value.depends for value in values):
         return _independent(eqn, values)
@@ -149,7 +149,7 @@ def _independent(eqn: JaxprEqn, values: list[Value]) -> list[State]:
         return [_reshaped(eqn, values[0])]
     if eqn.primitive.name == "iota":
         along = eqn.params["dimension"]
-        sizes = enumerate(_shape(eqn.outvars[0]))
+        sizes = enumerate(shape_of(eqn.outvars[0]))
         return [Value(tuple(unknown(n) if i == along else copies(n) for i, n in sizes))]
     axes = kept(eqn) if values else None
     outs = [_constant(v) for v in eqn.outvars]
@@ -162,13 +162,13 @@ def _independent(eqn: JaxprEqn, values: list[Value]) -> list[State]:
 
 
 def _reshaped(eqn: JaxprEqn, value: Value) -> Value:
-    before, after = _shape(eqn.invars[0]), _shape(eqn.outvars[0])
+    before, after = shape_of(eqn.invars[0]), shape_of(eqn.outvars[0])
     return Value(reshaped(value.labels, before, after), value.depends)
 
 
 def _joined(eqn: JaxprEqn, values: Sequence[Value], axes: Sequence[Kept], out: Any) -> State:
     """A result whose axes are those that the operands keep."""
-    shape = _shape(out)
+    shape = shape_of(out)
     copied = eqn.primitive.name == "broadcast_in_dim"
     labels = [copies(n) if copied else unknown(n) for n in shape]
     for target, size in enumerate(shape):
@@ -280,7 +280,7 @@ def _by_row(
     )
     if not apart or carry or any(value.depends for value in constants):
         return [Mixed(eqn)] * len(eqn.outvars)
-    shapes = map(_shape, eqn.outvars)
+    shapes = map(shape_of, eqn.outvars)
     return [Value((whole(ROW, SIZE), *map(unknown, shape[1:])), True) for shape in shapes]
 
 
@@ -314,16 +314,5 @@ def _settled(
 _LOOPS = {"cond": _cond, "scan": _scan, "while": _while}
 
 
-def _fits(body: Jaxpr | ClosedJaxpr, eqn: JaxprEqn) -> bool:
-    """Whether a body takes an equation's operands and gives its results, as a call's does."""
-    jaxpr = open_jaxpr(body)
-    pairs = ((jaxpr.invars, eqn.invars), (jaxpr.outvars, eqn.outvars))
-    return all([*map(_shape, a)] == [*map(_shape, b)] for a, b in pairs)
-
-
 def _constant(atom: Atom) -> Value:
-    return Value(tuple(map(unknown, _shape(atom))))
-
-
-def _shape(atom: Atom) -> tuple[int, ...]:
-    return tuple(getattr(atom.aval, "shape", ()))
+    return Value(tuple(map(unknown, shape_of(atom))))

@@ -16,7 +16,7 @@ from jaxsal.compiler.parameters import joined
 from jaxsal.compiler.program import cast
 from jaxsal.compiler.warned import warn
 from jaxsal.rewrite.flow import Flow
-from jaxsal.rewrite.paths import differentiable, obstacles, weights
+from jaxsal.rewrite.paths import obstacles, weights
 from jaxsal.rewrite.rows import SIZE, Mixed, alike, mixing
 from jaxsal.types import accumulator
 
@@ -97,15 +97,13 @@ class ModelChecks:
     def _paths(self, closed: ClosedJaxpr) -> Iterator[str]:
         image, flow = closed.jaxpr.invars[-1], Flow(closed)
         score = _score(self._objective, closed.out_avals[0])
-        logits = score.jaxpr.invars[0]
-        if image not in flow.live or logits not in Flow(score).live:
+        logits, after = score.jaxpr.invars[0], Flow(score)
+        if image not in flow.live or logits not in after.live:
             yield (
                 "apply: no path leads from the images to the score: their maps say nothing. An "
                 "image that leaves JAX on the way (NumPy, Python's numbers) leaves no path"
             )
-        elif self._differentiates and not (
-            image in differentiable(closed) and logits in differentiable(score)
-        ):
+        elif self._differentiates and not (image in flow.active and logits in after.active):
             names = [*obstacles(closed, image), *obstacles(score, logits)]
             yield (
                 f"apply: no derivative passes from the images to the score ({', '.join(names[:4])} "

@@ -25,7 +25,7 @@ SAME_VALUES = frozenset(
 )
 """Operations of one operand whose result holds no other values than the operand."""
 
-FLAT = frozenset({"ceil", "floor", "round", "sign", "stop_gradient"})
+FLAT = frozenset({"ceil", "floor", "nextafter", "round", "sign", "stop_gradient"})
 """Operations on floating numbers with no derivative to speak of."""
 
 
@@ -175,8 +175,8 @@ def _deciders(eqn: JaxprEqn) -> list[Atom]:
     return []
 
 
-def is_floating(var: Var) -> bool:
-    """Whether a variable holds floating numbers, complex ones too."""
+def is_floating(var: Atom) -> bool:
+    """Whether an atom holds floating numbers, complex ones too."""
     dtype = getattr(var.aval, "dtype", None)
     return dtype is not None and jax.dtypes.issubdtype(dtype, np.inexact)
 

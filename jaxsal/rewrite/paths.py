@@ -1,49 +1,22 @@
-"""From what a program's outputs are reached: by any path, or by one that a derivative passes."""
+"""What stands between a program's inputs and its outputs: no derivative, or weights of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Var
 
 from jaxsal.rewrite.cost import products
-from jaxsal.rewrite.flow import Flow, links
+from jaxsal.rewrite.flow import FLAT, Flow, is_floating
 from jaxsal.rewrite.program import bodies, equations
-
-FLAT = frozenset({"stop_gradient", "floor", "ceil", "round", "sign", "nextafter"})
-"""Operations between floating values whose derivative is zero."""
-
-
-def differentiable(closed: ClosedJaxpr) -> frozenset[Var]:
-    """The variables from which a derivative passes to the outputs.
-
-    It passes between floating values; what a branch or a loop's end is decided by bears on nothing.
-    A call with a derivative of its own passes it, whatever its body does.
-    """
-    before: dict[Var, list[Any]] = {}
-    for eqn in equations(closed.jaxpr):
-        pairs = list(links(eqn))
-        if not pairs and passes(eqn):
-            pairs = [(source, target) for target in eqn.outvars for source in eqn.invars]
-        for source, target in pairs:
-            if _is_floating(source) and _is_floating(target):
-                before.setdefault(target, []).append(source)
-    found: set[Var] = set()
-    todo: list[Any] = [var for var in closed.jaxpr.outvars if _is_floating(var)]
-    while todo:
-        if (var := todo.pop()) not in found:
-            found.add(var)
-            todo += before.get(var, [])
-    return frozenset(found)
 
 
 def passes(eqn: JaxprEqn) -> bool:
     """Whether an equation without a body has a derivative that is not zero everywhere."""
     return eqn.primitive.name not in FLAT and all(
-        any(_is_floating(v, literals=True) for v in atoms) for atoms in (eqn.invars, eqn.outvars)
+        any(map(is_floating, atoms)) for atoms in (eqn.invars, eqn.outvars)
     )
 
 
@@ -82,10 +55,3 @@ def _constants(closed: ClosedJaxpr) -> Iterator[Any]:
     for eqn in equations(closed.jaxpr):
         for body in bodies(eqn):
             yield from getattr(body, "consts", ())
-
-
-def _is_floating(atom: Any, *, literals: bool = False) -> bool:
-    if isinstance(atom, Literal) and not literals:
-        return False
-    dtype = getattr(atom.aval, "dtype", None)
-    return dtype is not None and jax.dtypes.issubdtype(dtype, jnp.inexact)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxsal.rewrite.paths import differentiable, obstacles, weights
+from jaxsal.rewrite.flow import Flow
+from jaxsal.rewrite.paths import obstacles, weights
 from tests import toy
 
 P = toy.params()
@@ -50,7 +51,7 @@ def test_a_derivative_passes_where_there_is_one(name) -> None:
     function, passes = PASSES[name]
     closed = traced(function, X)
     (image,) = closed.jaxpr.invars
-    assert (image in differentiable(closed)) is passes
+    assert (image in Flow(closed).active) is passes
     assert passes or obstacles(closed, image)
     if "loop" not in name:
         assert bool(np.any(jax.grad(function)(X))) is passes

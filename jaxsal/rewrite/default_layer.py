@@ -11,7 +11,7 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn, Var, jaxprs_in_params
 from jaxsal.rewrite.axes import Layout
 from jaxsal.rewrite.factors import image_axes
 from jaxsal.rewrite.flow import FLAT, SAME_VALUES, Flow
-from jaxsal.rewrite.layer_names import Names, floating, type_of, within
+from jaxsal.rewrite.layer_names import Names, floating, on_all_paths, type_of, within
 from jaxsal.rewrite.program import bodies, equations, open_jaxpr, shape_of, variables
 
 _PRODUCTS = ("conv_general_dilated", "dot_general", "ragged_dot")
@@ -38,7 +38,7 @@ def default(names: Names, layout: Layout) -> Var:
     Raises:
       ValueError: there is none, or attention comes after it; lists what may be given.
     """
-    ways = (list(_on_every_path(names, each)) for each in (True, False))
+    ways = (list(_passed(names, each)) for each in (True, False))
     passed = next(filter(None, ways), [])
     if not passed:
         raise ValueError(f"layer: the model has no convolution, name a layer; {names.there_is()}")
@@ -79,14 +79,12 @@ def has_extent(layout: Layout, var: Var) -> bool:
     return axes is not None and any(axis is not None and shape[axis] > 1 for axis in axes)
 
 
-def _on_every_path(names: Names, differentiable: bool) -> Iterator[Passed]:
+def _passed(names: Names, differentiable: bool) -> Iterator[Passed]:
     """The values that all paths pass, in order, from the first convolution or product on.
 
-    A value computed by equation i is passed by all paths if nothing that was reached before is read
-    after i. Of differentiable paths, none goes through what has no derivative.
+    Of differentiable paths, none goes through what has no derivative.
     """
     flat, flow = names.flat.jaxpr, names.flow
-    (image,) = flat.invars
     counts = flow.active if differentiable else flow.live
     eqns = [
         eqn
@@ -94,18 +92,11 @@ def _on_every_path(names: Names, differentiable: bool) -> Iterator[Passed]:
         if not counts.isdisjoint(eqn.outvars)
         and not (differentiable and eqn.primitive.name in FLAT)
     ]
-    last = {v: i for i, eqn in enumerate(eqns) for v in variables(eqn.invars)}
-    last.update((v, len(eqns)) for v in variables(flat.outvars))
-    reached, needed, features = {image}, last.get(image, 0), False
-    for i, eqn in enumerate(eqns):
-        if reached.isdisjoint(variables(eqn.invars)):
-            continue
+    (image,), features = flat.invars, False
+    for eqn, var in on_all_paths(eqns, image, flat.outvars, counts):
         features = features or any(e.primitive.name in _PRODUCTS for e in (eqn, *within(eqn)))
-        outs = [v for v in eqn.outvars if v in counts]
-        if features and len(outs) == 1 and needed <= i and floating(outs[0]):
-            yield Passed(eqn, outs[0])
-        reached.update(outs)
-        needed = max([needed, *(last[v] for v in outs if v in last)])
+        if features and var is not None and floating(var):
+            yield Passed(eqn, var)
 
 
 def _before_pools(passed: list[Passed], index: int, flow: Flow, layout: Layout) -> int:

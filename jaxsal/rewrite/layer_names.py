@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -154,6 +154,30 @@ class Names:
         paths = {id(leaf): path for path, leaf in self._parameters.items()}
         pairs = zip(self.flat.jaxpr.constvars, self.flat.consts, strict=True)
         return {var: frozenset([paths[id(value)]]) for var, value in pairs if id(value) in paths}
+
+
+def on_all_paths(
+    eqns: Sequence[JaxprEqn], start: Var, ends: Iterable[Any], counts: frozenset[Var]
+) -> Iterator[tuple[JaxprEqn, Var | None]]:
+    """The equations that `start` bears on, each with its value if all paths from there pass it.
+
+    A value computed by equation i is passed by all paths if nothing that was reached before is read
+    after i.
+
+    Args:
+      eqns: those of a flat program that lie on paths. ends: the atoms that paths lead to.
+      counts: the variables that lie on paths.
+    """
+    last = {v: i for i, eqn in enumerate(eqns) for v in variables(eqn.invars)}
+    last.update((v, len(eqns)) for v in variables(ends))
+    reached, needed = {start}, last.get(start, 0)
+    for i, eqn in enumerate(eqns):
+        if reached.isdisjoint(variables(eqn.invars)):
+            continue
+        outs = [v for v in eqn.outvars if v in counts]
+        yield eqn, outs[0] if len(outs) == 1 and needed <= i else None
+        reached.update(outs)
+        needed = max([needed, *(last.get(v, 0) for v in outs)])
 
 
 def scopes(eqn: JaxprEqn) -> tuple[str, ...]:

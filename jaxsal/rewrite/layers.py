@@ -15,6 +15,7 @@ from jaxsal.rewrite.layer_names import (
     Names,
     Parameters,
     floating,
+    on_all_paths,
     scopes,
     tag,
     within,
@@ -155,24 +156,16 @@ def _one_of(names: Names, name: str, found: list[Layer]) -> None:
 def _settled(names: Names, start: Var, layout: Layout) -> Var:
     """The last value of a layer's shape through which all paths from it to the score pass.
 
-    A value computed by equation i is passed by all paths if nothing that was reached before is read
-    after i. The search ends at the next convolution, product or pool.
+    The search ends at the next convolution, product or pool.
     """
     flat, live = names.flat.jaxpr, names.flow.live
     eqns = [eqn for eqn in flat.eqns if any(v in live for v in eqn.outvars)]
-    last = {v: i for i, eqn in enumerate(eqns) for v in variables(eqn.invars)}
-    last.update((v, len(eqns)) for v in variables(flat.outvars))
-    reached, best, needed = {start}, start, last[start]
-    for i, eqn in enumerate(eqns):
-        if reached.isdisjoint(variables(eqn.invars)):
-            continue
+    best = start
+    for eqn, var in on_all_paths(eqns, start, flat.outvars, live):
         if _is_barrier(eqn):
             break
-        outs = [v for v in eqn.outvars if v in live]
-        if len(outs) == 1 and needed <= i and _lies_as(outs[0], start, layout):
-            best = outs[0]
-        reached.update(outs)
-        needed = max([needed, *(last[v] for v in outs)])
+        if var is not None and _lies_as(var, start, layout):
+            best = var
     return best
 
 

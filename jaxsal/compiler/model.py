@@ -27,11 +27,13 @@ def check_model(
     images: Any,
     dtype: Any,
     output: Output,
+    model: Callable[..., Any],
     whole: Node | None = None,
 ) -> int:
     """The number of outputs, K; nothing is computed.
 
     Args:
+        model: `returning_logits(apply, whole)`, which JAX traces once for all who ask with it.
         whole: the structure of parameters that are not all arrays.
 
     Raises:
@@ -45,7 +47,6 @@ def check_model(
     if dtype is not None:
         params = jax.eval_shape(lambda tree: cast(tree, dtype), params)
         image = jax.ShapeDtypeStruct(image.shape, dtype)
-    model = _returning_logits(apply, whole)
     given = f"params {_shown(params)} and images {describe(image)}"
     plain = functools.partial(_applied, apply, whole)
     with fixed_batch(plain, params, image, images.shape[0]), _told("apply", given, apply, params):
@@ -77,23 +78,23 @@ def _applied(apply: Callable[..., Any], whole: Node | None, arrays: Any, images:
     return apply(joined(whole, arrays), images)
 
 
-def _returning_logits(apply: Callable[..., Any], whole: Node | None) -> Callable[..., Any]:
-    """`apply` of arrays, which raises if what it returns are no logits of one image, [1, K]."""
+def returning_logits(apply: Callable[..., Any], whole: Node | None) -> Callable[..., Any]:
+    """`apply` of arrays, which raises if what it returns are no logits of the images, [B, K]."""
 
-    def checked(params: Any, image: Any) -> Any:
-        output = _applied(apply, whole, params, image)
-        if not _are_logits(output):
-            raise _NoLogits(_no_logits(output, image))
+    def checked(params: Any, images: Any) -> Any:
+        output = _applied(apply, whole, params, images)
+        if not _are_logits(output, images.shape[0]):
+            raise _NoLogits(_no_logits(output, images))
         return output
 
     return checked
 
 
-def _are_logits(value: Any) -> bool:
+def _are_logits(value: Any, count: int) -> bool:
     if not is_array(value):
         return False
     shape = tuple(value.shape)
-    return len(shape) == 2 and shape[0] == 1 and shape[1] > 0
+    return len(shape) == 2 and shape[0] == count and shape[1] > 0
 
 
 def _no_logits(output: Any, image: Any) -> str:
@@ -103,7 +104,7 @@ def _no_logits(output: Any, image: Any) -> str:
     if is_array(output):
         one = "; return a row an image (a model of one image: jax.vmap(model)(images))"
         return f"{expected} {describe(output)}{one if len(output.shape) == 1 else ''}"
-    part = frameworks.part_with_logits(output, _are_logits)
+    part = frameworks.part_with_logits(output, lambda x: _are_logits(x, image.shape[0]))
     return f"{expected} {_outline(output)}{f'; return its {part}' if part else ''}"
 
 

@@ -10,9 +10,6 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr
 
 from jaxsal.compiler.batch_independence import Trial
-from jaxsal.compiler.callables import Node
-from jaxsal.compiler.frameworks import called
-from jaxsal.compiler.parameters import joined
 from jaxsal.compiler.program import cast
 from jaxsal.compiler.warned import warn
 from jaxsal.rewrite.flow import Flow
@@ -29,59 +26,58 @@ class ModelChecks:
     is proved from the program or else tried.
     """
 
-    def __init__(self, apply: Any, objective: Any, dtype: Any, differentiates: list[str]) -> None:
+    def __init__(self, objective: Any, dtype: Any, differentiates: list[str]) -> None:
         """The checks of one model.
 
         Args:
-            apply: the model. objective: of its outputs and a target.
+            objective: of its outputs and a target.
             dtype: what it computes in.
             differentiates: the names of the methods that take a derivative of the image.
         """
-        self._model, self._objective = apply, objective
-        self._dtype, self._differentiates = dtype, differentiates
+        self._objective, self._dtype = objective, dtype
+        self._differentiates = differentiates
         self._told: set[Any] = set()
         self._apart: set[Any] = set()
         self._trials: dict[Any, Trial | None] = {}
 
-    def __call__(self, signature: Any, whole: Node | None, params: Any, images: Any) -> None:
+    def __call__(self, signature: Any, model: Any, params: Any, images: Any) -> None:
         """Warns of maps that cannot mean anything.
 
         Args:
             signature: of the parameters and images.
-            whole: the structure of parameters that are not all arrays.
+            model: a function of arrays and images, the same object as `check_model` traced.
             params, images: of a call, the arrays.
 
         Raises:
             ValueError: a batch's logits are not the images' own.
         """
-        apply = functools.partial(_applied, self._model, whole)
         if signature not in self._told:
             self._told.add(signature)
-            if (one := self._traced(apply, params, images, 1)) is not None:
+            if (one := self._traced(model, params, images, 1)) is not None:
                 for text in self._paths(one):
                     warn(text)
         if images.shape[0] > 1 and signature not in self._apart:
             if signature not in self._trials:
-                self._trials[signature] = self._trial(apply, params, images)
+                self._trials[signature] = self._trial(model, params, images)
             trial = self._trials[signature]
             if trial is None or trial(params, images):
                 self._apart.add(signature)
                 self._trials[signature] = None
 
-    def _trial(self, apply: Any, params: Any, images: Any) -> Trial | None:
+    def _trial(self, model: Any, params: Any, images: Any) -> Trial | None:
         """What has to be tried, where the program does not prove that images stay apart.
 
         A model of one image, which takes no two, has nothing to be held against.
         """
-        one, two = (self._traced(apply, params, images, count) for count in (1, SIZE))
+        one, two = (self._traced(model, params, images, count) for count in (1, SIZE))
         if one is None or two is None:
             return None
         mixed = mixing(two, two.jaxpr.invars[-1])
         if mixed is None and alike(one, two, -1):
             return None
-        return Trial(functools.partial(_in_dtype, apply, self._dtype), two, mixed or Mixed())
+        return Trial(functools.partial(_in_dtype, model, self._dtype), two, mixed or Mixed())
 
-    def _traced(self, apply: Any, params: Any, images: Any, count: int) -> ClosedJaxpr | None:
+    def _traced(self, model: Any, params: Any, images: Any, count: int) -> ClosedJaxpr | None:
         """The program of so many images; None where it takes no such number."""
         batch = _abstract(images, (count, *images.shape[1:]))
         params = jax.tree.map(lambda x: _abstract(x, np.shape(x)), params)
@@ -89,10 +85,9 @@ class ModelChecks:
             params = jax.eval_shape(lambda tree: cast(tree, self._dtype), params)
             batch = jax.ShapeDtypeStruct(batch.shape, self._dtype)
         try:
-            closed = jax.make_jaxpr(apply)(params, batch)
+            return jax.make_jaxpr(model)(params, batch)
         except Exception:  # of the model; one image was taken before
             return None
-        return closed if closed.out_avals[0].shape[:1] == (count,) else None
 
     def _paths(self, closed: ClosedJaxpr) -> Iterator[str]:
         image, flow = closed.jaxpr.invars[-1], Flow(closed)
@@ -127,10 +122,6 @@ def _frozen(arrays: int, constants: int) -> Iterator[str]:
         )
     elif arrays:
         yield f"params: {given}: other parameters give the same maps"
-
-
-def _applied(apply: Callable[..., Any], whole: Node | None, arrays: Any, images: Any) -> Any:
-    return called(apply, joined(whole, arrays), images)
 
 
 def _in_dtype(apply: Callable[..., Any], dtype: Any, params: Any, images: Any) -> Any:

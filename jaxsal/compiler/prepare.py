@@ -11,7 +11,7 @@ from jax.extend.core import get_opaque_trace_state
 from jaxsal.compiler import checks, signatures
 from jaxsal.compiler.callables import Node, Split, Value, concrete_options, join
 from jaxsal.compiler.frameworks import pure
-from jaxsal.compiler.model import check_model
+from jaxsal.compiler.model import check_model, returning_logits
 from jaxsal.compiler.model_checks import ModelChecks
 from jaxsal.compiler.outputs import output_of
 from jaxsal.compiler.parameters import Parameters, Recent
@@ -110,14 +110,12 @@ class Prepare:
         self._draws = bool(self.keyed) or any(signatures.accepts(f, "key") for f in functions)
         self._model = (apply, objective)
         names = [signatures.name_of(f) for f in functions if signatures.differentiates(f)]
-        self._checks = ModelChecks(
-            apply,
-            objective or self.output.score,
-            checks.check_dtype(dtype),
-            [] if by_example else names,
-        )
-        self._parts, self._arrays, self._kept = _taken_apart(apply, function, objective, options)
         self._dtype = checks.check_dtype(dtype)
+        self._checks = ModelChecks(
+            objective or self.output.score, self._dtype, [] if by_example else names
+        )
+        self._models: dict[Any, Callable[..., Any]] = {}
+        self._parts, self._arrays, self._kept = _taken_apart(apply, function, objective, options)
         self._rewrite, self.check = rewrite, check
         self._axes = checked(spatial_axes)
         self._outputs: dict[Any, int] = {}
@@ -139,7 +137,14 @@ class Prepare:
         if self.check and not call.traced:
             params, images = call.shared["params"], call.rows["image"]
             with pure():
-                self._checks(call.signature[0], call.spec.params, params, images)
+                model = self._model_of(call.spec.params)
+                self._checks(call.signature[0], model, params, images)
+
+    def _model_of(self, whole: Node | None) -> Callable[..., Any]:
+        """The model as one function of arrays and images, for JAX to trace once."""
+        if whole not in self._models:
+            self._models[whole] = returning_logits(self._model[0], whole)
+        return self._models[whole]
 
     def ordered(self, results: Any) -> Any:
         """The results of a dict of functions in the order given, which JAX sorts."""
@@ -172,7 +177,13 @@ class Prepare:
         signature = _signature(known, rows)
         if signature not in self._outputs:
             self._outputs[signature] = check_model(
-                *self._model, params, rows["image"], self._dtype, self.output, whole=known.whole
+                *self._model,
+                params,
+                rows["image"],
+                self._dtype,
+                self.output,
+                self._model_of(known.whole),
+                known.whole,
             )
         classes = self.output.classes(self._outputs[signature])
         if mode == "predicted":

@@ -4,6 +4,7 @@ import functools
 import gc
 import sys
 import weakref
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
@@ -260,11 +261,8 @@ def test_more_images_leave_less_room(monkeypatch: pytest.MonkeyPatch) -> None:
     assert explain._execute.plan(many).images < execute.CAPS["cpu"]
 
 
-@pytest.mark.parametrize(("single", "taken"), [(2**10, 32), (2**23, 4), (2**26, 32)])
-def test_no_more_at_a_time_than_pays(
-    monkeypatch: pytest.MonkeyPatch, single: int, taken: int
-) -> None:
-    """Temporaries of an evaluation: few, 8 MiB of the 32 MiB that pay, or beyond them anyhow."""
+def planned(monkeypatch: pytest.MonkeyPatch, temporaries: Callable[[int], int]) -> int:
+    """How many of 64 images "auto" takes at a time, by the temporaries of so many."""
     mesh = Mesh(np.array(jax.devices()[:1]), ("batch",))
     explain = jaxsal.explainer(toy.apply, jaxsal.gradient, mesh=mesh)
     call = explain._prepare(P, {"image": toy.images(64)}, 0, None)
@@ -272,9 +270,17 @@ def test_no_more_at_a_time_than_pays(
     monkeypatch.setattr(
         memory,
         "temporary_bytes",
-        lambda program: single * program.args_info[0][1]["image"].shape[0],
+        lambda program: temporaries(program.args_info[0][1]["image"].shape[0]),
     )
-    assert explain._execute.plan(call).images == taken
+    return explain._execute.plan(call).images
+
+
+@pytest.mark.parametrize(("single", "taken"), [(2**10, 32), (2**23, 4), (2**26, 32)])
+def test_no_more_at_a_time_than_pays(
+    monkeypatch: pytest.MonkeyPatch, single: int, taken: int
+) -> None:
+    """Temporaries of an evaluation: few, 8 MiB of the 32 MiB that pay, or beyond them anyhow."""
+    assert planned(monkeypatch, lambda images: single * images) == taken
 
 
 @pytest.mark.parametrize(("fixed", "taken", "programs"), [(2**26, 32, 2), (2**24, 8, 3)])
@@ -282,17 +288,8 @@ def test_what_is_there_for_any_number_of_images_is_no_reason_for_fewer(
     monkeypatch: pytest.MonkeyPatch, fixed: int, taken: int, programs: int
 ) -> None:
     """Copies of kernels, beside 2 MiB an image: beyond what pays by themselves, or half of it."""
-    mesh = Mesh(np.array(jax.devices()[:1]), ("batch",))
-    explain = jaxsal.explainer(toy.apply, jaxsal.gradient, mesh=mesh)
-    call = explain._prepare(P, {"image": toy.images(64)}, 0, None)
-    monkeypatch.setattr(memory, "free_bytes", lambda devices: 1e12)
-    monkeypatch.setattr(
-        memory,
-        "temporary_bytes",
-        lambda program: fixed + 2**21 * program.args_info[0][1]["image"].shape[0],
-    )
     with toy.compilations() as counter:
-        assert explain._execute.plan(call).images == taken
+        assert planned(monkeypatch, lambda images: fixed + 2**21 * images) == taken
     assert counter.count <= programs
 
 

@@ -31,22 +31,24 @@ def program(call: Call, execute: Executor) -> jax.stages.Compiled:
 
 def axes_of(call: Call) -> tuple[int, ...] | None:
     """The image's spatial axes as the call's functions read them; None where nothing says."""
-    row = jax.tree.map(lambda x: abstract(x, x.shape[1:], None), call.rows)
-    return axes_read(call.spec, call.shared, row)
+    return axes_read(call.spec, call.shared, _row(call))
 
 
 def _abstract(call: Call, execute: Executor) -> tuple[Any, Any]:
     """What the images share, on its devices, and one row, by their shapes."""
     replicated = execute.placement(call).replicated
     shared = jax.tree.map(lambda x: abstract(x, x.shape, replicated), call.shared)
-    return shared, jax.tree.map(lambda x: abstract(x, x.shape[1:], None), call.rows)
+    return shared, _row(call)
+
+
+def _row(call: Call) -> Any:
+    return jax.tree.map(lambda x: abstract(x, x.shape[1:], None), call.rows)
 
 
 def layers(call: Call) -> list[str]:
     """The values that class activation maps are made of, in words; nothing is compiled."""
-    row = jax.tree.map(lambda x: abstract(x, x.shape[1:], None), call.rows)
     with noted() as notes:
-        jax.eval_shape(functools.partial(example, call.spec), call.shared, row)
+        jax.eval_shape(functools.partial(example, call.spec), call.shared, _row(call))
     return _layers(notes)
 
 

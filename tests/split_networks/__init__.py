@@ -4,6 +4,7 @@ By the field's convention that value is the last spatial one, after norm and act
 the global pool. Images are not square, so that no exchange of axes goes unseen.
 """
 
+import functools
 import math
 import re
 from collections.abc import Callable
@@ -76,3 +77,12 @@ _ONES = re.compile(r"(scale|var|norm.*weight|flat index \d+>\]\[1\])\W*(value)?\
 
 def _starts_at_one(path: Any) -> bool:
     return bool(_ONES.search(jax.tree_util.keystr(path)))
+
+
+def networks(split: Callable[..., Split], **kinds: Any) -> dict[str, Callable[[], Split]]:
+    """For each name what makes its network, once: `split` of its arguments, or of a class alone."""
+    made = {}
+    for name, kind in kinds.items():
+        arguments = kind if isinstance(kind, tuple) else (kind,)
+        made[name.replace("_", "-")] = functools.cache(functools.partial(split, *arguments))
+    return made

@@ -1,6 +1,5 @@
 """In Equinox, channels first and one image at a time: the user's `vmap` makes the batch."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from tests.split_networks import CLASSES, Split, drawn, images
+from tests.split_networks import CLASSES, Split, drawn, images, networks
 
 KEY = jax.random.key(0)  # only shapes are made with it
 
@@ -267,11 +266,12 @@ def _split(kind: Callable[[], Network]) -> Split:
     )
 
 
-NETWORKS: dict[str, Callable[[], Split]] = {
-    "resnet": functools.cache(lambda: _split(ResNet)),
-    "densenet": functools.cache(lambda: _split(DenseNet)),
-    "inception": functools.cache(lambda: _split(Inception)),
-    "squeeze-excite": functools.cache(lambda: _split(SENet)),
-    "mobilenet": functools.cache(lambda: _split(MobileNet)),
-    "convnext": functools.cache(lambda: _split(ConvNeXt)),
-}
+NETWORKS = networks(
+    _split,
+    resnet=ResNet,
+    densenet=DenseNet,
+    inception=Inception,
+    squeeze_excite=SENet,
+    mobilenet=MobileNet,
+    convnext=ConvNeXt,
+)

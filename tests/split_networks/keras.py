@@ -1,6 +1,5 @@
 """In Keras 3 on JAX (`KERAS_BACKEND=jax`), channels last; for `python -m tests.frameworks`."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +8,7 @@ import keras
 from jaxtyping import Array
 from keras import layers
 
-from tests.split_networks import CLASSES, HEIGHT, WIDTH, Split, drawn, images
+from tests.split_networks import CLASSES, HEIGHT, WIDTH, Split, drawn, images, networks
 
 Layer = Callable[[Any], Any]
 
@@ -146,11 +145,12 @@ def _index(variables: list[Any], one: Any) -> int:
     return next(i for i, variable in enumerate(variables) if variable is one)
 
 
-NETWORKS: dict[str, Callable[[], Split]] = {
-    "resnet": functools.cache(lambda: _split(resnet)),
-    "densenet": functools.cache(lambda: _split(densenet)),
-    "inception": functools.cache(lambda: _split(inception)),
-    "squeeze-excite": functools.cache(lambda: _split(senet)),
-    "mobilenet": functools.cache(lambda: _split(mobilenet, pointwise)),
-    "convnext": functools.cache(lambda: _split(convnext, normed_mean)),
-}
+NETWORKS = networks(
+    _split,
+    resnet=resnet,
+    densenet=densenet,
+    inception=inception,
+    squeeze_excite=senet,
+    mobilenet=(mobilenet, pointwise),
+    convnext=(convnext, normed_mean),
+)

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from tests.split_networks import CLASSES, Split, drawn, images
+from tests.split_networks import CLASSES, Split, drawn, images, networks
+from tests.zoo import Encoder
 
 Norm = functools.partial(nn.BatchNorm, use_running_average=True)
 
@@ -142,13 +143,6 @@ class ConvNeXt(Network):
         return self.end(x)
 
 
-class Encoder(nn.Module):
-    @nn.compact
-    def __call__(self, x: Array) -> Array:
-        x = x + nn.MultiHeadDotProductAttention(2)(nn.LayerNorm()(x))
-        return x + nn.Dense(8)(nn.gelu(nn.Dense(16)(nn.LayerNorm()(x))))
-
-
 class TokenHead(nn.Module):
     """What comes after a ViT's first block: the second one, and the class token's logits."""
 
@@ -228,13 +222,14 @@ def _split(kind: type[Network], layer: str | None = None, spatial: object = None
     return Split(apply, params, batch, features, head, layer, spatial)
 
 
-NETWORKS: dict[str, Callable[[], Split]] = {
-    "resnet": functools.cache(lambda: _split(ResNet)),
-    "densenet": functools.cache(lambda: _split(DenseNet)),
-    "inception": functools.cache(lambda: _split(Inception)),
-    "squeeze-excite": functools.cache(lambda: _split(SENet)),
-    "mobilenet": functools.cache(lambda: _split(MobileNet)),
-    "convnext": functools.cache(lambda: _split(ConvNeXt)),
-    "vit": functools.cache(lambda: _split(ViT, "block_0", lambda x: x[1:].reshape(4, 6, 8))),
-    "swin": functools.cache(lambda: _split(Swin, "norm", lambda x: x.reshape(4, 6, 8))),
-}
+NETWORKS = networks(
+    _split,
+    resnet=ResNet,
+    densenet=DenseNet,
+    inception=Inception,
+    squeeze_excite=SENet,
+    mobilenet=MobileNet,
+    convnext=ConvNeXt,
+    vit=(ViT, "block_0", lambda x: x[1:].reshape(4, 6, 8)),
+    swin=(Swin, "norm", lambda x: x.reshape(4, 6, 8)),
+)

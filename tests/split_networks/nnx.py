@@ -1,6 +1,5 @@
 """In Flax NNX, channels last; the modules themselves are the parameters."""
 
-import functools
 from collections.abc import Callable
 
 import jax
@@ -8,7 +7,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array
 
-from tests.split_networks import CLASSES, Split, drawn, images
+from tests.split_networks import CLASSES, Split, drawn, images, networks
 
 
 def conv(inputs: int, width: int, size: int = 3, stride: int = 1, **options: object) -> nnx.Conv:
@@ -192,11 +191,12 @@ def _split(kind: Callable[[], Network]) -> Split:
     )
 
 
-NETWORKS: dict[str, Callable[[], Split]] = {
-    "resnet": functools.cache(lambda: _split(ResNet)),
-    "densenet": functools.cache(lambda: _split(DenseNet)),
-    "inception": functools.cache(lambda: _split(Inception)),
-    "squeeze-excite": functools.cache(lambda: _split(SENet)),
-    "mobilenet": functools.cache(lambda: _split(MobileNet)),
-    "convnext": functools.cache(lambda: _split(ConvNeXt)),
-}
+NETWORKS = networks(
+    _split,
+    resnet=ResNet,
+    densenet=DenseNet,
+    inception=Inception,
+    squeeze_excite=SENet,
+    mobilenet=MobileNet,
+    convnext=ConvNeXt,
+)

@@ -158,36 +158,22 @@ class Prepare:
         key: Any,
         each: Mapping[str, Any] | None = None,
     ) -> Call:
-        words = {"image": "images", "map": "maps"}
-        rows = {name: checks.in_memory(words[name], x) for name, x in rows.items()}
-        checks.check_images(rows["image"])
-        axes = checked(self._axes, len(rows["image"].shape) - 1)
-        count = rows["image"].shape[0]
-        each = each or {}
-        if each or self._open:
-            signatures.check_rows(self._functions, self._options, each)
-        if each:
-            rows["each"] = {name: checks.check_row(name, x, count) for name, x in each.items()}
-        if "map" in rows:
-            checks.check_maps(rows["map"], count, None)
+        """A call of these arguments, each held against what is expected; nothing is compiled.
+
+        Args:
+            params, targets, key: as of an explainer's call.
+            rows: `image`, and a metric's `map`.
+            each: options with an entry an image.
+        """
+        rows = self._checked_rows(rows, each or {})
+        count, rank = rows["image"].shape[0], len(rows["image"].shape) - 1
+        axes = checked(self._axes, rank)
         mode = checks.check_targets(targets, count)
         given = checks.check_key(key, count, self.keyed)
         given = given if self._draws else checks.check_key(None, count, [])  # one argument less
         known, params = self._recent(params)
         signature = _signature(known, rows)
-        if signature not in self._outputs:
-            self._outputs[signature] = check_model(
-                *self._model,
-                params,
-                rows["image"],
-                self._dtype,
-                self.output,
-                self._model_of(known.whole),
-                known.whole,
-            )
-        classes = self.output.classes(self._outputs[signature])
-        if mode == "predicted":
-            self.output.check_predicts(self._outputs[signature])
+        classes = self._classes(signature, mode, known.whole, params, rows["image"])
         if "map" in rows and mode == "all":
             checks.check_maps(rows["map"], count, classes)
         verify = _nothing
@@ -201,9 +187,46 @@ class Prepare:
         elif given == "one":
             shared["key"] = key
             rows["index"] = np.arange(count, dtype=np.int32)
-        spec = Spec(
+        spec = self._spec(rows, known.whole, classes, mode, axes)
+        apart = classes if mode == "all" and not self._forward_only else 1
+        signature = (signature, mode, given, spec.bounds)
+        return Call(spec, shared, rows, count, apart, signature, known, verify)
+
+    def _checked_rows(self, rows: dict[str, Any], each: Mapping[str, Any]) -> dict[str, Any]:
+        """The rows of a call as arrays, with the options that have an entry an image."""
+        words = {"image": "images", "map": "maps"}
+        rows = {name: checks.in_memory(words[name], x) for name, x in rows.items()}
+        checks.check_images(rows["image"])
+        count = rows["image"].shape[0]
+        if each or self._open:
+            signatures.check_rows(self._functions, self._options, each)
+        if each:
+            rows["each"] = {name: checks.check_row(name, x, count) for name, x in each.items()}
+        if "map" in rows:
+            checks.check_maps(rows["map"], count, None)
+        return rows
+
+    def _classes(
+        self, signature: Any, mode: str, whole: Node | None, params: Any, images: Any
+    ) -> int:
+        """How many targets the model has; it is looked at once for each signature."""
+        if signature not in self._outputs:
+            model = self._model_of(whole)
+            self._outputs[signature] = check_model(
+                *self._model, params, images, self._dtype, self.output, model, whole
+            )
+        if mode == "predicted":
+            self.output.check_predicts(self._outputs[signature])
+        return self.output.classes(self._outputs[signature])
+
+    def _spec(
+        self, rows: dict[str, Any], whole: Node | None, classes: int, mode: str, axes: Any
+    ) -> Spec:
+        """What the program of a call is compiled for, before its plan and its devices are known."""
+        known = _known(rows)
+        return Spec(
             parts=self._parts,
-            params=known.whole,
+            params=whole,
             classes=classes,
             output=self.output,
             targets=mode,
@@ -212,14 +235,11 @@ class Prepare:
             images=None,
             dtype=self._dtype,
             rewrite=self._rewrite,
-            bounds=signatures.bounds(self._functions, self._options, _known(rows)) if each else (),
+            bounds=signatures.bounds(self._functions, self._options, known) if known else (),
             platform=jax.default_backend(),
             spatial_axes=axes,
             may_be_nan=self._may_be_nan,
         )
-        apart = classes if mode == "all" and not self._forward_only else 1
-        signature = (signature, mode, given, spec.bounds)
-        return Call(spec, shared, rows, count, apart, signature, known, verify)
 
 
 def _taken_apart(
@@ -260,7 +280,7 @@ def _known(rows: dict[str, Any]) -> dict[str, Any]:
     """The row options of a call that this process can look at."""
     return {
         name: x
-        for name, x in rows["each"].items()
+        for name, x in rows.get("each", {}).items()
         if isinstance(x, np.ndarray) or (checks.is_settled(x) and x.is_fully_addressable)
     }
 

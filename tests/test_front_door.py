@@ -1,5 +1,6 @@
 """What `import jaxsal` gives, and what it asks for."""
 
+import json
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import pytest
 
 import jaxsal
 from jaxsal import methods
+from tests import public_names
 
 NAMES = {
     "ApplyFn",
@@ -38,6 +40,11 @@ def test_the_front_door_holds_these_names_and_no_others() -> None:
     assert all(callable(getattr(jaxsal, name)) for name in LATER)
     with pytest.raises(AttributeError, match="explain_all"):
         _ = jaxsal.explain_all
+
+
+def test_public_names_and_options_are_as_written_down() -> None:
+    """A difference is a decision: `python -m tests.public_names` writes the list anew."""
+    assert public_names.now() == json.loads(public_names.KEPT.read_text())
 
 
 def test_the_table_is_complete() -> None:

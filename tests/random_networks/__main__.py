@@ -86,6 +86,15 @@ def examine(seed: int, number: int) -> Case:
     return Case(words, differences, compared, [each.name for each in asked], refused)
 
 
+def examined(seed: int, number: int) -> Case:
+    """`examine`, in which an error of any kind is a fault to look at and stops nothing."""
+    try:
+        return examine(seed, number)
+    except Exception as error:
+        why = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        return Case("", [Difference("raises", math.inf, 0.0, True, why)], 0, [], [])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=100)
@@ -142,7 +151,7 @@ def run(seed: int, start: int, count: int) -> dict:
     """Examines the networks, prints those that are wrong, and a summary."""
     tally = Tally()
     for number in range(start, start + count):
-        case = examine(seed, number)
+        case = examined(seed, number)
         verdict = judged(seed, number, case)
         tally.add(case, verdict)
         if verdict in ("wrong", UNOPTIMISED, WAYS):

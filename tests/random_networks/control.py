@@ -235,7 +235,10 @@ def deep_equilibrium(draw: Draw, value: Value) -> Layer:
 
 
 def looped(draw: Draw, value: Value) -> Layer:
-    """A `while_loop` that JAX has no gradient of: a fixed count, or until the data say so."""
+    """A `while_loop` that JAX has no gradient of: a fixed count, or until the data say so.
+
+    The data are those of a whole batch, where the network is not vmapped: its images meet there.
+    """
     layer, kind = inner(draw, value), draw.pick(["fixed", "data", "equilibrium"])
 
     def call(hooks: Hooks, params: Any, x: jax.Array) -> jax.Array:
@@ -253,7 +256,8 @@ def looped(draw: Draw, value: Value) -> Layer:
 
         return lax.while_loop(more, turn, (x, 0))[0]
 
-    return _as(layer, f"while_{kind}", call)._replace(marks=layer.marks | {"free"})
+    marks = layer.marks | {"free"} | ({"meets"} if kind == "data" else set())
+    return _as(layer, f"while_{kind}", call)._replace(marks=marks)
 
 
 LAYERS = {

@@ -122,7 +122,7 @@ def compare(network: Network, asked: list[Question], how: Setting) -> tuple[list
         why = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
         return [Difference("raises", np.inf, 0.0, not _raises(network, asked, how), why)], 1
     oracle = Plain(network, asked, how, targets)
-    expected = oracle(network.params, network.images)
+    expected = _of_no_class(oracle(network.params, network.images), targets)
     found = [] if _finite(expected) or "nan" in network.marks else [NOT_FINITE]
     both = ("rewritten", logits), ("JAX", expected["logits"])
     found += hold("logits", *both, oracle, "logits")
@@ -131,6 +131,18 @@ def compare(network: Network, asked: list[Question], how: Setting) -> tuple[list
         for one, other in itertools.combinations(zip(FORMS, maps, strict=True), 2):
             found += hold(each.words(), one, other, oracle, str(number))
     return found, 3 * len(asked) + 1
+
+
+def _of_no_class(results: dict[str, np.ndarray], targets: np.ndarray) -> dict[str, np.ndarray]:
+    """With NaN for the maps of an image that NaN logits predict no class of: its target is -1."""
+
+    def maps(name: str, each: np.ndarray) -> np.ndarray:
+        if name == "logits":
+            return each
+        none = np.reshape(targets == -1, targets.shape + (1,) * (each.ndim - targets.ndim))
+        return np.where(none, np.nan, each)
+
+    return {name: maps(name, each) for name, each in results.items()}
 
 
 def _finite(expected: dict[str, np.ndarray]) -> bool:
@@ -143,7 +155,8 @@ def _explained(
     """Maps of each question, with the targets and the logits."""
     mesh = jax.sharding.Mesh(np.asarray(jax.devices()[:1]), ("device",))
     about = {"objective": how.objective, "batch_size": how.batch_size, "mesh": mesh}
-    about |= {"rewrite": rewrite, "check": how.checked and rewrite}
+    checked = how.checked and rewrite and "meets" not in network.marks
+    about |= {"rewrite": rewrite, "check": checked}
     # Read in the program where that can be, and told where it cannot.
     space = network.image.axes(network.image.space)
     about["spatial_axes"] = None if network.first_slides else space

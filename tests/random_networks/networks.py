@@ -84,6 +84,7 @@ def network(draw: Draw, *, needs: frozenset[str] = frozenset(), free: bool = Fal
     head, logits = heads.head(draw, values[-1], local)
     layers.append(head)
     marks = frozenset().union(*(layer.marks for layer in layers))
+    marks -= {"meets"} if alone else set()
     scoped = draw.chance(0.5)
     # A tag ends some rewrites: there is one only where a layer may be asked for.
     tapped = draw.integer(0, len(layers) - 2) if "conv" in needs and len(layers) > 1 else -1

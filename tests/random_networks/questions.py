@@ -10,7 +10,7 @@ import numpy as np
 
 import jaxsal
 from tests.random_networks import oracles
-from tests.random_networks.draws import Draw
+from tests.random_networks.draws import Draw, Hooks
 from tests.random_networks.networks import Network
 from tests.random_networks.oracles import Oracle
 
@@ -232,10 +232,20 @@ _MAKERS: dict[str, Callable[[Draw, Network], Question]] = {
 
 
 def refused(asked: Question, network: Network) -> str:
-    """Why the method cannot be asked of this network, by its own words; else empty."""
+    """Why the method cannot be asked of this network, by its own words; else empty.
 
+    Of its batch and of its one image: a `cond` is a `select` under `vmap`, and cut there alone.
+    """
+    programs = (
+        lambda image: network.apply(network.params, image[None]),
+        lambda image: network.one(Hooks(), network.params, image),
+    )
+    return next((why for each in programs if (why := _refused(asked, network, each))), "")
+
+
+def _refused(asked: Question, network: Network, logits: Callable[[Any], Any]) -> str:
     def score(image: jax.Array) -> jax.Array:
-        return jnp.sum(network.apply(network.params, image[None]))
+        return jnp.sum(logits(image))
 
     score.spatial_axes = network.image.axes(network.image.space)  # type: ignore[attr-defined]
     keys = {"key": jax.random.key(0)} if asked.keyed else {}

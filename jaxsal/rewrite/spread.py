@@ -5,6 +5,7 @@ What is not known to keep an axis loses it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -105,12 +106,14 @@ def _split(eqn: JaxprEqn, operands: Sequence[Operand], shape: Sequence[int], num
 
 def _cut(whole: Operand, starts: Sequence[int], shape: Sequence[int]) -> Labels:
     """What lies from some positions on; -1: from where is not known."""
-    found = []
-    for f, start, before, after in zip(whole.all, starts, whole.shape, shape, strict=True):
-        many = before != after and not line(f)
-        kept = cut_out(f, start, after) if many else resized(f, before, after)
-        found.append(kept if after > 1 or before == 1 else ())
-    return tuple(found)
+    axes = zip(whole.all, starts, whole.shape, shape, strict=True)
+    return tuple(_cut_axis(f, start, before, after) for f, start, before, after in axes)
+
+
+def _cut_axis(factors: Factors, start: int, before: int, after: int) -> Factors:
+    many = before != after and not line(factors)
+    kept = cut_out(factors, start, after) if many else resized(factors, before, after)
+    return kept if after > 1 or before == 1 else ()
 
 
 def _pad(eqn: JaxprEqn, operands: Sequence[Operand], shape: Sequence[int]) -> Labels | None:
@@ -232,16 +235,17 @@ def _broadcast(eqn: JaxprEqn, operands: Sequence[Operand], shape: Sequence[int])
 
 
 def _gather(eqn: JaxprEqn, operands: Sequence[Operand], shape: Sequence[int]) -> Labels | None:
-    """Whole axes stay; one from which positions are taken in order still runs the same way."""
+    """Whole axes stay, and one window's; one from which positions are taken in order runs on."""
     first, indices = operands[:2]
     numbers, sizes = eqn.params["dimension_numbers"], eqn.params["slice_sizes"]
     inner = {*numbers.collapsed_slice_dims, *numbers.operand_batching_dims}
     kept = [i for i in range(len(first.shape)) if i not in inner]
+    taken = [i for i in range(len(shape)) if i not in numbers.offset_dims]
+    one = math.prod(shape[i] for i in taken) == 1  # a `dynamic_slice` of one image, vmapped
     found = [unknown(n) for n in shape]
     for source, target in zip(kept, numbers.offset_dims, strict=True):
-        if sizes[source] == first.shape[source]:
-            found[target] = first.all[source]
-    taken = [i for i in range(len(shape)) if i not in numbers.offset_dims]
+        if one or sizes[source] == first.shape[source]:
+            found[target] = _cut_axis(first.all[source], -1, first.shape[source], shape[target])
     if len(taken) == 1 == len(numbers.start_index_map) and indices.rises:
         (source,) = numbers.start_index_map
         through = line(first.all[source])

@@ -19,6 +19,11 @@ def _conv(x, layout="NHWC"):
     return jax.lax.conv_general_dilated(x, KERNEL, (2, 1), "SAME", dimension_numbers=numbers)
 
 
+def _window(x, start=1):
+    """A `gather` under `vmap`."""
+    return jax.lax.dynamic_slice(x, (start, 0, 0), (3, 5, 4))
+
+
 @pytest.mark.parametrize(
     ("fun", "axes", "spatial"),
     [
@@ -33,6 +38,9 @@ def _conv(x, layout="NHWC"):
         (lambda x: _conv(x[None]).reshape(4, 6, 2, 2), (0, 1), (0, 1)),
         (lambda x: jnp.cumsum(_conv(jnp.pad(x[None], [(0, 0)] * 4)), 1), (1, 2), (0, 1)),
         (lambda x: jnp.sin(x) @ jnp.ones((2, 5)), (0, 1), (0, 1)),
+        (lambda x: jax.lax.dynamic_slice(_conv(x[None])[0], (1, 0, 0), (3, 5, 4)), (0, 1), (0, 1)),
+        (lambda x: jax.vmap(_window)(_conv(x[None])), (1, 2), (0, 1)),
+        (lambda x: jax.vmap(_window, (None, 0))(_conv(x[None])[0], jnp.arange(2)), None, (0, 1)),
     ],
 )
 def test_axes_are_followed(fun, axes, spatial):

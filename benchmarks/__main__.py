@@ -40,7 +40,7 @@ from benchmarks import (
     throughput,
     training,
 )
-from jaxsal import machine
+from jaxsal.common import provenance
 
 MEASURED: dict[str, Any] = {
     "throughput": throughput,
@@ -84,7 +84,7 @@ def main(argv: list[str] | None = None) -> None:
         return _everything(sys.argv[1:] if argv is None else argv)
     measured = MEASURED[given.name]
     # Asked of a process that ends: a worker wants the device's memory for itself.
-    about = machine.describe_apart()
+    about = provenance.describe_apart()
     chosen = given.settings or about["device"]["platform"]
     if chosen not in measured.SETTINGS:
         parser.error(f"--settings: expected one of {list(measured.SETTINGS)}, got {chosen}")

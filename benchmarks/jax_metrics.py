@@ -11,7 +11,8 @@ import jaxsal
 from benchmarks import jax_worker, problems
 from benchmarks.problems import Loaded
 from benchmarks.worker import Prepared, serve
-from jaxsal import machine, metrics
+from jaxsal import metrics
+from jaxsal.common import provenance
 from jaxsal.compiler import memory
 
 BASELINES: dict[str, Any] = {"black": 0.0, "blur": metrics.blur}
@@ -68,4 +69,4 @@ if __name__ == "__main__":
         "create": jax_worker.create,
         "program": program,
     }
-    serve(prepare, about=machine.describe, peak=jax_worker.peak, extra=extra)
+    serve(prepare, about=provenance.describe, peak=jax_worker.peak, extra=extra)

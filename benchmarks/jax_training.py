@@ -1,4 +1,4 @@
-"""The JAX side of the training benchmark: `jaxsal.train.train_step` over `jaxsal.parallel`."""
+"""The JAX side of the training benchmark: `jaxsal.training.train_step` over devices."""
 
 import functools
 from collections.abc import Callable
@@ -10,10 +10,12 @@ import numpy as np
 
 from benchmarks import jax_worker, problems
 from benchmarks.worker import Prepared, serve
-from jaxsal import machine, parallel, train
+from jaxsal.common import provenance
+from jaxsal.compiler import processes
 from jaxsal.rewrite.fast import fast
+from jaxsal.training import devices, step
 
-RECIPE = train.Recipe(learning_rate=1e-3, class_weights=False, clip=1.0, average=0.995)
+RECIPE = step.Recipe(learning_rate=1e-3, class_weights=False, clip=1.0, average=0.995)
 STEPS = 100_000
 
 
@@ -22,13 +24,13 @@ class _Run:
 
     def __init__(self, loaded: problems.Loaded, dtype: Any, mode: str, rewrite: bool) -> None:
         model = jax_worker.network(loaded.problem, dtype)
-        optimizer = train.make_optimizer(RECIPE, STEPS)
+        optimizer = step.make_optimizer(RECIPE, STEPS)
         classes, size = loaded.problem.classes, len(loaded.images)
 
-        def make_step(axis_name: str | None) -> parallel.Step:
-            step = functools.partial(
-                train.train_step,
-                apply=train.linen(model.clone(axis_name=axis_name)),
+        def make_step(axis_name: str | None) -> devices.Step:
+            on_batch = functools.partial(
+                step.train_step,
+                apply=step.linen(model.clone(axis_name=axis_name)),
                 optimizer=optimizer,
                 recipe=RECIPE,
                 class_weight=jnp.ones(classes),
@@ -39,13 +41,13 @@ class _Run:
             def drawn(state: Any, data: Any, rows: Any) -> Any:
                 images, labels = (column[rows] for column in data)
                 keys = jax.random.split(jax.random.key(0), len(rows))
-                return step(state, train.Batch(images, labels, jnp.ones(len(rows)), keys))
+                return on_batch(state, step.Batch(images, labels, jnp.ones(len(rows)), keys))
 
             return drawn
 
-        self._parallel = parallel.MODES[mode](make_step, parallel.local_devices())
+        self._parallel = devices.MODES[mode](make_step, processes.local_devices())
         variables = jax_worker.unflatten(loaded.weights)
-        self._state = self._parallel.replicate(train.init_state(variables, optimizer))
+        self._state = self._parallel.replicate(step.init_state(variables, optimizer))
         self._data = self._parallel.replicate((loaded.images, loaded.targets))
         self._rows = np.arange(size, dtype=np.int32)
 
@@ -79,4 +81,4 @@ def prepare(contender: str, problem: str, batch: int, precision: str, **_: Any) 
 
 if __name__ == "__main__":
     extra = {"create": jax_worker.create}
-    serve(prepare, about=machine.describe, peak=jax_worker.peak, extra=extra)
+    serve(prepare, about=provenance.describe, peak=jax_worker.peak, extra=extra)

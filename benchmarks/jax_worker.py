@@ -13,7 +13,8 @@ import jaxsal
 from benchmarks import ceilings, plain, problems
 from benchmarks.problems import Loaded, Problem
 from benchmarks.worker import Absent, Prepared, peak_resident, serve
-from jaxsal import machine, models
+from jaxsal import models
+from jaxsal.common import provenance
 
 KINDS: dict[str, Callable[..., Any]] = {"cnn": models.CNN, "resnet": models.ResNet}
 
@@ -224,7 +225,7 @@ def peak() -> float:
 if __name__ == "__main__":
     serve(
         prepare,
-        about=machine.describe,
+        about=provenance.describe,
         peak=peak,
         extra={
             "create": create,

@@ -11,12 +11,12 @@ from typing import Any
 import jax
 import tyro
 
-from experiments import outputs, sections
-from experiments.report import Figure, figure_html, page, provenance, write_page
+from experiments import outputs, report, sections
+from experiments.report import Figure, figure_html, page, write_page
 from experiments.settings import plain
 from experiments.study import Reopened
-from jaxsal import machine
-from jaxsal.command import places
+from jaxsal.commands import output_folder
+from jaxsal.common import provenance
 
 Section = Callable[[dict[str, Any]], str]
 
@@ -41,15 +41,15 @@ def publish(
     """
     out = settings.out or settings.checkpoint / name
     out.mkdir(parents=True, exist_ok=True)
-    record = {**record, "settings": plain(settings), **machine.describe()}
+    record = {**record, "settings": plain(settings), **provenance.describe()}
     # As a reader of the file will see it: what is not defined is null.
-    record = json.loads(json.dumps(places.finite(record)))
+    record = json.loads(json.dumps(output_folder.finite(record)))
     for title, _, png in drawn:
         (out / f"{name}-{title.lower().replace(' ', '_')}.png").write_bytes(png)
     html = section(record) + "".join(figure_html(*figure) for figure in drawn)
-    whole = page(name.replace("_", " ").capitalize(), html + provenance(record))
+    whole = page(name.replace("_", " ").capitalize(), html + report.provenance(record))
     write_page(out / f"{name}.html", whole)
-    places.write_json(out / f"{name}.json", record)
+    output_folder.write_json(out / f"{name}.json", record)
     sections.write(settings.checkpoint, name, html)
     finished = settings.checkpoint / "metrics.json"
     outputs.write_study_report(settings.checkpoint, json.loads(finished.read_text()))

@@ -27,13 +27,15 @@ from experiments import explaining, outputs, study
 from experiments.again import exactly
 from experiments.explaining import Explained
 from experiments.settings import Settings, load, plain, resolve
-from jaxsal import checkpoint, machine, parallel, resident
-from jaxsal.command import places
-from jaxsal.command.fitting import fitted
+from jaxsal.commands import output_folder
+from jaxsal.commands.fitting import fitted
+from jaxsal.common import provenance
+from jaxsal.compiler import processes
 from jaxsal.data.examples import Dataset, Examples
 from jaxsal.data.splits import take
 from jaxsal.metrics import bootstrap, classification
 from jaxsal.models import CNN
+from jaxsal.training import checkpoint, in_memory
 
 APART = ("data_dir", "out", "explain", "parallel", "devices", "strict", "count")
 """Settings that do not decide the trained parameters."""
@@ -41,10 +43,10 @@ APART = ("data_dir", "out", "explain", "parallel", "devices", "strict", "count")
 
 def main(settings: Settings) -> dict[str, Any]:
     """Runs the study; returns what metrics.json holds."""
-    parallel.join_if(settings.processes)
+    processes.join_if(settings.processes)
     settings = resolve(settings)
     timings: dict[str, float] = {}
-    with places.writable(settings.out) as folder, _timed(timings, "load"):
+    with output_folder.writable(settings.out) as folder, _timed(timings, "load"):
         dataset, splits = load(settings)
     _announce(dataset, splits)
     model = _network(settings, len(dataset.classes))
@@ -63,7 +65,7 @@ def main(settings: Settings) -> dict[str, Any]:
         logits = trained.predict(variables, test.images)
         black = trained.predict(variables, np.zeros_like(test.images[:1]))[0]
     if jax.process_index():  # what follows is the first one's
-        parallel.wait("written")
+        processes.wait("written")
         return {}
     size = settings.image_size or test.images.shape[1]
     checkpoint.save(folder, model, variables, classes=dataset.classes, image_size=size)
@@ -82,12 +84,12 @@ def main(settings: Settings) -> dict[str, Any]:
         "timings": timings,
         "resumed": trained.fitted.resumed,  # epochs that an earlier process trained
         "throughput": _throughput(explained, trained, len(splits["train"].labels), timings),
-        **machine.describe(),
+        **provenance.describe(),
     }
     if not _epochs(trained):
         metrics = outputs.measured_again(folder, metrics)
     outputs.write(folder, metrics, explained, shown, splits["train"], dataset.classes)
-    parallel.wait("written")
+    processes.wait("written")
     return metrics
 
 
@@ -103,7 +105,7 @@ def _announce(dataset: Dataset, splits: dict[str, Examples]) -> None:
 
 
 def _network(settings: Settings, classes: int) -> CNN:
-    return resident.network(
+    return in_memory.network(
         classes,
         settings.image_size or 0,
         widths=tuple(settings.widths or ()),
@@ -128,7 +130,7 @@ def _classify(logits: np.ndarray, test: Examples, classes: tuple[str, ...]) -> d
 
 def _measure(
     model: CNN,
-    trained: resident.Trained,
+    trained: in_memory.Trained,
     shown: Examples,
     logits: np.ndarray,
     black: np.ndarray,
@@ -139,7 +141,7 @@ def _measure(
     """Maps of the shown images' predicted classes, and what is measured on them."""
     variables, targets = trained.fitted.variables, logits.argmax(-1).astype(np.int32)
     key = jax.random.key(settings.seed)
-    mesh = jax.sharding.Mesh(np.asarray(parallel.local_devices(settings.devices)), ("devices",))
+    mesh = jax.sharding.Mesh(np.asarray(processes.local_devices(settings.devices)), ("devices",))
     with _timed(timings, "explain"), exactly():
         explained = _explain(model, variables, shown, targets, key=key, mesh=mesh)
     with _timed(timings, "measure"), exactly():
@@ -171,7 +173,7 @@ def _explain(
 
 
 def _throughput(
-    explained: Explained, trained: resident.Trained, count: int, timings: dict[str, float]
+    explained: Explained, trained: in_memory.Trained, count: int, timings: dict[str, float]
 ) -> dict[str, float]:
     """Images a second; that of training includes its compilation, those of the maps do not."""
     rates = {"training": _epochs(trained) * count / timings["train"]}
@@ -179,7 +181,7 @@ def _throughput(
     return rates | {name: shown / seconds for name, seconds in explained.seconds.items()}
 
 
-def _epochs(trained: resident.Trained) -> int:
+def _epochs(trained: in_memory.Trained) -> int:
     """How many this process trained."""
     return len(trained.fitted.history["train_loss"]) - trained.fitted.resumed
 
@@ -191,7 +193,7 @@ def _describe(dataset: Dataset, splits: dict[str, Examples]) -> dict[str, Any]:
 
     return {
         "source": dataset.source,
-        "tested": resident.fingerprint(splits["test"]),
+        "tested": in_memory.fingerprint(splits["test"]),
         "counts": {name: count(part) for name, part in splits.items()},
         "skipped": list(dataset.skipped),
         "notes": list(dataset.notes),

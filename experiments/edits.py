@@ -11,8 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxsal import regions
-from jaxsal.metrics import impute
+from jaxsal.metrics import impute, regions
 from jaxsal.types import Image
 
 Mask = Bool[Array, "height width"]

@@ -16,7 +16,7 @@ from jaxsal.compiler.signatures import accepts
 from jaxsal.data.examples import Examples
 from jaxsal.data.splits import take
 from jaxsal.metrics import CONTROLS, bootstrap, localization, sanity
-from jaxsal.regions import REGIONS
+from jaxsal.metrics.regions import REGIONS
 
 STEPS = 64
 SURROUND = 0.5  # equivalent diameters of the tumour

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from experiments.explaining import Explained
-from jaxsal import charts, render
+from jaxsal import render
 from jaxsal.data.examples import Examples
-from jaxsal.regions import REGIONS
+from jaxsal.metrics.regions import REGIONS
+from jaxsal.viz import charts
 
 Figure = tuple[str, str, bytes]
 SHEET = 4  # images of each class on the contact sheet

@@ -21,16 +21,17 @@ import tyro
 
 from experiments import brain_tumor
 from experiments.settings import Settings, plain, resolve
-from jaxsal import machine, parallel
-from jaxsal.command import places
-from jaxsal.parallel import Processes
+from jaxsal.commands import output_folder
+from jaxsal.common import provenance
+from jaxsal.compiler import processes
+from jaxsal.compiler.processes import Processes
 
 FOLDS = (1, 2, 3, 4, 5)
 
 
 def main(settings: Settings, folds: Sequence[int] = FOLDS) -> dict[str, Any]:
     """Runs the study for each fold; returns what folds.json holds."""
-    parallel.join_if(settings.processes)  # once, for all folds
+    processes.join_if(settings.processes)  # once, for all folds
     settings = resolve(replace(settings, processes=Processes()))
     runs = []
     for fold in folds:
@@ -47,9 +48,9 @@ def main(settings: Settings, folds: Sequence[int] = FOLDS) -> dict[str, Any]:
         "highest": float(accuracies.max()),
         "standard_deviation": float(accuracies.std(ddof=1)) if len(runs) > 1 else None,
         "folds": runs,
-        **machine.describe(),
+        **provenance.describe(),
     }
-    places.write_json(settings.out / "folds.json", record)
+    output_folder.write_json(settings.out / "folds.json", record)
     return record
 
 

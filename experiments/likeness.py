@@ -12,8 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from jaxsal import ranks, regions
-from jaxsal.metrics import SIMILARITIES
+from jaxsal.metrics import SIMILARITIES, ranks, regions
 from jaxsal.types import Scalar
 
 _heads = jax.jit(jax.vmap(regions.head))

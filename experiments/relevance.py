@@ -7,7 +7,7 @@ from experiments.claims import HOLDS, resampled, verdict
 from experiments.tables import measured, percent, table, text, times, words
 from jaxsal.metrics.controls import CONTROLS
 from jaxsal.metrics.localization import MEASURES
-from jaxsal.regions import REGIONS
+from jaxsal.metrics.regions import REGIONS
 
 Metrics = Mapping[str, Any]
 

@@ -21,9 +21,10 @@ from experiments import again, methods, study
 from experiments.likeness import LIKENESS, headed
 from experiments.sanity_section import FAILS, PASSES, UNDECIDED, sanity_section
 from experiments.study import Chosen, Reopened, Study
-from jaxsal import charts, render
+from jaxsal import render
 from jaxsal.metrics import bootstrap, sanity
 from jaxsal.metrics.parameters import flax_module
+from jaxsal.viz import charts
 
 Likeness = dict[str, dict[str, dict[str, np.ndarray]]]
 """`{schedule: {layer: {similarity: [N]}}}`."""

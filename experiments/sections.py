@@ -6,7 +6,7 @@ A section tells of one network: beside another one's figures it is not shown.
 from pathlib import Path
 
 from experiments.report import write_page
-from jaxsal import checkpoint
+from jaxsal.training import checkpoint
 
 FOLDER = "sections"
 ORDER = ("tumor_shape", "sanity", "compare_methods")

@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from experiments.sources import SOURCES
-from jaxsal import resident
+from jaxsal.compiler.processes import Processes
 from jaxsal.data.examples import Dataset, Examples
 from jaxsal.data.splits import split
-from jaxsal.parallel import Processes
+from jaxsal.training import in_memory
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def resolve(settings: Settings) -> Settings:
     for name, bound in {"count": 1, "explain": 0}.items():
         if getattr(settings, name) < bound:
             raise ValueError(f"{name}: expected at least {bound}, got {getattr(settings, name)}")
-    resident.check(settings)
+    in_memory.check(settings)
     return settings
 
 

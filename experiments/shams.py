@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import scipy.signal
 
-from jaxsal import regions
+from jaxsal.metrics import regions
 
 
 class Places(NamedTuple):

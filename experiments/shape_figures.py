@@ -7,7 +7,8 @@ import numpy as np
 from experiments import edits
 from experiments.report import Figure
 from experiments.study import Chosen
-from jaxsal import charts, render
+from jaxsal import render
+from jaxsal.viz import charts
 
 ROWS = 4  # tumours in the figure of edits
 

@@ -9,9 +9,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from experiments import settings as studies
-from jaxsal import checkpoint, resident, train
 from jaxsal.data.examples import Dataset, Examples
 from jaxsal.data.splits import known_patients, take
+from jaxsal.training import checkpoint, in_memory, step
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def reopen(given: Reopened) -> Study:
         )
     training, test = splits["train"], splits["test"]
     _check_held_out(given, finished, test)
-    logits = train.make_predict(saved.apply, batch_size=128)(saved.variables, test.images)
+    logits = step.make_predict(saved.apply, batch_size=128)(saved.variables, test.images)
     rows = [np.flatnonzero(training.labels == k)[0] for k in np.unique(training.labels)]
     return Study(
         saved.apply,
@@ -113,7 +113,7 @@ def _check_held_out(given: Reopened, finished: dict[str, Any], test: Examples) -
         ValueError: the images of the study have changed.
     """
     known = finished.get("data", {}).get("tested")
-    if known and given.data is None and known != resident.fingerprint(test):
+    if known and given.data is None and known != in_memory.fingerprint(test):
         raise ValueError(
             f"checkpoint: the test images of {given.checkpoint} are not those of its run, which "
             "may have trained on some of these; expected the folder of images as it was then"

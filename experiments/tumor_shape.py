@@ -17,8 +17,8 @@ import numpy as np
 from experiments import again, edits, shams, shape_figures, study
 from experiments.shape_section import shape_section
 from experiments.study import Chosen, Reopened, Study
-from jaxsal import train
 from jaxsal.metrics import bootstrap
+from jaxsal.training import step
 
 CHUNK = 32  # images edited at a time
 
@@ -99,7 +99,7 @@ def outcomes(
 ) -> tuple[dict[str, Outcome], dict[str, Outcome], dict[str, np.ndarray]]:
     """What each edit of tumour and shams (their mean) did; and the edited images of `rows`."""
     images, masks = chosen.examples.images, chosen.examples.masks
-    predict = train.make_predict(found.apply, batch_size=128)
+    predict = step.make_predict(found.apply, batch_size=128)
 
     def measured(masks: np.ndarray, by: np.ndarray) -> tuple[dict[str, Outcome], Any]:
         altered = edit_all(images, masks, by)

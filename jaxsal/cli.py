@@ -1,4 +1,4 @@
-"""The `jaxsal` command: arguments in, lines out; what it does lies in `jaxsal.command`."""
+"""The `jaxsal` command: arguments in, lines out; what it does lies in `jaxsal.commands`."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from typing import Any
 
 import tyro
 
-from jaxsal.command.settings import Command, Explain, Methods, Train
+from jaxsal.commands.settings import Command, Explain, Methods, Train
 
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 """Exit codes."""
@@ -54,24 +54,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def explain(settings: Explain) -> dict[str, Any]:
     """Runs `jaxsal explain`; returns what is told of it."""
-    from jaxsal.command import explaining
+    from jaxsal.commands import explain
 
-    return explaining.explain(settings)
+    return explain.explain(settings)
 
 
 def train(settings: Train) -> dict[str, Any]:
     """Runs `jaxsal train`."""
-    from jaxsal.command import training
+    from jaxsal.commands import train
 
-    return training.train(settings)
+    return train.train(settings)
 
 
 def methods(settings: Methods) -> dict[str, Any]:
     """Runs `jaxsal methods`."""
-    from jaxsal.command import wording
+    from jaxsal.commands import method_syntax
 
     del settings
-    return wording.listed()
+    return method_syntax.listed()
 
 
 def _explained(done: dict[str, Any]) -> str:
@@ -147,11 +147,11 @@ def _process() -> int | None:
 
 
 def _line(error: BaseException) -> str:
-    from jaxsal import parallel
+    from jaxsal.compiler import processes
 
     text = " ".join(str(error).split())
     text = text if len(text) <= 500 else f"{text[:497]}..."
-    return f"another process has stopped: {text}" if parallel.lost(error) else text
+    return f"another process has stopped: {text}" if processes.lost(error) else text
 
 
 if __name__ == "__main__":

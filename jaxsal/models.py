@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from jaxsal.filters import binomial
+from jaxsal.common.filters import binomial
 from jaxsal.types import accumulator
 
 

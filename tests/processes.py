@@ -77,17 +77,17 @@ def maps() -> dict[str, Any]:
     import numpy as np
 
     import jaxsal
-    from jaxsal import parallel
+    from jaxsal.compiler import processes
     from tests import toy
 
-    mesh = jax.sharding.Mesh(np.asarray(parallel.all_devices()), ("batch",))
+    mesh = jax.sharding.Mesh(np.asarray(processes.all_devices()), ("batch",))
     noisy = jaxsal.smoothgrad(jaxsal.gradient, samples=2)
     methods = {"gradient": jaxsal.gradient, "smoothgrad": noisy}
     found = {}
     for size in ("auto", 2):
         explain = jaxsal.explainer(toy.apply, methods, mesh=mesh, batch_size=size)
         got = explain(toy.params(), toy.images(11), toy.targets(11), key=jax.random.key(3))
-        found |= {f"{name} {size}": parallel.gather(values) for name, values in got.items()}
+        found |= {f"{name} {size}": processes.gather(values) for name, values in got.items()}
     return found
 
 
@@ -97,7 +97,7 @@ def stored(out: Path, victim: int | None) -> Any:
     import zarr
 
     import jaxsal
-    from jaxsal import parallel
+    from jaxsal.compiler import processes
     from tests import toy
 
     def on_progress(progress: Any) -> None:
@@ -114,7 +114,7 @@ def stored(out: Path, victim: int | None) -> Any:
         chunk=2,
         on_progress=on_progress,
     )
-    parallel.wait("stored")
+    processes.wait("stored")
     return zarr.open(str(out), mode="r")["maps"][:]
 
 
@@ -124,7 +124,7 @@ def pictured(out: Path) -> Any:
     import numpy as np
 
     import jaxsal
-    from jaxsal.command import overlays
+    from jaxsal.commands import overlays
     from tests import toy
 
     overlays.CHUNK = 2
@@ -152,25 +152,26 @@ def trained(out: Path, modes: tuple[str, ...], victim: int | None) -> dict[str, 
     """Parameters of a small network after three epochs of two steps."""
     import jax
 
-    from jaxsal import fit, parallel, train
+    from jaxsal.compiler import processes
     from jaxsal.data.batches import batches
     from jaxsal.models import CNN
+    from jaxsal.training import devices, loop, step
     from tests import toy
 
-    model, recipe = CNN(classes=3, widths=(4,), dropout=0.5), train.Recipe(epochs=3, batch_size=8)
+    model, recipe = CNN(classes=3, widths=(4,), dropout=0.5), step.Recipe(epochs=3, batch_size=8)
     images, labels = toy.images(11), toy.targets(11)
-    devices = parallel.all_devices()
-    predict = train.make_predict(model.apply, batch_size=6, devices=devices)
-    optimizer = train.make_optimizer(recipe, 6)
+    everywhere = processes.all_devices()
+    predict = step.make_predict(model.apply, batch_size=6, devices=everywhere)
+    optimizer = step.make_optimizer(recipe, 6)
 
-    def step(axis_name: str | None) -> parallel.Step:
-        def drawn(state: train.TrainState, data: Any, rows: Any) -> Any:
+    def make_step(axis_name: str | None) -> devices.Step:
+        def drawn(state: step.TrainState, data: Any, rows: Any) -> Any:
             keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), rows)
-            batch = train.Batch(data[0][rows], data[1][rows], jax.numpy.ones(rows.shape), keys)
-            return train.train_step(
+            batch = step.Batch(data[0][rows], data[1][rows], jax.numpy.ones(rows.shape), keys)
+            return step.train_step(
                 state,
                 batch,
-                apply=train.linen(model.clone(axis_name=axis_name)),
+                apply=step.linen(model.clone(axis_name=axis_name)),
                 optimizer=optimizer,
                 recipe=recipe,
                 class_weight=jax.numpy.ones(3),
@@ -186,13 +187,13 @@ def trained(out: Path, modes: tuple[str, ...], victim: int | None) -> dict[str, 
     variables = jax.jit(model.init)(jax.random.key(0), images[:1])
     found: dict[str, Any] = {}
     for mode in modes:
-        fitted = fit.fit(
-            train.init_state(variables, optimizer),
+        fitted = loop.fit(
+            step.init_state(variables, optimizer),
             (images, labels),
-            run=parallel.MODES[mode](step, devices),
+            run=devices.MODES[mode](make_step, everywhere),
             batches=lambda epoch: batches(11, 8, seed=0, epoch=epoch),
             recipe=recipe,
-            validate=lambda variables: train.evaluate(predict(variables, images), labels),
+            validate=lambda variables: step.evaluate(predict(variables, images), labels),
             checkpoints=out / f"checkpoints-{mode}",
             on_step=on_step,
         )
@@ -219,9 +220,10 @@ def main() -> None:
     parser.add_argument("--victim", type=int, default=-1)
     given = parser.parse_args()
 
-    from jaxsal import checkpoint, parallel
+    from jaxsal.compiler import processes
+    from jaxsal.training import checkpoint
 
-    parallel.join(given.coordinator, given.processes, given.process, patience=PATIENCE)
+    processes.join(given.coordinator, given.processes, given.process, patience=PATIENCE)
     import jax
     import numpy as np
 

@@ -14,7 +14,7 @@ from typing import Any
 import jaxsal
 from benchmarks import __main__ as measurements
 from experiments import brain_tumor, compare_methods, sanity, tumor_shape
-from jaxsal.command import settings as commands
+from jaxsal.commands import settings as commands
 
 KEPT = Path(__file__).with_suffix(".json")
 

@@ -37,9 +37,9 @@ def prepare(folder: Path, images: int, size: int) -> None:
     import jax
     import numpy as np
 
-    from jaxsal import checkpoint
     from jaxsal.data import phantom
     from jaxsal.models import CNN
+    from jaxsal.training import checkpoint
 
     made = phantom.dataset(0, images, size=size)
     model = CNN(classes=len(made.classes), widths=(16, 32, 64, 128), smooth=1)
@@ -62,7 +62,7 @@ def opened(folder: Path) -> tuple[Any, Any, Any]:
     import numpy as np
 
     import jaxsal
-    from jaxsal import checkpoint
+    from jaxsal.training import checkpoint
 
     network = checkpoint.load(folder)
     images = np.load(folder / "phantoms.npy", mmap_mode="r")

@@ -9,36 +9,27 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 ROOMS = {
+    # The library.
     "types": set(),
+    "common": {"types"},
     "rewrite": {"types"},
-    "options": {"types"},
-    "points": {"types"},
-    "methods": {"rewrite", "options", "points", "types"},
-    "regions": {"types"},
-    "ranks": {"types"},
-    "metrics": {"rewrite", "options", "points", "regions", "ranks", "types"},
+    "methods": {"rewrite", "common", "types"},
+    "metrics": {"rewrite", "common", "types"},
     "compiler": {"rewrite", "types"},
     "engine": {"compiler", "rewrite", "types"},
-    "models": {"filters", "types"},
-    "parallel": {"types"},
-    "train": {"parallel", "rewrite", "types"},
-    "fit": {"train", "parallel", "types"},
-    "filters": set(),
-    "data": {"filters", "types"},
-    "machine": set(),
-    "charts": {"render", "types"},
-    "drawable": set(),
-    "tones": set(),
-    "render": {"drawable", "tones", "types"},
-    "store": {"engine", "machine", "parallel", "types"},
-    "checkpoint": {"models", "types"},
-    "resident": {"fit", "train", "parallel", "models", "data", "types"},
-    "command": {
-        *("checkpoint", "data", "engine", "machine", "methods", "metrics", "models", "parallel"),
-        *("render", "resident", "store", "train", "types"),
-    },
-    "cli": {"command", "parallel"},
+    "store": {"engine", "compiler", "common", "types"},
+    "viz": {"types"},
+    "render": {"viz"},
     "__init__": {"engine", "methods", "metrics", "rewrite", "store", "types"},
+    # Beside it, never imported by it.
+    "models": {"common", "types"},
+    "training": {"models", "data", "compiler", "rewrite", "common", "types"},
+    "data": {"common", "types"},
+    "commands": {
+        *("training", "data", "models", "store", "viz", "engine", "compiler", "methods", "metrics"),
+        *("common", "types"),
+    },
+    "cli": {"commands", "compiler"},
 }
 """Each room, and the rooms that it may import besides itself."""
 
@@ -48,16 +39,16 @@ SIBLINGS = {
 """In these rooms files import no other file of the room, but for these."""
 
 WORLD = {
-    "flax": {"models.py", "train.py", "checkpoint.py"},
-    "optax": {"train.py"},
-    "orbax": {"fit.py"},
+    "flax": {"models.py", "training"},
+    "optax": {"training"},
+    "orbax": {"training"},
     "tensorflow_datasets": {"data"},
     "grain": {"data"},
     "h5py": {"data"},
     "tensorstore": {"store"},
-    "matplotlib": {"render.py", "charts.py"},
-    "tyro": {"cli.py", "command"},
-    "tqdm": {"command"},
+    "matplotlib": {"viz"},
+    "tyro": {"cli.py", "commands"},
+    "tqdm": {"commands"},
     "torch": set(),
     "tensorflow": set(),
 }

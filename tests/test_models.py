@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsal.filters import binomial
+from jaxsal.common.filters import binomial
 from jaxsal.models import CNN, ResNet
 
 IMAGES = jax.random.uniform(jax.random.key(0), (2, 16, 16, 1))

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxsal import checkpoint
+from jaxsal.training import checkpoint
 from tests import processes
 
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxsal.filters import binomial
+from jaxsal.common.filters import binomial
 from jaxsal.types import Key
 
 

@@ -9,7 +9,7 @@ import grain.python as grain
 import numpy as np
 from jaxtyping import Int
 
-from jaxsal.data import brain_mri, images
+from jaxsal.data import images, tfds_builders
 from jaxsal.data.batches import batches
 from jaxsal.data.examples import Dataset, Examples
 
@@ -57,7 +57,7 @@ def records(builder: Any, *, image_size: int) -> grain.MapDataset:
     Returns:
       records with `image` [size, size, 1], `mask` [size, size], `label`, `fold`, `patient`, `name`.
     """
-    raw = builder.as_data_source(brain_mri.SPLIT, decoders=brain_mri.RAW)
+    raw = builder.as_data_source(tfds_builders.SPLIT, decoders=tfds_builders.RAW)
     return grain.MapDataset.source(raw).map(partial(_decode, size=image_size))
 
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from jaxsal.data import brain_mri
 from jaxsal.data import figshare as figshare_files
 from jaxsal.data import folder as folder_files
+from jaxsal.data import tfds_builders
 from jaxsal.data.augment import augment, augment_with_mask
 from jaxsal.data.batches import Batch, batches, draw, in_order, on_device
 from jaxsal.data.examples import Dataset, Examples
@@ -76,15 +76,17 @@ def folder(
 
 def prepare_figshare(
     data_dir: Path | str | None = None, *, cache: Path | str | None = None
-) -> brain_mri.Slices:
+) -> tfds_builders.Slices:
     """Prepares what `figshare` reads; for `records` and `stream`."""
     if data_dir is None:
-        return brain_mri.download(cache)
+        return tfds_builders.download(cache)
     root = directory(data_dir)
-    return brain_mri.prepare(brain_mri.Figshare, figshare_files.listing(root), root, cache)
+    return tfds_builders.prepare(tfds_builders.Figshare, figshare_files.listing(root), root, cache)
 
 
-def prepare_folder(data_dir: Path | str, *, cache: Path | str | None = None) -> brain_mri.Slices:
+def prepare_folder(
+    data_dir: Path | str, *, cache: Path | str | None = None
+) -> tfds_builders.Slices:
     """Prepares what `folder` reads; for `records` and `stream`."""
     root = directory(data_dir)
-    return brain_mri.prepare(brain_mri.Folder, folder_files.listing(root), root, cache)
+    return tfds_builders.prepare(tfds_builders.Folder, folder_files.listing(root), root, cache)

@@ -11,8 +11,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
-from jaxsal.options import count, scale, takes_key
-from jaxsal.points import sum_points, variance_points
+from jaxsal.common.options import count, scale, takes_key
+from jaxsal.common.points import sum_points, variance_points
 from jaxsal.types import Image, Key, Map, Method, ScoreFn, accumulator
 
 Draw = tuple[Image, dict[str, Any]]

@@ -8,9 +8,9 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from jaxsal.common.options import Baseline, baseline_image, count, numbers, scale
+from jaxsal.common.points import sum_points
 from jaxsal.methods.quadrature import quadrature
-from jaxsal.options import Baseline, baseline_image, count, numbers, scale
-from jaxsal.points import sum_points
 from jaxsal.rewrite.line import line
 from jaxsal.rewrite.reading import with_axes
 from jaxsal.types import Image, Key, Scalar, ScoreFn, accumulator

@@ -10,8 +10,8 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxsal.options import Baseline, baseline_image, count, over_image, spatial_shape
-from jaxsal.points import map_points
+from jaxsal.common.options import Baseline, baseline_image, count, over_image, spatial_shape
+from jaxsal.common.points import map_points
 from jaxsal.rewrite.patch import patch
 from jaxsal.rewrite.reading import bind_axes, spatial_axes, with_axes
 from jaxsal.types import Image, Scalar, ScoreFn, SpatialAxes, accumulator

@@ -9,8 +9,8 @@ from jax import lax
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxsal.options import Baseline, baseline_image, count, over_image, scale, spatial_shape
-from jaxsal.points import sum_points
+from jaxsal.common.options import Baseline, baseline_image, count, over_image, scale, spatial_shape
+from jaxsal.common.points import sum_points
 from jaxsal.rewrite.reading import bind_axes, spatial_axes
 from jaxsal.types import Image, Key, ScoreFn, accumulator
 

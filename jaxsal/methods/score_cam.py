@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxsal.common.options import count
 from jaxsal.methods._featuremaps import (
     Resize,
     Spatial,
@@ -13,7 +14,6 @@ from jaxsal.methods._featuremaps import (
     upsampled,
     weighted,
 )
-from jaxsal.options import count
 from jaxsal.rewrite.cut import section
 from jaxsal.rewrite.layers import LayerName
 from jaxsal.types import Image, Map, ScoreFn

@@ -13,8 +13,8 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int, Num
 
-from jaxsal import ranks
-from jaxsal.options import channel_axes, over_image, spatial_shape
+from jaxsal.common.options import channel_axes, over_image, spatial_shape
+from jaxsal.metrics import ranks
 from jaxsal.rewrite.reading import spatial_axes
 from jaxsal.types import Image, Map, Scalar, ScoreFn
 

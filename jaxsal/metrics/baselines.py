@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxsal.options import scale
+from jaxsal.common.options import scale
 from jaxsal.rewrite.reading import checked
 from jaxsal.types import Image, SpatialAxes, accumulator, usual_axes
 

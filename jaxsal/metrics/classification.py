@@ -9,7 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsal import ranks
+from jaxsal.metrics import ranks
 
 
 def confusion_matrix(labels: Any, predictions: Any, classes: int) -> np.ndarray:

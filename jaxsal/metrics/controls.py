@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxsal import regions
-from jaxsal.options import over_image, spatial_shape
+from jaxsal.common.options import over_image, spatial_shape
+from jaxsal.metrics import regions
 from jaxsal.rewrite.reading import spatial_axes
 from jaxsal.types import Image, Key, Method, ScoreFn, SpatialAxes
 
@@ -27,7 +27,7 @@ def _about_centre(length: int) -> Float[Array, " length"]:
 
 
 def even_in_head(score: ScoreFn | None, image: Image) -> Image:
-    """1 in the head (`jaxsal.regions.head`), 0 on the background around it.
+    """1 in the head (`jaxsal.metrics.regions.head`), 0 on the background around it.
 
     A method like any other, blind to the model: what chance is where a background is black, on
     which most methods put nothing whatever the model says.

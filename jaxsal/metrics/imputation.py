@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jaxsal.options import count, over_image, scale, spatial_shape
+from jaxsal.common.options import count, over_image, scale, spatial_shape
 from jaxsal.rewrite.reading import checked
 from jaxsal.types import Image, Key, SpatialAxes, usual_axes
 

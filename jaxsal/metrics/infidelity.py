@@ -9,9 +9,9 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
+from jaxsal.common.options import Baseline, baseline_image, count, over_image, scale, spatial_shape
+from jaxsal.common.points import map_points
 from jaxsal.metrics._relevance import as_image
-from jaxsal.options import Baseline, baseline_image, count, over_image, scale, spatial_shape
-from jaxsal.points import map_points
 from jaxsal.rewrite.reading import bind_axes, checked, with_axes
 from jaxsal.types import (
     Image,

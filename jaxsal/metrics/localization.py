@@ -22,11 +22,11 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from jaxsal import ranks
+from jaxsal.metrics import ranks
 from jaxsal.metrics._relevance import Mask, check_mask, hits_among_top, placings
 from jaxsal.metrics._relevance import relevance as relevance_of
-from jaxsal.regions import REGIONS, distance
-from jaxsal.regions import regions as part
+from jaxsal.metrics.regions import REGIONS, distance
+from jaxsal.metrics.regions import regions as part
 from jaxsal.rewrite.reading import checked
 from jaxsal.types import Image, Map, Scalar, ScoreFn, may_be_nan, usual_axes
 
@@ -100,7 +100,7 @@ def region_measures(
     mask: Mask,
     regions: dict[str, Bool[Array, "*space"]],
 ) -> dict[str, dict[str, Scalar]]:
-    """Share, density and area of each region (`jaxsal.regions.regions`) of one image.
+    """Share, density and area of each region (`jaxsal.metrics.regions.regions`) of one image.
 
     `share = sum of |map| in the region / sum of |map|`, `area = the region's pixels / all pixels`,
     `density = share / area`: 1 is what a map even over the image gives. On a black background

@@ -5,10 +5,10 @@ Relevance, ties and what is undefined (NaN, never a hit) are as in `localization
 
 import jax.numpy as jnp
 
-from jaxsal import ranks
+from jaxsal.common.options import count
+from jaxsal.metrics import ranks
 from jaxsal.metrics._relevance import Mask, hits_among_top
 from jaxsal.metrics._relevance import relevance as relevance_of
-from jaxsal.options import count
 from jaxsal.types import Image, Map, Scalar, ScoreFn, may_be_nan
 
 

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxsal.common.options import count
+from jaxsal.common.points import map_points
 from jaxsal.metrics._relevance import pixels, places
 from jaxsal.metrics.imputation import impute_noisily
-from jaxsal.options import count
-from jaxsal.points import map_points
 from jaxsal.rewrite.reading import spatial_axes
 from jaxsal.types import Image, Key, Map, Scalar, ScoreFn, accumulator, may_be_nan
 

@@ -13,8 +13,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
-from jaxsal.options import count, scale, takes_key
-from jaxsal.points import map_points
+from jaxsal.common.options import count, scale, takes_key
+from jaxsal.common.points import map_points
 from jaxsal.types import Image, Key, Map, Method, Scalar, ScoreFn, accumulator
 
 

@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from jaxsal.common.options import Baseline, baseline_image, count, over_image
+from jaxsal.common.points import map_points
 from jaxsal.metrics._relevance import pixels
-from jaxsal.options import Baseline, baseline_image, count, over_image
-from jaxsal.points import map_points
 from jaxsal.rewrite.reading import bind_axes, spatial_axes
 from jaxsal.types import Image, Key, Map, Scalar, ScoreFn, accumulator, may_be_nan
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from jaxsal import ranks
+from jaxsal.metrics import ranks
 from jaxsal.rewrite.reading import checked
 from jaxsal.types import Map, Scalar, SpatialAxes, usual_axes
 

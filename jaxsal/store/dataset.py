@@ -8,7 +8,8 @@ from typing import Any
 
 import jax
 
-from jaxsal import machine, parallel
+from jaxsal.common import provenance
+from jaxsal.compiler import processes
 from jaxsal.engine import Explainer
 from jaxsal.store.layout import Layout, automatic_chunk, columns
 from jaxsal.store.records import Source
@@ -114,13 +115,13 @@ def explain_dataset(
         "dtype": dtype,
         **(about or {}),
         "spatial_axes": explain.spatial_axes(params, image),
-        "versions": machine.versions("jaxsal", "jax"),
+        "versions": provenance.versions("jaxsal", "jax"),
     }
     store = Store.create(folder, layout, facts, first=process[0] == 0)
     stream = Stream(explain, params, records, store, expected, wanted, key, strict=strict)
     resumed = stream.run(process, on_progress)
     if shard is None:
-        parallel.wait("stored")  # the others' chunks count too
+        processes.wait("stored")  # the others' chunks count too
     return stream.told(resumed)
 
 

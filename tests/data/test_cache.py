@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxsal.data import brain_mri, figshare, images, pipeline
+from jaxsal.data import figshare, images, pipeline, tfds_builders
 from tests.data import files
 
 ROWS = [("2.png", "glioma", "1"), ("10.png", "glioma", "2"), ("1.png", "meningioma", "2")]
@@ -97,10 +97,10 @@ def test_whoever_comes_second_uses_what_the_first_prepared(tmp_path, monkeypatch
         pipeline.prepare_figshare(tmp_path, cache=tmp_path.parent / "shared")
         raise OSError("Directory not empty")
 
-    monkeypatch.setattr(brain_mri.Slices, "download_and_prepare", both)
+    monkeypatch.setattr(tfds_builders.Slices, "download_and_prepare", both)
     cache = tmp_path.parent / "shared"
-    made = brain_mri.prepare(brain_mri.Figshare, listing, tmp_path, cache)
-    assert made.info.splits[brain_mri.SPLIT].num_examples == 3
+    made = tfds_builders.prepare(tfds_builders.Figshare, listing, tmp_path, cache)
+    assert made.info.splits[tfds_builders.SPLIT].num_examples == 3
 
 
 def test_preparing_says_nothing_and_needs_no_tensorflow(tmp_path, capfd):
@@ -127,9 +127,9 @@ def _figshare(tmp_path, monkeypatch):
     monkeypatch.setattr(http.server.SimpleHTTPRequestHandler, "log_message", lambda *_: None)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setattr(brain_mri, "HOST", f"http://127.0.0.1:{server.server_port}/")
+    monkeypatch.setattr(tfds_builders, "HOST", f"http://127.0.0.1:{server.server_port}/")
     table = {"a.zip": ("11", digests["11"]), "cvind.mat": ("22", digests["22"])}
-    monkeypatch.setattr(brain_mri, "ARCHIVES", table)
+    monkeypatch.setattr(tfds_builders, "ARCHIVES", table)
     yield table
     server.shutdown()
     server.server_close()
@@ -139,7 +139,7 @@ def test_the_download_is_checked_read_and_kept(_figshare, monkeypatch, capsys):
     read = pipeline.figshare(image_size=8)
     assert capsys.readouterr().out == ""
     assert read.examples.folds.tolist() == [1, 2, 3, 4, 5, 1]
-    monkeypatch.setattr(brain_mri, "HOST", "http://127.0.0.1:1/")
+    monkeypatch.setattr(tfds_builders, "HOST", "http://127.0.0.1:1/")
     assert len(pipeline.figshare(image_size=12).examples.labels) == 6
 
 
@@ -152,7 +152,7 @@ def test_a_download_with_the_wrong_digest_is_refused_and_removed(_figshare, monk
 
 
 def test_without_a_network_the_download_says_so(_figshare, monkeypatch):
-    monkeypatch.setattr(brain_mri, "HOST", "http://127.0.0.1:1/")
+    monkeypatch.setattr(tfds_builders, "HOST", "http://127.0.0.1:1/")
     with pytest.raises(
         ValueError, match=r"data_dir=None: http://127.* cannot be reached .*refused"
     ):

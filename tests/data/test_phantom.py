@@ -11,8 +11,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from jaxsal.data import anatomy, lesion
-from jaxsal.data.phantom import CHUNK, CLASSES, FOLDS, dataset, phantom
+from jaxsal.data.phantom import CHUNK, CLASSES, FOLDS, anatomy, dataset, lesion, phantom
 
 SIZE, TRAIN, TEST, SEED = 64, 2000, 500, 3
 NO_TUMOUR, GLIOMA, MENINGIOMA, PITUITARY = range(4)

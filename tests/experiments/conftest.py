@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from jaxsal import checkpoint
 from jaxsal.data import phantom
 from jaxsal.models import CNN
+from jaxsal.training import checkpoint
 
 COUNT, SIZE = 60, 32
 

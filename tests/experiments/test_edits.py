@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import edits, shams, shape_figures
-from jaxsal import regions
+from jaxsal.metrics import regions
 
 SIZE = 40
 GRID = np.mgrid[:SIZE, :SIZE]

@@ -10,9 +10,11 @@ import jax
 import numpy as np
 
 import jaxsal
-from jaxsal import checkpoint, parallel, render
+from jaxsal import render
+from jaxsal.compiler import processes
 from jaxsal.data import phantom, pipeline
 from jaxsal.metrics import classification
+from jaxsal.training import checkpoint
 from tests import toy
 from tests.fuzz.values import ANY, EVERY, good
 
@@ -198,7 +200,7 @@ def preparing() -> Iterator[Case]:
     yield from swapped("pipeline.folder", pipeline.folder, folder, ANY)
     yield from swapped("pipeline.figshare", pipeline.figshare, folder, ANY, only=("image_size",))
     yield from swapped(
-        "local_devices", parallel.local_devices, {"count": fixed(1)}, ANY, also=("devices",)
+        "local_devices", processes.local_devices, {"count": fixed(1)}, ANY, also=("devices",)
     )
     yield from swapped(
         "checkpoint.load", checkpoint.load, {"folder": fixed(None)}, ANY, also=("checkpoint",)

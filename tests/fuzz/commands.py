@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from jaxsal.command import wording
+from jaxsal.commands import method_syntax
 from tests.fuzz.calls import Case
 from tests.fuzz.material import PLACES, command, network, picture, put
 
@@ -88,7 +88,7 @@ def words() -> Iterator[Case]:
     for text in WORDS:
         yield Case(
             f"wording {text[:40]!r}",
-            partial(lambda place, t: wording.method(t), t=text),
+            partial(lambda place, t: method_syntax.method(t), t=text),
             ("method", "samples"),
         )
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 import jaxsal
-from jaxsal import checkpoint
 from jaxsal.data import pictures, pipeline
+from jaxsal.training import checkpoint
 from tests import toy
 from tests.fuzz.calls import Case, prepared
 from tests.fuzz.material import FORMATS, PLACES, arrays, command, mangled, network, picture, put

@@ -15,8 +15,9 @@ import jax
 import numpy as np
 from PIL import Image
 
-from jaxsal import checkpoint, cli
+from jaxsal import cli
 from jaxsal.models import CNN
+from jaxsal.training import checkpoint
 from tests.fuzz.values import good
 
 FORMATS = ("png", "jpg", "gif", "bmp", "tiff", "webp")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from jaxsal.metrics import controls
 from jaxsal.metrics import localization as loc
-from jaxsal.regions import REGIONS
+from jaxsal.metrics.regions import REGIONS
 
 GOLDEN = Path(__file__).parents[1] / "golden.npz"
 NAMES = list(loc.MEASURES)

@@ -1,0 +1,88 @@
+"""The model that the command explains: a study's checkpoint, or a function and its parameters."""
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxsal.training import checkpoint
+from jaxsal.types import ApplyFn, Params
+
+
+class Network(NamedTuple):
+    """A model and what is known of it.
+
+    Attributes:
+        apply, params: `apply(params, images) -> logits`.
+        classes: names; empty where unknown.
+        image_size: the side of its images; None where unknown.
+    """
+
+    apply: ApplyFn
+    params: Params
+    classes: tuple[str, ...]
+    image_size: int | None
+
+
+def load(folder: Path | None, apply: str | None, params: Path | None) -> Network:
+    """The network of a study's folder, or of `package.module:function` and a file.
+
+    Raises:
+        ValueError: neither or both, or what cannot be read.
+    """
+    if (folder is None) == (apply is None):
+        raise ValueError("checkpoint: expected --checkpoint DIR, or --apply with --params")
+    if folder is not None:
+        if params is not None:
+            raise ValueError("params: goes with --apply, a checkpoint has its own")
+        return Network(*checkpoint.load(folder)[:4])
+    if params is None:
+        raise ValueError("params: --apply needs --params FILE (.npz, .npy or .msgpack)")
+    return Network(function(str(apply)), checkpoint.read_params(params), (), None)
+
+
+def function(name: str) -> Any:
+    """The function `package.module:function`, looked for in the working directory first.
+
+    Raises:
+        ValueError: there is none.
+    """
+    module, _, path = name.partition(":")
+    if not module or not path:
+        raise ValueError(f"apply: expected package.module:function, got {name!r}")
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found: Any = importlib.import_module(module)
+        for part in path.split("."):
+            found = getattr(found, part)
+    except Exception as error:  # a module may raise whatever it likes
+        raise ValueError(f"apply: {name!r} cannot be had ({type(error).__name__}: {error})") from (
+            error
+        )
+    if not callable(found):
+        raise ValueError(f"apply: {name!r} is no function, but {type(found).__name__}")
+    return found
+
+
+def target(words: str, classes: tuple[str, ...]) -> Any:
+    """The target that a word names: predicted, all, label, a class's number or its name.
+
+    Raises:
+        ValueError: none of these.
+    """
+    if words in ("all", "label"):
+        return words
+    if words == "predicted":
+        return None
+    if words in classes:
+        return classes.index(words)
+    try:
+        return int(words)
+    except ValueError:
+        known = ", ".join(classes) or "unknown names"
+        raise ValueError(
+            f"targets: expected predicted, all, label, a number or one of {known}; got {words!r}"
+        ) from None

@@ -1,0 +1,132 @@
+"""What the `jaxsal` command can be told: its help is written here."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from jaxsal.compiler.processes import Processes
+
+Joined = Annotated[Processes, tyro.conf.arg(name="")]
+
+
+@dataclass(frozen=True)
+class Explain:
+    """Explains what a model sees in images: PNG overlays in a folder, or maps in a Zarr store.
+
+    jaxsal explain --checkpoint runs/mine --images scans/ --out overlays
+
+    jaxsal explain --checkpoint runs/mine --images 'scans/**/*.png' --out maps.zarr
+      --method "integrated_gradients(steps=64)" "smoothgrad(gradient, samples=50)"
+
+    jaxsal explain --apply mymodel:apply --params weights.npz --images images.npy --out maps.zarr
+    """
+
+    images: str
+    """An image file, a folder, a pattern such as 'scans/*.png', a .npy or .npz of [N, H, W],
+    [N, H, W, C] or [N, C, H, W], as the model takes them, or tfds:NAME."""
+    out: Path
+    """A folder for PNG overlays, or a store NAME.zarr for maps, targets, logits and names."""
+    checkpoint: Path | None = None
+    """The --out folder of `jaxsal train` or of the study."""
+    apply: str | None = None
+    """package.module:function, a function (params, images) -> logits; with --params."""
+    params: Path | None = None
+    """Its parameters: .npz (names with slashes become nested dicts), .npy or .msgpack."""
+    method: tuple[str, ...] = ("integrated_gradients(steps=64)",)
+    """One or more, as Python calls: gradient, "occlusion(window=8)"."""
+    targets: str = "predicted"
+    """The class to explain: predicted, all, label (of the image's own), a number or a name."""
+    output: Literal["logits", "probability", "value"] = "logits"
+    """What the model returns; one logit or probability tells two classes apart, a value is one
+    number of a regression."""
+    image_size: int | None = None
+    """Side in pixels that files are resized to; a checkpoint knows it."""
+    channels: Literal[1, 3] = 1
+    """1: files are read as grey; 3: as colour."""
+    spatial_axes: tuple[int, ...] | None = None
+    """Which axes of one image are spatial, as 1 2 where channels come first; none: those that the
+    model's convolutions slide along."""
+    split: str = "test"
+    """Of a TFDS set."""
+    dtype: Literal["float32", "float16"] = "float32"
+    """Of the maps in a store."""
+    chunk: int | None = None
+    """Images a chunk of a store; none: about 16 MiB of maps."""
+    batch_size: int | None = None
+    """Model evaluations in flight on a device; none: as many as pay and fit."""
+    seed: int = 0
+    """Of methods that draw random numbers."""
+    strict: bool = False
+    """Stop at an image that cannot be read, instead of listing and skipping it."""
+    json: bool = False
+    """One line of JSON on the standard output, and no progress bar."""
+    processes: Joined = field(default_factory=Processes)
+
+
+@dataclass(frozen=True)
+class Train:
+    """Trains the study's CNN on a folder of your own, and tests it on a fifth held out.
+
+    jaxsal train --images scans/ --out runs/mine
+
+    jaxsal explain --checkpoint runs/mine --images scans/ --out overlays
+
+    Images of one patient stay on one side of the split where their names or folders tell. Writes
+    the network (model.json, params.npz), metrics.json and checkpoints/; the same command after a
+    kill goes on where it stopped.
+    """
+
+    images: Path
+    """A folder with a folder of PNG or JPEG images for each class."""
+    out: Path
+    """The folder to write into."""
+    image_size: int = 64
+    """Side in pixels that images are made square and resized to."""
+    epochs: int = 60
+    """Passes over the training images."""
+    batch_size: int = 32
+    """Images a step, over all devices."""
+    learning_rate: float = 4e-3
+    """Peak of the one-cycle schedule."""
+    widths: tuple[int, ...] = (32, 64, 128, 256, 256)
+    """Channels of the network's stages."""
+    dropout: float = 0.5
+    """Rate before the dense layer."""
+    class_weights: bool = False
+    """Weigh classes by the inverse of their frequency."""
+    fading: float = 0.5
+    """Share of the training images that are darkened, and their labels made unsure alike."""
+    test_fold: int = 5
+    """The fifth, 1 to 5, that is tested on, and on nothing else looked at."""
+    validation_fold: int = 0
+    """The fifth that is validated on after each epoch; 0 = none, all others train."""
+    patience: int = 0
+    """Stop after so many epochs without a lower validation loss; 0 = never."""
+    parallel: Literal["jit", "pmap"] = "jit"
+    """How a batch is spread over the devices; the numbers are the same."""
+    devices: int | None = None
+    """How many devices of each process to use; none: all."""
+    seed: int = 0
+    """Of initial parameters, batches and augmentation."""
+    strict: bool = False
+    """Stop at a broken file, instead of leaving it out and saying so."""
+    json: bool = False
+    """One line of JSON on the standard output, and no progress bar."""
+    processes: Joined = field(default_factory=Processes)
+
+
+@dataclass(frozen=True)
+class Methods:
+    """Lists the methods, each with a line about it and its options."""
+
+    json: bool = False
+    """One line of JSON."""
+
+
+Command = (
+    Annotated[Explain, tyro.conf.subcommand("explain")]
+    | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Methods, tyro.conf.subcommand("methods")]
+)

@@ -1,0 +1,1 @@
+"""Maps and measures to pictures."""

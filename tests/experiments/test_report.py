@@ -1,0 +1,164 @@
+"""The report: self-contained, whole or absent, and true to the numbers it is given."""
+
+import html.parser
+import os
+
+import numpy as np
+import pytest
+
+from experiments import report, tables
+from experiments.relevance import CLAIMS
+from jaxsal import render
+from jaxsal.metrics.regions import REGIONS
+from jaxsal.viz import charts
+
+PNG = render.png(charts.confusion([[1]], ["a"]), dpi=30)
+
+
+def method(densities, half=0.1):
+    regions = {
+        region: {"share": [0.25, 0.2, 0.3], "density": [d, d - half, d + half], "area": 0.25}
+        for region, d in zip(REGIONS, densities, strict=True)
+    }
+    agreement = ("relevance_mass", "rank_accuracy", "pointing_game", "roc_auc")
+    return regions | {name: [0.5, 0.4, 0.6] for name in agreement}
+
+
+METRICS = {
+    "accuracy": 0.9673,
+    "accuracy_interval": [0.951, 0.981],
+    "classes": ["none", "glioma"],
+    "per_class": {
+        "none": {"sensitivity": 0.912, "specificity": 0.934, "count": 57},
+        "glioma": {"sensitivity": float("nan"), "specificity": None, "count": 0},
+    },
+    "macro_auc": 0.9987,
+    "confusion": [[52, 5], [1, 61]],
+    "calibration": {"ece": 0.0213, "brier": 0.0456},
+    "relevance": {
+        "cases": 61,
+        "excluded": {"empty mask": 2, "map not finite": 0},
+        "bootstrap": "patient",
+        "surround_width": 0.5,
+        "methods": {
+            "gradient": method([1.05, 1.0, 0.9, 1.0]),
+            "integrated gradients": method([8.0, 2.0, 0.9, 0.1]),
+            "centre prior": method([2.3, 2.2, 1.4, 0.4]),
+            "even in the head": method([1.9, 1.9, 1.9, 0.0]),
+        },
+        "differences": {
+            "gradient": {key: [-0.8, -0.9, 0.1] for key in CLAIMS},
+            "integrated gradients": {key: [6.1, 6.0, 6.2] for key in CLAIMS},
+        },
+    },
+    "completeness": {"within_1_percent": 0.987},
+    "sanity": {"gradient": {"in_head": [0.123, 0.1, 0.15], "spearman": [0.456, 0.4, 0.5]}},
+    "settings": {"image_size": 64, "nested": {"rate": 0.001}},
+    "data": {
+        "source": "phantom <b>",
+        "counts": {"train": {"none": 10, "glioma": 11}},
+        "skipped": ["glioma/broken.png: truncated"],
+        "notes": ["3 resized"],
+    },
+    "timings": {"train": 12.5},
+    "versions": {"jax": "0.12.0"},
+    "device": {"kind": "cpu"},
+    "commit": "8e932ec",
+    "command": "python -m experiments.brain_tumor --out 'a & b'",
+    "date": "2026-01-01",
+}
+FIGURES = [("Maps", "six & more", PNG)]
+
+
+class Page(html.parser.HTMLParser):
+    """Collects text, links to anything outside, and whether tags are balanced."""
+
+    VOID = frozenset({"meta", "img", "br"})
+
+    def __init__(self, page):
+        super().__init__()
+        self.text, self.links, self.open, self.images = [], [], [], 0
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.open += [] if tag in self.VOID else [tag]
+        self.links += [v for k, v in attrs if k in ("src", "href") and not v.startswith("data:")]
+        self.images += tag == "img"
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_the_page_is_well_formed_and_needs_no_network():
+    page = report.render_report(METRICS, FIGURES)
+    parsed = Page(page)
+    assert not parsed.open and not parsed.links and parsed.images == 1
+    for word in ("http:", "https:", "@import", "url(", "<script", "<link"):
+        assert word not in page
+
+
+@pytest.mark.parametrize(
+    "words",
+    (
+        *("96.7 %", "[95.1 %, 98.1 %]", "0.999", "0.912", "0.0213", "8.00", "[7.90, 8.10]"),
+        *("empty mask 2", "61 correctly classified", "resampled by patient", "8e932ec"),
+        *("glioma/broken.png", "3 resized", "nested · rate", "0.123", "0.456", "0.987"),
+        *("a map even in the head: 1.90",),
+        *("phantom &lt;b&gt;", "&#x27;a &amp; b&#x27;", "six &amp; more"),
+    ),
+)
+def test_every_number_and_word_is_on_the_page_escaped(words):
+    assert words in report.render_report(METRICS, FIGURES)
+
+
+def test_the_reading_claims_what_intervals_support_and_no_more():
+    page = report.render_report(METRICS)
+    start = page.index("<ul>")
+    claims = page[start : page.index("</ul>", start)].split("</li>")
+    for claim in claims[: len(CLAIMS)]:
+        assert "<b>integrated gradients</b>" in claim
+    only = {"integrated gradients": METRICS["relevance"]["differences"]["integrated gradients"]}
+    page = report.render_report({"relevance": METRICS["relevance"] | {"differences": only}})
+    assert page.count("<b>every method</b>") == len(CLAIMS)
+
+
+def test_what_is_undefined_is_a_dash_and_what_is_missing_is_left_out():
+    assert f"<td>{tables.DASH}</td>" in report.render_report(METRICS)
+    smallest = report.render_report({"accuracy": None})
+    assert "nan" not in smallest.lower() and "Figures" not in smallest
+    for key in METRICS:
+        parsed = Page(report.render_report({k: v for k, v in METRICS.items() if k != key}))
+        assert not parsed.open
+
+
+def test_numbers():
+    assert tables.percent(0.12345) == "12.3 %"
+    assert tables.number(np.float64(0.98765)) == "0.988"
+    assert [tables.times(v) for v in (0.07123, 1.0, 18.34, 123.4)] == [
+        "0.0712",
+        "1.00",
+        "18.3",
+        "123",
+    ]
+    for show in (tables.percent, tables.number, tables.times):
+        assert show(None) == show(float("nan")) == show(float("inf")) == tables.DASH
+    assert tables.bounds([0.5, None, None]) == ""
+
+
+def test_the_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    path = tmp_path / "report.html"
+    report.write_report(path, METRICS, FIGURES)
+    first = path.read_text()
+    assert first == report.render_report(METRICS, FIGURES)
+
+    def full_disk(*_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(os, "replace", full_disk)
+    with pytest.raises(OSError, match="no space"):
+        report.write_report(path, {"accuracy": 0.1}, [])
+    assert path.read_text() == first
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]

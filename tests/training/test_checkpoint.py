@@ -1,0 +1,112 @@
+"""A network saved is the same network loaded; nothing that could run is ever read."""
+
+import dataclasses
+import json
+import pickle
+from pathlib import Path
+
+import flax.serialization
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxsal.models import CNN
+from jaxsal.training import checkpoint
+
+X = jnp.asarray(np.random.default_rng(0).random((2, 16, 16, 1), np.float32))
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> tuple[Path, CNN, dict]:
+    folder = tmp_path_factory.mktemp("saved")
+    model = CNN(classes=3, widths=(4, 8), smooth=2, stride=2, last_pool=False, dropout=0.5)
+    model = model.clone(dtype=jnp.bfloat16)
+    variables = model.init(jax.random.key(0), X)
+    checkpoint.save(folder, model, variables, classes=("a", "b", "c"), image_size=16)
+    return folder, model, variables
+
+
+def test_a_network_comes_back(saved) -> None:
+    folder, model, variables = saved
+    found = checkpoint.load(folder)
+    assert (found.classes, found.image_size) == (("a", "b", "c"), 16)
+    assert jax.tree.structure(found.variables) == jax.tree.structure(variables)
+    np.testing.assert_array_equal(found.apply(found.variables, X), model.apply(variables, X))
+    fresh = found.init(jax.random.key(0), X)
+    jax.tree.map(np.testing.assert_array_equal, fresh, variables)
+    assert {path.name for path in folder.iterdir()} == {"model.json", "params.npz"}
+
+
+def test_all_that_makes_a_network_is_written() -> None:
+    made_of = {field.name for field in dataclasses.fields(CNN)} - {"parent", "name", "axis_name"}
+    assert set(checkpoint.described(CNN(classes=2))) == made_of
+
+
+def test_networks_saved_before_the_last_pool_was_a_choice_have_it(saved, tmp_path) -> None:
+    folder, _, _ = saved
+    about = json.loads((folder / "model.json").read_text())
+    del about["fields"]["last_pool"]
+    (tmp_path / "model.json").write_text(json.dumps(about))
+    (tmp_path / "params.npz").write_bytes((folder / "params.npz").read_bytes())
+    pooled = CNN(classes=3, widths=(4, 8), smooth=2, stride=2, dtype=jnp.bfloat16)
+    found = checkpoint.load(tmp_path)
+    np.testing.assert_array_equal(found.apply(found.variables, X), pooled.apply(found.variables, X))
+
+
+def test_nesting_is_the_inverse_of_flattening() -> None:
+    tree = {"a": {"b": np.ones(2), "c": {"d": np.zeros(1)}}, "e": np.float32(3)}
+    flat = checkpoint.flatten(tree)
+    assert set(flat) == {"a/b", "a/c/d", "e"}
+    assert jax.tree.structure(checkpoint.nest(flat)) == jax.tree.structure(tree)
+    with pytest.raises(ValueError, match="'a/b' lies inside an array"):
+        checkpoint.nest({"a": np.ones(1), "a/b": np.ones(1)})
+
+
+def test_params_are_read_from_every_kind_of_file(tmp_path) -> None:
+    tree = {"dense": {"kernel": np.arange(6.0).reshape(2, 3)}}
+    np.savez(tmp_path / "p.npz", **{"dense/kernel": tree["dense"]["kernel"]})
+    np.save(tmp_path / "p.npy", tree["dense"]["kernel"])
+    (tmp_path / "p.msgpack").write_bytes(flax.serialization.msgpack_serialize(tree))
+    for name in ("p.npz", "p.msgpack"):
+        found = checkpoint.read_params(tmp_path / name)
+        np.testing.assert_array_equal(found["dense"]["kernel"], tree["dense"]["kernel"])
+    assert checkpoint.read_params(tmp_path / "p.npy").shape == (2, 3)
+
+
+class Loud:
+    def __reduce__(self):
+        return (print, ("executed",))
+
+
+def test_pickles_are_refused_under_any_name(tmp_path, capsys) -> None:
+    program = pickle.dumps(Loud())
+    for name in ("p.pkl", "p.pt", "p.npz", "p.npy", "p.msgpack", "p.bin"):
+        (tmp_path / name).write_bytes(program)
+        with pytest.raises(ValueError, match=r"params: .*p\."):
+            checkpoint.read_params(tmp_path / name)
+    for save, name in ((np.save, "o.npy"), (np.savez, "o.npz")):
+        save(tmp_path / name, np.array([Loud()], object), allow_pickle=True)
+        with pytest.raises(ValueError, match=r"params: .*cannot be read"):
+            checkpoint.read_params(tmp_path / name)
+    assert "executed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["missing.npz", "p.txt", "missing.msgpack"])
+def test_files_that_are_none(name, tmp_path) -> None:
+    with pytest.raises(ValueError, match="params: "):
+        checkpoint.read_params(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"fields": {}}, {"fields": None}, {"classes": 3}, {"image_size": "big"}, {"fields": 1}],
+)
+def test_a_broken_model_is_said_to_be(change, saved, tmp_path) -> None:
+    about = json.loads((saved[0] / "model.json").read_text()) | change
+    (tmp_path / "model.json").write_text(json.dumps(about))
+    with pytest.raises(ValueError, match=r"checkpoint: .*model.json cannot be read"):
+        checkpoint.load(tmp_path)
+    (tmp_path / "model.json").unlink()
+    with pytest.raises(ValueError, match=r"checkpoint: .* holds no model\.json"):
+        checkpoint.load(tmp_path)

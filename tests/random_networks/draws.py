@@ -42,11 +42,12 @@ class Value(NamedTuple):
     """What a layer is given: the role of each axis, and the shape.
 
     Roles are `b` (the batch; absent where the user's own `vmap` makes it), `c` (channels), and
-    `x`, `y`, `z` (space).
+    `x`, `y`, `z` (space); `reversed` are those that run from the image's end to its start.
     """
 
     roles: str
     shape: tuple[int, ...]
+    reversed: frozenset[str] = frozenset()
 
     @property
     def space(self) -> str:
@@ -88,7 +89,8 @@ class Layer(NamedTuple):
         call: `call(hooks, params, x) -> x`.
         roles: of the result's axes.
         marks: `relu` (holds one that guided backpropagation replaces), `nan` (may make NaN), `half`
-            (rounds to bfloat16), `free` (has no gradient), `attention`, `conv`.
+            (rounds to bfloat16), `free` (has no gradient), `attention`, `conv`, `reverse x` (turns
+            that axis round).
         name: what it is, for the report.
     """
 
@@ -107,7 +109,8 @@ def result(layer: Layer, value: Value) -> Value:
     """What the layer makes of a value; raises `Unsuitable` where that is too small or too large."""
     like = jax.ShapeDtypeStruct(value.shape, jnp.float32)
     out = jax.eval_shape(lambda params, x: layer.call(Hooks(), params, x), layer.params, like)
-    found = Value(layer.roles, out.shape)
+    turned = frozenset(role for role in value.space if f"reverse {role}" in layer.marks)
+    found = Value(layer.roles, out.shape, value.reversed ^ turned)
     sizes = [found.size(role) for role in found.space]
     if math.prod(out.shape) > LARGEST or not sizes or max(sizes) < 2 or 0 in out.shape:
         raise Unsuitable

@@ -239,9 +239,10 @@ CAMS: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
 
 
 def _rows(value: Value, subject: Subject, x: jax.Array) -> jax.Array:
-    """A layer's value as `[*space, channels]`, the space in the image's order."""
+    """A layer's value as `[*space, channels]`, the space in the image's order and direction."""
     order = ("b" if "b" in value.roles else "") + subject.image.space + "c"
-    x = jnp.transpose(x.reshape(value.shape), value.axes(order))
+    x = jnp.flip(x.reshape(value.shape), [value.axis(role) for role in value.reversed])
+    x = jnp.transpose(x, value.axes(order))
     return x.reshape(x.shape[-len(subject.image.space) - 1 :])
 
 

@@ -208,7 +208,8 @@ def cropped(draw: Draw, value: Value) -> Layer:
         return by_example(functools.partial(_attended, place, kept), value.roles)(x)
 
     place = axis - ("b" in value.roles[:axis])
-    return Layer({}, call, value.roles, f"slice_{kind}")
+    marks = frozenset({f"reverse {role}"} if kind == "reverse" else ())
+    return Layer({}, call, value.roles, f"slice_{kind}", marks)
 
 
 def _attended(axis: int, kept: int, x: jax.Array) -> jax.Array:

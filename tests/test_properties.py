@@ -39,58 +39,54 @@ DIFFERENTIABLE = [
     name for name in METHODS if name not in PERTURB and name not in jaxsal.COMBINATORS
 ]
 
-every = pytest.mark.parametrize("name", METHODS)
+
+@functools.cache
+def explainer(rewrite: bool = True) -> jaxsal.Explainer:
+    """All methods: what holds of each is asked of one program."""
+    return jaxsal.explainer(toy.apply, METHODS, rewrite=rewrite)
 
 
 @functools.cache
-def explainer(name: str, rewrite: bool = True) -> jaxsal.Explainer:
-    return jaxsal.explainer(toy.apply, METHODS[name], rewrite=rewrite)
-
-
-@functools.cache
-def maps(name: str) -> np.ndarray:
+def maps() -> dict[str, np.ndarray]:
     """The maps of eight images on eight devices."""
-    return jax.device_get(explainer(name)(P, IMAGES, TARGETS, key=KEYS))
+    return jax.device_get(explainer()(P, IMAGES, TARGETS, key=KEYS))
 
 
 def one_device() -> jax.sharding.Mesh:
     return jax.sharding.Mesh(np.asarray(jax.devices()[:1]), ("devices",))
 
 
-@every
+@pytest.mark.parametrize("name", METHODS)
 def test_shape_dtype_and_finite_values(name: str) -> None:
     spatial = name.endswith("_cam") or name == "grad_cam_plus_plus"
     spatial = spatial and name != "guided_grad_cam"
-    assert maps(name).shape == ((8, 8, 8) if spatial else IMAGES.shape)
-    assert maps(name).dtype == np.float32
-    assert np.isfinite(maps(name)).all() and np.abs(maps(name)).max() > 0
+    found = maps()[name]
+    assert found.shape == ((8, 8, 8) if spatial else IMAGES.shape)
+    assert found.dtype == np.float32
+    assert np.isfinite(found).all() and np.abs(found).max() > 0
 
 
-@every
-def test_a_batch_on_eight_devices_equals_single_images_on_one(name: str) -> None:
+def test_a_batch_on_eight_devices_equals_single_images_on_one() -> None:
     singles = [
-        explainer(name)(P, IMAGES[i : i + 1], TARGETS[i : i + 1], key=KEYS[i : i + 1])
-        for i in range(8)
+        explainer()(P, IMAGES[i : i + 1], TARGETS[i : i + 1], key=KEYS[i : i + 1]) for i in range(8)
     ]
-    assert all(len(single.devices()) == 1 for single in singles)
-    toy.close(jnp.concatenate(singles), maps(name))
+    assert all(len(map.devices()) == 1 for map in jax.tree.leaves(singles))
+    toy.close(jax.tree.map(lambda *each: jnp.concatenate(each), *singles), maps())
 
 
-@every
-def test_no_map_depends_on_the_batch_size(name: str) -> None:
+def test_no_map_depends_on_the_batch_size() -> None:
     """Seven evaluations at a time on one device: two chunks of images, the second one padded."""
-    explain = jaxsal.explainer(toy.apply, METHODS[name], batch_size=7, mesh=one_device())
-    toy.close(explain(P, IMAGES, TARGETS, key=KEYS), maps(name))
+    explain = jaxsal.explainer(toy.apply, METHODS, batch_size=7, mesh=one_device())
+    toy.close(explain(P, IMAGES, TARGETS, key=KEYS), maps())
 
 
-@every
-def test_permuting_the_batch_permutes_the_maps_and_compiles_nothing(name: str) -> None:
-    expected, order = maps(name), np.random.default_rng(0).permutation(8)
+def test_permuting_the_batch_permutes_the_maps_and_compiles_nothing() -> None:
+    expected, order = maps(), np.random.default_rng(0).permutation(8)
     keys = jax.random.wrap_key_data(np.asarray(jax.random.key_data(KEYS))[order])
     with toy.compilations() as counter:
-        permuted = explainer(name)(P, IMAGES[order], TARGETS[order], key=keys)
+        permuted = explainer()(P, IMAGES[order], TARGETS[order], key=keys)
     assert counter.count == 0
-    toy.close(permuted, expected[order])
+    toy.close(permuted, {name: map[order] for name, map in expected.items()})
 
 
 def test_channels_may_come_first() -> None:
@@ -107,38 +103,42 @@ def test_channels_may_come_first() -> None:
     explain = jaxsal.explainer(toy.channels_first, moved, rewrite=False, mesh=one_device())
     found = explain(P, first(IMAGES[:2]), TARGETS[:2], key=KEYS[:2])
     for name, got in found.items():
-        toy.close(got if got.ndim == 3 else np.moveaxis(got, 1, -1), maps(name)[:2])
+        toy.close(got if got.ndim == 3 else np.moveaxis(got, 1, -1), maps()[name][:2])
 
 
-@every
-def test_a_rewritten_program_equals_the_plain_one(name: str) -> None:
-    plain = explainer(name, rewrite=False)(P, IMAGES, TARGETS, key=KEYS)
-    toy.close(maps(name), plain)
+def test_a_rewritten_program_equals_the_plain_one() -> None:
+    toy.close(maps(), explainer(rewrite=False)(P, IMAGES, TARGETS, key=KEYS))
 
 
-@pytest.mark.parametrize("name", POINTS)
-def test_no_map_depends_on_the_chunk(name: str) -> None:
+def test_no_map_depends_on_the_chunk() -> None:
     """One point at a time, two (which leaves a remainder), and all, as the explainer does."""
-    chunks = {str(size): functools.partial(METHODS[name], chunk=size) for size in (1, 2)}
-    explain = jaxsal.explainer(toy.apply, chunks)
-    got = explain(P, IMAGES[:1], TARGETS[:1], key=KEYS[:1])
-    toy.close(got, dict.fromkeys(chunks, maps(name)[:1]))
+    chunks = {
+        (name, size): functools.partial(METHODS[name], chunk=size)
+        for name in POINTS
+        for size in (1, 2)
+    }
+    named = {f"{name} by {size}": method for (name, size), method in chunks.items()}
+    found = jaxsal.explainer(toy.apply, named)(P, IMAGES[:1], TARGETS[:1], key=KEYS[:1])
+    toy.close(found, {f"{name} by {size}": maps()[name][:1] for name, size in chunks})
 
 
-@pytest.mark.parametrize("name", DIFFERENTIABLE)
-def test_derivatives_of_the_maps_survive_the_rewrite(name: str) -> None:
-    weights = toy.images(2, seed=8, shape=maps(name).shape[1:])
+def test_derivatives_of_the_maps_survive_the_rewrite() -> None:
+    """Of a weighted sum of each method's map, with respect to parameters and images."""
+    weights = {name: toy.images(2, seed=8, shape=maps()[name].shape[1:]) for name in DIFFERENTIABLE}
+    methods = {name: METHODS[name] for name in DIFFERENTIABLE}
     given = (P, jnp.asarray(IMAGES[:2]))
 
-    def derivatives(explain: jaxsal.Explainer, given: Any) -> Any:
-        def total(given: Any) -> jax.Array:
-            return jnp.vdot(explain(*given, TARGETS[:2], key=KEYS[:2]), weights)
+    def derivatives(rewrite: bool) -> Any:
+        explain = jaxsal.explainer(toy.apply, methods, rewrite=rewrite)
 
-        _, tangent = jax.jvp(total, (given,), (given,))
-        return jax.grad(total)(given), tangent
+        def totals(given: Any) -> dict[str, jax.Array]:
+            found = explain(*given, TARGETS[:2], key=KEYS[:2])
+            return jax.tree.map(jnp.vdot, found, weights)
 
-    rewritten = jax.jit(functools.partial(derivatives, explainer(name)))(given)
-    plain = jax.jit(functools.partial(derivatives, explainer(name, False)))(given)
+        return jax.jit(lambda x: (jax.jacrev(totals)(x), jax.jvp(totals, (x,), (x,))[1]))(given)
+
+    rewritten, plain = derivatives(True), derivatives(False)
     toy.close(rewritten, plain)
-    along = sum(map(jnp.vdot, *map(jax.tree.leaves, (plain[0], given))))
-    toy.close(plain[1], along, 1e-4)  # forwards and backwards agree
+    for name, (params, images) in plain[0].items():
+        along = sum(map(jnp.vdot, jax.tree.leaves((params, images)), jax.tree.leaves(given)))
+        toy.close(plain[1][name], along, 1e-4)  # forwards and backwards agree

@@ -75,7 +75,9 @@ def compilations() -> Iterator[Counter]:
 def close(got: object, expected: object, tolerance: float = 1e-5) -> None:
     """Two pytrees agree to within `tolerance` of the largest expected value."""
     assert jax.tree.structure(got) == jax.tree.structure(expected)
-    for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
-        a, b = np.asarray(a), np.asarray(b)
-        assert a.shape == b.shape
-        np.testing.assert_allclose(a, b, atol=tolerance * max(np.abs(b).max(), 1e-30), rtol=0)
+    leaves = jax.tree.leaves_with_path(got)
+    for (path, a), b in zip(leaves, jax.tree.leaves(expected), strict=True):
+        a, b, where = np.asarray(a), np.asarray(b), jax.tree_util.keystr(path)
+        assert a.shape == b.shape, where
+        atol = tolerance * max(np.abs(b).max(), 1e-30)
+        np.testing.assert_allclose(a, b, atol=atol, rtol=0, err_msg=where)

@@ -102,7 +102,7 @@ def baseline_image(baseline: Baseline, image: Image, *, name: str = "baseline") 
 
 
 def spatial_shape(image: Image, axes: tuple[int, ...]) -> tuple[int, ...]:
-    """The image's extents along its spatial axes, see `jaxsal.rewrite.reading`."""
+    """The image's extents along its spatial axes, see `jaxsal.rewrite.axes.spatial`."""
     return tuple(image.shape[axis] for axis in axes)
 
 

@@ -6,15 +6,16 @@ Called as `method(score, image, *, layer=None, relu=True, resize=True, spatial=N
 
   score: image -> scalar.
   image: `[...]` float.
-  layer: which layer, see `jaxsal.rewrite.cut.cut`; `None` = the last feature map that every path
-    from the image to the score passes, after norm and activation, before the pools that follow.
+  layer: which layer, see `jaxsal.rewrite.split_at_layer`; `None` = the last feature map that every
+    path from the image to the score passes, after norm and activation, before the pools that
+    follow.
   relu: whether to keep the positive part only.
   resize: `True` = `"bilinear"`, `"nearest"`, or `False`: the map keeps the layer's spatial shape.
   spatial: for a layer without spatial axes (a ViT's tokens, a Swin's windows): a function from its
     value, without its batch axis, to `[*s, C]`, by reshaping and selecting; the gradient goes the
     same way. Needed where the program does not say which axes are the image's: none is guessed.
 
-Returns a float32 map of the image's spatial shape, see `jaxsal.rewrite.reading`.
+Returns a float32 map of the image's spatial shape, see `jaxsal.rewrite.axes.spatial`.
 
 Raises ValueError: the layer is unknown, ambiguous, of one position, or without spatial axes and
 without `spatial`; it is `None`, and there is no such feature map or attention comes after it; the
@@ -40,8 +41,8 @@ from jaxsal.methods._featuremaps import (
 )
 from jaxsal.methods._principal import principal_projection
 from jaxsal.methods.backprop import guided_backprop
-from jaxsal.rewrite.cut import Section, section
-from jaxsal.rewrite.layers import LayerName
+from jaxsal.rewrite.layers.find import LayerName
+from jaxsal.rewrite.split_at_layer import SplitScore, split_at_layer
 from jaxsal.types import Image, Map, ScoreFn
 
 _Rule = Callable[[Float[Array, "*s C"], Float[Array, "*s C"]], Float[Array, "*s"]]
@@ -60,7 +61,7 @@ def _method(rule: _Rule) -> Callable[..., Map]:
         resize: Resize = True,
         spatial: Spatial | None = None,
     ) -> Map:
-        parts = section(score, image, layer)
+        parts = split_at_layer(score, image, layer)
         return finished(_raw(rule, parts, spatial), image, parts, relu, resize)
 
     signature, annotations = inspect.signature(method), method.__annotations__
@@ -71,7 +72,7 @@ def _method(rule: _Rule) -> Callable[..., Map]:
     return method
 
 
-def _raw(rule: _Rule, parts: Section, spatial: Spatial | None) -> Float[Array, "*s"]:
+def _raw(rule: _Rule, parts: SplitScore, spatial: Spatial | None) -> Float[Array, "*s"]:
     gradient = jax.grad(parts.head)(parts.value)
     value, gradient = (channels_last(x, parts, spatial) for x in (parts.value, gradient))
     return rule(value, gradient)
@@ -190,7 +191,7 @@ def guided_grad_cam(
     """
     if not resize:
         raise ValueError(f"resize: expected True, 'bilinear' or 'nearest', got {resize!r}")
-    parts = section(score, image, layer)
+    parts = split_at_layer(score, image, layer)
     cam = finished(_raw(_by_mean_gradient, parts, None), image, parts, True, resize)
     return guided_backprop(score, image).astype(jnp.float32) * over_image(cam, image, parts)
 
@@ -232,5 +233,5 @@ def grad_cam_from(
     first = features.ndim - rank - 1
     held = first == 0 or (first == 1 and features.shape[0] == 1)
     axes = tuple(range(first, first + rank)) if held else None
-    parts = Section(features, head, axes, tuple(range(rank)))
+    parts = SplitScore(features, head, axes, tuple(range(rank)))
     return finished(_raw(_by_mean_gradient, parts, spatial), image, parts, relu, resize)

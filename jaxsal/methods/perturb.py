@@ -12,8 +12,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxsal.common.options import Baseline, baseline_image, count, over_image, spatial_shape
 from jaxsal.common.points import map_points
-from jaxsal.rewrite.patch import patch
-from jaxsal.rewrite.reading import bind_axes, spatial_axes, with_axes
+from jaxsal.rewrite.axes.spatial import bind_axes, spatial_axes, with_axes
+from jaxsal.rewrite.incremental_occlusion import incremental_score
 from jaxsal.types import Image, Scalar, ScoreFn, SpatialAxes, accumulator
 
 Extents = int | tuple[int, ...] | list[int] | Int[np.ndarray, "..."]
@@ -38,7 +38,7 @@ def occlusion(
 
     Args:
         score: `score(image) -> scalar`; need not be differentiable.
-        image: floating; one, two, three or more spatial axes (`jaxsal.rewrite.reading`).
+        image: floating; one, two, three or more spatial axes (`jaxsal.rewrite.axes.spatial`).
         window: the window's extent in pixels, one for all spatial axes or one an axis.
         stride: the step between windows, likewise; None is the window's extent (no overlap).
         baseline: what a window is filled with: a scalar, an image, or a function of the image.
@@ -60,7 +60,7 @@ def occlusion(
     chunk, empty = count("chunk", chunk), baseline_image(bind_axes(baseline, axes), image)
     windows = _windows(spatial_shape(image, axes), window, stride)
     shape = _over_axes(windows.size, axes, image.shape)
-    replaced = patch(score, image)
+    replaced = incremental_score(score, image)
 
     def occluded(point: tuple[Int[Array, " axes"], Int[Array, " axes"]]) -> Scalar:
         begin, first = point

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from jaxsal.common.options import Baseline, baseline_image, count, over_image, scale, spatial_shape
 from jaxsal.common.points import sum_points
-from jaxsal.rewrite.reading import bind_axes, spatial_axes
+from jaxsal.rewrite.axes.spatial import bind_axes, spatial_axes
 from jaxsal.types import Image, Key, ScoreFn, accumulator
 
 Mask = Float[Array, "*spatial"]
@@ -38,7 +38,7 @@ def rise(
 
     Args:
         score: `score(image) -> scalar`, best a probability; need not be differentiable.
-        image: floating; its spatial axes are those of `jaxsal.rewrite.reading`.
+        image: floating; its spatial axes are those of `jaxsal.rewrite.axes.spatial`.
         samples: n, the number of masks.
         grid: cells of a mask along each spatial axis.
         keep: the probability that a cell is kept, in (0, 1].

@@ -14,8 +14,8 @@ from jaxsal.methods._featuremaps import (
     upsampled,
     weighted,
 )
-from jaxsal.rewrite.cut import section
-from jaxsal.rewrite.layers import LayerName
+from jaxsal.rewrite.layers.find import LayerName
+from jaxsal.rewrite.split_at_layer import split_at_layer
 from jaxsal.types import Image, Map, ScoreFn
 
 
@@ -40,7 +40,7 @@ def score_cam(
     for Convolutional Neural Networks", CVPR workshops 2020, arXiv 1910.01279.
     """
     count("chunk", chunk)
-    parts = section(score, image, layer)
+    parts = split_at_layer(score, image, layer)
     values = channels_last(parts.value, parts, spatial)
 
     def masked_score(channel: Float[Array, "*s"]) -> Float[Array, ""]:

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jax.extend.core import Jaxpr, Literal, Var
 
-from jaxsal.rewrite.flow import links
+from jaxsal.rewrite.dataflow import links
 from jaxsal.rewrite.program import bodies, open_jaxpr, trace
 from jaxsal.types import ApplyFn, Images, Params
 

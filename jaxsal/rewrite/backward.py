@@ -1,8 +1,8 @@
 """Another derivative for every ReLU of a program, however it was written.
 
-Which functions are ReLUs: see `jaxsal.rewrite.activations`. Where a program has other activations
-with a kink as well (`jaxsal.rewrite.kinks`), they keep their own derivative, and a warning says so:
-the gradient is then of both kinds.
+Which functions are ReLUs: see `jaxsal.rewrite.activations.relus`. Other activations with a kink
+(`jaxsal.rewrite.activations.kinks`) keep their own derivative, and a warning says so: the gradient
+then mixes the two.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import JaxprEqn, Literal
 
-from jaxsal.rewrite.findings import KEPT, Finding, Relu, find
+from jaxsal.rewrite.activations.find import KEPT, Finding, Relu, find_activations
+from jaxsal.rewrite.activations.functions import NAMED, call_name
 from jaxsal.rewrite.interpreter import Frame, evaluate, inline
-from jaxsal.rewrite.log import note
-from jaxsal.rewrite.pointwise import NAMED, called
+from jaxsal.rewrite.notes import note
 from jaxsal.rewrite.program import play, trace
 from jaxsal.types import Image, Scalar, ScoreFn
 
@@ -50,8 +50,8 @@ def backward(score: ScoreFn, derivative: Derivative) -> ScoreFn:
 
     def rewritten_score(image: Image) -> Scalar:
         closed, _ = trace(score, image)
-        closed = inline(closed, keep=lambda eqn: called(eqn) in NAMED)
-        findings = list(find(closed))
+        closed = inline(closed, keep=lambda eqn: call_name(eqn) in NAMED)
+        findings = list(find_activations(closed))
         note(*(finding.note for finding in findings))
         chosen = {id(each.eqn): each.relu for each in findings if each.relu is not None}
         if not chosen:

@@ -1,0 +1,111 @@
+"""Which of an image's axes are spatial, and which hold channels: one reading for all.
+
+A score may say it (`score.spatial_axes`, which the explainer's option sets); else its program does:
+the axes that its first convolution slides along, else those that its first pool or reshape into
+patches tiles; else the shape, where it has one short axis at an end (`jaxsal.types.axes_by_shape`).
+What none of these says is not guessed.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import operator
+from typing import Any
+
+from jaxsal.rewrite.axes.layout import AxisLayout, layout
+from jaxsal.rewrite.program import trace
+from jaxsal.types import Image, ScoreFn, SpatialAxes, usual_axes
+
+_NOT_SAID: Any = object()
+
+
+def spatial_axes(score: ScoreFn | None, image: Image) -> SpatialAxes:
+    """The image's spatial axes; the others hold channels.
+
+    Args:
+      score: image -> scalar; `None` where there is no model.
+      image: one image; its shape alone counts.
+
+    Raises:
+      ValueError: the score is an explainer's, and nothing says which they are. (Of a plain function
+        and of `None` they are `usual_axes` then, all but the last by convention: a function may
+        have an attribute `spatial_axes` that says otherwise.)
+    """
+    if score is None:
+        return usual_axes(image.shape)
+    known = given(score, image.ndim)
+    readings: dict[tuple[int, ...], SpatialAxes] = getattr(score, "readings", {})
+    if known:
+        return known
+    if image.shape not in readings:
+        readings[image.shape] = told(score, layout(trace(score, image)[0]), image.shape)
+    return readings[image.shape]
+
+
+def given(score: ScoreFn, rank: int) -> SpatialAxes:
+    """What a score says of an image of so many axes; empty where it says nothing."""
+    return checked(getattr(score, "spatial_axes", None), rank) or ()
+
+
+def told(score: ScoreFn, lay: AxisLayout, shape: tuple[int, ...]) -> SpatialAxes:
+    """The spatial axes by a program's layout.
+
+    Raises:
+      ValueError: as of `spatial_axes`.
+    """
+    plain = getattr(score, "spatial_axes", _NOT_SAID) is _NOT_SAID
+    if lay.told or (plain and len(shape) > 1):
+        return lay.spatial
+    raise ValueError(
+        f"spatial_axes: the model has no convolution, pool or patches that tell which axes of an "
+        f"image of the shape {shape} are spatial and which hold channels; give them, without the "
+        f"batch axis: spatial_axes={usual_axes(shape)} if channels are last"
+    )
+
+
+def checked(axes: Any, rank: int | None = None) -> SpatialAxes | None:
+    """The option `spatial_axes`: in increasing order, from 0 where the image's rank is known.
+
+    Raises:
+      TypeError: no integers.
+      ValueError: none, one twice, or an axis that an image of that rank has not.
+    """
+    if axes is None:
+        return None
+    expected = "spatial_axes: expected axes of one image, such as (0, 1), without its batch axis"
+    try:
+        found = [operator.index(axis) for axis in axes]
+    except Exception as error:  # a tracer raises an error of its own
+        raise TypeError(f"{expected}; got {axes!r}") from error
+    if rank is not None:
+        if not all(-rank <= axis < rank for axis in found):
+            raise ValueError(f"{expected}; got {axes!r} of an image of {rank} axes")
+        found = sorted(axis % rank for axis in found)
+    if not found or len(set(found)) < len(found):
+        raise ValueError(f"{expected}; got {axes!r}")
+    return tuple(found)
+
+
+def with_axes(function: Any, score: ScoreFn | None, image: Image) -> Any:
+    """A baseline or a perturbation that takes `spatial_axes`, with the score's bound.
+
+    Anything else, and what has them bound already, as it is.
+    """
+    return bind_axes(function, spatial_axes(score, image)) if takes_axes(function) else function
+
+
+def bind_axes(function: Any, axes: SpatialAxes | None) -> Any:
+    """`with_axes`, of axes that are known."""
+    return functools.partial(function, spatial_axes=axes) if takes_axes(function) else function
+
+
+def takes_axes(function: Any) -> bool:
+    """Whether a function has an option `spatial_axes` that is not bound yet."""
+    if not callable(function):
+        return False
+    try:
+        parameter = inspect.signature(function).parameters.get("spatial_axes")
+    except (TypeError, ValueError):  # a builtin without a signature
+        return False
+    return parameter is not None and parameter.default is None

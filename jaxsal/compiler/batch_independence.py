@@ -10,9 +10,9 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr
 
 from jaxsal.compiler import fetched
-from jaxsal.rewrite.batch.row_independence import Mixed
 from jaxsal.rewrite.cost import products
 from jaxsal.rewrite.program import equations
+from jaxsal.rewrite.row_independence import Mixed
 
 ROWS = 16
 """Images among which two that differ are looked for."""

@@ -20,14 +20,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
+from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Var
 from jaxtyping import Array, Float
 
 from jaxsal.rewrite.cost import flops_of
 from jaxsal.rewrite.dataflow import SAME_VALUES, constants
 from jaxsal.rewrite.interpreter import inline
 from jaxsal.rewrite.notes import Note, note
-from jaxsal.rewrite.program import play, read, trace, variables
+from jaxsal.rewrite.program import live_equations, play, read, trace, variables
 from jaxsal.types import Image, Scalar, ScoreFn, accumulator
 
 Values = list[Array]
@@ -142,7 +142,7 @@ class _Parts(NamedTuple):
 def _split(closed: ClosedJaxpr) -> _Parts:
     jaxpr, parts = closed.jaxpr, _Parts([], [], [], [])
     affine, dependent, known = set(jaxpr.invars), set(jaxpr.invars), dict(constants(closed))
-    for eqn in _live(jaxpr):
+    for eqn in live_equations(jaxpr):
         moving = [var for var in variables(eqn.invars) if var in dependent]
         dependent.update(eqn.outvars if moving else ())
         if not moving:
@@ -157,16 +157,6 @@ def _split(closed: ClosedJaxpr) -> _Parts:
     read += variables(jaxpr.outvars)
     parts.border.extend(dict.fromkeys(var for var in read if var in affine))
     return parts
-
-
-def _live(jaxpr: Jaxpr) -> list[JaxprEqn]:
-    """The equations that the outputs depend on, in order."""
-    needed, kept = set(variables(jaxpr.outvars)), []
-    for eqn in reversed(jaxpr.eqns):
-        if eqn.effects or not needed.isdisjoint(eqn.outvars):
-            needed.update(variables(eqn.invars))
-            kept.append(eqn)
-    return kept[::-1]
 
 
 def _linear(eqn: JaxprEqn, dependent: set[Var]) -> bool:

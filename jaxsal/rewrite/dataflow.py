@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -17,7 +17,10 @@ from jaxsal.rewrite.program import (
     open_jaxpr,
     scan_parts,
     variables,
+    while_parts,
 )
+
+T = TypeVar("T")
 
 SAME_VALUES = frozenset(
     {"broadcast_in_dim", "convert_element_type", "copy", "copy_p", "expand_dims", "name", "pvary"}
@@ -160,10 +163,8 @@ def _operands(eqn: JaxprEqn, inner: list[Jaxpr]) -> list[list[Atom]]:
     if eqn.primitive.name == "cond":
         return [list(eqn.invars[1:])] * len(inner)
     if eqn.primitive.name == "while":
-        first = eqn.params["cond_nconsts"]
-        second = first + eqn.params["body_nconsts"]
-        init = list(eqn.invars[second:])
-        return [[*eqn.invars[:first], *init], [*eqn.invars[first:second], *init]]
+        condition, body, carry = while_parts(eqn, eqn.invars)
+        return [[*condition, *carry], [*body, *carry]]
     return [list(eqn.invars)] * len(inner)
 
 
@@ -173,6 +174,33 @@ def _deciders(eqn: JaxprEqn) -> list[Atom]:
     if eqn.primitive.name == "while":
         return list(open_jaxpr(eqn.params["cond_jaxpr"]).outvars)
     return []
+
+
+def fixed_point(
+    step: Callable[[list[T]], list[T]],
+    carry: list[T],
+    join: Callable[[int, T, T], T],
+    turns: Iterable[int],
+) -> tuple[list[T], list[T]] | None:
+    """What is known of a loop's carries, and of its last results, once a turn changes nothing.
+
+    Args:
+        step: from what is known of the carries to that of the body's results, carries first.
+        carry: what is known of them before the first turn.
+        join: of carry number i, what is known of a value that is one of two.
+        turns: how many may be taken.
+
+    Returns:
+        `(carries, results)`; `None` where the turns do not suffice.
+    """
+    for _ in turns:
+        outs = step(carry)
+        pairs = zip(carry, outs[: len(carry)], strict=True)
+        again = [join(i, *pair) for i, pair in enumerate(pairs)]
+        if again == carry:
+            return carry, outs
+        carry = again
+    return None
 
 
 def is_floating(var: Atom) -> bool:

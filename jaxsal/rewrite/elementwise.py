@@ -30,6 +30,12 @@ _OPERATIONS = frozenset(
     | {"select_n", "sign", "sin", "sinh", "sqrt", "square", "stop_gradient", "sub", "tan", "tanh"}
     | {"xor"}
 )
+POINTWISE = _OPERATIONS | {
+    *("complex", "conj", "imag", "name", "nextafter", "pcast", "pvary", "real"),
+    "sharding_constraint",
+}
+"""Operations whose result at a position is of the operands there alone."""
+
 _INSIDE = _OPERATIONS | {"pcast", "pvary"}
 """What the body of a call may hold besides calls and scalars that are broadcast."""
 

@@ -37,6 +37,7 @@ from jaxsal.rewrite.program import (
     scan_parts,
     scope,
     trace,
+    while_parts,
 )
 
 Rule = Callable[[JaxprEqn, list[Any], "Frame"], "Sequence[Any] | None"]
@@ -75,14 +76,6 @@ class Frame:
         """The equation of this body that computes `atom`; `None` for its inputs and literals."""
         return None if isinstance(atom, Literal) else self._producers.get(atom)
 
-    def consumers(self, var: Var) -> list[JaxprEqn]:
-        """The equations of this body that read `var`, in order."""
-        return self._consumers.get(var, [])
-
-    def is_output(self, var: Var) -> bool:
-        """Whether `var` leaves this body."""
-        return any(out is var for out in self.jaxpr.outvars)
-
     @cached_property
     def differentiated(self) -> bool:
         """Whether anything in the whole program comes of differentiation, as name stacks tell."""
@@ -93,14 +86,6 @@ class Frame:
     @cached_property
     def _producers(self) -> dict[Var, JaxprEqn]:
         return {var: eqn for eqn in self.jaxpr.eqns for var in eqn.outvars}
-
-    @cached_property
-    def _consumers(self) -> dict[Var, list[JaxprEqn]]:
-        readers: dict[Var, list[JaxprEqn]] = {}
-        for eqn in self.jaxpr.eqns:
-            for var in {v for v in eqn.invars if not isinstance(v, Literal)}:
-                readers.setdefault(var, []).append(eqn)
-        return readers
 
 
 def rewritten(fun: Callable[..., Any], rules: Rules) -> Callable[..., Any]:
@@ -238,9 +223,8 @@ def _scan(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Fr
 
 
 def _while(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Frame) -> list[Any]:
-    first = eqn.params["cond_nconsts"]
-    second = first + eqn.params["body_nconsts"]
-    closed_over = {"cond": values[:first], "body": values[first:second]}
+    condition, loop, init = while_parts(eqn, values)
+    closed_over = {"cond": condition, "body": loop}
     again: dict[str, Any] = {}
     operands: list[Any] = []
     for name, constants in closed_over.items():
@@ -253,7 +237,7 @@ def _while(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: F
         (again[f"{name}_jaxpr"],), found = lifted([run], avals)
         again[f"{name}_nconsts"] = len(found)
         operands += found
-    return bind(eqn, [*operands, *values[second:]], **again)
+    return bind(eqn, [*operands, *init], **again)
 
 
 def _cond(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Frame) -> list[Any]:

@@ -113,6 +113,13 @@ def scan_parts(eqn: JaxprEqn, values: Sequence[Any]) -> tuple[list[Any], list[An
     return list(values[:first]), list(values[first:second]), list(values[second:])
 
 
+def while_parts(eqn: JaxprEqn, values: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any]]:
+    """Splits the inputs of a `while` into its condition's constants, its body's, and carries."""
+    first = eqn.params["cond_nconsts"]
+    second = first + eqn.params["body_nconsts"]
+    return list(values[:first]), list(values[first:second]), list(values[second:])
+
+
 def is_zero(atom: Atom, producer: Callable[[Var], JaxprEqn | None]) -> bool:
     """Whether an atom is the number 0, or an array of zeros made from it.
 
@@ -153,11 +160,24 @@ def play(eqns: Iterable[JaxprEqn], known: dict[Var, Any]) -> None:
         known.update(zip(eqn.outvars, outs, strict=True))
 
 
+def live_equations(jaxpr: Jaxpr) -> list[JaxprEqn]:
+    """The equations that the outputs depend on, and those with effects, in order.
+
+    An equation with a body needs all its inputs, those that the body makes nothing of too.
+    """
+    needed, live = set(variables(jaxpr.outvars)), []
+    for eqn in reversed(jaxpr.eqns):
+        if eqn.effects or not needed.isdisjoint(eqn.outvars):
+            needed.update(variables(eqn.invars))
+            live.append(eqn)
+    return live[::-1]
+
+
 def depending(
-    eqns: Iterable[JaxprEqn], variables: Iterable[Var]
+    eqns: Iterable[JaxprEqn], start: Iterable[Var]
 ) -> tuple[list[JaxprEqn], list[JaxprEqn]]:
-    """The equations that do not depend on any of some variables, and those that do."""
-    found = set(variables)
+    """The equations that do not depend on any of the variables in `start`, and those that do."""
+    found = set(start)
     parts: tuple[list[JaxprEqn], list[JaxprEqn]] = [], []
     for eqn in eqns:
         depends = any(isinstance(atom, Var) and atom in found for atom in eqn.invars)

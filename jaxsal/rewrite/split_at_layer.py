@@ -13,12 +13,11 @@ from jaxtyping import Array
 
 from jaxsal.rewrite.axes.layout import Axes, AxisLayout, layout
 from jaxsal.rewrite.axes.spatial import given, told
-from jaxsal.rewrite.dataflow import Dataflow
 from jaxsal.rewrite.layers.find import LayerName, find_layer, loops_to_unroll
 from jaxsal.rewrite.layers.flatten import flatten
 from jaxsal.rewrite.layers.names import Names
 from jaxsal.rewrite.notes import Note, note
-from jaxsal.rewrite.program import depending, play, read, trace
+from jaxsal.rewrite.program import depending, live_equations, play, read, trace
 from jaxsal.types import Image, Scalar, ScoreFn
 
 LAYER = "layer"
@@ -98,7 +97,7 @@ def _split(score: ScoreFn, image: Image, layer: LayerName) -> tuple[SplitScore, 
     names, lay = Names(flat, parameters), layout(flat, given(score, image.ndim))
     var = find_layer(names, layer, lay)
     note(Note(LAYER, names.describe(var), True))
-    before, after = _halves(flat, var)
+    before, after = depending(live_equations(flat.jaxpr), [var])
     known = dict(zip(flat.jaxpr.constvars, flat.consts, strict=True))
     known[flat.jaxpr.invars[0]] = image
     play(before, known)
@@ -115,13 +114,6 @@ def _index(layer: Any) -> int:
     except Exception:  # a tracer raises an error of its own
         pass
     raise TypeError(f"layer: expected None, an int or a string, got {layer!r}")
-
-
-def _halves(flat: ClosedJaxpr, var: Var) -> tuple[list[JaxprEqn], list[JaxprEqn]]:
-    """The equations that count: those that do not depend on `var`, and those that do."""
-    live = Dataflow(flat).live
-    counting = [eqn for eqn in flat.jaxpr.eqns if any(v in live for v in eqn.outvars)]
-    return depending(counting, [var])
 
 
 def _head(

@@ -64,6 +64,16 @@ def test_head_wants_the_layers_shape():
         head(jnp.ones((4, 3)))
 
 
+def test_what_a_loop_reads_and_makes_nothing_of_is_computed():
+    def score(image):
+        rows = checkpoint_name(2 * image, "rows")
+        step = lambda total, pair: (total + pair[0].sum(), None)  # noqa: E731
+        return jax.lax.scan(step, jnp.zeros(()), (rows, jnp.sin(rows)))[0]
+
+    value, head = cut(score, IMAGE, "rows")
+    np.testing.assert_allclose(head(value), score(IMAGE), rtol=1e-6)
+
+
 def test_both_halves_under_jit_vmap_and_grad_of_parameters():
     """The gradient of the score is the value's gradient pulled back, for parameters that vary."""
 

@@ -23,7 +23,8 @@ from jaxsal.rewrite.axes.factors import (
 from jaxsal.rewrite.axes.index_arrays import is_increasing, is_plain, is_small
 from jaxsal.rewrite.axes.patches import tiled_axes
 from jaxsal.rewrite.axes.propagation import Operand, propagate
-from jaxsal.rewrite.program import Atom, fits, open_jaxpr, scan_parts, shape_of
+from jaxsal.rewrite.dataflow import fixed_point
+from jaxsal.rewrite.program import Atom, fits, open_jaxpr, scan_parts, shape_of, while_parts
 from jaxsal.types import axes_by_shape, usual_axes
 
 Axes = tuple[int | None, ...]
@@ -224,31 +225,29 @@ class _Walk:
         lead = reduce(lambda a, b: agreed(a, b, length), leads) if leads else unknown(length)
         inside = [None if row is None else row[1:] for row in rows]
         step = lambda now: self._inside(eqn.params["jaxpr"], [*constants, *now, *inside])  # noqa: E731
-        carry, outs = _settled(step, carry, [shape_of(v) for v in eqn.outvars[: len(carry)]])
+        carry, outs = _settled(step, carry, eqn)
         return [*carry, *(None if out is None else (lead, *out) for out in outs[len(carry) :])]
 
     def _while(self, eqn: JaxprEqn) -> list[Labels | None]:
-        first = eqn.params["cond_nconsts"]
-        second = first + eqn.params["body_nconsts"]
-        known = [self.read(v) for v in eqn.invars]
-        step = lambda now: self._inside(eqn.params["body_jaxpr"], [*known[first:second], *now])  # noqa: E731
-        return _settled(step, known[second:], [shape_of(v) for v in eqn.outvars])[0]
+        _, constants, carry = while_parts(eqn, [self.read(v) for v in eqn.invars])
+        step = lambda now: self._inside(eqn.params["body_jaxpr"], [*constants, *now])  # noqa: E731
+        return _settled(step, carry, eqn)[0]
 
 
 _Known = list[Labels | None]
 
 
 def _settled(
-    step: Callable[[_Known], _Known], carry: _Known, shapes: Sequence[tuple[int, ...]]
+    step: Callable[[_Known], _Known], carry: _Known, eqn: JaxprEqn
 ) -> tuple[_Known, _Known]:
-    """A loop's carries and its last results, once a turn changes no carry's labels."""
-    while True:
-        outs = step(carry)
-        pairs = zip(carry, outs[: len(carry)], shapes, strict=True)
-        again = [_one_of(pair, shape) for *pair, shape in pairs]
-        if again == carry:
-            return carry, outs
-        carry = again
+    """A loop's carries and its last results, once a turn changes no carry's labels.
+
+    Each turn that changes some loses them for good, so that the turns end.
+    """
+    join = lambda i, one, other: _one_of((one, other), shape_of(eqn.outvars[i]))  # noqa: E731
+    found = fixed_point(step, carry, join, itertools.count())
+    assert found is not None
+    return found
 
 
 def _one_of(choices: Iterable[Labels | None], shape: Sequence[int]) -> Labels | None:

@@ -26,6 +26,8 @@ from jaxsal.rewrite.axes.factors import (
     unknown,
     whole,
 )
+from jaxsal.rewrite.axes.preserved import preserved_axes
+from jaxsal.rewrite.elementwise import POINTWISE
 
 
 class Operand(NamedTuple):
@@ -52,7 +54,6 @@ def propagate(eqn: JaxprEqn, operands: Sequence[Operand], number: int) -> Labels
     """The labels of an operation's result of this number; `None` where all are lost."""
     aval: Any = eqn.outvars[number].aval
     name, shape = eqn.primitive.name, aval.shape
-    first = operands[0]
     if name == "split":
         return _split(eqn, operands, shape, number)
     if name in _RULES:
@@ -61,9 +62,20 @@ def propagate(eqn: JaxprEqn, operands: Sequence[Operand], number: int) -> Labels
         return operands[number].labels
     if name.startswith(("reduce_window", "select_and_")):
         return _slid(eqn, operands[:1], shape)
-    if name.startswith(("reduce_", "arg")) and "axes" in eqn.params:
-        return tuple(f for i, f in enumerate(first.all) if i not in eqn.params["axes"])
+    if name in _PRESERVING or (name.startswith(("reduce_", "arg")) and "axes" in eqn.params):
+        return _preserved(eqn, operands, shape)
     return _elementwise(eqn, operands, shape) if name in _ELEMENTWISE else None
+
+
+def _preserved(eqn: JaxprEqn, operands: Sequence[Operand], shape: Sequence[int]) -> Labels | None:
+    """The axes that an operation of one operand keeps; along a broadcast axis lie copies."""
+    fill = copies if eqn.primitive.name == "broadcast_in_dim" else unknown
+    axes = preserved_axes(eqn)
+    assert axes is not None
+    found = [fill(n) for n in shape]
+    for source, target in axes[0].items():
+        found[target] = operands[0].all[source]
+    return tuple(found)
 
 
 def _elementwise(eqn: JaxprEqn, operands: Sequence[Operand], shape: Sequence[int]) -> Labels | None:
@@ -226,14 +238,6 @@ def _exchanged(factors: Factors, before: int, after: int) -> Factors:
     return resized(factors, before, after) if full_axis(factors) else unknown(after)
 
 
-def _broadcast(eqn: JaxprEqn, operands: Sequence[Operand], shape: Sequence[int]) -> Labels | None:
-    first, found = operands[0], [copies(n) for n in shape]
-    for i, target in enumerate(eqn.params["broadcast_dimensions"]):
-        if first.shape[i] == shape[target]:
-            found[target] = first.all[i]
-    return tuple(found)
-
-
 def _gather(eqn: JaxprEqn, operands: Sequence[Operand], shape: Sequence[int]) -> Labels | None:
     """Whole axes stay, and one window's; one from which positions are taken in order runs on."""
     first, indices = operands[:2]
@@ -260,14 +264,6 @@ def _reshape(eqn: JaxprEqn, operands: Sequence[Operand], shape: Sequence[int]) -
     return reshaped(operands[0].all, operands[0].shape, shape)
 
 
-def _squeeze(eqn: JaxprEqn, operands: Sequence[Operand], shape: Sequence[int]) -> Labels | None:
-    return tuple(f for i, f in enumerate(operands[0].all) if i not in eqn.params["dimensions"])
-
-
-def _transpose(eqn: JaxprEqn, operands: Sequence[Operand], shape: Sequence[int]) -> Labels | None:
-    return tuple(operands[0].all[i] for i in eqn.params["permutation"])
-
-
 def _tile(eqn: JaxprEqn, operands: Sequence[Operand], shape: Sequence[int]) -> Labels | None:
     repeated = [i for i, n in enumerate(eqn.params["reps"]) if n != 1]
     return _losing(operands[0].all, shape, repeated)
@@ -277,38 +273,21 @@ def _sort(eqn: JaxprEqn, operands: Sequence[Operand], shape: Sequence[int]) -> L
     return _losing(_elementwise(eqn, operands, shape), shape, [eqn.params["dimension"]])
 
 
-def _fft(eqn: JaxprEqn, operands: Sequence[Operand], shape: Sequence[int]) -> Labels | None:
-    """Along a transformed axis run frequencies."""
-    rank = len(shape)
-    lost = range(rank - len(eqn.params["fft_lengths"]), rank)
-    return _losing(operands[0].all, shape, lost)
-
-
 def _losing(labels: Labels | None, shape: Sequence[int], lost: Sequence[int]) -> Labels | None:
     axes = zip(labels or map(unknown, shape), shape, strict=True)
     return tuple(unknown(n) if i in lost else f for i, (f, n) in enumerate(axes))
 
 
-_ELEMENTWISE = frozenset(
-    {"abs", "acos", "acosh", "add", "add_any", "and", "asin", "asinh", "atan", "atan2", "atanh"}
-    | {"cbrt", "ceil", "clamp", "complex", "conj", "convert_element_type", "copy", "copy_p", "cos"}
-    | {"cosh", "digamma", "div", "eq", "erf", "erf_inv", "erfc", "exp", "exp2", "expm1", "floor"}
-    | {"ge", "gt", "imag", "integer_pow", "is_finite", "le", "lgamma", "log", "log1p", "logistic"}
-    | {"lt", "max", "min", "mul", "name", "ne", "neg", "nextafter", "not", "or", "pcast", "pow"}
-    | {"pvary", "real", "reduce_precision", "rem", "round", "rsqrt", "select_n", "sign", "sin"}
-    | {"sharding_constraint", "sinh", "sqrt", "square", "stop_gradient", "sub", "tan", "tanh"}
-    | {"xor", "cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"}
-)
+_ELEMENTWISE = POINTWISE | {"cumsum", "cumprod", "cummax", "cummin", "cumlogsumexp"}
 """Operations that leave every position where it is."""
 
-POINTWISE = frozenset(name for name in _ELEMENTWISE if not name.startswith("cum"))
-"""Operations whose result at a position is of the operands there alone."""
+_PRESERVING = frozenset({"broadcast_in_dim", "fft", "squeeze", "transpose"})
+"""Operations of one operand that spread its image axes as `preserved_axes` says."""
 
 _Rule = Callable[[JaxprEqn, Sequence[Operand], Sequence[int]], Labels | None]
 _RULES: dict[str, _Rule] = {
     "conv_general_dilated": _conv,
     "dot_general": _dot,
-    "broadcast_in_dim": _broadcast,
     "reshape": _reshape,
     "slice": _slice,
     "dynamic_slice": _slice,
@@ -320,8 +299,5 @@ _RULES: dict[str, _Rule] = {
     "rev": _reverse,
     "gather": _gather,
     "sort": _sort,
-    "fft": _fft,
     "tile": _tile,
-    "squeeze": _squeeze,
-    "transpose": _transpose,
 }

@@ -239,6 +239,11 @@ def output_size(conv: Convolution) -> list[int]:
     ]
 
 
+def images_in_cache(number: int, each: int, cache: int) -> int:
+    """How many of a number of images, of so many bytes each, are worked on at a time."""
+    return min(max(1, cache // each), number)
+
+
 def is_supported(eqn: JaxprEqn, values: list[Any]) -> bool:
     inputs, kernel = values
     return (

@@ -22,6 +22,7 @@ from jaxsal.rewrite.rules.conv import (
     FEW_CHANNELS,
     Convolution,
     from_channels_last,
+    images_in_cache,
     is_channels_last,
     is_supported,
     output_size,
@@ -53,7 +54,9 @@ def by_kernel_position(conv: Convolution) -> Float[Array, "batch *window outputs
     The features that are summed are the images of the model's batch.
     """
     inputs, kernel = jnp.swapaxes(conv.inputs, 0, -1), jnp.moveaxis(conv.kernel, -2, 0)
-    number, some = len(inputs), _at_a_time(inputs, kernel)
+    number = len(inputs)
+    each = (inputs.size + kernel.size) // number * inputs.dtype.itemsize
+    some = images_in_cache(number, each, CACHE_BYTES)
     rest = number % some
     in_turn = [x[: number - rest].reshape(-1, some, *x.shape[1:]) for x in (inputs, kernel)]
     total = jnp.sum(lax.map(lambda pair: _products(conv, *pair), in_turn), 0)
@@ -61,12 +64,6 @@ def by_kernel_position(conv: Convolution) -> Float[Array, "batch *window outputs
         total = total + _products(conv, inputs[-rest:], kernel[-rest:])
     places = total.reshape(*output_size(conv), inputs.shape[-1], -1)
     return jnp.moveaxis(places, -2, 0).astype(conv.dtype or inputs.dtype)
-
-
-def _at_a_time(inputs: Array, kernel: Array) -> int:
-    """How many images' operands fill the cache."""
-    each = (inputs.size + kernel.size) // len(inputs) * inputs.dtype.itemsize
-    return min(max(1, CACHE_BYTES // each), len(inputs))
 
 
 def _products(

@@ -27,6 +27,7 @@ from jaxsal.rewrite.interpreter import Frame
 from jaxsal.rewrite.rules.conv import (
     Convolution,
     from_channels_last,
+    images_in_cache,
     is_supported,
     output_size,
     to_channels_last,
@@ -63,7 +64,9 @@ def by_tiles(conv: Convolution) -> Float[Array, "batch height width outputs"]:
         return _outputs_of(conv._replace(inputs=inputs), kernel)
 
     number = len(conv.inputs)
-    turns = -(-number // _at_a_time(conv))
+    positions = math.prod(conv.inputs.shape[1:3])
+    each = positions * max(conv.kernel.shape[-2:]) * conv.inputs.dtype.itemsize
+    turns = -(-number // images_in_cache(number, each, CACHE_BYTES))
     if turns == 1:
         return outputs(conv.inputs)
     some = -(-number // turns)
@@ -72,13 +75,6 @@ def by_tiles(conv: Convolution) -> Float[Array, "batch height width outputs"]:
     done = lax.map(outputs, whole)
     done = done.reshape(-1, *done.shape[2:])
     return jnp.concatenate([done, outputs(conv.inputs[-rest:])]) if rest else done
-
-
-def _at_a_time(conv: Convolution) -> int:
-    """How many images' inputs, or outputs, fill the cache."""
-    places = math.prod(conv.inputs.shape[1:3])
-    each = places * max(conv.kernel.shape[-2:]) * conv.inputs.dtype.itemsize
-    return max(1, CACHE_BYTES // each)
 
 
 def _outputs_of(

@@ -35,7 +35,7 @@ def loss(w, x, **options):
 @pytest.fixture
 def four_at_a_time(monkeypatch):
     """Images of 9 x 8 pixels with 4 channels, and their 5 outputs."""
-    monkeypatch.setattr(kernel_gradient, "CACHE", 4 * 9 * 8 * (4 + 5) * 4)
+    monkeypatch.setattr(kernel_gradient, "CACHE_BYTES", 4 * 9 * 8 * (4 + 5) * 4)
 
 
 @pytest.mark.parametrize("batch", [1, 3, 4, 5, 16, 23])

@@ -62,7 +62,7 @@ def test_any_size_and_padding(batch, height, width, edges, outputs) -> None:
 def test_any_number_of_images_in_turns(images, fit) -> None:
     """As many images at a time as the cache holds, the last turn shorter: the same, once each."""
     x, w = operands((images, 16, 16, 16))
-    with mock.patch.object(winograd, "CACHE", fit * x[0].nbytes):
+    with mock.patch.object(winograd, "CACHE_BYTES", fit * x[0].nbytes):
         same(lambda x, w: convolve(x, w), x, w)
         text = str(jax.make_jaxpr(optimize(convolve, only=ONLY))(x, w))
         assert text.count("dot_general") <= 32 and ("scan" in text) == (fit < images)

@@ -9,7 +9,7 @@ import pytest
 from jax import lax
 
 from jaxsal.models import CNN
-from jaxsal.rewrite.batch.row_independence import ROWS, first_mixing, same_program
+from jaxsal.rewrite.row_independence import ROWS, first_mixing, same_program
 from tests import toy
 from tests.zoo import ZOO
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from jax.extend.core import JaxprEqn
 
-from jaxsal.rewrite.axes.propagation import POINTWISE
+from jaxsal.rewrite.elementwise import POINTWISE
 from jaxsal.rewrite.program import shape_of
 
 AxisMap = dict[int, int]

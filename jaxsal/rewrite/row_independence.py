@@ -18,9 +18,17 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var, jaxprs_in_params
 
 from jaxsal.rewrite.axes.factors import COPY, Factors, Labels, copies, reshaped, unknown, whole
-from jaxsal.rewrite.batch.preserved_axes import AxisMap, preserved_axes
-from jaxsal.rewrite.dataflow import SAME_VALUES, Dataflow
-from jaxsal.rewrite.program import Atom, equations, fits, open_jaxpr, scan_parts, shape_of
+from jaxsal.rewrite.axes.preserved import AxisMap, preserved_axes
+from jaxsal.rewrite.dataflow import SAME_VALUES, Dataflow, fixed_point
+from jaxsal.rewrite.program import (
+    Atom,
+    equations,
+    fits,
+    open_jaxpr,
+    scan_parts,
+    shape_of,
+    while_parts,
+)
 
 ROW = 0
 """The batch's axis, as the axis of a factor."""
@@ -285,10 +293,9 @@ def _by_row(
 
 
 def _while(eqn: JaxprEqn, values: list[Value]) -> list[State]:
-    first = eqn.params["cond_nconsts"]
-    second = first + eqn.params["body_nconsts"]
-    carry, _ = _settled(eqn, eqn.params["body_jaxpr"], values[first:second], values[second:], [])
-    (goes_on,) = _run(eqn.params["cond_jaxpr"], [*values[:first], *carry])
+    condition, constants, init = while_parts(eqn, values)
+    carry, _ = _settled(eqn, eqn.params["body_jaxpr"], constants, init, [])
+    (goes_on,) = _run(eqn.params["cond_jaxpr"], [*condition, *carry])
     decided = isinstance(goes_on, Mixed) or goes_on.depends
     return [Mixed(eqn)] * len(carry) if decided else carry
 
@@ -301,14 +308,11 @@ def _settled(
     rows: Sequence[State],
 ) -> tuple[list[State], list[State]]:
     """A loop's carries and its last results, once a turn changes nothing that is known."""
-    now = list(carry)
-    for _ in range(MAX_TURNS):
-        outs = _run(body, [*constants, *now, *rows])
-        again = [_either(eqn, pair) for pair in zip(now, outs[: len(now)], strict=True)]
-        if again == now:
-            return now, outs
-        now = again
-    return [Mixed(eqn)] * len(now), [Mixed(eqn)] * len(outs)
+    step = lambda now: _run(body, [*constants, *now, *rows])  # noqa: E731
+    join = lambda i, one, other: _either(eqn, (one, other))  # noqa: E731
+    found = fixed_point(step, list(carry), join, range(MAX_TURNS))
+    mixed: list[State] = [Mixed(eqn)] * len(open_jaxpr(body).outvars)
+    return found or (mixed[: len(carry)], mixed)
 
 
 _LOOPS = {"cond": _cond, "scan": _scan, "while": _while}

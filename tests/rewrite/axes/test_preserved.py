@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from jaxsal.rewrite.batch.preserved_axes import preserved_axes
+from jaxsal.rewrite.axes.preserved import preserved_axes
 
 X = np.random.default_rng(0).normal(size=(3, 4, 5)).astype(np.float32)
 Y = np.random.default_rng(1).normal(size=(3, 4, 5)).astype(np.float32)

@@ -18,10 +18,10 @@ import jax.numpy as jnp
 from jax.extend.core import JaxprEqn, Literal
 
 from jaxsal.rewrite.activations.find import KEPT, Finding, Relu, find_activations
-from jaxsal.rewrite.activations.functions import NAMED, call_name
+from jaxsal.rewrite.activations.functions import NAMED
 from jaxsal.rewrite.interpreter import Frame, evaluate, inline
 from jaxsal.rewrite.notes import note
-from jaxsal.rewrite.program import play, trace
+from jaxsal.rewrite.program import call_name, play, trace
 from jaxsal.types import Image, Scalar, ScoreFn
 
 Derivative = Callable[[Any, Any], Any]

@@ -16,7 +16,7 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn
 from jaxtyping import Array
 
 from jaxsal.rewrite.interpreter import inline
-from jaxsal.rewrite.program import bind, read, scope
+from jaxsal.rewrite.program import CUSTOM_CALLS, bind, call_name, read, scope
 
 OnBlocks = Callable[[Sequence[Any]], list[Array]]
 """From blocks of an equation's operands (and scalars) to the blocks of its results."""
@@ -39,14 +39,14 @@ POINTWISE = _OPERATIONS | {
 _INSIDE = _OPERATIONS | {"pcast", "pvary"}
 """What the body of a call may hold besides calls and scalars that are broadcast."""
 
-_FORWARD, _BACKWARD = "custom_jvp_call", "custom_vjp_call"
+_FORWARD = "custom_jvp_call"
 
 
 def on_blocks(eqn: JaxprEqn) -> OnBlocks | None:
     """An equation as a function of blocks; `None` if it is not known to be elementwise."""
     if eqn.primitive.name in _OPERATIONS:
         return lambda blocks: bind(eqn, blocks)
-    if eqn.primitive.name not in (_FORWARD, _BACKWARD) or len(eqn.outvars) != 1:
+    if eqn.primitive.name not in CUSTOM_CALLS or len(eqn.outvars) != 1:
         return None
     floating = _is_floating(eqn.outvars[0].aval) and any(_is_floating(v.aval) for v in eqn.invars)
     if not floating or not _elementwise(_body(eqn)):
@@ -83,7 +83,7 @@ def _shapes(atoms: Iterable[Any]) -> list[tuple[int, ...]]:
 def _is_known(eqn: JaxprEqn) -> bool:
     if eqn.primitive.name == "broadcast_in_dim":
         return not eqn.params["broadcast_dimensions"]
-    if eqn.primitive.name in (_FORWARD, _BACKWARD):
+    if eqn.primitive.name in CUSTOM_CALLS:
         return _elementwise(_body(eqn))
     return eqn.primitive.name in _INSIDE
 
@@ -120,7 +120,10 @@ def _call(eqn: JaxprEqn) -> OnBlocks:
     def derivative(blocks: Sequence[Any], moved: Sequence[Any]) -> list[Array]:
         program = _derivative(eqn)
         if not _elementwise(program):  # a derivative's; the first was looked at before
-            raise NotImplementedError(f"a derivative of {eqn.params['name']} is not elementwise")
+            raise ValueError(
+                f"score: expected elementwise derivatives of {call_name(eqn)}, whose second one "
+                "sees other positions; rewrite=False computes it from the whole image"
+            )
         return _play(program, [*blocks, *moved])
 
     def forward(blocks: Any, tangents: Any) -> tuple[list[Array], list[Array]]:
@@ -149,7 +152,7 @@ def _play(closed: ClosedJaxpr, blocks: Sequence[Any]) -> list[Array]:
     for eqn in closed.jaxpr.eqns:
         values = [read(atom, known) for atom in eqn.invars]
         with scope(eqn), eqn.ctx.manager:
-            if eqn.primitive.name in (_FORWARD, _BACKWARD):
+            if eqn.primitive.name in CUSTOM_CALLS:
                 outs = _call(eqn)(values)
             elif eqn.primitive.name == "broadcast_in_dim":
                 outs = bind(eqn, values, shape=shape)

@@ -21,6 +21,9 @@ Atom = Any
 CALLS = (primitives.jit_p, primitives.closed_call_p, primitives.call_p)
 """Calls without a meaning of their own: their body, in place, is the same program."""
 
+CUSTOM_CALLS = frozenset({"custom_jvp_call", "custom_vjp_call"})
+"""Names of the calls with a derivative of their own."""
+
 _JAX = os.path.dirname(jax.__file__) + os.sep
 
 CASTS = ("convert_element_type", "broadcast_in_dim", "pvary", "pcast")
@@ -102,6 +105,14 @@ def bodies(eqn: JaxprEqn) -> list[Jaxpr | ClosedJaxpr]:
 def open_jaxpr(body: Jaxpr | ClosedJaxpr) -> Jaxpr:
     """A body's equations and variables, whichever way this version of JAX wraps them."""
     return getattr(body, "jaxpr", body)
+
+
+def call_name(eqn: JaxprEqn) -> str:
+    """The name of the function that an equation calls; empty where it is no call."""
+    if eqn.primitive.name not in CUSTOM_CALLS and eqn.primitive.name != "jit":
+        return ""
+    body = open_jaxpr(eqn.params["call_jaxpr" if "call_jaxpr" in eqn.params else "jaxpr"])
+    return str(eqn.params.get("name") or body.debug_info.func_name)
 
 
 def scan_parts(eqn: JaxprEqn, values: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any]]:

@@ -291,6 +291,27 @@ def test_calls_without_a_derivative(call):
     )
 
 
+@jax.custom_jvp
+def curved(x):
+    """Its derivative is elementwise, that of its derivative is not."""
+    return x**2
+
+
+curved.defjvps(lambda g, ans, x: 2 * g * spread(x))
+
+
+def test_a_second_derivative_of_other_positions_is_refused():
+    def loss(value):
+        values = value[None, None, None] * jnp.ones((2, 2, 1))
+        return incremental_score(lambda image: curved(image).sum(), jnp.ones((6, 6, 1)))(
+            values, (0, 0, 0)
+        )
+
+    assert jax.grad(loss)(0.5) == pytest.approx(4.0)
+    with pytest.raises(ValueError, match="elementwise derivatives of spread"):
+        jax.grad(jax.grad(loss))(0.5)
+
+
 CALLS = {
     "slope before x": lambda x: spike(0.2 + 0.5 * jnp.cos(x), jnp.sin(x)),
     "slope, a number": lambda x: spike(jnp.float32(0.3), x),

@@ -13,12 +13,12 @@ from typing import NamedTuple
 from jax.extend import source_info_util
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Var, jaxprs_in_params
 
-from jaxsal.rewrite.activations.functions import NAMED, OPAQUE, call_name
+from jaxsal.rewrite.activations.functions import NAMED
 from jaxsal.rewrite.activations.kinks import find_kinks, is_maximum_with_constant
 from jaxsal.rewrite.activations.relus import Activations, Ramp
 from jaxsal.rewrite.dataflow import Dataflow, is_floating
 from jaxsal.rewrite.notes import Note
-from jaxsal.rewrite.program import bodies, open_jaxpr
+from jaxsal.rewrite.program import CUSTOM_CALLS, bodies, call_name, open_jaxpr
 
 KEPT = "it keeps its own derivative"
 """Why an activation is left alone that does not look like a ReLU."""
@@ -86,7 +86,7 @@ def _activation(eqn: JaxprEqn, body: Activations, other: bool) -> Finding | None
         relu = Relu(operand, body.graph.between(var), body.ramps[var])
         return Finding(eqn, Note("backward", in_words(eqn, what), True), relu)
     why = body.why.get(var)
-    if why is None and eqn.primitive.name in OPAQUE and any(map(_is_alike, _inside(eqn))):
+    if why is None and eqn.primitive.name in CUSTOM_CALLS and any(map(_is_alike, _inside(eqn))):
         word, why = f"a ReLU inside {word}", _OWN
     if why is None and other:
         why = KEPT
@@ -102,7 +102,7 @@ def _unread(eqn: JaxprEqn, flow: Dataflow) -> Finding | None:
         return _left(eqn, _word(eqn), KEPT, True)
     if call_name(eqn) in NAMED:
         return _left(eqn, call_name(eqn), "it is not a function of one array", active)
-    opaque = eqn.primitive.name in OPAQUE
+    opaque = eqn.primitive.name in CUSTOM_CALLS
     inside = [] if bodies(eqn) else list(_inside(eqn))
     inside = list(filter(_is_alike, inside)) if opaque else inside
     if not inside:

@@ -20,10 +20,7 @@ from jaxsal.rewrite.activations import piecewise_affine
 from jaxsal.rewrite.activations.piecewise_affine import IDENTITY, Piecewise
 from jaxsal.rewrite.dataflow import Dataflow, is_floating
 from jaxsal.rewrite.elementwise import on_blocks
-from jaxsal.rewrite.program import Atom, bind, open_jaxpr
-
-OPAQUE = frozenset({"custom_jvp_call", "custom_vjp_call"})
-"""Calls with a derivative of their own."""
+from jaxsal.rewrite.program import CUSTOM_CALLS, Atom, bind, call_name
 
 NAMED = frozenset({"relu", "relu6"})
 """Calls that are known by their name."""
@@ -140,14 +137,6 @@ class ElementwiseGraph:
         return evaluated(eqn, [self._constant(v, depth - 1) for v in eqn.invars])
 
 
-def call_name(eqn: JaxprEqn) -> str:
-    """The name of a call; empty where an equation is none."""
-    if eqn.primitive.name not in OPAQUE and eqn.primitive.name != "jit":
-        return ""
-    body = open_jaxpr(eqn.params["call_jaxpr" if "call_jaxpr" in eqn.params else "jaxpr"])
-    return str(eqn.params.get("name") or body.debug_info.func_name)
-
-
 def evaluated(
     eqn: JaxprEqn, functions: Sequence[Piecewise | None], slopes: bool = True
 ) -> Piecewise | None:
@@ -157,13 +146,13 @@ def evaluated(
         slopes: whether derivatives are asked for: a call's value is looked up in its body, its
             derivative by its rule.
     """
-    if eqn.primitive.name not in (*OPAQUE, "jit"):
+    if eqn.primitive.name not in (*CUSTOM_CALLS, "jit"):
         return piecewise_affine.apply(eqn, functions)
     body = eqn.params["call_jaxpr" if "call_jaxpr" in eqn.params else "jaxpr"]
     if call_name(eqn) in NAMED:
         return played(body, functions) or _by_name(eqn, functions)
     value = played(body, functions, slopes)
-    if value is None or not slopes or eqn.primitive.name not in OPAQUE:
+    if value is None or not slopes or eqn.primitive.name not in CUSTOM_CALLS:
         return value
     place = _moving(functions)
     x = None if place is None else functions[place]

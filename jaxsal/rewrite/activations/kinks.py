@@ -13,10 +13,10 @@ from collections.abc import Set
 
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Var
 
-from jaxsal.rewrite.activations.functions import NAMED, OPAQUE, call_name, derivative
+from jaxsal.rewrite.activations.functions import NAMED, derivative
 from jaxsal.rewrite.activations.relus import Activations, guard
 from jaxsal.rewrite.dataflow import Dataflow
-from jaxsal.rewrite.program import equations
+from jaxsal.rewrite.program import CUSTOM_CALLS, call_name, equations
 
 _KINKED = frozenset({"abs", "clamp", "max", "min"})
 _CASES = frozenset({"ge", "gt", "le", "lt", "sign"})
@@ -80,7 +80,7 @@ def _steers(body: Activations, var: Var) -> bool:
 
 def _is_kinked(body: Activations, eqn: JaxprEqn) -> bool:
     """Whether an operation has a kink, or a call's own derivative has cases."""
-    if eqn.primitive.name not in OPAQUE or call_name(eqn) in NAMED:
+    if eqn.primitive.name not in CUSTOM_CALLS or call_name(eqn) in NAMED:
         return eqn.primitive.name in _KINKED
     places = [i for i, atom in enumerate(eqn.invars) if body.flow.depends(atom)]
     programs = [derivative(eqn, place) for place in places]

@@ -20,9 +20,10 @@ from typing import NamedTuple
 
 from jax.extend.core import Jaxpr, JaxprEqn, Var
 
-from jaxsal.rewrite.activations.functions import NAMED, ElementwiseGraph, call_name
+from jaxsal.rewrite.activations.functions import NAMED, ElementwiseGraph
 from jaxsal.rewrite.activations.piecewise_affine import Piecewise
 from jaxsal.rewrite.dataflow import SAME_VALUES, Dataflow, is_floating
+from jaxsal.rewrite.program import call_name
 
 MORE = "it is more than a ReLU"
 _ROOTS = frozenset({"sqrt", "rsqrt", "log", "cbrt"})

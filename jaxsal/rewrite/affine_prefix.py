@@ -15,7 +15,7 @@ traced (a parameter), the gradient through it is not finite anyway.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -24,10 +24,19 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Var
 from jaxtyping import Array, Float
 
 from jaxsal.rewrite.cost import flops_of
-from jaxsal.rewrite.dataflow import SAME_VALUES, constants
+from jaxsal.rewrite.dataflow import SAME_VALUES, constants, is_real
 from jaxsal.rewrite.interpreter import inline
 from jaxsal.rewrite.notes import Note, note
-from jaxsal.rewrite.program import live_equations, play, read, trace, variables
+from jaxsal.rewrite.program import (
+    Atom,
+    JaxValue,
+    live_equations,
+    play,
+    read,
+    shape_of,
+    trace,
+    variables,
+)
 from jaxsal.types import Image, Scalar, ScoreFn, accumulator
 
 Values = list[Array]
@@ -43,6 +52,9 @@ with a 3x3 convolution of one or three channels (18 and 54 operations a value) i
 as fast, with 7x7 of three channels (294) 1.0 to 1.5 times, with 11x11 of three or 5x5 of sixteen
 (726 and 800) 1.4 to 1.7 times.
 """
+
+Constants = dict[Var, JaxValue]
+"""What is known of the variables that do not depend on the image."""
 
 _LINEAR_IN_ALL = frozenset(
     {"add", "add_any", "concatenate", "copy", "copy_p", "cumsum", "expand_dims", "neg", "pad"}
@@ -163,7 +175,7 @@ def _linear(eqn: JaxprEqn, dependent: set[Var]) -> bool:
     """Whether an equation is affine in those of its operands that depend on the image."""
     moving = [not isinstance(v, Literal) and v in dependent for v in eqn.invars]
     name = eqn.primitive.name
-    floating = all(_is_floating(v) for v in eqn.outvars)
+    floating = all(is_real(v) for v in eqn.outvars)
     return floating and (
         name in _LINEAR_IN_ALL
         or (name in _LINEAR_IN_ONE and sum(moving) == 1)
@@ -172,7 +184,7 @@ def _linear(eqn: JaxprEqn, dependent: set[Var]) -> bool:
     )
 
 
-def _bounded(eqn: JaxprEqn, known: dict[Var, Any]) -> bool:
+def _bounded(eqn: JaxprEqn, known: Constants) -> bool:
     """Whether no factor or divisor of the image is known to make infinities of it."""
     factors = [_known(atom, known) for atom in eqn.invars]
     if eqn.primitive.name == "div" and factors[1] is not None and not np.all(factors[1]):
@@ -180,7 +192,7 @@ def _bounded(eqn: JaxprEqn, known: dict[Var, Any]) -> bool:
     return eqn.primitive.name not in _LINEAR_IN_ONE | {"div"} or all(map(_is_finite, factors))
 
 
-def _computed(eqn: JaxprEqn, known: dict[Var, Any]) -> Any:
+def _computed(eqn: JaxprEqn, known: Constants) -> JaxValue:
     """What is known of a constant's values: an operand's, or that one is not finite."""
     operands = [_known(atom, known) for atom in eqn.invars]
     if eqn.primitive.name in SAME_VALUES:
@@ -188,7 +200,7 @@ def _computed(eqn: JaxprEqn, known: dict[Var, Any]) -> Any:
     return None if all(map(_is_finite, operands)) else np.inf
 
 
-def _known(atom: Any, known: dict[Var, Any]) -> np.ndarray | None:
+def _known(atom: Atom, known: Constants) -> np.ndarray | None:
     """The values that an atom holds, in whatever shape; `None` where they are not known."""
     value = atom.val if isinstance(atom, Literal) else known.get(atom)
     if value is None or np.size(value) > _LARGEST:
@@ -206,12 +218,8 @@ def _is_finite(values: np.ndarray | None) -> bool:
     return bool(np.all(np.isfinite(native)))
 
 
-def _size(var: Any) -> int:
-    return math.prod(var.aval.shape)
-
-
-def _is_floating(var: Any) -> bool:
-    return jnp.issubdtype(var.aval.dtype, jnp.floating)
+def _size(var: Var) -> int:
+    return math.prod(shape_of(var))
 
 
 @jax.custom_jvp
@@ -228,7 +236,9 @@ def _between(first: Array, second: Array, position: Scalar) -> Float[Array, "...
 
 
 @_between.defjvp
-def _between_jvp(primals: Any, tangents: Any) -> tuple[Array, Array]:
+def _between_jvp(
+    primals: tuple[Array, Array, Scalar], tangents: tuple[Array, Array, Scalar]
+) -> tuple[Array, Array]:
     # The formula's, of equal ends too, which a choice between the two would lose.
     a, b, share = _widened(*primals)
     da, db, move = _widened(*tangents)

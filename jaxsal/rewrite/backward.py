@@ -11,21 +11,24 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.extend.core import JaxprEqn, Literal
+from jaxtyping import Array
 
 from jaxsal.rewrite.activations.find import KEPT, Finding, Relu, find_activations
 from jaxsal.rewrite.activations.functions import NAMED
 from jaxsal.rewrite.interpreter import Frame, evaluate, inline
 from jaxsal.rewrite.notes import note
-from jaxsal.rewrite.program import call_name, play, trace
+from jaxsal.rewrite.program import JaxValue, Values, call_name, play, trace
 from jaxsal.types import Image, Scalar, ScoreFn
 
-Derivative = Callable[[Any, Any], Any]
+Derivative = Callable[[Array, Array], Array]
 """`derivative(g, x > 0)`: the cotangent of ReLU's input from that of its output, elementwise."""
+
+Residuals = tuple[Array, Array | None]
+"""Where the input of a ReLU is positive, and where it is beyond the bound of a relu6."""
 
 _SHOWN = 6
 """So many activations are named in a warning."""
@@ -58,7 +61,7 @@ def backward(score: ScoreFn, derivative: Derivative) -> ScoreFn:
             raise ValueError(f"score: expected a program with a ReLU to replace; {_seen(findings)}")
         _warn([finding for finding in findings if finding.other], len(chosen))
 
-        def rule(eqn: JaxprEqn, values: list[Any], frame: Frame) -> Sequence[Any] | None:
+        def rule(eqn: JaxprEqn, values: Values, frame: Frame) -> Sequence[JaxValue] | None:
             del values
             relu = chosen.get(id(eqn))
             return None if relu is None else [_overridden(relu, derivative, frame)]
@@ -71,28 +74,28 @@ def backward(score: ScoreFn, derivative: Derivative) -> ScoreFn:
     return rewritten_score
 
 
-def _overridden(relu: Relu, derivative: Derivative, frame: Frame) -> Any:
+def _overridden(relu: Relu, derivative: Derivative, frame: Frame) -> JaxValue:
     """A ReLU's value, computed from its operand as it stands, with another derivative."""
     made = {out for eqn in relu.equations for out in eqn.outvars}
     atoms = [relu.operand, *(v for eqn in relu.equations for v in eqn.invars)]
     given = dict.fromkeys(v for v in atoms if not isinstance(v, Literal) and v not in made)
     _, sign, knot, upper = relu.ramp
 
-    def value(x: Any, *rest: Any) -> Any:
+    def value(x: JaxValue, *rest: JaxValue) -> JaxValue:
         known = dict(zip(given, (x, *rest), strict=True))
         play(relu.equations, known)
         return known[relu.equations[-1].outvars[0]]
 
     @jax.custom_vjp
-    def activation(*values: Any) -> Any:
+    def activation(*values: JaxValue) -> JaxValue:
         return value(*values)
 
-    def forward(*values: Any) -> tuple[Any, tuple[Any, Any]]:
+    def forward(*values: JaxValue) -> tuple[JaxValue, Residuals]:
         # Played anew, not called: a derivative of the map is the true one of what it computes.
         rise = sign * (values[0] - knot) if (sign, knot) != (1, 0) else values[0]
         return value(*values), (rise > 0, None if math.isinf(upper) else rise >= upper)
 
-    def pull(residuals: tuple[Any, Any], g: Any) -> tuple[Any, ...]:
+    def pull(residuals: Residuals, g: Array) -> tuple[Array | None, ...]:
         positive, saturated = residuals
         g = g if relu.ramp.scale == 1 else relu.ramp.scale * g
         g = g if saturated is None else jnp.where(saturated, jnp.zeros_like(g), g)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 
 from jaxsal.rewrite.program import (
     Atom,
+    JaxValue,
     bodies,
     equations,
     open_jaxpr,
@@ -93,7 +95,7 @@ class Dataflow:
         found = {_uniform(value) for value in self._values(atom, set())}
         return found.pop() if len(found) == 1 else None
 
-    def _values(self, atom: Atom, seen: set[Var]) -> Iterator[Any]:
+    def _values(self, atom: Atom, seen: set[Var]) -> Iterator[JaxValue]:
         """The known values that an atom can take; `None` for one that is not known."""
         if isinstance(atom, Literal) or atom in self._known:
             yield atom.val if isinstance(atom, Literal) else self._known[atom]
@@ -153,9 +155,9 @@ def links(eqn: JaxprEqn) -> Iterator[tuple[Atom, Var]]:
             yield from zip(inner[1].outvars, carries, strict=True)
 
 
-def constants(closed: ClosedJaxpr) -> Iterator[tuple[Var, Any]]:
+def constants(closed: ClosedJaxpr) -> Iterator[tuple[Var, JaxValue]]:
     """A program's constants with known values: those that are not traced."""
-    pairs: Iterable[tuple[Var, Any]] = zip(closed.jaxpr.constvars, closed.consts, strict=True)
+    pairs: Iterable[tuple[Var, JaxValue]] = zip(closed.jaxpr.constvars, closed.consts, strict=True)
     yield from ((var, None if isinstance(c, jax.core.Tracer) else c) for var, c in pairs)
 
 
@@ -209,7 +211,12 @@ def is_floating(var: Atom) -> bool:
     return dtype is not None and jax.dtypes.issubdtype(dtype, np.inexact)
 
 
-def _reach(start: Iterable[Var], step: Any) -> frozenset[Var]:
+def is_real(atom: Atom) -> bool:
+    """Whether an atom holds real floating numbers."""
+    return is_floating(atom) and not jnp.issubdtype(atom.aval.dtype, jnp.complexfloating)  # type: ignore[attr-defined]
+
+
+def _reach(start: Iterable[Var], step: Callable[[Var], list[Var]]) -> frozenset[Var]:
     found = set(start)
     todo = list(found)
     while todo:
@@ -219,7 +226,7 @@ def _reach(start: Iterable[Var], step: Any) -> frozenset[Var]:
     return frozenset(found)
 
 
-def _uniform(value: Any) -> float | None:
+def _uniform(value: JaxValue) -> float | None:
     if value is None or isinstance(value, jax.core.Tracer):
         return None
     if not jax.dtypes.issubdtype(jax.dtypes.result_type(value), np.number):

@@ -16,9 +16,19 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn
 from jaxtyping import Array
 
 from jaxsal.rewrite.interpreter import inline
-from jaxsal.rewrite.program import CUSTOM_CALLS, bind, call_name, read, scope
+from jaxsal.rewrite.program import (
+    CUSTOM_CALLS,
+    Atom,
+    JaxValue,
+    Values,
+    bind,
+    call_name,
+    read,
+    scope,
+    shape_of,
+)
 
-OnBlocks = Callable[[Sequence[Any]], list[Array]]
+OnBlocks = Callable[[Sequence[JaxValue]], list[Array]]
 """From blocks of an equation's operands (and scalars) to the blocks of its results."""
 
 _OPERATIONS = frozenset(
@@ -65,7 +75,7 @@ def _body(eqn: JaxprEqn) -> ClosedJaxpr:
 def _elementwise(closed: ClosedJaxpr) -> bool:
     """Whether a program of arrays of its results' shape, and of scalars, is elementwise."""
     program = closed.jaxpr
-    atoms: list[Any] = [*program.invars, *program.constvars]
+    atoms: list[Atom] = [*program.invars, *program.constvars]
     atoms += [atom for eqn in program.eqns for atom in (*eqn.invars, *eqn.outvars)]
     (shape, *others) = _shapes(program.outvars)
     return (
@@ -76,8 +86,8 @@ def _elementwise(closed: ClosedJaxpr) -> bool:
     )
 
 
-def _shapes(atoms: Iterable[Any]) -> list[tuple[int, ...]]:
-    return [atom.aval.shape for atom in atoms]
+def _shapes(atoms: Iterable[Atom]) -> list[tuple[int, ...]]:
+    return list(map(shape_of, atoms))
 
 
 def _is_known(eqn: JaxprEqn) -> bool:
@@ -97,8 +107,8 @@ def _derivative(eqn: JaxprEqn) -> ClosedJaxpr:
     operands = [atom.aval for atom in eqn.invars]
     floating = list(filter(_is_floating, operands))
 
-    def derivative(values: list[Any], moved: list[Any]) -> list[Any]:
-        def call(*floating: Any) -> list[Any]:
+    def derivative(values: Values, moved: Values) -> Values:
+        def call(*floating: JaxValue) -> Values:
             given = iter(floating)
             return bind(eqn, [next(given) if _is_floating(v) else v for v in values])
 
@@ -117,7 +127,7 @@ def _call(eqn: JaxprEqn) -> OnBlocks:
     def value(*blocks: Array) -> list[Array]:
         return _play(body, blocks)
 
-    def derivative(blocks: Sequence[Any], moved: Sequence[Any]) -> list[Array]:
+    def derivative(blocks: Sequence[JaxValue], moved: Sequence[JaxValue]) -> list[Array]:
         program = _derivative(eqn)
         if not _elementwise(program):  # a derivative's; the first was looked at before
             raise ValueError(
@@ -126,11 +136,15 @@ def _call(eqn: JaxprEqn) -> OnBlocks:
             )
         return _play(program, [*blocks, *moved])
 
-    def forward(blocks: Any, tangents: Any) -> tuple[list[Array], list[Array]]:
+    def forward(
+        blocks: Sequence[JaxValue], tangents: Sequence[JaxValue]
+    ) -> tuple[list[Array], list[Array]]:
         pairs = zip(blocks, tangents, strict=True)
         return call(*blocks), derivative(blocks, [t for block, t in pairs if _is_floating(block)])
 
-    def backward(blocks: Any, cotangents: Any) -> tuple[Array | None, ...]:
+    def backward(
+        blocks: Sequence[JaxValue], cotangents: Sequence[JaxValue]
+    ) -> tuple[Array | None, ...]:
         found = iter(derivative(blocks, cotangents))
         return tuple(next(found) if _is_floating(block) else None for block in blocks)
 
@@ -144,7 +158,7 @@ def _call(eqn: JaxprEqn) -> OnBlocks:
     return lambda blocks: call(*blocks)
 
 
-def _play(closed: ClosedJaxpr, blocks: Sequence[Any]) -> list[Array]:
+def _play(closed: ClosedJaxpr, blocks: Sequence[JaxValue]) -> list[Array]:
     """The results of an elementwise program at the shape of `blocks`."""
     shape = np.broadcast_shapes(*map(np.shape, blocks))
     known = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
@@ -162,5 +176,5 @@ def _play(closed: ClosedJaxpr, blocks: Sequence[Any]) -> list[Array]:
     return [read(atom, known) for atom in closed.jaxpr.outvars]
 
 
-def _is_floating(value: Any) -> bool:
+def _is_floating(value: JaxValue) -> bool:
     return jnp.issubdtype(value.dtype, jnp.inexact)

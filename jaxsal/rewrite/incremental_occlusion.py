@@ -9,7 +9,6 @@ Explanations", SIGMOD 2019.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import numpy as np
 from jax import lax
@@ -18,10 +17,10 @@ from jaxtyping import Array
 
 from jaxsal.rewrite.interpreter import inline
 from jaxsal.rewrite.occlusion.block_rules import rule_of
-from jaxsal.rewrite.occlusion.blocks import BlockUpdate, Corner, Span, Spans, whole_array
+from jaxsal.rewrite.occlusion.blocks import BlockUpdate, Corner, Operand, Span, Spans, whole_array
 from jaxsal.rewrite.occlusion.canonicalize import canonicalize
 from jaxsal.rewrite.occlusion.savings import Savings
-from jaxsal.rewrite.program import bind, play, read, scope, trace
+from jaxsal.rewrite.program import JaxValue, bind, play, read, scope, trace
 from jaxsal.types import Image, Scalar, ScoreFn
 
 MAX_BLOCK_SHARE = 0.5
@@ -54,7 +53,9 @@ def incremental_score(score: ScoreFn, image: Image) -> Callable[[Array, Corner],
             None if size == length else Span(np.arange(length - size + 1), size, axis)
             for axis, (size, length) in enumerate(zip(values.shape, image.shape, strict=True))
         )
-        changed: dict[Var, Any] = {closed.jaxpr.invars[0]: _checked(image, values, spans, corner)}
+        changed: dict[Var, Operand] = {
+            closed.jaxpr.invars[0]: _checked(image, values, spans, corner)
+        }
         saved = Savings(closed.jaxpr, changed)
         for eqn in closed.jaxpr.eqns:
             if _depends(eqn, changed) and any(known[var].size for var in eqn.outvars):
@@ -71,13 +72,13 @@ def incremental_score(score: ScoreFn, image: Image) -> Callable[[Array, Corner],
     return replaced
 
 
-def _depends(eqn: JaxprEqn, changed: Mapping[Var, Any]) -> bool:
+def _depends(eqn: JaxprEqn, changed: Mapping[Var, Operand]) -> bool:
     return any(not isinstance(atom, Literal) and atom in changed for atom in eqn.invars)
 
 
 def _step(
-    eqn: JaxprEqn, known: dict[Var, Any], changed: dict[Var, Any], corner: Corner
-) -> tuple[list[Any], float, str]:
+    eqn: JaxprEqn, known: dict[Var, Array], changed: dict[Var, Operand], corner: Corner
+) -> tuple[list[Operand], float, str]:
     """An equation's results, the share of them that was computed, why they are whole (or empty)."""
     bases = [read(atom, known) for atom in eqn.invars]
     values = [
@@ -102,7 +103,7 @@ def _step(
     return bind(eqn, [_whole(value, corner) for value in values]), 1.0, why
 
 
-def _checked(base: Array, block: Array, spans: Spans, corner: Corner) -> Any:
+def _checked(base: Array, block: Array, spans: Spans, corner: Corner) -> Operand:
     """A local array if that pays, else the whole one."""
     local = BlockUpdate(base, block, spans)
     return (
@@ -112,5 +113,5 @@ def _checked(base: Array, block: Array, spans: Spans, corner: Corner) -> Any:
     )
 
 
-def _whole(value: Any, corner: Corner) -> Any:
+def _whole(value: Operand, corner: Corner) -> JaxValue:
     return whole_array(value, corner) if isinstance(value, BlockUpdate) else value

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, Var, primitives
@@ -28,6 +28,8 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, Va
 from jaxsal.rewrite.program import (
     CALLS,
     Atom,
+    JaxValue,
+    Values,
     bind,
     bodies,
     equations,
@@ -40,7 +42,9 @@ from jaxsal.rewrite.program import (
     while_parts,
 )
 
-Rule = Callable[[JaxprEqn, list[Any], "Frame"], "Sequence[Any] | None"]
+T = TypeVar("T")
+
+Rule = Callable[[JaxprEqn, Values, "Frame"], "Sequence[JaxValue] | None"]
 Rules = Mapping[Primitive | str, Rule]
 """From a primitive, or its name, to its rule."""
 
@@ -58,7 +62,7 @@ class Frame:
     """
 
     jaxpr: Jaxpr
-    values: dict[Var, Any] = field(repr=False)
+    values: dict[Var, JaxValue] = field(repr=False)
     outer: Frame | None = field(default=None, repr=False)
     call: JaxprEqn | None = None
 
@@ -68,7 +72,7 @@ class Frame:
             return None
         return (self.outer and self.outer.site) or self.call
 
-    def read(self, atom: Atom) -> Any:
+    def read(self, atom: Atom) -> JaxValue:
         """The value of an atom whose equation has been evaluated."""
         return atom.val if isinstance(atom, Literal) else self.values[atom]
 
@@ -88,7 +92,7 @@ class Frame:
         return {var: eqn for eqn in self.jaxpr.eqns for var in eqn.outvars}
 
 
-def rewritten(fun: Callable[..., Any], rules: Rules) -> Callable[..., Any]:
+def rewritten(fun: Callable[..., T], rules: Rules) -> Callable[..., T]:
     """`fun` with every equation that has a rule in `rules` evaluated by it.
 
     Args:
@@ -96,7 +100,7 @@ def rewritten(fun: Callable[..., Any], rules: Rules) -> Callable[..., Any]:
       rules: see the module's docstring.
     """
 
-    def rewritten_fun(*args: Any) -> Any:
+    def rewritten_fun(*args: Any) -> T:
         closed, tree = trace(fun, *args)
         return jax.tree.unflatten(tree, evaluate(closed, rules, *jax.tree.leaves(args)))
 
@@ -113,7 +117,7 @@ def inline(
       keep: which calls to leave as they are.
     """
 
-    def stay(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Any] | None:
+    def stay(eqn: JaxprEqn, values: Values, frame: Frame) -> Values | None:
         del frame
         return bind(eqn, values) if keep(eqn) else None
 
@@ -123,7 +127,7 @@ def inline(
     return inlined(*closed.in_avals)
 
 
-def evaluate(closed: Jaxpr | ClosedJaxpr, rules: Rules, *args: Any) -> list[Any]:
+def evaluate(closed: Jaxpr | ClosedJaxpr, rules: Rules, *args: JaxValue) -> Values:
     """The outputs of a program under `rules`.
 
     Args:
@@ -137,7 +141,7 @@ def evaluate(closed: Jaxpr | ClosedJaxpr, rules: Rules, *args: Any) -> list[Any]
     return _run(closed, _by_name(rules), args)
 
 
-_Step = Callable[[JaxprEqn, list[Any], Mapping[str, Rule], Frame], list[Any]]
+_Step = Callable[[JaxprEqn, Values, Mapping[str, Rule], Frame], Values]
 
 
 def _by_name(rules: Rules) -> dict[str, Rule]:
@@ -147,10 +151,10 @@ def _by_name(rules: Rules) -> dict[str, Rule]:
 def _run(
     body: Jaxpr | ClosedJaxpr,
     rules: Mapping[str, Rule],
-    args: Sequence[Any],
+    args: Sequence[JaxValue],
     outer: Frame | None = None,
     call: JaxprEqn | None = None,
-) -> list[Any]:
+) -> Values:
     jaxpr = open_jaxpr(body)
     frame = Frame(jaxpr, {}, outer, call)
     frame.values.update(zip(jaxpr.constvars, getattr(body, "consts", ()), strict=True))
@@ -163,7 +167,7 @@ def _run(
     return [frame.read(v) for v in jaxpr.outvars]
 
 
-def _step(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Frame) -> list[Any]:
+def _step(eqn: JaxprEqn, values: Values, rules: Mapping[str, Rule], frame: Frame) -> Values:
     rule = rules.get(eqn.primitive.name)
     outs = rule(eqn, values, frame) if rule else None
     if outs is not None:
@@ -181,7 +185,7 @@ def _seen(eqn: JaxprEqn, rules: Mapping[str, Rule]) -> bool:
     )
 
 
-def _constrained(values: Sequence[Any], shardings: Sequence[Any]) -> list[Any]:
+def _constrained(values: Sequence[JaxValue], shardings: Sequence[object]) -> Values:
     pairs = zip(values, shardings, strict=True)
     return [
         jax.lax.with_sharding_constraint(v, s) if isinstance(s, jax.sharding.Sharding) else v
@@ -189,18 +193,18 @@ def _constrained(values: Sequence[Any], shardings: Sequence[Any]) -> list[Any]:
     ]
 
 
-def _jit(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Frame) -> list[Any]:
+def _jit(eqn: JaxprEqn, values: Values, rules: Mapping[str, Rule], frame: Frame) -> Values:
     values = _constrained(values, eqn.params["in_shardings"])
     outs = _run(eqn.params["jaxpr"], rules, values, frame, eqn)
     return _constrained(outs, eqn.params["out_shardings"])
 
 
-def _call(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Frame) -> list[Any]:
+def _call(eqn: JaxprEqn, values: Values, rules: Mapping[str, Rule], frame: Frame) -> Values:
     return _run(eqn.params["call_jaxpr"], rules, values, frame, eqn)
 
 
-def _remat(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Frame) -> list[Any]:
-    def run(*xs: Any) -> list[Any]:
+def _remat(eqn: JaxprEqn, values: Values, rules: Mapping[str, Rule], frame: Frame) -> Values:
+    def run(*xs: JaxValue) -> Values:
         return _run(eqn.params["jaxpr"], rules, xs, frame, eqn)
 
     (body,), constants = lifted([run], [v.aval for v in open_jaxpr(eqn.params["jaxpr"]).invars])
@@ -210,10 +214,10 @@ def _remat(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: F
     return bind(eqn, [*constants, *values], jaxpr=open_jaxpr(body), prevent_cse=apart)
 
 
-def _scan(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Frame) -> list[Any]:
+def _scan(eqn: JaxprEqn, values: Values, rules: Mapping[str, Rule], frame: Frame) -> Values:
     constants, init, sequences = scan_parts(eqn, values)
 
-    def body(carry: list[Any], xs: list[Any]) -> tuple[list[Any], list[Any]]:
+    def body(carry: Values, xs: Values) -> tuple[Values, Values]:
         outs = _run(eqn.params["jaxpr"], rules, [*constants, *carry, *xs], frame, eqn)
         return outs[: len(init)], outs[len(init) :]
 
@@ -222,15 +226,17 @@ def _scan(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Fr
     return [*carry, *ys]
 
 
-def _while(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Frame) -> list[Any]:
+def _while(eqn: JaxprEqn, values: Values, rules: Mapping[str, Rule], frame: Frame) -> Values:
     condition, loop, init = while_parts(eqn, values)
     closed_over = {"cond": condition, "body": loop}
     again: dict[str, Any] = {}
-    operands: list[Any] = []
+    operands: Values = []
     for name, constants in closed_over.items():
         body = eqn.params[f"{name}_jaxpr"]
 
-        def run(*carry: Any, body: Any = body, constants: list[Any] = constants) -> list[Any]:
+        def run(
+            *carry: JaxValue, body: ClosedJaxpr = body, constants: Values = constants
+        ) -> Values:
             return _run(body, rules, [*constants, *carry], frame, eqn)
 
         avals = [v.aval for v in open_jaxpr(body).invars[len(constants) :]]
@@ -240,7 +246,7 @@ def _while(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: F
     return bind(eqn, [*operands, *init], **again)
 
 
-def _cond(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Frame) -> list[Any]:
+def _cond(eqn: JaxprEqn, values: Values, rules: Mapping[str, Rule], frame: Frame) -> Values:
     branches = [
         lambda *xs, body=body: _run(body, rules, xs, frame, eqn) for body in eqn.params["branches"]
     ]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Var
 
-from jaxsal.rewrite.program import open_jaxpr, shape_of
+from jaxsal.rewrite.program import Atom, JaxValue, open_jaxpr, shape_of
 
 Bounds = tuple[float, float]
 
@@ -53,7 +53,7 @@ def _outputs(jaxpr: Jaxpr, constants: Sequence[Value], inputs: Sequence[Value]) 
     known: dict[Var, Value] = dict(zip(jaxpr.constvars, constants, strict=True))
     known.update(zip(jaxpr.invars, inputs, strict=True))
 
-    def value(atom: Any) -> Value:
+    def value(atom: Atom) -> Value:
         return _constant(atom.val) if isinstance(atom, Literal) else known[atom]
 
     for eqn in jaxpr.eqns:
@@ -79,7 +79,7 @@ _CALLS = frozenset({"jit", "pjit", "closed_call", "core_call", "remat", "remat2"
 _CALLS |= {"custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr"}
 
 
-def _constant(value: Any) -> Value:
+def _constant(value: JaxValue) -> Value:
     """A number; an array is looked into no further than its only element."""
     number = ANY
     if np.size(value) == 1 and np.asarray(value).dtype.kind in "fiu":

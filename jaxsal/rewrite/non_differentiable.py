@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Var
 
 from jaxsal.rewrite.cost import products
 from jaxsal.rewrite.dataflow import FLAT, Dataflow, is_floating
-from jaxsal.rewrite.program import bodies, equations
+from jaxsal.rewrite.program import JaxValue, bodies, equations
 
 
 def passes(eqn: JaxprEqn) -> bool:
@@ -50,7 +49,7 @@ def constant_weights(closed: ClosedJaxpr) -> int:
     return sum(int(jnp.size(c)) for c in found) if fixed else 0
 
 
-def _constants(closed: ClosedJaxpr) -> Iterator[Any]:
+def _constants(closed: ClosedJaxpr) -> Iterator[JaxValue]:
     yield from closed.consts
     for eqn in equations(closed.jaxpr):
         for body in bodies(eqn):

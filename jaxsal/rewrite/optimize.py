@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 from jax.extend.core import JaxprEqn, Primitive, primitives
 from jaxtyping import Array
 
 from jaxsal.rewrite.interpreter import Frame, Rule, rewritten
+from jaxsal.rewrite.program import Values
 from jaxsal.rewrite.rules import (
     conv,
     extremum_gradient,
@@ -25,6 +26,8 @@ from jaxsal.rewrite.rules import (
     relu_pool_gradient,
     winograd,
 )
+
+T = TypeVar("T")
 
 _CONVOLUTION = primitives.conv_general_dilated_p.name
 _BEFORE_0_11 = jax.__version_info__ < (0, 11)
@@ -83,11 +86,11 @@ REWRITES: dict[str, Rewrite] = {
 
 
 def optimize(
-    fun: Callable[..., Any],
+    fun: Callable[..., T],
     *,
     platform: str | None = None,
     only: Collection[str] | None = None,
-) -> Callable[..., Any]:
+) -> Callable[..., T]:
     """`fun`, faster on `platform`, with the same results and derivatives.
 
     Args:
@@ -102,7 +105,7 @@ def optimize(
 
 
 def count_rewrites(
-    fun: Callable[..., Any],
+    fun: Callable[..., object],
     *args: Any,
     platform: str | None = None,
     only: Collection[str] | None = None,
@@ -130,7 +133,7 @@ def _rules(names: list[str], count: Counter[str]) -> dict[Primitive | str, Rule]
     def first(primitive: str) -> Rule:
         tried = [name for name in names if REWRITES[name].primitive == primitive]
 
-        def rule(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
+        def rule(eqn: JaxprEqn, values: Values, frame: Frame) -> list[Array] | None:
             for name in tried:
                 outs = REWRITES[name].rule(eqn, values, frame)
                 if outs is not None:

@@ -22,6 +22,7 @@ from jaxsal.rewrite.axes.preserved import AxisMap, preserved_axes
 from jaxsal.rewrite.dataflow import SAME_VALUES, Dataflow, fixed_point
 from jaxsal.rewrite.program import (
     Atom,
+    JaxValue,
     equations,
     fits,
     open_jaxpr,
@@ -90,7 +91,7 @@ def same_program(one: ClosedJaxpr, other: ClosedJaxpr, batch: int) -> bool:
     return same and _written(one, batch) == _written(other, batch)
 
 
-def _equal(one: Any, other: Any) -> bool:
+def _equal(one: JaxValue, other: JaxValue) -> bool:
     if one is other:
         return True
     if any(isinstance(x, jax.core.Tracer) for x in (one, other)):
@@ -98,7 +99,7 @@ def _equal(one: Any, other: Any) -> bool:
     return np.shape(one) == np.shape(other) and bool(np.all(np.asarray(one) == np.asarray(other)))
 
 
-def _written(closed: ClosedJaxpr, batch: int) -> list[Any]:
+def _written(closed: ClosedJaxpr, batch: int) -> list[tuple[str, ...]]:
     """The numbers of a program, its loops' lengths, and how much it reduces without the images.
 
     What only moves and spreads values is left out: of one image there is less of it.
@@ -174,7 +175,7 @@ def _reshaped(eqn: JaxprEqn, value: Value) -> Value:
     return Value(reshaped(value.labels, before, after), value.depends)
 
 
-def _joined(eqn: JaxprEqn, values: Sequence[Value], axes: Sequence[AxisMap], out: Any) -> State:
+def _joined(eqn: JaxprEqn, values: Sequence[Value], axes: Sequence[AxisMap], out: Atom) -> State:
     """A result whose axes are those that the operands keep."""
     shape = shape_of(out)
     copied = eqn.primitive.name == "broadcast_in_dim"
@@ -267,13 +268,13 @@ def _scan(eqn: JaxprEqn, values: list[Value]) -> list[State]:
     if any(row.depends and _row(row.labels[0]) is not None for row in rows):
         return _by_row(eqn, constants, carry, rows)
     inside = [Value(row.labels[1:], row.depends) for row in rows]
-    carry, outs = _settled(eqn, eqn.params["jaxpr"], constants, carry, inside)
+    carries, outs = _settled(eqn, eqn.params["jaxpr"], constants, carry, inside)
     lead = unknown(eqn.params["length"])
     return [
-        *carry,
+        *carries,
         *(
             out if isinstance(out, Mixed) else Value((lead, *out.labels), out.depends)
-            for out in outs[len(carry) :]
+            for out in outs[len(carries) :]
         ),
     ]
 
@@ -302,7 +303,7 @@ def _while(eqn: JaxprEqn, values: list[Value]) -> list[State]:
 
 def _settled(
     eqn: JaxprEqn,
-    body: Any,
+    body: Jaxpr | ClosedJaxpr,
     constants: Sequence[State],
     carry: Sequence[State],
     rows: Sequence[State],

@@ -17,7 +17,7 @@ from jaxsal.rewrite.layers.find import LayerName, find_layer, loops_to_unroll
 from jaxsal.rewrite.layers.flatten import flatten
 from jaxsal.rewrite.layers.names import Names
 from jaxsal.rewrite.notes import Note, note
-from jaxsal.rewrite.program import depending, live_equations, play, read, trace
+from jaxsal.rewrite.program import JaxValue, depending, live_equations, play, read, trace
 from jaxsal.types import Image, Scalar, ScoreFn
 
 LAYER = "layer"
@@ -107,17 +107,17 @@ def _split(score: ScoreFn, image: Image, layer: LayerName) -> tuple[SplitScore, 
     return SplitScore(known[var], head, lay.axes(var), lay.spatial, lay.turned(var), lost), lay
 
 
-def _index(layer: Any) -> int:
+def _index(layer: object) -> int:
     try:
         if not isinstance(layer, bool):
-            return operator.index(layer)
+            return operator.index(layer)  # type: ignore[arg-type]
     except Exception:  # a tracer raises an error of its own
         pass
     raise TypeError(f"layer: expected None, an int or a string, got {layer!r}")
 
 
 def _head(
-    flat: ClosedJaxpr, after: list[JaxprEqn], known: dict[Var, Any], var: Var, value: Array
+    flat: ClosedJaxpr, after: list[JaxprEqn], known: dict[Var, JaxValue], var: Var, value: Array
 ) -> Scalar:
     aval: Any = var.aval
     if jnp.shape(value) != aval.shape:

@@ -20,7 +20,7 @@ from jaxsal.rewrite.activations import piecewise_affine
 from jaxsal.rewrite.activations.piecewise_affine import IDENTITY, Piecewise
 from jaxsal.rewrite.dataflow import Dataflow, is_floating
 from jaxsal.rewrite.elementwise import on_blocks
-from jaxsal.rewrite.program import CUSTOM_CALLS, Atom, bind, call_name
+from jaxsal.rewrite.program import CUSTOM_CALLS, Atom, JaxValue, bind, call_name, shape_of
 
 NAMED = frozenset({"relu", "relu6"})
 """Calls that are known by their name."""
@@ -164,7 +164,7 @@ def evaluated(
 def derivative(eqn: JaxprEqn, place: int) -> ClosedJaxpr | None:
     """The program of a call's derivative by its input number `place`, as its rule has it."""
 
-    def slope(*xs: Any) -> Any:
+    def slope(*xs: JaxValue) -> JaxValue:
         call = lambda x: bind(eqn, [*xs[:place], x, *xs[place + 1 :]])[0]  # noqa: E731
         out, back = jax.vjp(call, xs[place])
         return back(jnp.ones_like(out))[0]
@@ -179,7 +179,7 @@ def _is_elementwise(eqn: JaxprEqn, sources: Sequence[Var]) -> bool:
     out = eqn.outvars[0].aval
     shapes = {getattr(v.aval, "shape", None) for v in sources}
     if eqn.primitive.name in _COUNTING and sources and not any(map(is_floating, sources)):
-        return _is_along_one_more_axis({*shapes, getattr(out, "shape", None)})
+        return _is_along_one_more_axis({*map(shape_of, sources), shape_of(eqn.outvars[0])})
     if shapes != {getattr(out, "shape", None)}:
         return False
     if call_name(eqn) in NAMED:
@@ -187,7 +187,7 @@ def _is_elementwise(eqn: JaxprEqn, sources: Sequence[Var]) -> bool:
     return eqn.primitive.name in _MORE or on_blocks(eqn) is not None
 
 
-def _is_along_one_more_axis(shapes: set[Any]) -> bool:
+def _is_along_one_more_axis(shapes: set[tuple[int, ...]]) -> bool:
     """Whether shapes are the same but for their first axis, which not all need to have."""
     rank = min(map(len, shapes))
     return len({s[len(s) - rank :] for s in shapes}) == 1 or len({s[1:] for s in shapes}) == 1

@@ -12,10 +12,11 @@ import operator
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax.extend.core import JaxprEqn
+from jax.typing import DTypeLike
 
 
 class Part(NamedTuple):
@@ -179,12 +180,12 @@ def _select(x: float, which: Part, *cases: Part) -> Part | None:
     return None if which.slope else cases[int(which.start)]
 
 
-def _compare(operation: Callable[..., Any]) -> _Rule:
+def _compare(operation: Callable[..., float]) -> _Rule:
     """An operation that has one result between the places where its operands cross."""
     return lambda x, *parts: _flat(float(operation(*(part.at(x) for part in parts))))
 
 
-def _decide(operation: Callable[..., Any]) -> _Rule:
+def _decide(operation: Callable[..., bool]) -> _Rule:
     """An operation on truth values."""
 
     def rule(x: float, *parts: Part) -> Part | None:
@@ -236,7 +237,7 @@ def _rule(eqn: JaxprEqn) -> _Rule | None:
     return _RULES.get(name)
 
 
-def _cast(old: Any, new: Any) -> _Rule | None:
+def _cast(old: DTypeLike, new: DTypeLike) -> _Rule | None:
     """A cast; one that rounds is not known."""
     if jnp.issubdtype(new, jnp.bool_):
         return None if jnp.issubdtype(old, jnp.floating) else _decide(bool)

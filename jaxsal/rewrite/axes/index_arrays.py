@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Container
-from typing import Any
 
-from jax.extend.core import JaxprEqn, Literal
+from jax.extend.core import JaxprEqn, Literal, Var
 
 _SHIFTS = frozenset({"add", "max", "min", "sub", "mul", "div", "floor", "ceil", "round", "clamp"})
 _SHAPES = frozenset({"broadcast_in_dim", "convert_element_type", "reshape", "squeeze", "copy"})
@@ -15,7 +14,7 @@ _PLAIN = frozenset(
 )
 
 
-def is_increasing(eqn: JaxprEqn, rising: Container[Any]) -> bool:
+def is_increasing(eqn: JaxprEqn, rising: Container[Var]) -> bool:
     """Whether the equation makes numbers that never fall, from `iota` or from `rising` ones."""
     name = eqn.primitive.name
     if name == "iota":
@@ -34,7 +33,7 @@ def is_increasing(eqn: JaxprEqn, rising: Container[Any]) -> bool:
     return known and start in rising and positive
 
 
-def is_plain(eqn: JaxprEqn, plain: Container[Any], small: Container[Any]) -> bool:
+def is_plain(eqn: JaxprEqn, plain: Container[Var], small: Container[Var]) -> bool:
     """Whether the equation makes an array by simple arithmetic of positions, as a resize does.
 
     It reads literals, `small` constants, and at least one `plain` array.
@@ -47,7 +46,7 @@ def is_plain(eqn: JaxprEqn, plain: Container[Any], small: Container[Any]) -> boo
     return known and starts and eqn.primitive.name in _SHIFTS | _SHAPES | _PLAIN
 
 
-def is_small(eqn: JaxprEqn, small: Container[Any]) -> bool:
+def is_small(eqn: JaxprEqn, small: Container[Var]) -> bool:
     """Whether the equation makes a number, a row or copies of a number, from such constants."""
     rank = max((len(v.aval.shape) for v in eqn.outvars), default=0)  # type: ignore[attr-defined]
     scalars = all(v.aval.shape == () for v in eqn.invars)  # type: ignore[attr-defined]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from jax.extend.core import JaxprEqn
 
 from jaxsal.rewrite.elementwise import POINTWISE
-from jaxsal.rewrite.program import shape_of
+from jaxsal.rewrite.program import Atom, shape_of
 
 AxisMap = dict[int, int]
 """From an operand's axis to that of the result in which it is kept."""
@@ -28,11 +27,11 @@ def preserved_axes(eqn: JaxprEqn) -> list[AxisMap] | None:
     return None
 
 
-def _all(atom: Any, but: Any = ()) -> AxisMap:
+def _all(atom: Atom, but: Iterable[int] = ()) -> AxisMap:
     return {i: i for i in range(len(shape_of(atom))) if i not in but}
 
 
-def _spread(atom: Any, out: Any) -> AxisMap:
+def _spread(atom: Atom, out: Atom) -> AxisMap:
     """The axes of an operand, but for those of length one that are spread over longer ones."""
     before, after = shape_of(atom), shape_of(out)
     if len(before) != len(after):
@@ -40,7 +39,7 @@ def _spread(atom: Any, out: Any) -> AxisMap:
     return {i: i for i, (n, m) in enumerate(zip(before, after, strict=True)) if n == m}
 
 
-def _dropped(eqn: JaxprEqn, axes: Any) -> list[AxisMap]:
+def _dropped(eqn: JaxprEqn, axes: Iterable[int]) -> list[AxisMap]:
     rest = [i for i in range(len(shape_of(eqn.invars[0]))) if i not in axes]
     return [{source: target for target, source in enumerate(rest)} for _ in eqn.invars]
 

@@ -11,13 +11,15 @@ from __future__ import annotations
 import functools
 import inspect
 import operator
-from typing import Any
+from typing import Any, TypeVar
 
 from jaxsal.rewrite.axes.layout import AxisLayout, layout
 from jaxsal.rewrite.program import trace
 from jaxsal.types import Image, ScoreFn, SpatialAxes, usual_axes
 
-_NOT_SAID: Any = object()
+T = TypeVar("T")
+
+_NOT_SAID = object()
 
 
 def spatial_axes(score: ScoreFn | None, image: Image) -> SpatialAxes:
@@ -64,7 +66,7 @@ def told(score: ScoreFn, lay: AxisLayout, shape: tuple[int, ...]) -> SpatialAxes
     )
 
 
-def checked(axes: Any, rank: int | None = None) -> SpatialAxes | None:
+def checked(axes: object, rank: int | None = None) -> SpatialAxes | None:
     """The option `spatial_axes`: in increasing order, from 0 where the image's rank is known.
 
     Raises:
@@ -75,7 +77,7 @@ def checked(axes: Any, rank: int | None = None) -> SpatialAxes | None:
         return None
     expected = "spatial_axes: expected axes of one image, such as (0, 1), without its batch axis"
     try:
-        found = [operator.index(axis) for axis in axes]
+        found = [operator.index(axis) for axis in axes]  # type: ignore[attr-defined]
     except Exception as error:  # a tracer raises an error of its own
         raise TypeError(f"{expected}; got {axes!r}") from error
     if rank is not None:
@@ -87,7 +89,7 @@ def checked(axes: Any, rank: int | None = None) -> SpatialAxes | None:
     return tuple(found)
 
 
-def with_axes(function: Any, score: ScoreFn | None, image: Image) -> Any:
+def with_axes(function: T, score: ScoreFn | None, image: Image) -> T:
     """A baseline or a perturbation that takes `spatial_axes`, with the score's bound.
 
     Anything else, and what has them bound already, as it is.
@@ -95,12 +97,14 @@ def with_axes(function: Any, score: ScoreFn | None, image: Image) -> Any:
     return bind_axes(function, spatial_axes(score, image)) if takes_axes(function) else function
 
 
-def bind_axes(function: Any, axes: SpatialAxes | None) -> Any:
+def bind_axes(function: T, axes: SpatialAxes | None) -> T:
     """`with_axes`, of axes that are known."""
-    return functools.partial(function, spatial_axes=axes) if takes_axes(function) else function
+    unbound: Any = function
+    bound: Any = functools.partial(unbound, spatial_axes=axes) if takes_axes(function) else function
+    return bound
 
 
-def takes_axes(function: Any) -> bool:
+def takes_axes(function: object) -> bool:
     """Whether a function has an option `spatial_axes` that is not bound yet."""
     if not callable(function):
         return False

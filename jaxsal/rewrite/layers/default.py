@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Var, jaxprs_in_params
 
 from jaxsal.rewrite.axes.factors import image_axes
 from jaxsal.rewrite.axes.layout import AxisLayout
-from jaxsal.rewrite.dataflow import FLAT, SAME_VALUES, Dataflow
-from jaxsal.rewrite.layers.names import Names, floating, on_all_paths, type_of, within
-from jaxsal.rewrite.program import bodies, equations, open_jaxpr, shape_of, variables
+from jaxsal.rewrite.dataflow import FLAT, SAME_VALUES, Dataflow, is_real
+from jaxsal.rewrite.layers.names import Names, on_all_paths, type_of, within
+from jaxsal.rewrite.program import Atom, bodies, equations, open_jaxpr, shape_of, variables
 
 _PRODUCTS = ("conv_general_dilated", "dot_general", "ragged_dot")
 _POOLS = ("reduce_window", "select_and_gather_add", "reduce_max", "reduce_sum", "reduce_min")
@@ -95,7 +95,7 @@ def _passed(names: Names, differentiable: bool) -> Iterator[Passed]:
     (image,), features = flat.invars, False
     for eqn, var in on_all_paths(eqns, image, flat.outvars, counts):
         features = features or any(e.primitive.name in _PRODUCTS for e in (eqn, *within(eqn)))
-        if features and var is not None and floating(var):
+        if features and var is not None and is_real(var):
             yield Passed(eqn, var)
 
 
@@ -214,5 +214,5 @@ def _tokens(var: Var, grid: tuple[int, ...]) -> str:
     return f" spatial=lambda t: t{cut}.reshape({', '.join(map(str, grid))}, -1)"
 
 
-def _sizes(atom: Any) -> list[int]:
-    return [n for n in atom.aval.shape if n != 1]
+def _sizes(atom: Atom) -> list[int]:
+    return [n for n in shape_of(atom) if n != 1]

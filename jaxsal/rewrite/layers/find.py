@@ -7,14 +7,13 @@ from collections.abc import Callable
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Var
 
 from jaxsal.rewrite.axes.layout import AxisLayout
-from jaxsal.rewrite.dataflow import Dataflow
+from jaxsal.rewrite.dataflow import Dataflow, is_real
 from jaxsal.rewrite.layers.default import default_layer
 from jaxsal.rewrite.layers.names import (
     CONV,
     LayerCandidate,
     Names,
     Parameters,
-    floating,
     on_all_paths,
     scopes,
     tag,
@@ -172,7 +171,7 @@ def _lies_as(var: Var, start: Var, layout: AxisLayout) -> bool:
     """Whether a value has a layer's shape, but for axes of length one (a batch of one)."""
     sizes = [[n for n in v.aval.shape if n != 1] for v in (var, start)]  # type: ignore[attr-defined]
     kept = layout.axes(start) is None or layout.axes(var) is not None
-    return floating(var) and sizes[0] == sizes[1] and kept
+    return is_real(var) and sizes[0] == sizes[1] and kept
 
 
 def _is_barrier(eqn: JaxprEqn) -> bool:

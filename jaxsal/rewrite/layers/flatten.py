@@ -7,10 +7,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, JaxprEqn, primitives
+from jax.extend.core import ClosedJaxpr, JaxprEqn, Primitive, primitives
 
 from jaxsal.rewrite.interpreter import Frame, Rule, evaluate
-from jaxsal.rewrite.program import scan_parts
+from jaxsal.rewrite.program import Values, scan_parts
 
 
 def flatten(closed: ClosedJaxpr, unroll: Callable[[JaxprEqn], bool]) -> ClosedJaxpr:
@@ -22,13 +22,13 @@ def flatten(closed: ClosedJaxpr, unroll: Callable[[JaxprEqn], bool]) -> ClosedJa
       closed: a program.
       unroll: which `scan` equations to unroll.
     """
-    rules: dict[Any, Rule] = {}
+    rules: dict[Primitive | str, Rule] = {}
 
-    def remat(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Any]:
+    def remat(eqn: JaxprEqn, values: Values, frame: Frame) -> Values:
         del frame
         return evaluate(eqn.params["jaxpr"], rules, *values)
 
-    def scan(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Any] | None:
+    def scan(eqn: JaxprEqn, values: Values, frame: Frame) -> Values | None:
         del frame
         return _turns(eqn, values, rules) if unroll(eqn) else None
 
@@ -36,7 +36,7 @@ def flatten(closed: ClosedJaxpr, unroll: Callable[[JaxprEqn], bool]) -> ClosedJa
     return jax.make_jaxpr(lambda *xs: evaluate(closed, rules, *xs))(*closed.in_avals)
 
 
-def _turns(eqn: JaxprEqn, values: list[Any], rules: dict[Any, Rule]) -> list[Any]:
+def _turns(eqn: JaxprEqn, values: Values, rules: dict[Primitive | str, Rule]) -> Values:
     constants, carry, sequences = scan_parts(eqn, values)
     order = range(eqn.params["length"])
     rows: dict[int, list[Any]] = {}

@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Var, jaxprs_in_params
 
-from jaxsal.rewrite.dataflow import Dataflow
-from jaxsal.rewrite.program import bodies, variables
+from jaxsal.rewrite.dataflow import Dataflow, is_real
+from jaxsal.rewrite.program import Atom, bodies, variables
 
 CONV = "conv_general_dilated"
 _SHOWN = 40
@@ -106,7 +105,7 @@ class Names:
             if not any(self.flow.depends(v) for v in eqn.invars):
                 made.update(dict.fromkeys(eqn.outvars, read))
                 continue
-            outs = [v for v in eqn.outvars if v in self.flow.live and floating(v)]
+            outs = [v for v in eqn.outvars if v in self.flow.live and is_real(v)]
             for path in sorted(read) if outs else ():
                 hidden = eqn.primitive.name if bodies(eqn) else ""
                 var = None if hidden else outs[-1]
@@ -147,7 +146,7 @@ class Names:
             outs = [
                 v
                 for v in eqn.outvars
-                if v in self.flow.live and v in self.flow.dependent and floating(v)
+                if v in self.flow.live and v in self.flow.dependent and is_real(v)
             ]
             if outs:
                 yield eqn, outs[-1]
@@ -159,7 +158,7 @@ class Names:
 
 
 def on_all_paths(
-    eqns: Sequence[JaxprEqn], start: Var, ends: Iterable[Any], counts: frozenset[Var]
+    eqns: Sequence[JaxprEqn], start: Var, ends: Iterable[Atom], counts: frozenset[Var]
 ) -> Iterator[tuple[JaxprEqn, Var | None]]:
     """The equations that `start` bears on, each with its value if all paths from there pass it.
 
@@ -207,10 +206,6 @@ def without_turns(path: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name in path if not (name.startswith("[") and name.endswith("]")))
 
 
-def floating(var: Var) -> bool:
-    return jnp.issubdtype(var.aval.dtype, jnp.floating)  # type: ignore[attr-defined]
-
-
 def _operation(eqn: JaxprEqn) -> str:
     """An equation's operation; of one with a derivative of its own, the function's name."""
     if eqn.primitive.name.startswith("custom_"):
@@ -218,7 +213,7 @@ def _operation(eqn: JaxprEqn) -> str:
     return eqn.primitive.name
 
 
-def type_of(var: Any) -> str:
+def type_of(var: Atom) -> str:
     """A variable's type in words."""
     return str(var.aval.str_short(short_dtypes=True))
 

@@ -8,7 +8,6 @@ its spans, or `None` where the whole result has to be computed.
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +19,9 @@ from jaxsal.rewrite.elementwise import OnBlocks, on_blocks
 from jaxsal.rewrite.occlusion import data_movement
 from jaxsal.rewrite.occlusion.blocks import (
     BlockUpdate,
+    ChangedBlock,
     Corner,
+    Operand,
     Span,
     Spans,
     Windows1D,
@@ -31,9 +32,9 @@ from jaxsal.rewrite.occlusion.blocks import (
 )
 from jaxsal.rewrite.occlusion.dot_general import dot_general
 from jaxsal.rewrite.occlusion.sum_outside import sum_dtype, sum_outside
-from jaxsal.rewrite.program import bind
+from jaxsal.rewrite.program import JaxValue, Values, bind
 
-Rule = Callable[[JaxprEqn, list[Any], list[Any], Array, Corner], "tuple[Array, Spans] | None"]
+Rule = Callable[[JaxprEqn, list[Operand], Values, Array, Corner], ChangedBlock | None]
 
 
 def rule_of(eqn: JaxprEqn) -> Rule | None:
@@ -46,11 +47,11 @@ def rule_of(eqn: JaxprEqn) -> Rule | None:
 def _elementwise(
     apply: OnBlocks,
     eqn: JaxprEqn,
-    values: list[Any],
-    bases: list[Any],
+    values: list[Operand],
+    bases: Values,
     out: Array,
     corner: Corner,
-) -> tuple[Array, Spans] | None:
+) -> ChangedBlock | None:
     del eqn, bases
     spans = _common(values, out.shape)
     if spans is None:
@@ -58,7 +59,7 @@ def _elementwise(
     return apply([_block(value, spans, corner) for value in values])[0], spans
 
 
-def _common(values: list[Any], shape: tuple[int, ...]) -> Spans | None:
+def _common(values: list[Operand], shape: tuple[int, ...]) -> Spans | None:
     """Spans that hold those of all local arrays among `values`; `None` if that is everything."""
     moving = [value.spans for value in values if isinstance(value, BlockUpdate)]
     spans = moving[0]
@@ -67,7 +68,7 @@ def _common(values: list[Any], shape: tuple[int, ...]) -> Spans | None:
     return spans if any(spans) else None
 
 
-def _block(value: Any, spans: Spans, corner: Corner) -> Any:
+def _block(value: Operand, spans: Spans, corner: Corner) -> JaxValue:
     if isinstance(value, BlockUpdate):
         return widened(value, _stretched(spans, value.base.shape), corner)
     if not jnp.ndim(value):
@@ -81,8 +82,8 @@ def _stretched(spans: Spans, shape: tuple[int, ...]) -> Spans:
 
 
 def _concatenate(
-    eqn: JaxprEqn, values: list[Any], bases: list[Any], out: Array, corner: Corner
-) -> tuple[Array, Spans] | None:
+    eqn: JaxprEqn, values: list[Operand], bases: Values, out: Array, corner: Corner
+) -> ChangedBlock | None:
     axis = eqn.params["dimension"]
     if any(isinstance(v, BlockUpdate) and v.spans[axis] is not None for v in values):
         return data_movement.joined(eqn, values, bases, out, corner)
@@ -95,8 +96,8 @@ def _concatenate(
 
 
 def _broadcast(
-    eqn: JaxprEqn, values: list[Any], bases: list[Any], out: Array, corner: Corner
-) -> tuple[Array, Spans] | None:
+    eqn: JaxprEqn, values: list[Operand], bases: Values, out: Array, corner: Corner
+) -> ChangedBlock | None:
     del bases, corner
     (value, *rest), dimensions = values, eqn.params["broadcast_dimensions"]
     if rest:
@@ -110,16 +111,16 @@ def _broadcast(
 
 
 def _transposed(
-    eqn: JaxprEqn, values: list[Any], bases: list[Any], out: Array, corner: Corner
-) -> tuple[Array, Spans] | None:
+    eqn: JaxprEqn, values: list[Operand], bases: Values, out: Array, corner: Corner
+) -> ChangedBlock | None:
     del bases, out, corner
     (value,), order = values, eqn.params["permutation"]
     return lax.transpose(value.block, order), tuple(value.spans[axis] for axis in order)
 
 
 def _reduced(
-    eqn: JaxprEqn, values: list[Any], bases: list[Any], out: Array, corner: Corner
-) -> tuple[Array, Spans] | None:
+    eqn: JaxprEqn, values: list[Operand], bases: Values, out: Array, corner: Corner
+) -> ChangedBlock | None:
     """A reduction along axes that the block has the whole of."""
     del bases, out, corner
     (value,), axes = values, tuple(map(int, eqn.params["axes"]))
@@ -130,8 +131,8 @@ def _reduced(
 
 
 def _summed(
-    eqn: JaxprEqn, values: list[Any], bases: list[Any], out: Array, corner: Corner
-) -> tuple[Array, Spans] | None:
+    eqn: JaxprEqn, values: list[Operand], bases: Values, out: Array, corner: Corner
+) -> ChangedBlock | None:
     """The sum of the block, and of what lies outside it where it is a part of what is summed."""
     found = _reduced(eqn, values, bases, out, corner)
     if found is not None:  # all that is summed is in the block
@@ -143,8 +144,8 @@ def _summed(
 
 
 def _convolved(
-    eqn: JaxprEqn, values: list[Any], bases: list[Any], out: Array, corner: Corner
-) -> tuple[Array, Spans] | None:
+    eqn: JaxprEqn, values: list[Operand], bases: Values, out: Array, corner: Corner
+) -> ChangedBlock | None:
     (value, kernel), params = values, eqn.params
     numbers = params["dimension_numbers"]
     batch, features, *space = numbers.lhs_spec
@@ -186,8 +187,8 @@ def _dilated(value: BlockUpdate, by: dict[int, int]) -> BlockUpdate:
 
 
 def _pooled(
-    eqn: JaxprEqn, values: list[Any], bases: list[Any], out: Array, corner: Corner
-) -> tuple[Array, Spans] | None:
+    eqn: JaxprEqn, values: list[Operand], bases: Values, out: Array, corner: Corner
+) -> ChangedBlock | None:
     del bases
     (value,), params = values, eqn.params
     if not jnp.issubdtype(value.base.dtype, jnp.floating):  # the padding has another value there

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 from jaxtyping import Array
 
-Corner = tuple[Any, ...]
-"""The window's corner in the image: traced integers, one an axis."""
+Corner = tuple[ArrayLike, ...]
+"""The window's corner in the image: integers, traced or not, one an axis."""
 
 
 class Span(NamedTuple):
@@ -45,6 +46,13 @@ class BlockUpdate(NamedTuple):
     base: Array
     block: Array
     spans: Spans
+
+
+Operand = Any
+"""An operand of a rule: a `BlockUpdate`, or the array that it is whatever the window holds."""
+
+ChangedBlock = tuple[Array, Spans]
+"""The block of a result, and where it lies."""
 
 
 def clamped_span(first: np.ndarray, last: np.ndarray, source: int, length: int) -> Span | None:
@@ -107,7 +115,7 @@ def windowed(
     fill: float,
     apply: Callable[[Array], Array],
     corner: Corner,
-) -> tuple[Array, Spans]:
+) -> ChangedBlock:
     """The part of a convolution, or of a pool, that a local operand changes.
 
     Args:
@@ -180,5 +188,5 @@ def _same(a: Span | None, b: Span | None) -> bool:
     return a.source == b.source and a.size == b.size and bool(np.array_equal(a.starts, b.starts))
 
 
-def _starts(spans: Spans, corner: Corner) -> list[Any]:
+def _starts(spans: Spans, corner: Corner) -> list[Array]:
     return [jnp.zeros((), jnp.int32) if span is None else span.at(corner) for span in spans]

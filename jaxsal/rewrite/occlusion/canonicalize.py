@@ -4,7 +4,6 @@ Whoever follows values through slices and concatenations then follows these, too
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import numpy as np
@@ -47,7 +46,7 @@ def _tile(eqn: JaxprEqn, values: list[Array], frame: Frame) -> list[Array]:
     return [value]
 
 
-def _parts(value: Array, sizes: Sequence[Any], axis: int) -> list[Array]:
+def _parts(value: Array, sizes: Sequence[int], axis: int) -> list[Array]:
     ends = np.cumsum(sizes).tolist()
     pairs = zip([0, *ends[:-1]], ends, strict=True)
     return [lax.slice_in_dim(value, start, end, axis=axis) for start, end in pairs]

@@ -8,16 +8,18 @@ image, or is a block update too.
 import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 from jax import lax
 from jax.extend.core import JaxprEqn
+from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from jaxsal.rewrite.occlusion.blocks import (
     BlockUpdate,
+    ChangedBlock,
     Corner,
+    Operand,
     Span,
     Spans,
     Windows1D,
@@ -28,13 +30,15 @@ from jaxsal.rewrite.occlusion.blocks import (
     windowed,
     write_block,
 )
+from jaxsal.rewrite.program import Values
 
-Found = tuple[Array, Spans] | None
 Edges = Sequence[tuple[int, int, int]]
 """For each axis how much is put before it, behind it and between its elements."""
 
 
-def padded(eqn: JaxprEqn, values: list[Any], bases: list[Any], out: Array, corner: Corner) -> Found:
+def padded(
+    eqn: JaxprEqn, values: list[Operand], bases: Values, out: Array, corner: Corner
+) -> ChangedBlock | None:
     """`pad`: first what it adds, then what it crops."""
     del bases
     (value, fill), config = values, [tuple(map(int, e)) for e in eqn.params["padding_config"]]
@@ -45,7 +49,7 @@ def padded(eqn: JaxprEqn, values: list[Any], bases: list[Any], out: Array, corne
     return windowed(grown, out.shape, crops, 0.0, lambda block: block, corner)
 
 
-def grow(value: BlockUpdate, fill: Any, edges: Edges) -> BlockUpdate:
+def grow(value: BlockUpdate, fill: ArrayLike, edges: Edges) -> BlockUpdate:
     """A local array that is padded by no negative number, around and between its elements."""
     spans = tuple(
         span and Span(low + span.starts * (gap + 1), (span.size - 1) * (gap + 1) + 1, span.source)
@@ -58,7 +62,9 @@ def grow(value: BlockUpdate, fill: Any, edges: Edges) -> BlockUpdate:
     return BlockUpdate(lax.pad(value.base, fill, edges), lax.pad(value.block, fill, inside), spans)
 
 
-def sliced(eqn: JaxprEqn, values: list[Any], bases: list[Any], out: Array, corner: Corner) -> Found:
+def sliced(
+    eqn: JaxprEqn, values: list[Operand], bases: Values, out: Array, corner: Corner
+) -> ChangedBlock | None:
     """`slice`: windows of one element, in a cropped array."""
     del bases
     (value,), params = values, eqn.params
@@ -75,7 +81,9 @@ def sliced(eqn: JaxprEqn, values: list[Any], bases: list[Any], out: Array, corne
     return windowed(value, out.shape, windows, 0.0, apply, corner)
 
 
-def turned(eqn: JaxprEqn, values: list[Any], bases: list[Any], out: Array, corner: Corner) -> Found:
+def turned(
+    eqn: JaxprEqn, values: list[Operand], bases: Values, out: Array, corner: Corner
+) -> ChangedBlock | None:
     """`rev`."""
     del bases, corner
     (value,), axes = values, eqn.params["dimensions"]
@@ -86,7 +94,9 @@ def turned(eqn: JaxprEqn, values: list[Any], bases: list[Any], out: Array, corne
     return lax.rev(value.block, axes), spans
 
 
-def joined(eqn: JaxprEqn, values: list[Any], bases: list[Any], out: Array, corner: Corner) -> Found:
+def joined(
+    eqn: JaxprEqn, values: list[Operand], bases: Values, out: Array, corner: Corner
+) -> ChangedBlock | None:
     """`concatenate` along an axis of which the block has a part: every part's block is put in."""
     axis = eqn.params["dimension"]
     parts: list[tuple[Array, Spans]] = []
@@ -104,7 +114,7 @@ def joined(eqn: JaxprEqn, values: list[Any], bases: list[Any], out: Array, corne
     return whole, spans
 
 
-def _offsets(bases: list[Any], axis: int) -> list[int]:
+def _offsets(bases: Values, axis: int) -> list[int]:
     lengths = [np.shape(base)[axis] for base in bases]
     return [sum(lengths[:number]) for number in range(len(lengths))]
 
@@ -119,8 +129,8 @@ def _shifted(value: BlockUpdate, axis: int, by: int) -> Spans:
 
 
 def reshaped(
-    eqn: JaxprEqn, values: list[Any], bases: list[Any], out: Array, corner: Corner
-) -> Found:
+    eqn: JaxprEqn, values: list[Operand], bases: Values, out: Array, corner: Corner
+) -> ChangedBlock | None:
     """`reshape` and `squeeze`: axes are merged, split, added and dropped, group by group.
 
     In each group of axes the changed block is one run of rows of the first; along the others it

@@ -6,13 +6,22 @@ import jax.numpy as jnp
 from jax.extend.core import JaxprEqn
 from jaxtyping import Array
 
-from jaxsal.rewrite.occlusion.blocks import BlockUpdate, Corner, Spans, read_block, union, widened
-from jaxsal.rewrite.program import bind
+from jaxsal.rewrite.occlusion.blocks import (
+    BlockUpdate,
+    ChangedBlock,
+    Corner,
+    Operand,
+    Spans,
+    read_block,
+    union,
+    widened,
+)
+from jaxsal.rewrite.program import Values, bind
 
 
 def dot_general(
-    eqn: JaxprEqn, values: list[Any], bases: list[Any], out: Array, corner: Corner
-) -> tuple[Array, Spans] | None:
+    eqn: JaxprEqn, values: list[Operand], bases: Values, out: Array, corner: Corner
+) -> ChangedBlock | None:
     """Block rule for `dot_general`: changed rows of one operand, batch entries of both.
 
     Where both operands change, any row of one meets any column of the other, so only the batch
@@ -39,7 +48,7 @@ def dot_general(
     return bind(eqn, blocks)[0], (*common, *free)
 
 
-def _block(value: Any, spans: Spans, corner: Corner) -> Array:
+def _block(value: Operand, spans: Spans, corner: Corner) -> Array:
     if isinstance(value, BlockUpdate):
         return widened(value, spans, corner)
     array = jnp.asarray(value)

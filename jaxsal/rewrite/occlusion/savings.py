@@ -8,7 +8,7 @@ from jax.extend.core import Jaxpr, JaxprEqn, Literal, Var
 from jaxsal.rewrite.activations.find import in_words
 from jaxsal.rewrite.cost import flops, flops_of
 from jaxsal.rewrite.notes import Note, note
-from jaxsal.rewrite.occlusion.blocks import BlockUpdate
+from jaxsal.rewrite.occlusion.blocks import BlockUpdate, Operand
 
 MIN_SHARE = 0.005
 """Of a score's cost: what is computed of the whole for less is not told of."""
@@ -22,7 +22,7 @@ class Savings:
     operations behind which a changed block became a changed array.
     """
 
-    def __init__(self, jaxpr: Jaxpr, changed: Mapping[Var, Any]) -> None:
+    def __init__(self, jaxpr: Jaxpr, changed: Mapping[Var, Operand]) -> None:
         self._flops = flops(jaxpr) > 0
         self._total = sum(map(self._cost, jaxpr.eqns))
         self._spent = 0.0

@@ -28,6 +28,7 @@ from jax.extend.core import JaxprEqn
 from jaxtyping import Array, Float
 
 from jaxsal.rewrite.interpreter import Frame
+from jaxsal.rewrite.program import Values, shape_of
 from jaxsal.types import accumulator
 
 FEW_CHANNELS = 3
@@ -63,7 +64,7 @@ class Convolution(NamedTuple):
         return list(itertools.product(*map(range, self.window)))
 
 
-def channels_last_conv(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
+def channels_last_conv(eqn: JaxprEqn, values: Values, frame: Frame) -> list[Array] | None:
     """Rule: the same convolution with its operands in the order that XLA's CPU library takes."""
     del frame
     if not is_supported(eqn, values) or is_channels_last(eqn):
@@ -71,7 +72,7 @@ def channels_last_conv(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[A
     return [from_channels_last(eqn, convolve(to_channels_last(eqn, values)))]
 
 
-def im2col_conv(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
+def im2col_conv(eqn: JaxprEqn, values: Values, frame: Frame) -> list[Array] | None:
     """Rule: a convolution from few channels as one matrix product of its patches."""
     del frame
     if not is_supported(eqn, values) or not has_few_inputs(eqn):
@@ -79,7 +80,7 @@ def im2col_conv(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] |
     return [from_channels_last(eqn, patches_and_product(to_channels_last(eqn, values)))]
 
 
-def unrolled_conv(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
+def unrolled_conv(eqn: JaxprEqn, values: Values, frame: Frame) -> list[Array] | None:
     """Rule: a convolution from few channels as a sum of products, for what follows to fuse."""
     del frame
     if not is_supported(eqn, values) or not has_few_inputs(eqn):
@@ -89,7 +90,7 @@ def unrolled_conv(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array]
 
 def has_few_inputs(eqn: JaxprEqn) -> bool:
     """Whether a convolution reads few channels, at few places, and could be a sum of products."""
-    params, kernel = eqn.params, _shape(eqn.invars[1])
+    params, kernel = eqn.params, shape_of(eqn.invars[1])
     _, inputs, *window = params["dimension_numbers"].rhs_spec
     features = kernel[inputs]
     return (
@@ -100,7 +101,7 @@ def has_few_inputs(eqn: JaxprEqn) -> bool:
     )
 
 
-def matmul_shift_conv(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
+def matmul_shift_conv(eqn: JaxprEqn, values: Values, frame: Frame) -> list[Array] | None:
     """Rule: a convolution to few channels as one matrix product and shifted adds."""
     del frame
     if not is_supported(eqn, values):
@@ -244,22 +245,18 @@ def images_in_cache(number: int, each: int, cache: int) -> int:
     return min(max(1, cache // each), number)
 
 
-def is_supported(eqn: JaxprEqn, values: list[Any]) -> bool:
+def is_supported(eqn: JaxprEqn, values: Values) -> bool:
     inputs, kernel = values
     return (
         inputs.dtype == kernel.dtype
         and jnp.issubdtype(inputs.dtype, jnp.floating)
         and eqn.params["batch_group_count"] == 1
         and 1 <= inputs.ndim - 2 <= 3
-        and 0 not in (*inputs.shape, *kernel.shape, *_shape(eqn.outvars[0]))
+        and 0 not in (*inputs.shape, *kernel.shape, *shape_of(eqn.outvars[0]))
     )
 
 
-def _shape(var: Any) -> tuple[int, ...]:
-    return tuple(var.aval.shape)
-
-
-def _orders(numbers: Any) -> list[tuple[int, ...]]:
+def _orders(numbers: lax.ConvDimensionNumbers) -> list[tuple[int, ...]]:
     """The axes of inputs, kernel and output in the order that the library takes."""
     batch, features, *space = numbers.lhs_spec
     outputs, inputs, *window = numbers.rhs_spec
@@ -277,7 +274,7 @@ def is_channels_last(eqn: JaxprEqn) -> bool:
     return all(order == tuple(range(len(order))) for order in orders)
 
 
-def to_channels_last(eqn: JaxprEqn, values: list[Any]) -> Convolution:
+def to_channels_last(eqn: JaxprEqn, values: Values) -> Convolution:
     params = eqn.params
     inputs, kernel, _ = _orders(params["dimension_numbers"])
     return Convolution(

@@ -8,18 +8,16 @@ who read it; ties are compared behind a barrier, where XLA keeps to it.
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import JaxprEqn
 from jaxtyping import Array
 
 from jaxsal.rewrite.interpreter import Frame
-from jaxsal.rewrite.program import bind
+from jaxsal.rewrite.program import Atom, Values, bind, shape_of
 
 
-def extremum_gradient(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
+def extremum_gradient(eqn: JaxprEqn, values: Values, frame: Frame) -> list[Array] | None:
     """Rule for the comparison of an array with its own maximum, or minimum, over some axes."""
     for own, other in ((0, 1), (1, 0)):
         made, axes = _followed(frame, eqn.invars[other])
@@ -30,18 +28,18 @@ def extremum_gradient(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Ar
     return None
 
 
-def _followed(frame: Frame, atom: Any) -> tuple[JaxprEqn | None, list[int | None]]:
+def _followed(frame: Frame, atom: Atom) -> tuple[JaxprEqn | None, list[int | None]]:
     """The reduction that an atom is moved from, and for each of its axes the one it had there."""
     made = frame.producer(atom)
     if made is None:
         return None, []
     if made.primitive.name in ("reduce_max", "reduce_min"):
-        rank = len(_shape(made.invars[0]))
+        rank = len(shape_of(made.invars[0]))
         return made, [axis for axis in range(rank) if axis not in made.params["axes"]]
     if made.primitive.name not in ("broadcast_in_dim", "reshape"):
         return None, []
     found, axes = _followed(frame, made.invars[0])
-    old, new = _shape(made.invars[0]), _shape(made.outvars[0])
+    old, new = shape_of(made.invars[0]), shape_of(made.outvars[0])
     moved: list[int | None] = [None] * len(new)
     if made.primitive.name == "broadcast_in_dim":
         pairs = list(enumerate(made.params["broadcast_dimensions"]))
@@ -58,15 +56,11 @@ def _followed(frame: Frame, atom: Any) -> tuple[JaxprEqn | None, list[int | None
 
 def _is_beside(made: JaxprEqn, axes: list[int | None]) -> bool:
     """Whether each axis that was kept lies where it lay in the array, and the others have gone."""
-    shape = _shape(made.invars[0])
+    shape = shape_of(made.invars[0])
     kept = [None if i in made.params["axes"] else i for i in range(len(shape))]
     return len(axes) == len(shape) and all(
         n == 1 or there == own for n, there, own in zip(shape, axes, kept, strict=True)
     )
-
-
-def _shape(atom: Any) -> tuple[int, ...]:
-    return tuple(atom.aval.shape)
 
 
 def _held(made: JaxprEqn, x: Array) -> Array:

@@ -10,7 +10,6 @@ while these lie in the cache, nine passes over them cost no more than one.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import jax.numpy as jnp
 from jax import lax
@@ -18,6 +17,7 @@ from jax.extend.core import JaxprEqn
 from jaxtyping import Array, Float
 
 from jaxsal.rewrite.interpreter import Frame
+from jaxsal.rewrite.program import Values
 from jaxsal.rewrite.rules.conv import (
     FEW_CHANNELS,
     Convolution,
@@ -36,7 +36,7 @@ CACHE_BYTES = 4 * 2**20
 """Bytes of operands that are multiplied at a time."""
 
 
-def kernel_gradient(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
+def kernel_gradient(eqn: JaxprEqn, values: Values, frame: Frame) -> list[Array] | None:
     """Rule: a convolution with more places in its window than in its output, place by place."""
     del frame
     if not is_supported(eqn, values) or is_channels_last(eqn):

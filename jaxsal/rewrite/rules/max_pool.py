@@ -21,6 +21,7 @@ from jax.extend.core import JaxprEqn
 from jaxtyping import Array, Float, Int, Integer
 
 from jaxsal.rewrite.interpreter import Frame
+from jaxsal.rewrite.program import JaxValue, Values
 
 LARGEST_WINDOW = 32
 """Places in a window; every one is a slice, so that larger windows make long programs."""
@@ -48,17 +49,17 @@ class PoolWindows(NamedTuple):
         return list(itertools.product(*map(range, self.size)))
 
 
-def max_pool(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
+def max_pool(eqn: JaxprEqn, values: Values, frame: Frame) -> list[Array] | None:
     """Rule for `reduce_window_max` in a program without derivatives."""
     return None if frame.differentiated else _pooled(eqn, values[0])
 
 
-def max_pool_primal(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
+def max_pool_primal(eqn: JaxprEqn, values: Values, frame: Frame) -> list[Array] | None:
     """Rule for `reduce_window_max` in a program that has derivatives too."""
     return _pooled(eqn, values[0]) if frame.differentiated else None
 
 
-def max_pool_gradient(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
+def max_pool_gradient(eqn: JaxprEqn, values: Values, frame: Frame) -> list[Array] | None:
     """Rule for `select_and_scatter_add`, the reverse-mode derivative of a max-pool."""
     del frame
     cotangent, operand = values
@@ -66,7 +67,7 @@ def max_pool_gradient(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Ar
     return None if windows is None else [scatter(cotangent, operand, windows)]
 
 
-def max_pool_tangent(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
+def max_pool_tangent(eqn: JaxprEqn, values: Values, frame: Frame) -> list[Array] | None:
     """Rule for `select_and_gather_add`, the forward-mode derivative of a max-pool.
 
     With padding XLA reduces one axis after the other, and at a tie it takes the first maximum in
@@ -85,7 +86,7 @@ def _pooled(eqn: JaxprEqn, operand: Array) -> list[Array] | None:
     return None if windows is None else [maximum(operand, windows)]
 
 
-def windows_of(eqn: JaxprEqn, operand: Any) -> PoolWindows | None:
+def windows_of(eqn: JaxprEqn, operand: JaxValue) -> PoolWindows | None:
     """The windows of a pool or its derivative; `None` where they overlap, or are not understood."""
     params = eqn.params
     dilated = (*params.get("base_dilation", ()), *params.get("window_dilation", ()))

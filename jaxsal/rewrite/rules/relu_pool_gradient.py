@@ -10,22 +10,20 @@ Equal to the bit, at ties too. It pays where memory traffic is what counts: on a
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import JaxprEqn, Literal, Var
 from jaxtyping import Array
 
 from jaxsal.rewrite.interpreter import Frame, inline
-from jaxsal.rewrite.program import CASTS, Atom, is_zero
+from jaxsal.rewrite.program import CASTS, Atom, Values, is_zero
 from jaxsal.rewrite.rules import max_pool
 
 _NOWHERE = 255
 """Above every place in a window, and what `scatter_to` calls the places between windows."""
 
 
-def relu_pool_gradient(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
+def relu_pool_gradient(eqn: JaxprEqn, values: Values, frame: Frame) -> list[Array] | None:
     """Rule for the choice by `x > 0` of what comes back from a max-pool of `relu(x)`.
 
     The cotangent of a window goes to the place of the first maximum if that is positive, else
@@ -64,12 +62,15 @@ def relu_input(eqn: JaxprEqn) -> Atom | None:
         return None
     body = inline(eqn.params["call_jaxpr"]).jaxpr
     made = {var: each for each in body.eqns for var in each.outvars}
-    top = made.get(_uncast(body.outvars[0], made))
+    out = _uncast(body.outvars[0], made)
+    top = made.get(out) if isinstance(out, Var) else None
     if top is None or top.primitive.name != "max":
         return None
+    places = {var: place for place, var in enumerate(body.invars)}
     for x, zero in (top.invars, top.invars[::-1]):
-        if is_zero(zero, made.get) and _uncast(x, made) in body.invars:
-            return eqn.invars[body.invars.index(_uncast(x, made))]
+        source = _uncast(x, made)
+        if is_zero(zero, made.get) and isinstance(source, Var) and source in places:
+            return eqn.invars[places[source]]
     return None
 
 

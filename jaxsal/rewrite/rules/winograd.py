@@ -16,7 +16,7 @@ outputs: a few images are transformed at a time, so that these stay in the cache
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
 
 import jax.numpy as jnp
 from jax import lax
@@ -24,6 +24,7 @@ from jax.extend.core import JaxprEqn
 from jaxtyping import Array, Float
 
 from jaxsal.rewrite.interpreter import Frame
+from jaxsal.rewrite.program import Values
 from jaxsal.rewrite.rules.conv import (
     Convolution,
     from_channels_last,
@@ -41,7 +42,7 @@ CACHE_BYTES = 2 * 2**20
 """Bytes of inputs, or of outputs where these are larger, that are transformed at a time."""
 
 
-def winograd(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Array] | None:
+def winograd(eqn: JaxprEqn, values: Values, frame: Frame) -> list[Array] | None:
     """Rule: a 3 x 3 convolution of stride one in tiles of 2 x 2 outputs."""
     if not is_supported(eqn, values) or (frame.differentiated and not _has_swapped_channels(eqn)):
         return None
@@ -141,7 +142,9 @@ def _product(conv: Convolution, inputs: Array, kernel: Array) -> Array:
     )
 
 
-def _both(transform: Any, grid: list[list[Array]]) -> list[list[Array]]:
+def _both(
+    transform: Callable[[list[Array]], list[Array]], grid: list[list[Array]]
+) -> list[list[Array]]:
     """A transform of rows, then of columns."""
     rows = [transform(row) for row in grid]
     columns = [transform(list(column)) for column in zip(*rows, strict=True)]

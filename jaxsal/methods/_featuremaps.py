@@ -26,9 +26,9 @@ def channels_last(
     """A layer's value, or its gradient, as float32 `[*s, C]`.
 
     Raises:
-      TypeError: `spatial` is no function.
-      ValueError: the layer has no spatial axes and `spatial` is not given, or gives none; it has
-        one position.
+        TypeError: `spatial` is no function.
+        ValueError: the layer has no spatial axes and `spatial` is not given, or gives none; it has
+            one position.
     """
     rank = len(parts.spatial)
     if spatial is not None:
@@ -65,7 +65,7 @@ def finished(
     """The positive part of a raw map if `relu`, brought to the image's spatial shape.
 
     Raises:
-      ValueError: `resize` is unknown.
+        ValueError: `resize` is unknown.
     """
     raw = jax.nn.relu(raw) if relu else raw
     return raw if resize is False else upsampled(raw, image, parts, resize)

@@ -17,21 +17,22 @@ def guided_backprop(score: ScoreFn, image: Image) -> Image:
     `jaxsal.rewrite.activations.relus`.
 
     Args:
-      score: image -> scalar.
-      image: `[...]` float.
+        score: image -> scalar.
+        image: `[...]` float.
 
     Returns:
-      `[...]`, the image's shape, float32.
+        `[...]`, the image's shape, float32.
 
     Warns:
-      UserWarning: (when it is traced) the score has activations with a kink that are no ReLUs; they
-        keep their own derivative, and the map mixes the two.
+        UserWarning: (when it is traced) the score has activations with a kink that are no ReLUs;
+            they keep their own derivative, and the map mixes the two.
 
     Raises:
-      ValueError: the score has no ReLU.
+        ValueError: the score has no ReLU.
 
-    Springenberg, Dosovitskiy, Brox, Riedmiller, "Striving for Simplicity: The All Convolutional
-    Net", ICLR workshop 2015, arXiv 1412.6806.
+    References:
+        Springenberg, Dosovitskiy, Brox, Riedmiller, "Striving for Simplicity: The All Convolutional
+        Net", ICLR workshop 2015, https://arxiv.org/abs/1412.6806
     """
     return jax.grad(backward(score, _guided))(image).astype(accumulator(image.dtype))
 
@@ -43,21 +44,22 @@ def deconvnet(score: ScoreFn, image: Image) -> Image:
     ReLU is: see `guided_backprop`.
 
     Args:
-      score: image -> scalar.
-      image: `[...]` float.
+        score: image -> scalar.
+        image: `[...]` float.
 
     Returns:
-      `[...]`, the image's shape, float32.
+        `[...]`, the image's shape, float32.
 
     Warns:
-      UserWarning: (when it is traced) the score has activations with a kink that are no ReLUs; they
-        keep their own derivative, and the map mixes the two.
+        UserWarning: (when it is traced) the score has activations with a kink that are no ReLUs;
+            they keep their own derivative, and the map mixes the two.
 
     Raises:
-      ValueError: the score has no ReLU.
+        ValueError: the score has no ReLU.
 
-    Zeiler, Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014, arXiv
-    1311.2901.
+    References:
+        Zeiler, Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014,
+        https://arxiv.org/abs/1311.2901
     """
     return jax.grad(backward(score, _deconvolved))(image).astype(accumulator(image.dtype))
 

@@ -98,8 +98,9 @@ def grad_cam(values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]) -> F
 
     Arguments, options, result and errors: `jaxsal.methods.cam`.
 
-    Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra, "Grad-CAM: Visual Explanations from Deep
-    Networks via Gradient-based Localization", ICCV 2017, arXiv 1610.02391.
+    References:
+        Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra, "Grad-CAM: Visual Explanations from Deep
+        Networks via Gradient-based Localization", ICCV 2017, https://arxiv.org/abs/1610.02391
     """
     return _by_mean_gradient(values, gradients)
 
@@ -114,8 +115,10 @@ def grad_cam_plus_plus(
 
     Arguments, options, result and errors: `jaxsal.methods.cam`.
 
-    Chattopadhay, Sarkar, Howlader, Balasubramanian, "Grad-CAM++: Generalized Gradient-Based Visual
-    Explanations for Deep Convolutional Networks", WACV 2018, arXiv 1710.11063.
+    References:
+        Chattopadhay, Sarkar, Howlader, Balasubramanian, "Grad-CAM++: Generalized Gradient-Based
+        Visual Explanations for Deep Convolutional Networks", WACV 2018,
+        https://arxiv.org/abs/1710.11063
     """
     square = gradients**2
     total = jnp.expand_dims(_over_space(values), _space(values))
@@ -131,8 +134,9 @@ def hires_cam(values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]) -> 
 
     Arguments, options, result and errors: `jaxsal.methods.cam`.
 
-    Draelos, Carin, "Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional
-    neural networks", 2020, arXiv 2011.08891.
+    References:
+        Draelos, Carin, "Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional
+        neural networks", 2020, https://arxiv.org/abs/2011.08891
     """
     return (values * gradients).sum(axis=-1)
 
@@ -143,8 +147,9 @@ def layer_cam(values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]) -> 
 
     Arguments, options, result and errors: `jaxsal.methods.cam`.
 
-    Jiang, Zhang, Hou, Cheng, Wei, "LayerCAM: Exploring Hierarchical Class Activation Maps for
-    Localization", IEEE TIP 30, 2021, doi 10.1109/TIP.2021.3089943.
+    References:
+        Jiang, Zhang, Hou, Cheng, Wei, "LayerCAM: Exploring Hierarchical Class Activation Maps for
+        Localization", IEEE TIP 30, 2021, https://doi.org/10.1109/TIP.2021.3089943
     """
     return (values * jax.nn.relu(gradients)).sum(axis=-1)
 
@@ -155,8 +160,9 @@ def x_grad_cam(values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]) ->
 
     Arguments, options, result and errors: `jaxsal.methods.cam`.
 
-    Fu, Hu, Dong, Guo, Gao, Li, "Axiom-based Grad-CAM: Towards Accurate Visualization and
-    Explanation of CNNs", BMVC 2020, arXiv 2008.02312.
+    References:
+        Fu, Hu, Dong, Guo, Gao, Li, "Axiom-based Grad-CAM: Towards Accurate Visualization and
+        Explanation of CNNs", BMVC 2020, https://arxiv.org/abs/2008.02312
     """
     return weighted(values, _over_space(gradients * values) / (_over_space(values) + 1e-7))
 
@@ -170,8 +176,9 @@ def eigen_cam(values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]) -> 
 
     Arguments, options, result and errors: `jaxsal.methods.cam`.
 
-    Muhammad, Yeasin, "Eigen-CAM: Class Activation Map using Principal Components", IJCNN 2020,
-    arXiv 2008.00299.
+    References:
+        Muhammad, Yeasin, "Eigen-CAM: Class Activation Map using Principal Components", IJCNN 2020,
+        https://arxiv.org/abs/2008.00299
     """
     del gradients
     return principal_projection(values)
@@ -186,8 +193,9 @@ def guided_grad_cam(
 
     Arguments, options and errors: `jaxsal.methods.cam`; `resize` cannot be `False`.
 
-    Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra, "Grad-CAM: Visual Explanations from Deep
-    Networks via Gradient-based Localization", ICCV 2017, arXiv 1610.02391.
+    References:
+        Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra, "Grad-CAM: Visual Explanations from Deep
+        Networks via Gradient-based Localization", ICCV 2017, https://arxiv.org/abs/1610.02391
     """
     if not resize:
         raise ValueError(f"resize: expected True, 'bilinear' or 'nearest', got {resize!r}")
@@ -211,17 +219,17 @@ def grad_cam_from(
     """Grad-CAM for those who hold the two halves of a score: `score(x) = head(features(x))`.
 
     Args:
-      features: image -> the layer's value; or that value itself, channels last, with a batch axis
-        of one or without.
-      head: the layer's value -> scalar.
-      image: `[...]` float; channels last where `features` is a value.
-      relu, resize, spatial: see `jaxsal.methods.cam`.
+        features: image -> the layer's value; or that value itself, channels last, with a batch axis
+            of one or without.
+        head: the layer's value -> scalar.
+        image: `[...]` float; channels last where `features` is a value.
+        relu, resize, spatial: see `jaxsal.methods.cam`.
 
     Returns:
-      As `grad_cam`.
+        As `grad_cam`.
 
     Raises:
-      ValueError: the value has no spatial axes and `spatial` is not given.
+        ValueError: the value has no spatial axes and `spatial` is not given.
     """
     if callable(features):
 

@@ -36,8 +36,10 @@ def score_cam(
 
     Arguments, other options, result and errors: `jaxsal.methods.cam`.
 
-    Wang, Wang, Du, Yang, Zhang, Ding, Mardziel, Hu, "Score-CAM: Score-Weighted Visual Explanations
-    for Convolutional Neural Networks", CVPR workshops 2020, arXiv 1910.01279.
+    References:
+        Wang, Wang, Du, Yang, Zhang, Ding, Mardziel, Hu, "Score-CAM: Score-Weighted Visual
+        Explanations for Convolutional Neural Networks", CVPR workshops 2020,
+        https://arxiv.org/abs/1910.01279
     """
     count("chunk", chunk)
     parts = split_at_layer(score, image, layer)

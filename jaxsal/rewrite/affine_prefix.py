@@ -1,11 +1,10 @@
-"""The affine prefix of a score: what is affine in the image is affine along a straight path.
+"""The affine prefix of a score, which a path method evaluates at the two ends of a path alone.
 
 Everything before the first nonlinearity (a normalisation of the intensities, the first convolution,
 its bias) takes, at b + α (x - b), the value that lies at α between its values at the two ends. A
 path method can therefore evaluate it at the ends alone, average the gradient behind it, and pull
-that average back to the image once. In exchange it keeps and adds up what the prefix puts out,
-mostly more than the image: cheap prefixes, such as a 3x3 convolution of one channel, stay where
-they are.
+that average back to the image once. In exchange it keeps and sums the outputs of the prefix, mostly
+larger than the image: cheap prefixes, such as a 3x3 convolution of one channel, stay in the score.
 
 A constant that is infinite and is added, padded with or chosen (a mask) is the same at both ends
 and so all along. A factor that is infinite or NaN, or a divisor of zero, makes infinities whose
@@ -45,7 +44,7 @@ Values = list[Array]
 _PRODUCTS = frozenset({"conv_general_dilated", "dot_general"})
 
 MIN_WORK = 256.0
-"""Operations of the prefix for each value that it puts out, from which on taking it out pays.
+"""The fewest operations per output value of a prefix that is evaluated at the ends alone.
 
 Measured on two CPU cores, 8 steps, jax 0.10 and 0.12: without its prefix, a network that begins
 with a 3x3 convolution of one or three channels (18 and 54 operations a value) is 0.7 to 0.9 times
@@ -83,7 +82,7 @@ def path_gradient(
         score: `score(image) -> scalar`, differentiable; what it closes over may be traced.
         start: b, one image, floating.
         end: x, of the same shape and dtype.
-        pays: operations of the prefix for each value it puts out, below which P is the identity.
+        pays: operations per output value of the prefix, below which P is the identity.
 
     Returns:
         `gradient_at(position) -> values`, a list of arrays, and `pull_back(values) -> image`, which
@@ -224,10 +223,10 @@ def _size(var: Var) -> int:
 
 @jax.custom_jvp
 def _between(first: Array, second: Array, position: Scalar) -> Float[Array, "..."]:
-    """first + position * (second - first), wherever that can be said.
+    """first + position * (second - first), also where that formula is not finite.
 
-    Where both ends are the same value, infinity or as large as there are any (masks), it is theirs;
-    where they are so far apart that their difference overflows, each is taken by its share.
+    Equal ends (infinite or very large in masks) give their value; ends whose difference overflows
+    are weighted and added instead.
     """
     a, b, share = _widened(first, second, position)
     change = b - a

@@ -31,7 +31,7 @@ Residuals = tuple[Array, Array | None]
 """Where the input of a ReLU is positive, and where it is beyond the bound of a relu6."""
 
 _SHOWN = 6
-"""So many activations are named in a warning."""
+"""The most activations that a warning names."""
 
 
 def backward(score: ScoreFn, derivative: Derivative) -> ScoreFn:
@@ -41,14 +41,14 @@ def backward(score: ScoreFn, derivative: Derivative) -> ScoreFn:
     `jax.grad` of the result, not through the result itself.
 
     Args:
-      score: image -> scalar.
-      derivative: see `Derivative`; relu6's upper bound keeps its own derivative.
+        score: image -> scalar.
+        derivative: see `Derivative`; relu6's upper bound keeps its own derivative.
 
     Warns:
-      UserWarning: (when called) the score has other activations with a kink, which keep theirs.
+        UserWarning: (when called) the score has other activations with a kink, which keep theirs.
 
     Raises:
-      ValueError: (when called) the score holds no ReLU; says what was passed over.
+        ValueError: (when called) the score holds no ReLU; says what was passed over.
     """
 
     def rewritten_score(image: Image) -> Scalar:
@@ -107,7 +107,7 @@ def _overridden(relu: Relu, derivative: Derivative, frame: Frame) -> JaxValue:
 
 
 def _seen(findings: Sequence[Finding]) -> str:
-    """What a program has where it has no ReLU."""
+    """What a program without a ReLU has instead, for an error message."""
     alike = [str(each.note) for each in findings if each.note.why != KEPT]
     return "; ".join(alike or ["it has none at all", *(str(each.note) for each in findings)])
 

@@ -1,4 +1,4 @@
-"""What depends on what in a program: its data flow, through the bodies of its calls and loops."""
+"""Data flow of a program: what depends on what, through the bodies of its calls and loops."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ class Dataflow:
     """The data flow of one program.
 
     Attributes:
-      closed: the program.
-      dependent: the variables that depend on the program's inputs.
-      live: the variables that its outputs depend on.
-      active: those of them through which the outputs' derivative comes back.
+        closed: the program.
+        dependent: the variables that depend on the program's inputs.
+        live: the variables that its outputs depend on.
+        active: those of them through which the outputs' derivative comes back.
     """
 
     def __init__(self, closed: ClosedJaxpr):

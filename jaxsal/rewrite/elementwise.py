@@ -1,9 +1,8 @@
-"""Elementwise operations on a part of their operands, with the derivative that they have.
+"""Elementwise operations on blocks of their operands, with their own derivatives.
 
 An elementwise operation makes a block of its result from the same block of its operands. So does a
-`custom_jvp` or `custom_vjp` call, `jax.nn.relu` or anybody's own activation, whose body and whose
-derivative hold nothing else. What such a call computes, and from which of its inputs, is left to
-its body, which is evaluated as it stands at the block's shape; so is its derivative.
+`custom_jvp` or `custom_vjp` call (`jax.nn.relu`, a user's own activation) whose body and whose
+derivative are elementwise: both are evaluated as they stand at the block's shape.
 """
 
 from collections.abc import Callable, Iterable, Sequence

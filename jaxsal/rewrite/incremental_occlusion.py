@@ -1,11 +1,13 @@
-"""The score of an image in which one window was replaced, from what the window reaches alone.
+"""The score of an image with one window replaced, by computing only what the window changes.
 
 Every value of the unchanged image is computed once. For a replaced window a value is that one with
 a changed block: an elementwise operation changes the same block, a convolution or a pool a slightly
 larger one, a sum is that of the block and of what lies outside it. Where the block has grown to
-most of the array, or an operation is not known, the whole array is computed. After Nakandala, Kumar
-& Papakonstantinou, "Incremental and Approximate Inference for Faster Occlusion-based Deep CNN
-Explanations", SIGMOD 2019.
+most of the array, or an operation is not known, the whole array is computed.
+
+References:
+    Nakandala, Kumar & Papakonstantinou, "Incremental and Approximate Inference for Faster
+    Occlusion-based Deep CNN Explanations", SIGMOD 2019
 """
 
 from collections.abc import Callable, Mapping
@@ -24,7 +26,7 @@ from jaxsal.rewrite.program import JaxValue, bind, play, read, scope, trace
 from jaxsal.types import Image, Scalar, ScoreFn
 
 MAX_BLOCK_SHARE = 0.5
-"""Of an array, for which a block still pays."""
+"""The largest share of an array for which a block is computed instead of the whole."""
 
 _MOST = "a window changes more than half of it"
 
@@ -33,12 +35,13 @@ def incremental_score(score: ScoreFn, image: Image) -> Callable[[Array, Corner],
     """The score as a function of a window's new values and its corner in the image.
 
     Args:
-      score: `score(image) -> scalar`. Where `score.rewrite` is False the whole is computed.
-      image: one image.
+        score: `score(image) -> scalar`. Where `score.rewrite` is False the whole is computed.
+        image: one image.
 
     Returns:
-      `replaced(values, corner) -> scalar`: `score` of the image with `values` (of the image's rank)
-      put in at `corner` (an index an axis, such that the window lies inside). Equal up to rounding.
+        `replaced(values, corner) -> scalar`: `score` of the image with `values` (of the image's
+        rank) put in at `corner` (an index an axis, such that the window lies inside). Equal up to
+        rounding.
     """
     if not getattr(score, "rewrite", True):
         return lambda values, corner: score(lax.dynamic_update_slice(image, values, corner))
@@ -77,7 +80,7 @@ def _depends(eqn: JaxprEqn, changed: Mapping[Var, Operand]) -> bool:
 
 
 def _step(
-    eqn: JaxprEqn, known: dict[Var, Array], changed: dict[Var, Operand], corner: Corner
+    eqn: JaxprEqn, known: dict[Var, JaxValue], changed: dict[Var, Operand], corner: Corner
 ) -> tuple[list[Operand], float, str]:
     """An equation's results, the share of them that was computed, why they are whole (or empty)."""
     bases = [read(atom, known) for atom in eqn.invars]
@@ -104,7 +107,7 @@ def _step(
 
 
 def _checked(base: Array, block: Array, spans: Spans, corner: Corner) -> Operand:
-    """A local array if that pays, else the whole one."""
+    """A block update if the block is small enough, else the whole array."""
     local = BlockUpdate(base, block, spans)
     return (
         local

@@ -7,8 +7,8 @@ what it did before, with its named scope and its source line.
 
 Calls are followed inward: `jit` is evaluated in place; `remat`, `scan`, `while` and `cond` are
 built anew around their evaluated bodies, if there is anything in these for a rule to see. They are
-bound with all that they were bound with: a batched `while`, or a `cond` that chooses by platform,
-says so in parameters that the public functions do not take.
+bound with all their parameters: those of a batched `while`, or of a `cond` that chooses by
+platform, are not options of the public functions.
 `custom_jvp` and `custom_vjp` calls are not opened: they are bound again with their own derivative,
 because that of their body is another one (at 0, that of `relu` is 0 and that of `max(x, 0)` 1/2).
 
@@ -54,11 +54,12 @@ class Frame:
     """One body under evaluation: its equations, and the values known so far.
 
     Attributes:
-      jaxpr: the body; its `eqns` and `outvars` are this frame's.
-      values: the value of every variable evaluated so far.
-      outer: the frame of the call that this is the body of; `None` for the outermost.
-      call: that call.
-      site: the call that its equations stand in the line of, where they have no line of their own.
+        jaxpr: the body; its `eqns` and `outvars` are this frame's.
+        values: the value of every variable evaluated so far.
+        outer: the frame of the call that this is the body of; `None` for the outermost.
+        call: that call.
+        site: the call that its equations stand in the line of, where they have no line of their
+            own.
     """
 
     jaxpr: Jaxpr
@@ -96,8 +97,8 @@ def rewritten(fun: Callable[..., T], rules: Rules) -> Callable[..., T]:
     """`fun` with every equation that has a rule in `rules` evaluated by it.
 
     Args:
-      fun: a function of pytrees of arrays. What it closes over may be traced.
-      rules: see the module's docstring.
+        fun: a function of pytrees of arrays. What it closes over may be traced.
+        rules: see the module's docstring.
     """
 
     def rewritten_fun(*args: Any) -> T:
@@ -113,8 +114,8 @@ def inline(
     """The same program with no `jit` calls in it, so that neighbours lie in one body.
 
     Args:
-      closed: a program.
-      keep: which calls to leave as they are.
+        closed: a program.
+        keep: which calls to leave as they are.
     """
 
     def stay(eqn: JaxprEqn, values: Values, frame: Frame) -> Values | None:
@@ -131,12 +132,12 @@ def evaluate(closed: Jaxpr | ClosedJaxpr, rules: Rules, *args: JaxValue) -> Valu
     """The outputs of a program under `rules`.
 
     Args:
-      closed: a program, as `trace` or `jax.make_jaxpr` makes it.
-      rules: see the module's docstring.
-      *args: its inputs, flat.
+        closed: a program, as `trace` or `jax.make_jaxpr` makes it.
+        rules: see the module's docstring.
+        *args: its inputs, flat.
 
     Returns:
-      Its outputs, flat.
+        Its outputs, flat.
     """
     return _run(closed, _by_name(rules), args)
 

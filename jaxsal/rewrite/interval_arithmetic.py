@@ -1,8 +1,8 @@
-"""Between which numbers the outputs of a program lie, whatever its inputs are: interval arithmetic.
+"""Interval arithmetic: bounds of a program's outputs that hold whatever its inputs are.
 
-Followed are elementwise operations, sums, and what moves values around; a quotient of a part and
-its whole (a softmax, however it is written) lies between 0 and 1. What else there is may be any
-number. NaN, and the rounding of a last place, are not looked at.
+Bounds are followed through elementwise operations, sums and data movement; a quotient of a part and
+its whole (a softmax, however it is written) lies between 0 and 1. Any other operation may give any
+number. NaN and rounding are ignored.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Value:
     """A value of a program: the operation and the values that it is made of, its shape and bounds.
 
     Attributes:
-      name, inputs, eqn: of the operation; without an equation, of what none made.
+        name, inputs, eqn: of the operation; without an equation, of what none made.
     """
 
     __slots__ = ("bounds", "eqn", "inputs", "name", "shape")

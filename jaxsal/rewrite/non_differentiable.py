@@ -1,4 +1,4 @@
-"""What stands between a program's inputs and its outputs: no derivative, or weights of its own."""
+"""Operations of a program that no derivative passes, and weights that it holds as constants."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the rewrites did to a program, and what they passed over, noted while it is traced."""
+"""Notes of what the rewrites did and what they left alone, taken while a program is traced."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import NamedTuple
 
 
 class Note(NamedTuple):
-    """One thing that a rewrite did or left alone.
+    """One operation that a rewrite replaced or left alone.
 
     Attributes:
-      rewrite: which rewrite, e.g. `"backward"`.
-      what: the operation and where it stands, e.g. `"relu f32[1,8,8,4] in CNN/Block_0"`.
-      done: whether it was rewritten.
-      why: why it was passed over; empty when it was not.
+        rewrite: which rewrite, e.g. `"backward"`.
+        what: the operation and where it stands, e.g. `"relu f32[1,8,8,4] in CNN/Block_0"`.
+        done: whether it was rewritten.
+        why: why it was passed over; empty when it was not.
     """
 
     rewrite: str

@@ -31,19 +31,19 @@ T = TypeVar("T")
 
 _CONVOLUTION = primitives.conv_general_dilated_p.name
 _BEFORE_0_11 = jax.__version_info__ < (0, 11)
-"""XLA:CPU's convolutions were twice as slow as its matrix products, and its window reductions no
-slower than selection where a derivative stands beside them; measured with jax 0.10 and 0.12."""
+"""Before jax 0.11, XLA:CPU's convolutions run half as fast as its matrix products, and its window
+reductions as fast as selection beside a derivative; measured with jax 0.10 and 0.12."""
 
 
 class Rewrite(NamedTuple):
     """A rule, and where it is on.
 
     Attributes:
-      primitive: the name of the operation that it replaces.
-      rule: what replaces it.
-      platforms: where it was measured (benchmarks, `python -m benchmarks rewrites`): on or off.
-      elsewhere: on a platform that was never measured. Only what neither adds memory traffic nor
-        changes a layout.
+        primitive: the name of the operation that it replaces.
+        rule: what replaces it.
+        platforms: where it was measured (benchmarks, `python -m benchmarks rewrites`): on or off.
+        elsewhere: on or off on a platform that was not measured; on only where a rule neither adds
+            memory traffic nor changes a layout.
     """
 
     primitive: str
@@ -94,12 +94,12 @@ def optimize(
     """`fun`, faster on `platform`, with the same results and derivatives.
 
     Args:
-      fun: a function of pytrees of arrays; what it closes over may be traced.
-      platform: `"cpu"`, `"gpu"`, `"tpu"`; `None` for that of the default device.
-      only: names of `REWRITES` to use, whatever the platform; `None` for those that are on there.
+        fun: a function of pytrees of arrays; what it closes over may be traced.
+        platform: `"cpu"`, `"gpu"`, `"tpu"`; `None` for that of the default device.
+        only: names of `REWRITES` to use, whatever the platform; `None` for those that are on there.
 
     Raises:
-      ValueError: `only` names something that is not in `REWRITES`.
+        ValueError: `only` names something that is not in `REWRITES`.
     """
     return rewritten(fun, _rules(_chosen(platform, only), Counter()))
 

@@ -67,11 +67,11 @@ def lifted(
     """The programs of functions that close over nothing, and what they closed over.
 
     Args:
-      funs: functions of flat arrays. What they close over may be traced.
-      avals: the types of their arguments, the same for all.
+        funs: functions of flat arrays. What they close over may be traced.
+        avals: the types of their arguments, the same for all.
 
     Returns:
-      `(programs, constants)`: every program takes all the constants, then the arguments.
+        `(programs, constants)`: every program takes all the constants, then the arguments.
     """
     closed = [trace(fun, *avals)[0] for fun in funs]
     constants = [constant for each in closed for constant in each.consts]

@@ -1,9 +1,9 @@
-"""Whether a program computes each row of a batch from that row alone, and all rows alike.
+"""A proof that a program computes each row of a batch from that row alone, and all rows alike.
 
 The batch's axis is followed through a program of a batch of two. A value that depends on the batch
 either has one axis in which position i is of row i, in all of the axis or as one of its digits; or
 its rows are mixed. A value that does not is the same for all rows where it has no such axis, or
-holds copies along it. What is not known to keep rows apart mixes them: a proof, never a guess.
+holds copies along it. An operation that is not known to keep rows apart counts as mixing them.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def first_mixing(closed: ClosedJaxpr, batch: Var) -> Mixed | None:
     """Where rows may be mixed on the way to the outputs; `None`: all are apart, and treated alike.
 
     Args:
-      closed: a program of a batch of `ROWS` rows.
-      batch: its input whose first axis is the batch's; the first axis of all outputs is, too.
+        closed: a program of a batch of `ROWS` rows.
+        batch: its input whose first axis is the batch's; the first axis of all outputs is, too.
     """
     jaxpr = closed.jaxpr
     first = tuple(whole(ROW, ROWS) if i == 0 else unknown(n) for i, n in enumerate(shape_of(batch)))
@@ -84,7 +84,7 @@ def same_program(one: ClosedJaxpr, other: ClosedJaxpr, batch: int) -> bool:
     loop's length, or what it reduces that does not depend on the images.
 
     Args:
-      one, other: its programs. batch: which of their inputs holds the images.
+        one, other: its programs. batch: which of their inputs holds the images.
     """
     constants = zip(one.consts, other.consts, strict=False)
     same = len(one.consts) == len(other.consts) and all(_equal(*pair) for pair in constants)

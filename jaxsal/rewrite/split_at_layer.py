@@ -1,4 +1,4 @@
-"""Split a score at a layer: what the layer computes, and what the score makes of it."""
+"""Splits a score at a layer: the layer's value, and the rest of the score as a function of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from jaxsal.rewrite.program import JaxValue, depending, live_equations, play, re
 from jaxsal.types import Image, Scalar, ScoreFn
 
 LAYER = "layer"
-"""What a note of the value that a score was cut at is called."""
+"""The name that notes of the chosen layer are filed under."""
 
 
 def cut(
@@ -30,28 +30,29 @@ def cut(
     """Splits `score` at a layer, so that `head(value) = score(image)`.
 
     Args:
-      score: image -> scalar.
-      image: `[...]` float.
-      layer: `None` = the last feature map through which every path from the image to the score
-        passes: after a convolution or product, with two positions or more along some spatial axis,
-        before the pools that follow it. An int = that convolution in execution order, negative from
-        the end. A string = a value tagged with `jax.ad_checkpoint.checkpoint_name`, else the last
-        image-dependent floating value computed inside the named scope with that name or path
-        suffix, else the layer that reads the parameter, or the parameters of the module, with that
-        path or path suffix (where `score` carries `parameters`, as the explainer's does). Of a
-        convolution by number and a layer by parameter the value is the last one of its shape
-        through which every path from it to the score passes, before the next convolution, product
-        or pool. A `scan` that holds the layer is unrolled; its turn i is a scope `[i]`.
+        score: image -> scalar.
+        image: `[...]` float.
+        layer: `None` = the last feature map through which every path from the image to the score
+            passes: after a convolution or product, with two positions or more along some spatial
+            axis, before the pools that follow it. An int = that convolution in execution order,
+            negative from the end. A string = a value tagged with
+            `jax.ad_checkpoint.checkpoint_name`, else the last image-dependent floating value
+            computed inside the named scope with that name or path suffix, else the layer that reads
+            the parameter, or the parameters of the module, with that path or path suffix (where
+            `score` carries `parameters`, as the explainer's does). Of a convolution by number and a
+            layer by parameter the value is the last one of its shape through which every path from
+            it to the score passes, before the next convolution, product or pool. A `scan` that
+            holds the layer is unrolled; its turn i is a scope `[i]`.
 
     Returns:
-      `(value, head)`: the layer's value as the program has it, with its batch axis if there is one,
-      and the rest of the score as a function of it. `head` closes over everything else that the
-      score computes from the image, skip connections too.
+        `(value, head)`: the layer's value as the program has it, with its batch axis if there is
+        one, and the rest of the score as a function of it. `head` closes over everything else that
+        the score computes from the image, skip connections too.
 
     Raises:
-      ValueError: the layer is unknown or ambiguous, or inside a `while` or `cond`; it is `None` and
-        no value is such a feature map, or attention comes after it.
-      TypeError: `layer` is no int, string or `None`.
+        ValueError: the layer is unknown or ambiguous, or inside a `while` or `cond`; it is `None`
+            and no value is such a feature map, or attention comes after it.
+        TypeError: `layer` is no int, string or `None`.
     """
     parts = _split(score, image, layer)[0]
     return parts.value, parts.head
@@ -61,13 +62,13 @@ class SplitScore(NamedTuple):
     """A score that was split at a layer.
 
     Attributes:
-      value: the layer's value.
-      head: from the value to the score.
-      axes: the axes of `value` that run along the image's spatial axes, in their order, `None` for
-        one of length one that was dropped; `None` where the value has lost one of them.
-      spatial: the image's spatial axes.
-      turned: the axes of `value` that run along the image from its end to its start.
-      lost: where one of the image's axes was lost, in words; empty if none was.
+        value: the layer's value.
+        head: from the value to the score.
+        axes: the axes of `value` that run along the image's spatial axes, in their order, `None`
+            for one of length one that was dropped; `None` where the value has lost one of them.
+        spatial: the image's spatial axes.
+        turned: the axes of `value` that run along the image from its end to its start.
+        lost: where one of the image's axes was lost, in words; empty if none was.
     """
 
     value: Array
@@ -82,7 +83,7 @@ def split_at_layer(score: ScoreFn, image: Image, layer: LayerName = None) -> Spl
     """`cut`, with how the value lies over the image.
 
     Raises:
-      ValueError: as of `cut`; or the image's spatial axes cannot be read (`reading`).
+        ValueError: as of `cut`; or the image's spatial axes cannot be read (`reading`).
     """
     parts, lay = _split(score, image, layer)
     told(score, lay, image.shape)

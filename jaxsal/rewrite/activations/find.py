@@ -1,7 +1,7 @@
-"""What a program has of ReLUs, of what looks like one, and of other activations with a kink.
+"""Finds the ReLUs of a program, what looks like one, and other activations with a kink.
 
 Every body of the program is read by itself. Calls with a derivative of their own are read as
-functions; other bodies that evaluation does not go into (`shard_map`) are told of if they hold any.
+functions; other bodies that evaluation does not enter (`shard_map`) are reported if they hold any.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ KEPT = "it keeps its own derivative"
 _OWN = "the call has a derivative of its own"
 _WORDS = {"select_n": "where", "clamp": "clip"}
 _PLAIN = ("max", "clip")
-"""Operations of which nobody needs to be told that they can be a ReLU."""
+"""Operations that a note names as they are: that they can be a ReLU is plain."""
 
 
 class Relu(NamedTuple):
@@ -41,10 +41,10 @@ class Finding(NamedTuple):
     """A ReLU, what looks like one, or another activation with a kink.
 
     Attributes:
-      eqn: the equation whose result it is.
-      note: what it is, where it stands, and why it is left alone.
-      relu: where it is a ReLU.
-      other: whether a gradient goes through it that a ReLU's derivative would change.
+        eqn: the equation whose result it is.
+        note: what it is, where it stands, and why it is left alone.
+        relu: where it is a ReLU.
+        other: whether a gradient goes through it that a ReLU's derivative would change.
     """
 
     eqn: JaxprEqn

@@ -1,4 +1,4 @@
-"""Which values of a program are functions of one other value, element by element, and which ones.
+"""Finds the values of a program that are elementwise functions of one other value, and which.
 
 In `x * (x > 0)` and in `where(x > 0, x, a * x)` all paths from the image to the result pass through
 `x`, and after it there is nothing but elementwise operations: the result is a function of `x`
@@ -29,7 +29,7 @@ _SAME_SHAPE = frozenset({"add_any", "broadcast_in_dim", "copy_p", "pcast", "pvar
 _MORE = _SAME_SHAPE.union({"cbrt", "erfc", "expm1", "rem", "round", "stop_gradient", "tan"})
 
 _LONGEST = 100
-"""A function of more equations is not looked at: nobody writes a ReLU in as many."""
+"""The most equations of a function that is examined; a ReLU has far fewer."""
 
 _COUNTING = frozenset({"argmax", "broadcast_in_dim", "concatenate", "cumsum", "reshape", "stack"})
 """What `jnp.select` and `jnp.piecewise` do to truth values."""
@@ -39,8 +39,8 @@ class ElementwiseGraph:
     """The elementwise functions in one body of a program.
 
     Args:
-      jaxpr: the body.
-      flow: the data flow of the program.
+        jaxpr: the body.
+        flow: the data flow of the program.
     """
 
     def __init__(self, jaxpr: Jaxpr, flow: Dataflow):

@@ -1,4 +1,4 @@
-"""Activations with a kink that are no ReLUs: their own derivative is part of the image's gradient.
+"""Finds activations with a kink that are no ReLUs and that the gradient of the image passes.
 
 Leaky and parametric ReLUs, hard_tanh, hard_swish, ELU, an absolute value, a call whose derivative
 somebody wrote: functions of one value whose derivative has cases. Not among them are maxima of

@@ -34,8 +34,8 @@ class Piecewise(NamedTuple):
     """A function that is affine between its knots.
 
     Attributes:
-      knots: in order; `n` of them.
-      parts: `2 n + 1`: below the first knot, at it, between it and the second, at that one, ...
+        knots: in order; `n` of them.
+        parts: `2 n + 1`: below the first knot, at it, between it and the second, at that one, ...
     """
 
     knots: tuple[float, ...]

@@ -1,4 +1,4 @@
-"""Which functions of a program are ReLUs, however they are written.
+"""Finds the functions of a program that are ReLUs, however they are written.
 
 A ReLU is a function of one value x of the program that is 0 on one side of a number and rises or
 falls from there on the other: `max(x, 0)`, `where(x > 0, x, 0)`, `x * (x > 0)`, `(x + |x|) / 2`,
@@ -44,11 +44,11 @@ class Activations:
     """The elementwise functions of one value in a body of a program.
 
     Attributes:
-      functions: each floating value that is a function of one other, as far as it is known.
-      ramps: those of them that have a ReLU's form.
-      why: for each ramp, why it is no ReLU; empty if it is one.
-      whole: from a value inside a function of one other that is used nowhere else to the function's
-        result; the largest such function.
+        functions: each floating value that is a function of one other, as far as it is known.
+        ramps: those of them that have a ReLU's form.
+        why: for each ramp, why it is no ReLU; empty if it is one.
+        whole: from a value inside a function of one other that is used nowhere else to the
+            function's result; the largest such function.
     """
 
     def __init__(self, jaxpr: Jaxpr, flow: Dataflow):

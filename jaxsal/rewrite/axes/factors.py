@@ -19,13 +19,13 @@ class Factor(NamedTuple):
     """One digit of a position along an axis.
 
     Attributes:
-      axis: the image's axis whose digit it is; `COPY`; or `None`: channels, or not known.
-      size: how many values it takes.
-      unit: how many positions of that axis it moves by; negative where it runs backward.
-      extent: how many positions that axis has.
-      inner: of channels or what is not known: the digits of the positions from `start` on, as of
-        tokens behind a class token.
-      start: where these begin.
+        axis: the image's axis whose digit it is; `COPY`; or `None`: channels, or not known.
+        size: how many values it takes.
+        unit: how many positions of that axis it moves by; negative where it runs backward.
+        extent: how many positions that axis has.
+        inner: of channels or what is not known: the digits of the positions from `start` on, as of
+            tokens behind a class token.
+        start: where these begin.
     """
 
     axis: int | None

@@ -1,4 +1,4 @@
-"""Arrays made of `iota` that read an axis in order: the indices and the matrices of a resize."""
+"""Index arrays and resize matrices, recognised by how they are computed from `iota`."""
 
 from __future__ import annotations
 

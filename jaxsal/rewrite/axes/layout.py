@@ -1,4 +1,4 @@
-"""Which axis of a value is which axis of the image: how a feature map lies over the image."""
+"""Which axis of each value of a program runs along which axis of its image."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class AxisLayout(NamedTuple):
     """How the values of a program lie over its image.
 
     Attributes:
-      labels: for each variable that depends on the image, what its axes are made of.
-      gone: for each variable, the image's axes that it had, of length one, and that were dropped.
-      spatial: the image's spatial axes: those that the first convolution slides along, else those
-        that the first pool or reshape into patches tiles; where there is none, `usual_axes`.
-      told: whether the program or the shape says which they are.
+        labels: for each variable that depends on the image, what its axes are made of.
+        gone: for each variable, the image's axes that it had, of length one, and that were dropped.
+        spatial: the image's spatial axes: those that the first convolution slides along, else those
+            that the first pool or reshape into patches tiles; where there is none, `usual_axes`.
+        told: whether the program or the shape says which they are.
     """
 
     labels: dict[Var, Labels]
@@ -50,8 +50,8 @@ class AxisLayout(NamedTuple):
     def axes(self, var: Var) -> Axes | None:
         """The axes of a value along the image's spatial axes, in order; `None` if one is lost.
 
-        One that had length one and was dropped is not lost: it is `None` in the tuple. One is lost
-        where several axes run along it, or where it is merged with others. Nothing is guessed.
+        A dropped axis of length one is not lost: it is `None` in the tuple. An axis is lost where
+        several axes of the value run along it, or where it is merged with others.
         """
         labels = self.labels.get(var, ())
         found: list[int | None] = []

@@ -1,4 +1,4 @@
-"""Which of the image's axes an operation tiles: a pool's windows, a reshape into patches."""
+"""Which of the image's axes a pool divides into windows, or a reshape into patches."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def tiled_axes(
     """The image's axes that an operation tiles; none where it may do something else.
 
     Args:
-      eqn: a pool, a reshape or anything else.
-      before, after: the labels of its first operand and of its first result.
-      image: the image's shape.
+        eqn: a pool, a reshape or anything else.
+        before, after: the labels of its first operand and of its first result.
+        image: the image's shape.
     """
     name = eqn.primitive.name
     if before is None:

@@ -1,8 +1,9 @@
-"""Which axes of its operands an operation keeps: position i of the result is made of position i."""
+"""Which axes an operation preserves: position i of its result depends on position i alone."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import SupportsIndex
 
 from jax.extend.core import JaxprEqn
 
@@ -27,7 +28,7 @@ def preserved_axes(eqn: JaxprEqn) -> list[AxisMap] | None:
     return None
 
 
-def _all(atom: Atom, but: Iterable[int] = ()) -> AxisMap:
+def _all(atom: Atom, but: Iterable[SupportsIndex] = ()) -> AxisMap:
     return {i: i for i in range(len(shape_of(atom))) if i not in but}
 
 
@@ -39,7 +40,7 @@ def _spread(atom: Atom, out: Atom) -> AxisMap:
     return {i: i for i, (n, m) in enumerate(zip(before, after, strict=True)) if n == m}
 
 
-def _dropped(eqn: JaxprEqn, axes: Iterable[int]) -> list[AxisMap]:
+def _dropped(eqn: JaxprEqn, axes: Iterable[SupportsIndex]) -> list[AxisMap]:
     rest = [i for i in range(len(shape_of(eqn.invars[0]))) if i not in axes]
     return [{source: target for target, source in enumerate(rest)} for _ in eqn.invars]
 

@@ -1,6 +1,6 @@
-"""How each operation spreads the image's axes from its operands to its result.
+"""How each operation carries the image's axes from its operands to its result.
 
-What is not known to keep an axis loses it.
+An operation that is not known loses all axes.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class Operand(NamedTuple):
     """What is known of an operand.
 
     Attributes:
-      shape: its shape.
-      labels: its axes' factors; `None` if it does not depend on the image.
-      increasing: whether it is a row of numbers that never fall.
-      plain: whether it is made of positions alone, as a resize's matrix is.
+        shape: its shape.
+        labels: its axes' factors; `None` if it does not depend on the image.
+        increasing: whether it is a row of numbers that never fall.
+        plain: whether it is made of positions alone, as a resize's matrix is.
     """
 
     shape: tuple[int, ...]

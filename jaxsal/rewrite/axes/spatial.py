@@ -1,9 +1,9 @@
-"""Which of an image's axes are spatial, and which hold channels: one reading for all.
+"""Which of an image's axes are spatial and which hold channels, for every method and metric.
 
-A score may say it (`score.spatial_axes`, which the explainer's option sets); else its program does:
-the axes that its first convolution slides along, else those that its first pool or reshape into
-patches tiles; else the shape, where it has one short axis at an end (`jaxsal.types.axes_by_shape`).
-What none of these says is not guessed.
+A score may state them (`score.spatial_axes`, the explainer's option). Else they follow from its
+program: the axes that its first convolution slides along, or else those that its first pool or
+reshape into patches tiles. Else they follow from the shape, where it has one short axis at an end
+(`jaxsal.types.axes_by_shape`). Where none of these tells, an error asks for them.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ def spatial_axes(score: ScoreFn | None, image: Image) -> SpatialAxes:
     """The image's spatial axes; the others hold channels.
 
     Args:
-      score: image -> scalar; `None` where there is no model.
-      image: one image; its shape alone counts.
+        score: image -> scalar; `None` where there is no model.
+        image: one image; its shape alone counts.
 
     Raises:
-      ValueError: the score is an explainer's, and nothing says which they are. (Of a plain function
-        and of `None` they are `usual_axes` then, all but the last by convention: a function may
-        have an attribute `spatial_axes` that says otherwise.)
+        ValueError: the score is an explainer's, and nothing says which they are. (Of a plain
+            function and of `None` they are `usual_axes` then, all but the last by convention: a
+            function may have an attribute `spatial_axes` that says otherwise.)
     """
     if score is None:
         return usual_axes(image.shape)
@@ -54,7 +54,7 @@ def told(score: ScoreFn, lay: AxisLayout, shape: tuple[int, ...]) -> SpatialAxes
     """The spatial axes by a program's layout.
 
     Raises:
-      ValueError: as of `spatial_axes`.
+        ValueError: as of `spatial_axes`.
     """
     plain = getattr(score, "spatial_axes", _NOT_SAID) is _NOT_SAID
     if lay.told or (plain and len(shape) > 1):
@@ -70,8 +70,8 @@ def checked(axes: object, rank: int | None = None) -> SpatialAxes | None:
     """The option `spatial_axes`: in increasing order, from 0 where the image's rank is known.
 
     Raises:
-      TypeError: no integers.
-      ValueError: none, one twice, or an axis that an image of that rank has not.
+        TypeError: no integers.
+        ValueError: none, one twice, or an axis that an image of that rank has not.
     """
     if axes is None:
         return None

@@ -19,7 +19,7 @@ _POOLS = ("reduce_window", "select_and_gather_add", "reduce_max", "reduce_sum", 
 _PICKS = ("slice", "dynamic_slice", "gather")
 _SHOWN = 8
 _EXTRA = 8
-"""So many tokens (of class, registers) may stand before those of the grid."""
+"""The most tokens (class token, registers) that may precede those of the grid."""
 
 
 class Passed(NamedTuple):
@@ -36,7 +36,7 @@ def default_layer(names: Names, layout: AxisLayout) -> Var:
     spatial axis of the image. Pools after it belong to the rest of the score.
 
     Raises:
-      ValueError: there is none, or attention comes after it; lists what may be given.
+        ValueError: there is none, or attention comes after it; lists what may be given.
     """
     ways = (list(_passed(names, each)) for each in (True, False))
     passed = next(filter(None, ways), [])

@@ -1,4 +1,4 @@
-"""Layers of a program nobody prepared: none named, by number, by tag, by scope, by parameter."""
+"""Finds a layer in an unmodified program: the default, or by number, tag, scope or parameter."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def find_layer(names: Names, layer: LayerName, layout: AxisLayout) -> Var:
     """The value of a layer of a flat program.
 
     Args:
-      names: what the values of a program of one image are called.
-      layer: see `LayerName`.
-      layout: how its values lie over the image.
+        names: what the values of a program of one image are called.
+        layer: see `LayerName`.
+        layout: how its values lie over the image.
 
     Raises:
-      ValueError: unknown or ambiguous, or out of reach in the body of a `while` or `cond`; lists
-        what there is, with shapes.
+        ValueError: unknown or ambiguous, or out of reach in the body of a `while` or `cond`; lists
+            what there is, with shapes.
     """
     if layer is None:
         return default_layer(names, layout)

@@ -19,8 +19,8 @@ def flatten(closed: ClosedJaxpr, unroll: Callable[[JaxprEqn], bool]) -> ClosedJa
     The equations of turn i of a `scan` stand in a named scope `[i]`.
 
     Args:
-      closed: a program.
-      unroll: which `scan` equations to unroll.
+        closed: a program.
+        unroll: which `scan` equations to unroll.
     """
     rules: dict[Primitive | str, Rule] = {}
 

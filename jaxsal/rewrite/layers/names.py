@@ -14,18 +14,18 @@ from jaxsal.rewrite.program import Atom, bodies, variables
 CONV = "conv_general_dilated"
 _SHOWN = 40
 _LETTERS = 600
-"""Of a kind of names: so many of the last are shown, in no more than so many letters."""
+"""An error lists the last names of each kind, at most so many of them and so many letters."""
 
 
 class LayerCandidate(NamedTuple):
     """A place where a program may be cut.
 
     Attributes:
-      path: the named scopes around it, or the path of its parameter.
-      var: its value; `None` where it is out of reach, inside the call `inside`.
-      shape: its value's type, in words.
-      inside: the name of the operation whose body hides it.
-      visit: which stay in its scope it is of, where a program enters one more than once.
+        path: the named scopes around it, or the path of its parameter.
+        var: its value; `None` where it is out of reach, inside the call `inside`.
+        shape: its value's type, in words.
+        inside: the name of the operation whose body hides it.
+        visit: which stay in its scope it is of, where a program enters one more than once.
     """
 
     path: tuple[str, ...]
@@ -43,9 +43,9 @@ class Names:
     """What the values of a flat program of one image are called.
 
     Attributes:
-      flat: the program, one straight list of equations.
-      flow: its data flow.
-      parameters: those of its constants that are parameters, by their paths.
+        flat: the program, one straight list of equations.
+        flow: its data flow.
+        parameters: those of its constants that are parameters, by their paths.
     """
 
     def __init__(self, flat: ClosedJaxpr, parameters: Parameters):
@@ -123,7 +123,7 @@ class Names:
         return type_of(var)
 
     def listing(self) -> str:
-        """What there is to choose from, in words: of each kind the last."""
+        """The last names of each kind, for an error message."""
         readers: dict[Var | None, str] = {}
         for each in self.by_parameter():
             readers.setdefault(each.var, "/".join(each.path))
@@ -166,8 +166,8 @@ def on_all_paths(
     after i.
 
     Args:
-      eqns: those of a flat program that lie on paths. ends: the atoms that paths lead to.
-      counts: the variables that lie on paths.
+        eqns: those of a flat program that lie on paths. ends: the atoms that paths lead to.
+        counts: the variables that lie on paths.
     """
     last = {v: i for i, eqn in enumerate(eqns) for v in variables(eqn.invars)}
     last.update((v, len(eqns)) for v in variables(ends))

@@ -1,4 +1,4 @@
-"""Arrays that differ from a known one in a small block, and where that block lies.
+"""Arrays that differ from a known array in one block, and where that block lies.
 
 The block's position follows from the corner of the window that was changed in the image. Along an
 axis it is a table with an entry for every possible corner, computed when the program is traced: so
@@ -22,9 +22,9 @@ class Span(NamedTuple):
     """Where a block lies along one axis.
 
     Attributes:
-      starts: its first index, for each corner along the image's axis `source`.
-      size: its length.
-      source: that axis.
+        starts: its first index, for each corner along the image's axis `source`.
+        size: its length.
+        source: that axis.
     """
 
     starts: np.ndarray
@@ -119,15 +119,15 @@ def windowed(
     """The part of a convolution, or of a pool, that a local operand changes.
 
     Args:
-      value: the operand.
-      counts: how many windows lie along each of its axes.
-      windows: what they are like.
-      fill: what the operand is padded with. Negative padding crops it.
-      apply: the operation, without padding.
-      corner: the corner of the window in the image.
+        value: the operand.
+        counts: how many windows lie along each of its axes.
+        windows: what they are like.
+        fill: what the operand is padded with. Negative padding crops it.
+        apply: the operation, without padding.
+        corner: the corner of the window in the image.
 
     Returns:
-      The block of the result and its spans, in the order of the operand's axes.
+        The block of the result and its spans, in the order of the operand's axes.
     """
     made = tuple(map(_reached, value.spans, counts, windows))
     lows = [max(w.padding[0], 0) for w in windows]

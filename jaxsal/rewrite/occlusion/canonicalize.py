@@ -1,12 +1,14 @@
-"""Operations that are shorter words for others: `split`, `unstack`, `stack` and `tile`.
+"""`split`, `unstack`, `stack` and `tile` in terms of slices and concatenations.
 
-Whoever follows values through slices and concatenations then follows these, too.
+The block rules of the latter then serve for these too.
 """
 
+import itertools
+import operator
 from collections.abc import Sequence
+from typing import SupportsIndex
 
 import jax
-import numpy as np
 from jax import lax
 from jax.extend.core import ClosedJaxpr, JaxprEqn
 from jaxtyping import Array
@@ -16,9 +18,9 @@ from jaxsal.rewrite.interpreter import Frame, Rules, evaluate
 
 def canonicalize(closed: ClosedJaxpr) -> ClosedJaxpr:
     """The same program with these operations as slices, concatenations and axes of 1."""
-    if not any(eqn.primitive.name in _SPELT for eqn in closed.jaxpr.eqns):
+    if not any(eqn.primitive.name in _RULES for eqn in closed.jaxpr.eqns):
         return closed
-    return jax.make_jaxpr(lambda *xs: evaluate(closed, _SPELT, *xs))(*closed.in_avals)
+    return jax.make_jaxpr(lambda *xs: evaluate(closed, _RULES, *xs))(*closed.in_avals)
 
 
 def _split(eqn: JaxprEqn, values: list[Array], frame: Frame) -> list[Array]:
@@ -46,10 +48,10 @@ def _tile(eqn: JaxprEqn, values: list[Array], frame: Frame) -> list[Array]:
     return [value]
 
 
-def _parts(value: Array, sizes: Sequence[int], axis: int) -> list[Array]:
-    ends = np.cumsum(sizes).tolist()
+def _parts(value: Array, sizes: Sequence[SupportsIndex], axis: int) -> list[Array]:
+    ends = list(itertools.accumulate(map(operator.index, sizes)))
     pairs = zip([0, *ends[:-1]], ends, strict=True)
     return [lax.slice_in_dim(value, start, end, axis=axis) for start, end in pairs]
 
 
-_SPELT: Rules = {"split": _split, "unstack": _unstack, "stack": _stack, "tile": _tile}
+_RULES: Rules = {"split": _split, "unstack": _unstack, "stack": _stack, "tile": _tile}

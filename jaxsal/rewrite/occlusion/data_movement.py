@@ -1,4 +1,4 @@
-"""Where a changed block lies after operations that move values and compute none.
+"""Block rules for operations that move values and compute none (pad, slice, reshape, ...).
 
 The rules have the form of those in `jaxsal.rewrite.occlusion.block_rules`. What is put between and
 around the values (a padding value, the other parts of a concatenation) does not depend on the
@@ -158,7 +158,8 @@ def _regrouped(span: Span, length: int, inner: int, count: int) -> tuple[Span | 
     """A run of rows of `inner` elements, widened to whole rows of a group split into `count`.
 
     Returns:
-      The run in the old rows and in the new ones; `None` twice if these do not nest, or it is all.
+        The run in the old rows and in the new ones; `None` twice if these do not nest, or it is
+        all.
     """
     new = length * inner // count
     if inner % new == 0:

@@ -1,4 +1,4 @@
-"""The part of a product (`dot_general`) that a changed block of an operand changes."""
+"""The block rule for matrix products (`dot_general`)."""
 
 from typing import Any
 

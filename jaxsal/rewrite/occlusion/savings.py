@@ -1,4 +1,4 @@
-"""What incremental occlusion saves, and at which operations it stops: notes for `describe`."""
+"""Notes for `describe`: what incremental occlusion saves, and where it computes whole arrays."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from jaxsal.rewrite.notes import Note, note
 from jaxsal.rewrite.occlusion.blocks import BlockUpdate, Operand
 
 MIN_SHARE = 0.005
-"""Of a score's cost: what is computed of the whole for less is not told of."""
+"""The smallest share of a score's cost that a note is made of."""
 
 
 class Savings:
@@ -35,9 +35,9 @@ class Savings:
         """An operation that depends on the window.
 
         Args:
-          eqn: the operation.
-          share: what part of its result was computed.
-          why: why its result is a whole array; empty where it is a block.
+            eqn: the operation.
+            share: what part of its result was computed.
+            why: why its result is a whole array; empty where it is a block.
         """
         cost = self._cost(eqn) * share
         self._spent += cost

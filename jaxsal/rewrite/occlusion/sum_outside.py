@@ -1,10 +1,10 @@
-"""The sum of what lies outside a block, from sums that are computed once for all places of it.
+"""The sum of what lies outside a block, from sums computed once for all positions of the block.
 
 A sum whose block changes is the new block's sum and that of everything else. The old sum less the
-old block is the same in exact arithmetic only: where the block held most of it (an exponential, a
-square, any power of one bright spot), nothing of the rest is left in floating point, and a block
-that was infinite leaves NaN. Here nothing is subtracted: numbers are added that the whole sum adds
-too, so the error is within what the whole sum's own may be, whatever the program does with it.
+old block is equal in exact arithmetic only: where the block holds most of the sum (an exponential
+or a power of one bright spot), floating point cancels the rest, and an infinite block leaves NaN.
+Here nothing is subtracted: only terms of the whole sum are added, so that the rounding error is no
+larger than that of the whole sum.
 """
 
 from collections.abc import Sequence
@@ -29,13 +29,13 @@ def sum_outside(array: Array, axes: Sequence[int], spans: Spans, corner: Corner)
     of h x w pixels then costs h + 1 of these sums.
 
     Args:
-      array: what is summed.
-      axes: over which axes.
-      spans: where the block lies; along the other axes the sum is taken at the block alone.
-      corner: the corner of the window in the image.
+        array: what is summed.
+        axes: over which axes.
+        spans: where the block lies; along the other axes the sum is taken at the block alone.
+        corner: the corner of the window in the image.
 
     Returns:
-      An array without `axes`, in float32 at least where it is floating.
+        An array without `axes`, in float32 at least where it is floating.
     """
     array = array.astype(sum_dtype(array.dtype))
     moving = [axis for axis in axes if spans[axis] is not None]

@@ -1,16 +1,17 @@
-"""Convolutions in the forms that a processor is good at.
+"""Convolutions rewritten to forms that XLA runs faster.
 
 XLA's CPU compiler hands a convolution to its fast library only if inputs and output lie batch first
 and features last, the kernel as `[*window, in, out]`. At the top of a program it brings others into
-that order, not inside a loop, where they run one multiplication at a time, up to a hundred times
-slower. Derivatives are such others: with respect to the inputs the kernel's `in` and `out` change
-places, with respect to the kernel batch and features do (on a CPU these are matrix products first:
-`kernel_gradient`). Here the order is changed explicitly.
+that order, but not inside a loop, where they run one product at a time, up to a hundred times
+slower. Derivatives have other orders: with respect to the inputs the kernel's `in` and `out` are
+swapped, with respect to the kernel batch and features are (on a CPU `kernel_gradient` makes those
+matrix products first). `channels_last_conv` changes the order explicitly.
 
-A convolution from one channel or three, or to so few, gets a few per cent of the processor's rate
-there: the first layer of a model, and its gradient. Here it is one matrix product, after the shifts
-that the kernel's places stand for, or before them; on a GPU, where such a layer waits for memory,
-a sum of products that is fused into what reads it.
+A convolution from or to one to three channels (the first layer of a model, and its gradient) runs
+at a few per cent of the processor's rate in that library. `im2col_conv` makes it one matrix product
+of shifted inputs, `matmul_shift_conv` one matrix product whose outputs are shifted and added. On a
+GPU, where such a layer is limited by memory, `unrolled_conv` makes it a sum of products that is
+fused into its readers.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ from jaxsal.types import accumulator
 FEW_CHANNELS = 3
 """The most channels that count as few: one of a scan or a radiograph, three of a photograph."""
 MAX_PATCH_SIZE = 9
-"""Places in the kernel times channels that a patch or a sum may hold: 3 x 3 of one channel. Larger
-patches take more memory traffic than the library's convolution does; larger sums were not tried."""
+"""The most kernel positions times channels in a patch or a sum: 3 x 3 of one channel. Larger ones
+take more memory traffic as patches, and are not measured as sums."""
 MAX_PRODUCT_SIZE = 32
-"""Places in the kernel times channels that a product may give."""
+"""The most kernel positions times channels in the result of a product."""
 
 
 class Convolution(NamedTuple):
@@ -60,7 +61,7 @@ class Convolution(NamedTuple):
 
     @property
     def taps(self) -> list[tuple[int, ...]]:
-        """The places of the kernel, in row-major order."""
+        """The positions in the kernel, in row-major order."""
         return list(itertools.product(*map(range, self.window)))
 
 
@@ -167,7 +168,7 @@ def sum_of_products(conv: Convolution) -> Float[Array, "batch *window outputs"]:
 
 
 def _shifted_inputs(conv: Convolution) -> list[Float[Array, "batch *window features"]]:
-    """What each place of the kernel sees of the inputs."""
+    """The inputs at each position of the kernel, an array for each."""
     x = padded(conv.inputs, conv.padding)
     return shifted(x, conv.window, conv.kernel_dilation, output_size(conv), conv.stride)
 

@@ -1,4 +1,4 @@
-"""The derivative of a maximum over axes: the places that hold it, found in one array.
+"""The derivative of a maximum over axes: the positions that hold it, found in one array.
 
 JAX differentiates `reduce_max(x)` to a comparison `x == max(x)`. XLA may compute x twice, in the
 fusion that takes the maximum and in that which compares, and round otherwise: then no place holds

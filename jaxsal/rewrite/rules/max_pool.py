@@ -1,13 +1,13 @@
 """Max-pooling over windows that do not overlap, and its two derivatives, without window reductions.
 
-A window's maximum is a running choice over the strided slices of the operand, one slice for each
-place in the window. Its gradient goes to the first place, in row-major order, that holds the
-maximum, where XLA's own `select_and_scatter_add` puts it too: the results are equal to the bit.
-That operation walks over the windows one by one; this is a few elementwise passes.
+A window's maximum is a running choice over strided slices of the operand, one for each offset in
+the window. Its gradient goes to the first offset, in row-major order, that holds the maximum, as in
+XLA's own `select_and_scatter_add`: the results are equal to the bit. That operation walks over the
+windows one by one; here it is a few elementwise passes.
 
-The choice is made by comparison and selection, never by `max`, whose derivative at a tie is one
-half on either side: the forms given here can be differentiated again. A NaN anywhere in a window is
-its value; in the derivatives it loses to whatever comes after it, as in XLA's own.
+The choice is made by comparison and selection, not by `max`, whose derivative at a tie is one half
+on either side, so that these forms can be differentiated again. A window with a NaN has the value
+NaN; in the derivatives a NaN gives way to any later value, as in XLA's own.
 """
 
 import itertools
@@ -24,7 +24,7 @@ from jaxsal.rewrite.interpreter import Frame
 from jaxsal.rewrite.program import JaxValue, Values
 
 LARGEST_WINDOW = 32
-"""Places in a window; every one is a slice, so that larger windows make long programs."""
+"""The most offsets in a window: each is a slice, and larger windows make long programs."""
 
 
 class PoolWindows(NamedTuple):
@@ -44,8 +44,8 @@ class PoolWindows(NamedTuple):
         )
 
     @property
-    def places(self) -> list[tuple[int, ...]]:
-        """The places in a window, in row-major order."""
+    def offsets(self) -> list[tuple[int, ...]]:
+        """The offsets in a window, in row-major order."""
         return list(itertools.product(*map(range, self.size)))
 
 
@@ -157,12 +157,12 @@ def scatter_to(
 ) -> Float[Array, "..."]:
     """Each window's cotangent at a place, counted in row-major order, zero elsewhere."""
     counts = windows.counts
-    # What lies between the windows is nobody's place.
+    # Positions between the windows get a number that is no offset in a window.
     numbers = np.full(windows.stride, math.prod(windows.size), place.dtype)
     numbers[tuple(map(slice, windows.size))] = np.arange(math.prod(windows.size)).reshape(
         windows.size
     )
-    # Between the windows' axes stand the places' axes: [n0, s0, n1, s1, ...].
+    # Axes of windows and of offsets alternate: [n0, s0, n1, s1, ...].
     places = numbers.reshape([n for stride in windows.stride for n in (1, stride)])
     here = _spread(place, windows.stride) == places
     blocks = jnp.where(here, _spread(cotangent, windows.stride), 0)
@@ -183,7 +183,7 @@ def _slices(x: Array, windows: PoolWindows, fill: float) -> list[Array]:
         lax.slice(
             x, place, [p + span for p, span in zip(place, spans, strict=True)], windows.stride
         )
-        for place in windows.places
+        for place in windows.offsets
     ]
 
 

@@ -1,11 +1,11 @@
 """The derivative of a max-pool of ReLUs, from less than either derivative keeps.
 
 JAX differentiates `relu(x)` to a choice by `x > 0`, and a max-pool to a search for each window's
-maximum: x and relu(x) are read once more when the gradient comes back. But a window's gradient goes
-to one place, and there `x > 0` says the same as that the maximum is positive. So a byte a window is
-enough: the place, or that there is none.
+maximum: the backward pass reads x and relu(x) once more. But a window's gradient goes to one
+position, and there `x > 0` holds exactly where the maximum is positive. So one byte a window is
+kept: the offset of the maximum, or none.
 
-Equal to the bit, at ties too. It pays where memory traffic is what counts: on a GPU.
+Equal to the bit, at ties too. Faster where memory traffic limits: on a GPU.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from jaxsal.rewrite.program import CASTS, Atom, Values, is_zero
 from jaxsal.rewrite.rules import max_pool
 
 _NOWHERE = 255
-"""Above every place in a window, and what `scatter_to` calls the places between windows."""
+"""No offset of a window: the gradient of that window goes nowhere."""
 
 
 def relu_pool_gradient(eqn: JaxprEqn, values: Values, frame: Frame) -> list[Array] | None:
@@ -46,7 +46,7 @@ def relu_pool_gradient(eqn: JaxprEqn, values: Values, frame: Frame) -> list[Arra
         return None
     best, place = max_pool.first_maximum(activation, windows)
     place = jnp.where(best > 0, place, _NOWHERE).astype(jnp.uint8)
-    # The barrier: it is a byte to read, where XLA would go through the activation once more.
+    # Without the barrier XLA recomputes the offset from the activation.
     place = lax.optimization_barrier(place)
     return [max_pool.scatter_to(frame.read(cotangent), place, windows)]
 

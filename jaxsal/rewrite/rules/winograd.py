@@ -37,7 +37,7 @@ from jaxsal.rewrite.rules.conv import (
 MIN_CHANNELS = 16
 """The fewest inputs and outputs whose products are worth the sums around them."""
 MIN_POSITIONS = 256
-"""The fewest places of the outputs; of fewer, the kernel's own sums weigh too much."""
+"""The fewest output positions: with fewer, the sums over the kernel cost too much."""
 CACHE_BYTES = 2 * 2**20
 """Bytes of inputs, or of outputs where these are larger, that are transformed at a time."""
 

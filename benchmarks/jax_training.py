@@ -12,7 +12,7 @@ from benchmarks import jax_worker, problems
 from benchmarks.worker import Prepared, serve
 from jaxsal.common import provenance
 from jaxsal.compiler import processes
-from jaxsal.rewrite.fast import fast
+from jaxsal.rewrite.optimize import optimize
 from jaxsal.training import devices, step
 
 RECIPE = step.Recipe(learning_rate=1e-3, class_weights=False, clip=1.0, average=0.995)
@@ -35,7 +35,7 @@ class _Run:
                 recipe=RECIPE,
                 class_weight=jnp.ones(classes),
                 axis_name=axis_name,
-                transform=fast if rewrite else lambda fun: fun,
+                transform=optimize if rewrite else lambda fun: fun,
             )
 
             def drawn(state: Any, data: Any, rows: Any) -> Any:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import jaxsal
 from benchmarks.timing import compiled, difference, interleaved, ratio, spread
 from jaxsal.models import CNN, ResNet
-from jaxsal.rewrite.fast import REWRITES, fast, rewrites
+from jaxsal.rewrite.optimize import REWRITES, count_rewrites, optimize
 
 
 class Settings(NamedTuple):
@@ -37,11 +37,11 @@ class Settings(NamedTuple):
 
 
 class Workload(NamedTuple):
-    """A program, its arguments, and whether `line` is on in it."""
+    """A program, its arguments, and whether its affine prefix is taken out."""
 
     fun: Callable[..., Any]
     args: tuple[Any, ...]
-    line: bool = False
+    affine_prefix: bool = False
 
 
 SETTINGS = {
@@ -75,22 +75,22 @@ def _rows(name: str, workload: Workload, settings: Settings) -> Iterator[dict[st
 
     No row where that is the same program: another rewrite makes what this one gives superfluous.
     """
-    fun, args, with_line = workload
-    used = {r for r, n in rewrites(fun, *args, platform=jax.default_backend()).items() if n}
+    fun, args, with_prefix = workload
+    used = {r for r, n in count_rewrites(fun, *args, platform=jax.default_backend()).items() if n}
     others: dict[str, Callable[..., Any]] = {
-        rewrite: fast(fun, only=used ^ {rewrite})
+        rewrite: optimize(fun, only=used ^ {rewrite})
         for rewrite in REWRITES
-        if rewrite in used or rewrites(fun, *args, only=used | {rewrite})[rewrite]
+        if rewrite in used or count_rewrites(fun, *args, only=used | {rewrite})[rewrite]
     }
-    if with_line:
-        others["line"] = fast(functools.partial(fun, rewrite=False), only=used)
-    default = compiled(fast(fun, only=used), *args)
+    if with_prefix:
+        others["affine_prefix"] = optimize(functools.partial(fun, rewrite=False), only=used)
+    default = compiled(optimize(fun, only=used), *args)
     found = {rewrite: compiled(program, *args) for rewrite, program in others.items()}
     found = {rewrite: other for rewrite, other in found.items() if other.text != default.text}
     programs = {"": default.call} | {rewrite: other.call for rewrite, other in found.items()}
     times = interleaved(programs, settings.rounds)
     for rewrite, other in found.items():
-        is_on = rewrite == "line" or rewrite in used
+        is_on = rewrite == "affine_prefix" or rewrite in used
         here = (times[""], default.seconds), (times[rewrite], other.seconds)
         on, off = here if is_on else here[::-1]
         yield {
@@ -137,7 +137,7 @@ def _workloads(settings: Settings) -> dict[str, Workload]:
         return jax.lax.scan(lambda p, b: (step(p, *b), None), params, (batches, labels))[0]
 
     path = functools.partial(jaxsal.integrated_gradients, steps=settings.steps)
-    # Its affine prefix is dear enough to be taken out by `line`: 294 operations a value.
+    # Its affine prefix is dear enough to be taken out: 294 operations a value.
     stem = ResNet(classes=4, blocks=(1,), width=settings.widths[0])
     coloured = jnp.repeat(few, 3, axis=-1)
     weights = jax.jit(stem.init)(jax.random.key(2), coloured[:1])
@@ -152,7 +152,9 @@ def _workloads(settings: Settings) -> dict[str, Workload]:
         ),
         "integrated gradients": Workload(functools.partial(explain, path), (params, few)),
         "integrated gradients, 7x7 stem": Workload(
-            functools.partial(explain, path, apply=stem.apply), (weights, coloured), line=True
+            functools.partial(explain, path, apply=stem.apply),
+            (weights, coloured),
+            affine_prefix=True,
         ),
         "training step": Workload(step, (params, images, labels)),
         "epoch": Workload(

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from jaxsal.rewrite.fast import REWRITES
+from jaxsal.rewrite.optimize import REWRITES
 
 RESULTS = Path(__file__).parent / "results"
 README = Path(__file__).parent.parent / "README.md"
@@ -124,6 +124,16 @@ def _mebibytes(row: dict[str, Any]) -> str:
     return f"{row['peak_bytes'] / 2**20:.0f}" + (f" (program {own / 2**20:.1f})" if own else "")
 
 
+RENAMED = {
+    "thin_input": "im2col_conv",
+    "thin_sum": "unrolled_conv",
+    "thin_output": "matmul_shift_conv",
+    "ordered": "channels_last_conv",
+    "line": "affine_prefix",
+}
+"""Names of rewrites in older records, and their names today."""
+
+
 def _rewrites(record: dict[str, Any]) -> str:
     lines = [
         f"{where(record)}: times as slow with one rewrite off",
@@ -133,10 +143,11 @@ def _rewrites(record: dict[str, Any]) -> str:
     ]
     for row in record["rows"]:
         default = "on" if row["on_by_default"] else "off"
-        if row["rewrite"] not in (*REWRITES, "line"):
+        rewrite = RENAMED.get(row["rewrite"], row["rewrite"])
+        if rewrite not in (*REWRITES, "affine_prefix"):
             default = "tried, and out again"
         lines.append(
-            f"| {row['workload']} | {row['rewrite']} | {row['off_over_on']:.2f} | {default} "
+            f"| {row['workload']} | {rewrite} | {row['off_over_on']:.2f} | {default} "
             f"| {row['difference']:.0e} |"
         )
     return "\n".join(lines)

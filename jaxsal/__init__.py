@@ -31,7 +31,7 @@ from jaxsal.methods.perturb import occlusion as occlusion
 from jaxsal.methods.rise import rise as rise
 from jaxsal.methods.score_cam import score_cam as score_cam
 from jaxsal.metrics import METRICS as METRICS
-from jaxsal.rewrite.cut import cut as cut
+from jaxsal.rewrite.split_at_layer import cut as cut
 from jaxsal.types import ApplyFn as ApplyFn
 from jaxsal.types import Method as Method
 from jaxsal.types import Metric as Metric

@@ -33,9 +33,10 @@ Objective = Callable[[Logits, Target], Scalar]
 class ScoreFn(Protocol):
     """`score(image) -> scalar`: one image, one class; differentiable.
 
-    The explainer's scores carry `rewrite: bool`, which `rewrite.line` and `rewrite.patch` read,
-    `parameters`, the model's by their paths, which layers are named by, and `spatial_axes`, which
-    `rewrite.reading` reads; a plain function without them counts as `rewrite=True`.
+    The explainer's scores carry `rewrite: bool`, which `rewrite.affine_prefix` and
+    `rewrite.incremental_occlusion` read, `parameters`, the model's by their paths, which layers are
+    named by, and `spatial_axes`, which `rewrite.axes.spatial` reads; a plain function without them
+    counts as `rewrite=True`.
     """
 
     def __call__(self, image: Image, /) -> Scalar: ...

@@ -14,7 +14,7 @@ import jaxsal
 from jaxsal.methods.noise import mean, mean_square, statistic_over, variance
 from jaxsal.methods.path import gradients_over
 from jaxsal.methods.quadrature import RULES
-from jaxsal.rewrite.cut import cut
+from jaxsal.rewrite.split_at_layer import cut
 from tests.golden import BASELINE, IMAGES, PARAMS, ROWS, TARGETS, apply, channels_last
 
 COUNT = len(IMAGES)

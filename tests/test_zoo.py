@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import jaxsal
-from jaxsal.rewrite.log import noted
+from jaxsal.rewrite.notes import collect_notes
 from tests.zoo import ZOO
 
 
@@ -33,7 +33,7 @@ def test_models_nobody_prepared(name):
         np.testing.assert_allclose(maps[kind][1], expected, atol=1e-4 * scale)
     if animal.relus:
         assert np.abs(maps["guided"]).max() > 0
-        with noted() as notes:
+        with collect_notes() as notes:
             jax.eval_shape(functools.partial(jaxsal.guided_backprop, score), images[0])
         assert sum(note.done for note in notes) == animal.relus
 

@@ -2,29 +2,43 @@
 
 Every path, noise and perturbation method is a reduction over points, and so is every metric that
 evaluates the score many times. The points run in a `lax.scan` over chunks of vmapped points, so
-that memory does not grow with their number, and the answer does not depend on the chunk: a
-remainder is padded with the last point, which is left out again: at weight zero an infinite value
-would turn the sum to NaN. Accumulators are float32.
+that memory does not grow with their number, and the answer does not depend on the chunk. The last
+chunk is padded with the last point, and padding is masked out: a weight of zero would turn an
+infinite value to NaN. Accumulators are float32.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import dtypes, lax
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Bool, Shaped
 
 from jaxsal.types import accumulator
 
+Point = Any
+"""A pytree of arrays."""
+
 Points = Any
 """A pytree of arrays with one leading axis: the points."""
 
+Blocks = Any
+"""A pytree of arrays with two leading axes: the points of each chunk."""
+
+Carry = TypeVar("Carry")
+Terms = TypeVar("Terms")
+"""What a function makes of a point: a pytree of arrays."""
+
+Moments = tuple[Array, Array, Array, Array]
+"""Of the points so far: how many, the first's value, the mean beside it, squared deviations."""
+
 
 def sum_points(
-    fun: Callable[[Any], Any], points: Points, weights: Any, *, like: Array, chunk: int
-) -> Any:
+    fun: Callable[[Point], Terms], points: Points, weights: ArrayLike, *, like: Array, chunk: int
+) -> Terms:
     """Σₖ wₖ f(pₖ), in float32.
 
     Args:
@@ -37,7 +51,7 @@ def sum_points(
     fun = _traced_once(fun)
     blocks, valid = _blocks((weights, points), chunk)
 
-    def add(total: Any, block: Any) -> tuple[Any, None]:
+    def add(total: Terms, block: Blocks) -> tuple[Terms, None]:
         (weight, point), mask = block
         real = None if valid.all() else mask
         terms = jax.tree.map(lambda x: _contract(weight, x, real), jax.vmap(fun)(point))
@@ -47,7 +61,7 @@ def sum_points(
 
 
 def variance_points(
-    fun: Callable[[Any], Array], points: Points, *, like: Array, chunk: int
+    fun: Callable[[Point], Array], points: Points, *, like: Array, chunk: int
 ) -> Array:
     """(1/n) Σₖ (f(pₖ) - mean)², never negative, each point evaluated once.
 
@@ -60,7 +74,7 @@ def variance_points(
     blocks, valid = _blocks(points, chunk)
     valid = valid.astype(np.float32)
 
-    def merge(carry: Any, block: Any) -> tuple[Any, None]:
+    def merge(carry: Moments, block: Blocks) -> tuple[Moments, None]:
         count, first, mean, squares = carry
         point, mask = block
         mask = jnp.asarray(mask, mean.dtype)
@@ -80,7 +94,7 @@ def variance_points(
     return squares / count
 
 
-def map_points(fun: Callable[[Any], Any], points: Points, *, chunk: int) -> Any:
+def map_points(fun: Callable[[Point], Terms], points: Points, *, chunk: int) -> Terms:
     """f(pₖ) for each point, stacked [n, ...]."""
     count = _count(points)
     blocks, _ = _blocks(points, chunk)
@@ -94,7 +108,7 @@ def _count(points: Points) -> int:
     return jax.tree.leaves(points)[0].shape[0]
 
 
-def _blocks(points: Points, chunk: int) -> tuple[Points, Bool[np.ndarray, "blocks width"]]:
+def _blocks(points: Points, chunk: int) -> tuple[Blocks, Bool[np.ndarray, "blocks width"]]:
     """The points as [blocks, width, ...], and which of them are real [blocks, width].
 
     The width is evened out: 50 points in chunks of 32 are two blocks of 25, with no padding.
@@ -107,18 +121,20 @@ def _blocks(points: Points, chunk: int) -> tuple[Points, Bool[np.ndarray, "block
     return blocks, index < count
 
 
-def _fold(step: Callable[[Any, Any], tuple[Any, None]], init: Any, blocks: Any) -> Any:
+def _fold(
+    step: Callable[[Carry, Blocks], tuple[Carry, None]], init: Carry, blocks: Blocks
+) -> Carry:
     if _count(blocks) == 1:  # outside a loop, XLA shares passes and picks faster convolutions
         return step(init, jax.tree.map(lambda x: x[0], blocks))[0]
     return lax.scan(step, init, blocks)[0]
 
 
-def _traced_once(fun: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _traced_once(fun: Callable[[Point], Terms]) -> Callable[[Point], Terms]:
     """`fun`, traced once for the shape of its result and for its use in the loop."""
     return jax.jit(fun, inline=True)
 
 
-def _zeros(fun: Callable[[Any], Any], points: Points, like: Array) -> Any:
+def _zeros(fun: Callable[[Point], Terms], points: Points, like: Array) -> Terms:
     """Zeros of the shape of `fun` at a point, varying over the mesh axes `like` varies over."""
     first = jax.tree.map(lambda x: _struct(x.shape[1:], x.dtype), points)
     return jax.tree.map(
@@ -127,11 +143,15 @@ def _zeros(fun: Callable[[Any], Any], points: Points, like: Array) -> Any:
     )
 
 
-def _struct(shape: tuple[int, ...], dtype: Any) -> jax.ShapeDtypeStruct:
+def _struct(shape: tuple[int, ...], dtype: DTypeLike) -> jax.ShapeDtypeStruct:
     return jax.ShapeDtypeStruct(shape, dtypes.canonicalize_dtype(dtype))
 
 
-def _contract(weights: Any, values: Shaped[Array, "n ..."], real: Any = None) -> Array:
+def _contract(
+    weights: ArrayLike,
+    values: Shaped[Array, "n ..."],
+    real: Bool[Array, " n"] | Bool[np.ndarray, " n"] | None = None,
+) -> Array:
     """Σₖ wₖ vₖ over the leading axis; not a dot product, which may run in a lower precision.
 
     Args:

@@ -12,7 +12,7 @@ from jax.extend.core import ClosedJaxpr
 from jaxsal.compiler import fetched
 from jaxsal.rewrite.cost import products
 from jaxsal.rewrite.program import equations
-from jaxsal.rewrite.rows import Mixed
+from jaxsal.rewrite.row_independence import Mixed
 
 ROWS = 16
 """Images among which two that differ are looked for."""

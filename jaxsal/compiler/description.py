@@ -13,9 +13,9 @@ from jaxsal.compiler.execute import Executor, abstract
 from jaxsal.compiler.prepare import Call
 from jaxsal.compiler.program import axes_read, batch, example
 from jaxsal.rewrite.cost import flops
-from jaxsal.rewrite.cut import LAYER
-from jaxsal.rewrite.fast import rewrites
-from jaxsal.rewrite.log import Note, noted
+from jaxsal.rewrite.notes import Note, collect_notes
+from jaxsal.rewrite.optimize import count_rewrites
+from jaxsal.rewrite.split_at_layer import LAYER
 
 
 def program(call: Call, execute: Executor) -> jax.stages.Compiled:
@@ -47,7 +47,7 @@ def _row(call: Call) -> Any:
 
 def layers(call: Call) -> list[str]:
     """The values that class activation maps are made of, in words; nothing is compiled."""
-    with noted() as notes:
+    with collect_notes() as notes:
         jax.eval_shape(functools.partial(example, call.spec), call.shared, _row(call))
     return _layers(notes)
 
@@ -77,7 +77,7 @@ def describe(call: Call, execute: Executor) -> dict[str, Any]:
     placement, here = execute.placement(call), execute.plan(call)
     spec = execute.spec(call, placement, here)
     shared, row = _abstract(call, execute)
-    with noted() as notes:
+    with collect_notes() as notes:
         start = time.perf_counter()
         compiled = program(call, execute)
         seconds = time.perf_counter() - start
@@ -86,7 +86,7 @@ def describe(call: Call, execute: Executor) -> dict[str, Any]:
         example,
         dataclasses.replace(spec, rewrite=False, flagged=False, chunk=1, class_chunk=spec.classes),
     )
-    rewritten = rewrites(one, shared, row, platform=spec.platform) if spec.rewrite else {}
+    rewritten = count_rewrites(one, shared, row, platform=spec.platform) if spec.rewrite else {}
     rewritten = {name: count for name, count in rewritten.items() if count}
     done = [str(note) for note in notes if note.done and note.rewrite != LAYER]
     rewritten |= collections.Counter(done)

@@ -12,9 +12,9 @@ from jax.extend.core import ClosedJaxpr
 from jaxsal.compiler.batch_independence import Trial
 from jaxsal.compiler.program import cast
 from jaxsal.compiler.warned import warn
-from jaxsal.rewrite.flow import Flow
-from jaxsal.rewrite.paths import obstacles, weights
-from jaxsal.rewrite.rows import SIZE, Mixed, alike, mixing
+from jaxsal.rewrite.dataflow import Dataflow
+from jaxsal.rewrite.non_differentiable import constant_weights, non_differentiable
+from jaxsal.rewrite.row_independence import ROWS, Mixed, first_mixing, same_program
 from jaxsal.types import accumulator
 
 
@@ -69,11 +69,11 @@ class ModelChecks:
 
         A model of one image, which takes no two, has nothing to be held against.
         """
-        one, two = (self._traced(model, params, images, count) for count in (1, SIZE))
+        one, two = (self._traced(model, params, images, count) for count in (1, ROWS))
         if one is None or two is None:
             return None
-        mixed = mixing(two, two.jaxpr.invars[-1])
-        if mixed is None and alike(one, two, -1):
+        mixed = first_mixing(two, two.jaxpr.invars[-1])
+        if mixed is None and same_program(one, two, -1):
             return None
         return Trial(functools.partial(_in_dtype, model, self._dtype), two, mixed or Mixed())
 
@@ -90,16 +90,16 @@ class ModelChecks:
             return None
 
     def _paths(self, closed: ClosedJaxpr) -> Iterator[str]:
-        image, flow = closed.jaxpr.invars[-1], Flow(closed)
+        image, flow = closed.jaxpr.invars[-1], Dataflow(closed)
         score = _score(self._objective, closed.out_avals[0])
-        logits, after = score.jaxpr.invars[0], Flow(score)
+        logits, after = score.jaxpr.invars[0], Dataflow(score)
         if image not in flow.live or logits not in after.live:
             yield (
                 "apply: no path leads from the images to the score: their maps say nothing. An "
                 "image that leaves JAX on the way (NumPy, Python's numbers) leaves no path"
             )
         elif self._differentiates and not (image in flow.active and logits in after.active):
-            names = [*obstacles(closed, image), *obstacles(score, logits)]
+            names = [*non_differentiable(closed, image), *non_differentiable(score, logits)]
             yield (
                 f"apply: no derivative passes from the images to the score ({', '.join(names[:4])} "
                 f"in the way), so that {', '.join(self._differentiates)} cannot show anything. "
@@ -109,7 +109,7 @@ class ModelChecks:
             )
         leaves = closed.jaxpr.invars[:-1]
         if not any(leaf in flow.live for leaf in leaves):
-            yield from _frozen(len(leaves), weights(closed))
+            yield from _frozen(len(leaves), constant_weights(closed))
 
 
 def _frozen(arrays: int, constants: int) -> Iterator[str]:

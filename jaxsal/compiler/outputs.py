@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr
 
-from jaxsal.rewrite.ranges import bounds
+from jaxsal.rewrite.interval_arithmetic import bounds
 
 
 @dataclass(frozen=True)

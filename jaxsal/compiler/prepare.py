@@ -16,7 +16,7 @@ from jaxsal.compiler.model_checks import ModelChecks
 from jaxsal.compiler.outputs import output_of
 from jaxsal.compiler.parameters import Parameters, Recent
 from jaxsal.compiler.program import Spec
-from jaxsal.rewrite.reading import checked
+from jaxsal.rewrite.axes.spatial import checked
 
 
 class Call(NamedTuple):

@@ -21,8 +21,8 @@ from jaxsal.compiler.frameworks import called
 from jaxsal.compiler.outputs import Output
 from jaxsal.compiler.parameters import joined
 from jaxsal.compiler.signatures import accepts, takes
-from jaxsal.rewrite.fast import fast
-from jaxsal.rewrite.reading import spatial_axes
+from jaxsal.rewrite.axes.spatial import spatial_axes
+from jaxsal.rewrite.optimize import optimize
 from jaxsal.types import ScoreFn, accumulator
 
 Tree = Any
@@ -100,7 +100,7 @@ def batch(spec: Spec, shared: Tree, rows: Tree) -> Tree:
     """The results of a batch; the method sees one example."""
     one: Callable[..., Tree] = functools.partial(example, spec)
     if spec.rewrite:
-        one = fast(one, platform=spec.platform)
+        one = optimize(one, platform=spec.platform)
     size = rows["image"].shape[0]
     if spec.sharding is not None:
         image = lax.with_sharding_constraint(rows["image"], spec.sharding)

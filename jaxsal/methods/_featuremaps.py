@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxsal.rewrite.cut import Section
+from jaxsal.rewrite.split_at_layer import SplitScore
 from jaxsal.types import Image, Map
 
 Resize = bool | str
@@ -21,14 +21,14 @@ _RESIZES = {True: "bilinear", "bilinear": "bilinear", "nearest": "nearest"}
 
 
 def channels_last(
-    value: Float[Array, "..."], parts: Section, spatial: Spatial | None
+    value: Float[Array, "..."], parts: SplitScore, spatial: Spatial | None
 ) -> Float[Array, "*s C"]:
     """A layer's value, or its gradient, as float32 `[*s, C]`.
 
     Raises:
-      TypeError: `spatial` is no function.
-      ValueError: the layer has no spatial axes and `spatial` is not given, or gives none; it has
-        one position.
+        TypeError: `spatial` is no function.
+        ValueError: the layer has no spatial axes and `spatial` is not given, or gives none; it has
+            one position.
     """
     rank = len(parts.spatial)
     if spatial is not None:
@@ -49,7 +49,7 @@ def channels_last(
         )
     else:
         there = [axis for axis in parts.axes if axis is not None]
-        value = jnp.moveaxis(jnp.flip(value, parts.turned), there, range(len(there)))
+        value = jnp.moveaxis(jnp.flip(value, parts.reversed_axes), there, range(len(there)))
         value = jnp.expand_dims(value, [i for i in range(rank) if parts.axes[i] is None])
     if math.prod(value.shape[:rank]) == 1:
         raise ValueError(
@@ -60,18 +60,18 @@ def channels_last(
 
 
 def finished(
-    raw: Float[Array, "*s"], image: Image, parts: Section, relu: bool, resize: Resize
+    raw: Float[Array, "*s"], image: Image, parts: SplitScore, relu: bool, resize: Resize
 ) -> Map:
     """The positive part of a raw map if `relu`, brought to the image's spatial shape.
 
     Raises:
-      ValueError: `resize` is unknown.
+        ValueError: `resize` is unknown.
     """
     raw = jax.nn.relu(raw) if relu else raw
     return raw if resize is False else upsampled(raw, image, parts, resize)
 
 
-def upsampled(raw: Float[Array, "*s"], image: Image, parts: Section, resize: Resize) -> Map:
+def upsampled(raw: Float[Array, "*s"], image: Image, parts: SplitScore, resize: Resize) -> Map:
     """A raw map, resized to the image's spatial shape."""
     if not isinstance(resize, str | bool) or resize not in _RESIZES:
         raise ValueError(f"resize: expected True, 'bilinear', 'nearest' or False, got {resize!r}")
@@ -84,7 +84,7 @@ def weighted(values: Float[Array, "*s C"], weights: Float[Array, " C"]) -> Float
     return jnp.matmul(values, weights, precision="highest")
 
 
-def over_image(mask: Map, image: Image, parts: Section) -> Float[Array, "..."]:
+def over_image(mask: Map, image: Image, parts: SplitScore) -> Float[Array, "..."]:
     """A map over the spatial axes, to be multiplied with an image."""
     others = [axis for axis in range(image.ndim) if axis not in parts.spatial]
     return jnp.expand_dims(mask, others)

@@ -12,26 +12,26 @@ def guided_backprop(score: ScoreFn, image: Image) -> Image:
     """The gradient that passes each ReLU only where its input and the cotangent are positive.
 
     Every ReLU's own vjp, `g * 1[x > 0]`, becomes `g * 1[x > 0] * 1[g > 0]`. A ReLU is
-    `max(x, 0)` or relu6, in whichever words it is written; a leaky or parametric ReLU, ELU,
-    hard_swish and its gate are none, as modules of their own are none in other libraries: see
-    `jaxsal.rewrite.activations`.
+    `max(x, 0)` or relu6, however it is written; a leaky or parametric ReLU, ELU, hard_swish and its
+    gate are not, as in libraries that replace modules: see `jaxsal.rewrite.activations.relus`.
 
     Args:
-      score: image -> scalar.
-      image: `[...]` float.
+        score: image -> scalar.
+        image: `[...]` float.
 
     Returns:
-      `[...]`, the image's shape, float32.
+        `[...]`, the image's shape, float32.
 
     Warns:
-      UserWarning: (when it is traced) the score has activations with a kink that are no ReLUs; they
-        keep their own derivative, and the map mixes the two.
+        UserWarning: (when it is traced) the score has activations with a kink that are no ReLUs;
+            they keep their own derivative, and the map mixes the two.
 
     Raises:
-      ValueError: the score has no ReLU.
+        ValueError: the score has no ReLU.
 
-    Springenberg, Dosovitskiy, Brox, Riedmiller, "Striving for Simplicity: The All Convolutional
-    Net", ICLR workshop 2015, arXiv 1412.6806.
+    References:
+        Springenberg, Dosovitskiy, Brox, Riedmiller, "Striving for Simplicity: The All Convolutional
+        Net", ICLR workshop 2015, https://arxiv.org/abs/1412.6806
     """
     return jax.grad(backward(score, _guided))(image).astype(accumulator(image.dtype))
 
@@ -43,21 +43,22 @@ def deconvnet(score: ScoreFn, image: Image) -> Image:
     ReLU is: see `guided_backprop`.
 
     Args:
-      score: image -> scalar.
-      image: `[...]` float.
+        score: image -> scalar.
+        image: `[...]` float.
 
     Returns:
-      `[...]`, the image's shape, float32.
+        `[...]`, the image's shape, float32.
 
     Warns:
-      UserWarning: (when it is traced) the score has activations with a kink that are no ReLUs; they
-        keep their own derivative, and the map mixes the two.
+        UserWarning: (when it is traced) the score has activations with a kink that are no ReLUs;
+            they keep their own derivative, and the map mixes the two.
 
     Raises:
-      ValueError: the score has no ReLU.
+        ValueError: the score has no ReLU.
 
-    Zeiler, Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014, arXiv
-    1311.2901.
+    References:
+        Zeiler, Fergus, "Visualizing and Understanding Convolutional Networks", ECCV 2014,
+        https://arxiv.org/abs/1311.2901
     """
     return jax.grad(backward(score, _deconvolved))(image).astype(accumulator(image.dtype))
 

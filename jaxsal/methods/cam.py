@@ -2,23 +2,27 @@
 
 A `[*s, C]` is the layer's value with its spatial axes first, and G = dscore/dA its gradient. Every
 method makes a map `[*s]` of the two, keeps its positive part and brings it to the image's size.
-Called as `method(score, image, *, layer=None, relu=True, resize=True, spatial=None)`:
+Called as `method(score, image, *, layer=None, relu=True, resize=True, spatial=None)`.
 
-  score: image -> scalar.
-  image: `[...]` float.
-  layer: which layer, see `jaxsal.rewrite.cut.cut`; `None` = the last feature map that every path
-    from the image to the score passes, after norm and activation, before the pools that follow.
-  relu: whether to keep the positive part only.
-  resize: `True` = `"bilinear"`, `"nearest"`, or `False`: the map keeps the layer's spatial shape.
-  spatial: for a layer without spatial axes (a ViT's tokens, a Swin's windows): a function from its
-    value, without its batch axis, to `[*s, C]`, by reshaping and selecting; the gradient goes the
-    same way. Needed where the program does not say which axes are the image's: none is guessed.
+Args:
+    score: image -> scalar.
+    image: `[...]` float.
+    layer: which layer, see `jaxsal.rewrite.split_at_layer`; `None` = the last feature map that
+        every path from the image to the score passes, after norm and activation, before the pools
+        that follow.
+    relu: whether to keep the positive part only.
+    resize: `True` = `"bilinear"`, `"nearest"`, or `False`: the map keeps the layer's spatial shape.
+    spatial: for a layer without spatial axes (a ViT's tokens, a Swin's windows): a function from
+        its value, without its batch axis, to `[*s, C]`, by reshaping and selecting; the gradient
+        goes the same way. Needed where the program does not tell which axes are the image's.
 
-Returns a float32 map of the image's spatial shape, see `jaxsal.rewrite.reading`.
+Returns:
+    A float32 map of the image's spatial shape, see `jaxsal.rewrite.axes.spatial`.
 
-Raises ValueError: the layer is unknown, ambiguous, of one position, or without spatial axes and
-without `spatial`; it is `None`, and there is no such feature map or attention comes after it; the
-image's spatial axes cannot be read.
+Raises:
+    ValueError: the layer is unknown, ambiguous, of one position, or without spatial axes and
+        without `spatial`; it is `None`, and there is no such feature map or attention comes after
+        it; the image's spatial axes cannot be read.
 """
 
 import functools
@@ -40,8 +44,8 @@ from jaxsal.methods._featuremaps import (
 )
 from jaxsal.methods._principal import principal_projection
 from jaxsal.methods.backprop import guided_backprop
-from jaxsal.rewrite.cut import Section, section
-from jaxsal.rewrite.layers import LayerName
+from jaxsal.rewrite.layers.find import LayerName
+from jaxsal.rewrite.split_at_layer import SplitScore, split_at_layer
 from jaxsal.types import Image, Map, ScoreFn
 
 _Rule = Callable[[Float[Array, "*s C"], Float[Array, "*s C"]], Float[Array, "*s"]]
@@ -60,7 +64,7 @@ def _method(rule: _Rule) -> Callable[..., Map]:
         resize: Resize = True,
         spatial: Spatial | None = None,
     ) -> Map:
-        parts = section(score, image, layer)
+        parts = split_at_layer(score, image, layer)
         return finished(_raw(rule, parts, spatial), image, parts, relu, resize)
 
     signature, annotations = inspect.signature(method), method.__annotations__
@@ -71,7 +75,7 @@ def _method(rule: _Rule) -> Callable[..., Map]:
     return method
 
 
-def _raw(rule: _Rule, parts: Section, spatial: Spatial | None) -> Float[Array, "*s"]:
+def _raw(rule: _Rule, parts: SplitScore, spatial: Spatial | None) -> Float[Array, "*s"]:
     gradient = jax.grad(parts.head)(parts.value)
     value, gradient = (channels_last(x, parts, spatial) for x in (parts.value, gradient))
     return rule(value, gradient)
@@ -97,8 +101,9 @@ def grad_cam(values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]) -> F
 
     Arguments, options, result and errors: `jaxsal.methods.cam`.
 
-    Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra, "Grad-CAM: Visual Explanations from Deep
-    Networks via Gradient-based Localization", ICCV 2017, arXiv 1610.02391.
+    References:
+        Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra, "Grad-CAM: Visual Explanations from Deep
+        Networks via Gradient-based Localization", ICCV 2017, https://arxiv.org/abs/1610.02391
     """
     return _by_mean_gradient(values, gradients)
 
@@ -113,8 +118,10 @@ def grad_cam_plus_plus(
 
     Arguments, options, result and errors: `jaxsal.methods.cam`.
 
-    Chattopadhay, Sarkar, Howlader, Balasubramanian, "Grad-CAM++: Generalized Gradient-Based Visual
-    Explanations for Deep Convolutional Networks", WACV 2018, arXiv 1710.11063.
+    References:
+        Chattopadhay, Sarkar, Howlader, Balasubramanian, "Grad-CAM++: Generalized Gradient-Based
+        Visual Explanations for Deep Convolutional Networks", WACV 2018,
+        https://arxiv.org/abs/1710.11063
     """
     square = gradients**2
     total = jnp.expand_dims(_over_space(values), _space(values))
@@ -130,8 +137,9 @@ def hires_cam(values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]) -> 
 
     Arguments, options, result and errors: `jaxsal.methods.cam`.
 
-    Draelos, Carin, "Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional
-    neural networks", 2020, arXiv 2011.08891.
+    References:
+        Draelos, Carin, "Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional
+        neural networks", 2020, https://arxiv.org/abs/2011.08891
     """
     return (values * gradients).sum(axis=-1)
 
@@ -142,8 +150,9 @@ def layer_cam(values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]) -> 
 
     Arguments, options, result and errors: `jaxsal.methods.cam`.
 
-    Jiang, Zhang, Hou, Cheng, Wei, "LayerCAM: Exploring Hierarchical Class Activation Maps for
-    Localization", IEEE TIP 30, 2021, doi 10.1109/TIP.2021.3089943.
+    References:
+        Jiang, Zhang, Hou, Cheng, Wei, "LayerCAM: Exploring Hierarchical Class Activation Maps for
+        Localization", IEEE TIP 30, 2021, https://doi.org/10.1109/TIP.2021.3089943
     """
     return (values * jax.nn.relu(gradients)).sum(axis=-1)
 
@@ -154,8 +163,9 @@ def x_grad_cam(values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]) ->
 
     Arguments, options, result and errors: `jaxsal.methods.cam`.
 
-    Fu, Hu, Dong, Guo, Gao, Li, "Axiom-based Grad-CAM: Towards Accurate Visualization and
-    Explanation of CNNs", BMVC 2020, arXiv 2008.02312.
+    References:
+        Fu, Hu, Dong, Guo, Gao, Li, "Axiom-based Grad-CAM: Towards Accurate Visualization and
+        Explanation of CNNs", BMVC 2020, https://arxiv.org/abs/2008.02312
     """
     return weighted(values, _over_space(gradients * values) / (_over_space(values) + 1e-7))
 
@@ -169,8 +179,9 @@ def eigen_cam(values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]) -> 
 
     Arguments, options, result and errors: `jaxsal.methods.cam`.
 
-    Muhammad, Yeasin, "Eigen-CAM: Class Activation Map using Principal Components", IJCNN 2020,
-    arXiv 2008.00299.
+    References:
+        Muhammad, Yeasin, "Eigen-CAM: Class Activation Map using Principal Components", IJCNN 2020,
+        https://arxiv.org/abs/2008.00299
     """
     del gradients
     return principal_projection(values)
@@ -185,12 +196,13 @@ def guided_grad_cam(
 
     Arguments, options and errors: `jaxsal.methods.cam`; `resize` cannot be `False`.
 
-    Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra, "Grad-CAM: Visual Explanations from Deep
-    Networks via Gradient-based Localization", ICCV 2017, arXiv 1610.02391.
+    References:
+        Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra, "Grad-CAM: Visual Explanations from Deep
+        Networks via Gradient-based Localization", ICCV 2017, https://arxiv.org/abs/1610.02391
     """
     if not resize:
         raise ValueError(f"resize: expected True, 'bilinear' or 'nearest', got {resize!r}")
-    parts = section(score, image, layer)
+    parts = split_at_layer(score, image, layer)
     cam = finished(_raw(_by_mean_gradient, parts, None), image, parts, True, resize)
     return guided_backprop(score, image).astype(jnp.float32) * over_image(cam, image, parts)
 
@@ -210,17 +222,17 @@ def grad_cam_from(
     """Grad-CAM for those who hold the two halves of a score: `score(x) = head(features(x))`.
 
     Args:
-      features: image -> the layer's value; or that value itself, channels last, with a batch axis
-        of one or without.
-      head: the layer's value -> scalar.
-      image: `[...]` float; channels last where `features` is a value.
-      relu, resize, spatial: see `jaxsal.methods.cam`.
+        features: image -> the layer's value; or that value itself, channels last, with a batch axis
+            of one or without.
+        head: the layer's value -> scalar.
+        image: `[...]` float; channels last where `features` is a value.
+        relu, resize, spatial: see `jaxsal.methods.cam`.
 
     Returns:
-      As `grad_cam`.
+        As `grad_cam`.
 
     Raises:
-      ValueError: the value has no spatial axes and `spatial` is not given.
+        ValueError: the value has no spatial axes and `spatial` is not given.
     """
     if callable(features):
 
@@ -232,5 +244,5 @@ def grad_cam_from(
     first = features.ndim - rank - 1
     held = first == 0 or (first == 1 and features.shape[0] == 1)
     axes = tuple(range(first, first + rank)) if held else None
-    parts = Section(features, head, axes, tuple(range(rank)))
+    parts = SplitScore(features, head, axes, tuple(range(rank)))
     return finished(_raw(_by_mean_gradient, parts, spatial), image, parts, relu, resize)

@@ -110,7 +110,7 @@ class Noisy:
         self, score: ScoreFn, image: Image, *, key: Key, chunk: int = 1, **options: Any
     ) -> Map:
         draw = draw_noise(
-            key, image, noise=self.noise, relative=self.relative, keyed=takes_key(self.inner)
+            key, image, noise=self.noise, relative=self.relative, needs_key=takes_key(self.inner)
         )
         method = functools.partial(self.inner, **options) if options else self.inner
         return statistic_over(
@@ -119,10 +119,10 @@ class Noisy:
 
 
 def draw_noise(
-    key: Key, image: Image, *, noise: ArrayLike, relative: bool, keyed: bool
+    key: Key, image: Image, *, noise: ArrayLike, relative: bool, needs_key: bool
 ) -> Callable[[Array], Draw]:
     """The draw of the combinators: sample index to noise and the inner method's key, if any."""
-    k_noise, k_inner = jax.random.split(key) if keyed else (key, None)
+    k_noise, k_inner = jax.random.split(key) if needs_key else (key, None)
     spread = jnp.max(image) - jnp.min(image) if relative else jnp.ones((), image.dtype)
     deviation = jnp.asarray(noise, image.dtype) * spread
 

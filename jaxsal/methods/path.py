@@ -11,8 +11,8 @@ from jaxtyping import Array, Float
 from jaxsal.common.options import Baseline, baseline_image, count, numbers, scale
 from jaxsal.common.points import sum_points
 from jaxsal.methods.quadrature import quadrature
-from jaxsal.rewrite.line import line
-from jaxsal.rewrite.reading import with_axes
+from jaxsal.rewrite.affine_prefix import path_gradient
+from jaxsal.rewrite.axes.spatial import with_axes
 from jaxsal.types import Image, Key, Scalar, ScoreFn, accumulator
 
 
@@ -54,7 +54,7 @@ def integrated_gradients(
     """
     start = baseline_image(with_axes(baseline, score, image), image)
     positions, weights = quadrature(rule, count("steps", steps))
-    gradient_at, pull_back = line(score, start, image)
+    gradient_at, pull_back = path_gradient(score, start, image)
     positions = positions.astype(accumulator(image.dtype))
     total = sum_points(gradient_at, positions, weights, like=image, chunk=count("chunk", chunk))
     wide = accumulator(image.dtype)

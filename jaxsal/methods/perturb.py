@@ -1,7 +1,7 @@
 """What the score loses when a part of the image is replaced by a baseline."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +12,14 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxsal.common.options import Baseline, baseline_image, count, over_image, spatial_shape
 from jaxsal.common.points import map_points
-from jaxsal.rewrite.patch import patch
-from jaxsal.rewrite.reading import bind_axes, spatial_axes, with_axes
+from jaxsal.rewrite.axes.spatial import bind_axes, spatial_axes, with_axes
+from jaxsal.rewrite.incremental_occlusion import incremental_score
 from jaxsal.types import Image, Scalar, ScoreFn, SpatialAxes, accumulator
+
+T = TypeVar("T")
+
+Segments = Array | np.ndarray
+"""A label for each element, or each pixel, of an image."""
 
 Extents = int | tuple[int, ...] | list[int] | Int[np.ndarray, "..."]
 """Of a window in pixels: one for all spatial axes, or one an axis."""
@@ -38,7 +43,7 @@ def occlusion(
 
     Args:
         score: `score(image) -> scalar`; need not be differentiable.
-        image: floating; one, two, three or more spatial axes (`jaxsal.rewrite.reading`).
+        image: floating; one, two, three or more spatial axes (`jaxsal.rewrite.axes.spatial`).
         window: the window's extent in pixels, one for all spatial axes or one an axis.
         stride: the step between windows, likewise; None is the window's extent (no overlap).
         baseline: what a window is filled with: a scalar, an image, or a function of the image.
@@ -60,7 +65,7 @@ def occlusion(
     chunk, empty = count("chunk", chunk), baseline_image(bind_axes(baseline, axes), image)
     windows = _windows(spatial_shape(image, axes), window, stride)
     shape = _over_axes(windows.size, axes, image.shape)
-    replaced = patch(score, image)
+    replaced = incremental_score(score, image)
 
     def occluded(point: tuple[Int[Array, " axes"], Int[Array, " axes"]]) -> Scalar:
         begin, first = point
@@ -212,7 +217,7 @@ def _over_windows(losses: Float[Array, "windows ..."], cover: np.ndarray) -> Arr
 
 def _members(
     segments: ArrayLike, score: ScoreFn, image: Image, most: int | None
-) -> tuple[Any, int]:
+) -> tuple[Segments, int]:
     """For each element of the image the place of its label among all labels, and their number."""
     traced = isinstance(segments, jax.core.Tracer)
     if traced and most is None:
@@ -245,7 +250,7 @@ def _ranks(labels: Int[Array, "..."]) -> Int[Array, "..."]:
     return jnp.zeros_like(flat).at[order].set(rank).reshape(labels.shape)
 
 
-def _with_channels(segments: Any, image: Image, axes: SpatialAxes) -> Any:
+def _with_channels(segments: Segments, image: Image, axes: SpatialAxes) -> Segments:
     """Segments of the spatial shape, with an axis of one for each of channels."""
     space = spatial_shape(image, axes)
     if segments.shape not in (space, _over_axes(space, axes, [1] * image.ndim)):
@@ -255,7 +260,7 @@ def _with_channels(segments: Any, image: Image, axes: SpatialAxes) -> Any:
     return segments.reshape(_over_axes(space, axes, [1] * image.ndim))
 
 
-def _over_axes(values: Iterable[Any], axes: SpatialAxes, others: Sequence[Any]) -> tuple[Any, ...]:
+def _over_axes(values: Iterable[T], axes: SpatialAxes, others: Sequence[T]) -> tuple[T, ...]:
     """A value for each of the image's axes: those of the spatial ones among the others'."""
     found = list(others)
     for axis, value in zip(axes, values, strict=True):

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from jaxsal.common.options import Baseline, baseline_image, count, over_image, scale, spatial_shape
 from jaxsal.common.points import sum_points
-from jaxsal.rewrite.reading import bind_axes, spatial_axes
+from jaxsal.rewrite.axes.spatial import bind_axes, spatial_axes
 from jaxsal.types import Image, Key, ScoreFn, accumulator
 
 Mask = Float[Array, "*spatial"]
@@ -38,7 +38,7 @@ def rise(
 
     Args:
         score: `score(image) -> scalar`, best a probability; need not be differentiable.
-        image: floating; its spatial axes are those of `jaxsal.rewrite.reading`.
+        image: floating; its spatial axes are those of `jaxsal.rewrite.axes.spatial`.
         samples: n, the number of masks.
         grid: cells of a mask along each spatial axis.
         keep: the probability that a cell is kept, in (0, 1].
@@ -127,7 +127,7 @@ def masked_scores(
         kept = over_image(mask, image, axes).astype(wide)
         value = score((kept * full + (1 - kept) * empty).astype(image.dtype))
         value = value.astype(accumulator(value.dtype))
-        # An infinite score is none of what it did not see.
+        # An infinite score says nothing about pixels that its mask hides: no 0 * inf.
         return jnp.where(mask == 0, 0, value * mask.astype(value.dtype))
 
     ones = np.ones(samples)

@@ -14,8 +14,8 @@ from jaxsal.methods._featuremaps import (
     upsampled,
     weighted,
 )
-from jaxsal.rewrite.cut import section
-from jaxsal.rewrite.layers import LayerName
+from jaxsal.rewrite.layers.find import LayerName
+from jaxsal.rewrite.split_at_layer import split_at_layer
 from jaxsal.types import Image, Map, ScoreFn
 
 
@@ -36,11 +36,13 @@ def score_cam(
 
     Arguments, other options, result and errors: `jaxsal.methods.cam`.
 
-    Wang, Wang, Du, Yang, Zhang, Ding, Mardziel, Hu, "Score-CAM: Score-Weighted Visual Explanations
-    for Convolutional Neural Networks", CVPR workshops 2020, arXiv 1910.01279.
+    References:
+        Wang, Wang, Du, Yang, Zhang, Ding, Mardziel, Hu, "Score-CAM: Score-Weighted Visual
+        Explanations for Convolutional Neural Networks", CVPR workshops 2020,
+        https://arxiv.org/abs/1910.01279
     """
     count("chunk", chunk)
-    parts = section(score, image, layer)
+    parts = split_at_layer(score, image, layer)
     values = channels_last(parts.value, parts, spatial)
 
     def masked_score(channel: Float[Array, "*s"]) -> Float[Array, ""]:

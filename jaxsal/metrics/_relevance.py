@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 
 from jaxsal.common.options import channel_axes, over_image, spatial_shape
 from jaxsal.metrics import ranks
-from jaxsal.rewrite.reading import spatial_axes
+from jaxsal.rewrite.axes.spatial import spatial_axes
 from jaxsal.types import Image, Map, Scalar, ScoreFn
 
 Mask = Bool[Array, "*space"]
@@ -84,7 +84,7 @@ def pixels(score: ScoreFn | None, map: Map, image: Image, *, signed: bool = Fals
 
     Raises:
         ValueError: a map of neither the image's shape nor its spatial shape, or spatial axes that
-            cannot be read (`jaxsal.rewrite.reading`).
+            cannot be read (`jaxsal.rewrite.axes.spatial`).
     """
     values = as_image(score, map, image)
     channels = channel_axes(image, spatial_axes(score, image))

@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 
 from jaxsal.common.options import scale
-from jaxsal.rewrite.reading import checked
+from jaxsal.rewrite.axes.spatial import checked
 from jaxsal.types import Image, SpatialAxes, accumulator, usual_axes
 
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 from jaxsal.common.options import Baseline, baseline_image
 from jaxsal.metrics._relevance import as_image
-from jaxsal.rewrite.reading import with_axes
+from jaxsal.rewrite.axes.spatial import with_axes
 from jaxsal.types import Image, Map, Scalar, ScoreFn, accumulator, may_be_nan
 
 

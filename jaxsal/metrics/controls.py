@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 from jaxsal.common.options import over_image, spatial_shape
 from jaxsal.metrics import regions
-from jaxsal.rewrite.reading import spatial_axes
+from jaxsal.rewrite.axes.spatial import spatial_axes
 from jaxsal.types import Image, Key, Method, ScoreFn, SpatialAxes
 
 

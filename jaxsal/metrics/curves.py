@@ -13,7 +13,7 @@ from jaxsal.common.options import Baseline, baseline_image, count, over_image
 from jaxsal.common.points import map_points
 from jaxsal.metrics._relevance import pixels, places
 from jaxsal.metrics.baselines import blur
-from jaxsal.rewrite.reading import spatial_axes, with_axes
+from jaxsal.rewrite.axes.spatial import spatial_axes, with_axes
 from jaxsal.types import Image, Map, Scalar, ScoreFn, accumulator, may_be_nan
 
 Curve = Float[Array, " points"]
@@ -36,7 +36,7 @@ def deletion_curve(
 
     Args:
         score: `score(image) -> scalar`; need not be differentiable.
-        image: floating; its spatial axes are those of `jaxsal.rewrite.reading`.
+        image: floating; its spatial axes are those of `jaxsal.rewrite.axes.spatial`.
         map: of the image's shape, with or without its channels.
         steps: n; a pixel goes with all its channels.
         baseline: a scalar, an image, or a function of the image (`baselines.mean`,

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from jaxsal.common.options import count, over_image, scale, spatial_shape
-from jaxsal.rewrite.reading import checked
+from jaxsal.rewrite.axes.spatial import checked
 from jaxsal.types import Image, Key, SpatialAxes, usual_axes
 
 TOLERANCE = 1e-6

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from jaxsal.common.options import Baseline, baseline_image, count, over_image, scale, spatial_shape
 from jaxsal.common.points import map_points
 from jaxsal.metrics._relevance import as_image
-from jaxsal.rewrite.reading import bind_axes, checked, with_axes
+from jaxsal.rewrite.axes.spatial import bind_axes, checked, with_axes
 from jaxsal.types import (
     Image,
     Key,

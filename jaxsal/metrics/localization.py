@@ -27,7 +27,7 @@ from jaxsal.metrics._relevance import Mask, check_mask, hits_among_top, placings
 from jaxsal.metrics._relevance import relevance as relevance_of
 from jaxsal.metrics.regions import REGIONS, distance
 from jaxsal.metrics.regions import regions as part
-from jaxsal.rewrite.reading import checked
+from jaxsal.rewrite.axes.spatial import checked
 from jaxsal.types import Image, Map, Scalar, ScoreFn, may_be_nan, usual_axes
 
 

@@ -5,10 +5,9 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.extend.core import Jaxpr, Literal, Var
 
-from jaxsal.rewrite.flow import links
-from jaxsal.rewrite.program import bodies, open_jaxpr, trace
+from jaxsal.rewrite.parameter_order import order_of_use
+from jaxsal.rewrite.program import trace
 from jaxsal.types import ApplyFn, Images, Params
 
 Path = tuple[Any, ...]
@@ -23,13 +22,6 @@ class Layer(NamedTuple):
 
     name: str
     leaves: tuple[int, ...]
-
-
-class _Known(NamedTuple):
-    """What a value is made of: leaves that have not met the image yet, and whether the image is."""
-
-    leaves: frozenset[int] = frozenset()
-    image: bool = False
 
 
 def module(path: Path) -> str:
@@ -66,11 +58,10 @@ def layers(apply: ApplyFn, params: Params, images: Images, *, group: Group = mod
 
     closed, _ = trace(whole, arrays, image)
     *own, last = closed.jaxpr.invars
-    pairs = zip(own, arrays, strict=True)
-    known = {var: _Known(frozenset([i])) for var, i in pairs} | {last: _Known(image=True)}
+    leaves = dict(zip(own, arrays, strict=True))
     paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(params)]
     found: dict[str, list[int]] = {}
-    for leaf in dict.fromkeys(_meetings(closed.jaxpr, known)):
+    for leaf in order_of_use(closed.jaxpr, leaves, last):
         found.setdefault(group(paths[leaf]), []).append(leaf)
     return [Layer(name, tuple(sorted(leaves))) for name, leaves in found.items()]
 
@@ -83,47 +74,6 @@ def replaced(params: Params, fresh: Params, chosen: list[Layer]) -> Params:
         for i in layer.leaves:
             leaves[i] = new[i]
     return jax.tree.unflatten(tree, leaves)
-
-
-def _meetings(jaxpr: Jaxpr, known: dict[Var, _Known]) -> Iterator[int]:
-    """The leaves in the order in which they meet the image, some more than once.
-
-    `known` is about the program's inputs, and gains all of its variables.
-    """
-    for eqn in jaxpr.eqns:
-        inner = [open_jaxpr(body) for body in bodies(eqn)]
-        if inner:
-            pairs = list(links(eqn))
-            for body in inner:
-                known.update(_across(pairs, eqn.invars, body.invars, known))
-                yield from _meetings(body, known)
-            results = [var for body in inner for var in body.outvars]
-            known.update(_across(pairs, results, eqn.outvars, known))
-            continue
-        inputs = [_of(atom, known) for atom in eqn.invars]
-        leaves = frozenset().union(*(each.leaves for each in inputs))
-        image = any(each.image for each in inputs)
-        if image:
-            yield from (leaf for each in inputs for leaf in sorted(each.leaves))
-        result = _Known(frozenset() if image else leaves, image)
-        known.update(dict.fromkeys(eqn.outvars, result))
-
-
-def _across(
-    pairs: list[tuple[Any, Var]], sources: list[Any], targets: list[Var], known: dict[Var, _Known]
-) -> dict[Var, _Known]:
-    """What is known on the other side of a body's border; a body may be visited more than once."""
-    found = dict.fromkeys(targets, _Known())
-    near = {id(atom) for atom in sources}
-    for source, target in pairs:
-        if id(source) in near and target in found:
-            old, new = found[target], _of(source, known)
-            found[target] = _Known(old.leaves | new.leaves, old.image or new.image)
-    return found
-
-
-def _of(atom: Any, known: dict[Var, _Known]) -> _Known:
-    return _Known() if isinstance(atom, Literal) else known.get(atom, _Known())
 
 
 def _is_static(leaf: Any) -> bool:

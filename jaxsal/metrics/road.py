@@ -13,7 +13,7 @@ from jaxsal.common.options import count
 from jaxsal.common.points import map_points
 from jaxsal.metrics._relevance import pixels, places
 from jaxsal.metrics.imputation import impute_noisily
-from jaxsal.rewrite.reading import spatial_axes
+from jaxsal.rewrite.axes.spatial import spatial_axes
 from jaxsal.types import Image, Key, Map, Scalar, ScoreFn, accumulator, may_be_nan
 
 DECILES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -36,7 +36,7 @@ def road_curve(
 
     Args:
         score: `score(image) -> scalar`; need not be differentiable.
-        image: floating, of two spatial axes (`jaxsal.rewrite.reading`).
+        image: floating, of two spatial axes (`jaxsal.rewrite.axes.spatial`).
         map: of the image's shape, with or without its channels.
         removed: the shares, each in (0, 1).
         least_relevant: whether the least relevant pixels are removed first (LeRF; else MoRF).

@@ -14,7 +14,7 @@ from jaxtyping import Array
 
 from jaxsal.metrics.parameters import Group, Layer, layers, module, replaced
 from jaxsal.metrics.similarity import cosine, spearman
-from jaxsal.rewrite.reading import bind_axes, takes_axes
+from jaxsal.rewrite.axes.spatial import bind_axes, takes_axes
 from jaxsal.types import ApplyFn, Params
 
 Schedule = Callable[[list[Layer]], Iterator[tuple[str, list[Layer]]]]

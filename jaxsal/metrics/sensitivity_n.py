@@ -8,7 +8,7 @@ from jaxtyping import Array, Float, Int
 from jaxsal.common.options import Baseline, baseline_image, count, over_image
 from jaxsal.common.points import map_points
 from jaxsal.metrics._relevance import pixels
-from jaxsal.rewrite.reading import bind_axes, spatial_axes
+from jaxsal.rewrite.axes.spatial import bind_axes, spatial_axes
 from jaxsal.types import Image, Key, Map, Scalar, ScoreFn, accumulator, may_be_nan
 
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.5)
@@ -39,7 +39,7 @@ def sensitivity_n(
 
     Args:
         score: `score(image) -> scalar`; need not be differentiable.
-        image: floating; its spatial axes are those of `jaxsal.rewrite.reading`.
+        image: floating; its spatial axes are those of `jaxsal.rewrite.axes.spatial`.
         map: of the image's shape, with or without its channels.
         shares: n as shares of the number of pixels, each in (0, 1); a pixel has all its channels.
         samples: random sets for each share.

@@ -12,7 +12,7 @@ from jax import lax
 from jaxtyping import Array
 
 from jaxsal.metrics import ranks
-from jaxsal.rewrite.reading import checked
+from jaxsal.rewrite.axes.spatial import checked
 from jaxsal.types import Map, Scalar, SpatialAxes, usual_axes
 
 Similarity = Callable[..., Scalar]

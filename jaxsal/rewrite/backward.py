@@ -1,8 +1,8 @@
 """Another derivative for every ReLU of a program, however it was written.
 
-Which functions are ReLUs: see `jaxsal.rewrite.activations`. Where a program has other activations
-with a kink as well (`jaxsal.rewrite.kinks`), they keep their own derivative, and a warning says so:
-the gradient is then of both kinds.
+Which functions are ReLUs: see `jaxsal.rewrite.activations.relus`. Other activations with a kink
+(`jaxsal.rewrite.activations.kinks`) keep their own derivative, and a warning says so: the gradient
+then mixes the two.
 """
 
 from __future__ import annotations
@@ -11,24 +11,27 @@ import math
 import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.extend.core import JaxprEqn, Literal
+from jaxtyping import Array
 
-from jaxsal.rewrite.findings import KEPT, Finding, Relu, find
+from jaxsal.rewrite.activations.find import KEPT, Finding, Relu, find_activations
+from jaxsal.rewrite.activations.functions import NAMED
 from jaxsal.rewrite.interpreter import Frame, evaluate, inline
-from jaxsal.rewrite.log import note
-from jaxsal.rewrite.pointwise import NAMED, called
-from jaxsal.rewrite.program import play, trace
+from jaxsal.rewrite.notes import note
+from jaxsal.rewrite.program import JaxValue, Values, call_name, play, trace
 from jaxsal.types import Image, Scalar, ScoreFn
 
-Derivative = Callable[[Any, Any], Any]
+Derivative = Callable[[Array, Array], Array]
 """`derivative(g, x > 0)`: the cotangent of ReLU's input from that of its output, elementwise."""
 
+Residuals = tuple[Array, Array | None]
+"""Where the input of a ReLU is positive, and where it is beyond the bound of a relu6."""
+
 _SHOWN = 6
-"""So many activations are named in a warning."""
+"""The most activations that a warning names."""
 
 
 def backward(score: ScoreFn, derivative: Derivative) -> ScoreFn:
@@ -38,27 +41,27 @@ def backward(score: ScoreFn, derivative: Derivative) -> ScoreFn:
     `jax.grad` of the result, not through the result itself.
 
     Args:
-      score: image -> scalar.
-      derivative: see `Derivative`; relu6's upper bound keeps its own derivative.
+        score: image -> scalar.
+        derivative: see `Derivative`; relu6's upper bound keeps its own derivative.
 
     Warns:
-      UserWarning: (when called) the score has other activations with a kink, which keep theirs.
+        UserWarning: (when called) the score has other activations with a kink, which keep theirs.
 
     Raises:
-      ValueError: (when called) the score holds no ReLU; says what was passed over.
+        ValueError: (when called) the score holds no ReLU; says what was passed over.
     """
 
     def rewritten_score(image: Image) -> Scalar:
         closed, _ = trace(score, image)
-        closed = inline(closed, keep=lambda eqn: called(eqn) in NAMED)
-        findings = list(find(closed))
+        closed = inline(closed, keep=lambda eqn: call_name(eqn) in NAMED)
+        findings = list(find_activations(closed))
         note(*(finding.note for finding in findings))
         chosen = {id(each.eqn): each.relu for each in findings if each.relu is not None}
         if not chosen:
             raise ValueError(f"score: expected a program with a ReLU to replace; {_seen(findings)}")
         _warn([finding for finding in findings if finding.other], len(chosen))
 
-        def rule(eqn: JaxprEqn, values: list[Any], frame: Frame) -> Sequence[Any] | None:
+        def rule(eqn: JaxprEqn, values: Values, frame: Frame) -> Sequence[JaxValue] | None:
             del values
             relu = chosen.get(id(eqn))
             return None if relu is None else [_overridden(relu, derivative, frame)]
@@ -71,28 +74,28 @@ def backward(score: ScoreFn, derivative: Derivative) -> ScoreFn:
     return rewritten_score
 
 
-def _overridden(relu: Relu, derivative: Derivative, frame: Frame) -> Any:
+def _overridden(relu: Relu, derivative: Derivative, frame: Frame) -> JaxValue:
     """A ReLU's value, computed from its operand as it stands, with another derivative."""
     made = {out for eqn in relu.equations for out in eqn.outvars}
     atoms = [relu.operand, *(v for eqn in relu.equations for v in eqn.invars)]
     given = dict.fromkeys(v for v in atoms if not isinstance(v, Literal) and v not in made)
     _, sign, knot, upper = relu.ramp
 
-    def value(x: Any, *rest: Any) -> Any:
+    def value(x: JaxValue, *rest: JaxValue) -> JaxValue:
         known = dict(zip(given, (x, *rest), strict=True))
         play(relu.equations, known)
         return known[relu.equations[-1].outvars[0]]
 
     @jax.custom_vjp
-    def activation(*values: Any) -> Any:
+    def activation(*values: JaxValue) -> JaxValue:
         return value(*values)
 
-    def forward(*values: Any) -> tuple[Any, tuple[Any, Any]]:
+    def forward(*values: JaxValue) -> tuple[JaxValue, Residuals]:
         # Played anew, not called: a derivative of the map is the true one of what it computes.
         rise = sign * (values[0] - knot) if (sign, knot) != (1, 0) else values[0]
         return value(*values), (rise > 0, None if math.isinf(upper) else rise >= upper)
 
-    def pull(residuals: tuple[Any, Any], g: Any) -> tuple[Any, ...]:
+    def pull(residuals: Residuals, g: Array) -> tuple[Array | None, ...]:
         positive, saturated = residuals
         g = g if relu.ramp.scale == 1 else relu.ramp.scale * g
         g = g if saturated is None else jnp.where(saturated, jnp.zeros_like(g), g)
@@ -104,7 +107,7 @@ def _overridden(relu: Relu, derivative: Derivative, frame: Frame) -> Any:
 
 
 def _seen(findings: Sequence[Finding]) -> str:
-    """What a program has where it has no ReLU."""
+    """What a program without a ReLU has instead, for an error message."""
     alike = [str(each.note) for each in findings if each.note.why != KEPT]
     return "; ".join(alike or ["it has none at all", *(str(each.note) for each in findings)])
 
@@ -114,12 +117,14 @@ def _warn(kept: Sequence[Finding], replaced: int) -> None:
     if not kept:
         return
     places = Counter(each.note.what for each in kept)
-    told = [place if n == 1 else f"{place} ({n} times)" for place, n in places.most_common(_SHOWN)]
-    told += [f"and {len(places) - _SHOWN} more"] if len(places) > _SHOWN else []
+    listed = [
+        place if n == 1 else f"{place} ({n} times)" for place, n in places.most_common(_SHOWN)
+    ]
+    listed += [f"and {len(places) - _SHOWN} more"] if len(places) > _SHOWN else []
     warnings.warn(
         f"score: expected no activation with a kink but ReLUs, of which {replaced} are given"
         f" another derivative; {len(kept)} others keep their own, and the map mixes the two:"
-        f" {'; '.join(told)}",
+        f" {'; '.join(listed)}",
         UserWarning,
         stacklevel=2,
     )

@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 from jax.extend.core import Jaxpr, JaxprEqn, jaxprs_in_params
+
+from jaxsal.rewrite.program import shape_of
 
 
 def flops(jaxpr: Jaxpr) -> float:
@@ -37,7 +38,7 @@ def flops_of(eqn: JaxprEqn) -> float:
 
 
 def _convolution(eqn: JaxprEqn) -> float:
-    kernel, out = _shape(eqn.invars[1]), _shape(eqn.outvars[0])
+    kernel, out = shape_of(eqn.invars[1]), shape_of(eqn.outvars[0])
     features = kernel[eqn.params["dimension_numbers"].rhs_spec[0]]
     zeros = math.prod(eqn.params["lhs_dilation"])
     return 2.0 * math.prod(out) * math.prod(kernel) / features / zeros
@@ -45,12 +46,8 @@ def _convolution(eqn: JaxprEqn) -> float:
 
 def _product(eqn: JaxprEqn) -> float:
     (contracted, _), _ = eqn.params["dimension_numbers"]
-    left = _shape(eqn.invars[0])
-    return 2.0 * math.prod(_shape(eqn.outvars[0])) * math.prod(left[axis] for axis in contracted)
-
-
-def _shape(variable: Any) -> tuple[int, ...]:
-    return tuple(variable.aval.shape)
+    left = shape_of(eqn.invars[0])
+    return 2.0 * math.prod(shape_of(eqn.outvars[0])) * math.prod(left[axis] for axis in contracted)
 
 
 _COUNTED = {"conv_general_dilated": _convolution, "dot_general": _product}

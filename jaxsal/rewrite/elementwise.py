@@ -1,9 +1,8 @@
-"""Elementwise operations on a part of their operands, with the derivative that they have.
+"""Elementwise operations on blocks of their operands, with their own derivatives.
 
 An elementwise operation makes a block of its result from the same block of its operands. So does a
-`custom_jvp` or `custom_vjp` call, `jax.nn.relu` or anybody's own activation, whose body and whose
-derivative hold nothing else. What such a call computes, and from which of its inputs, is left to
-its body, which is evaluated as it stands at the block's shape; so is its derivative.
+`custom_jvp` or `custom_vjp` call (`jax.nn.relu`, a user's own activation) whose body and whose
+derivative are elementwise: both are evaluated as they stand at the block's shape.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -16,9 +15,19 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn
 from jaxtyping import Array
 
 from jaxsal.rewrite.interpreter import inline
-from jaxsal.rewrite.program import bind, read, scope
+from jaxsal.rewrite.program import (
+    CUSTOM_CALLS,
+    Atom,
+    JaxValue,
+    Values,
+    bind,
+    call_name,
+    read,
+    scope,
+    shape_of,
+)
 
-OnBlocks = Callable[[Sequence[Any]], list[Array]]
+OnBlocks = Callable[[Sequence[JaxValue]], list[Array]]
 """From blocks of an equation's operands (and scalars) to the blocks of its results."""
 
 _OPERATIONS = frozenset(
@@ -30,24 +39,30 @@ _OPERATIONS = frozenset(
     | {"select_n", "sign", "sin", "sinh", "sqrt", "square", "stop_gradient", "sub", "tan", "tanh"}
     | {"xor"}
 )
+POINTWISE = _OPERATIONS | {
+    *("complex", "conj", "imag", "name", "nextafter", "pcast", "pvary", "real"),
+    "sharding_constraint",
+}
+"""Operations whose result at a position is of the operands there alone."""
+
 _INSIDE = _OPERATIONS | {"pcast", "pvary"}
 """What the body of a call may hold besides calls and scalars that are broadcast."""
 
-_FORWARD, _BACKWARD = "custom_jvp_call", "custom_vjp_call"
+_FORWARD = "custom_jvp_call"
 
 
 def on_blocks(eqn: JaxprEqn) -> OnBlocks | None:
     """An equation as a function of blocks; `None` if it is not known to be elementwise."""
     if eqn.primitive.name in _OPERATIONS:
         return lambda blocks: bind(eqn, blocks)
-    if eqn.primitive.name not in (_FORWARD, _BACKWARD) or len(eqn.outvars) != 1:
+    if eqn.primitive.name not in CUSTOM_CALLS or len(eqn.outvars) != 1:
         return None
     floating = _is_floating(eqn.outvars[0].aval) and any(_is_floating(v.aval) for v in eqn.invars)
     if not floating or not _elementwise(_body(eqn)):
         return None
     try:
         derivative = _derivative(eqn)
-    except Exception:  # of the user's rule: nobody has asked for a derivative
+    except Exception:  # raised by the user's rule, where no derivative is asked for
         return None
     return _call(eqn) if _elementwise(derivative) else None
 
@@ -59,7 +74,7 @@ def _body(eqn: JaxprEqn) -> ClosedJaxpr:
 def _elementwise(closed: ClosedJaxpr) -> bool:
     """Whether a program of arrays of its results' shape, and of scalars, is elementwise."""
     program = closed.jaxpr
-    atoms: list[Any] = [*program.invars, *program.constvars]
+    atoms: list[Atom] = [*program.invars, *program.constvars]
     atoms += [atom for eqn in program.eqns for atom in (*eqn.invars, *eqn.outvars)]
     (shape, *others) = _shapes(program.outvars)
     return (
@@ -70,14 +85,14 @@ def _elementwise(closed: ClosedJaxpr) -> bool:
     )
 
 
-def _shapes(atoms: Iterable[Any]) -> list[tuple[int, ...]]:
-    return [atom.aval.shape for atom in atoms]
+def _shapes(atoms: Iterable[Atom]) -> list[tuple[int, ...]]:
+    return list(map(shape_of, atoms))
 
 
 def _is_known(eqn: JaxprEqn) -> bool:
     if eqn.primitive.name == "broadcast_in_dim":
         return not eqn.params["broadcast_dimensions"]
-    if eqn.primitive.name in (_FORWARD, _BACKWARD):
+    if eqn.primitive.name in CUSTOM_CALLS:
         return _elementwise(_body(eqn))
     return eqn.primitive.name in _INSIDE
 
@@ -91,8 +106,8 @@ def _derivative(eqn: JaxprEqn) -> ClosedJaxpr:
     operands = [atom.aval for atom in eqn.invars]
     floating = list(filter(_is_floating, operands))
 
-    def derivative(values: list[Any], moved: list[Any]) -> list[Any]:
-        def call(*floating: Any) -> list[Any]:
+    def derivative(values: Values, moved: Values) -> Values:
+        def call(*floating: JaxValue) -> Values:
             given = iter(floating)
             return bind(eqn, [next(given) if _is_floating(v) else v for v in values])
 
@@ -111,17 +126,24 @@ def _call(eqn: JaxprEqn) -> OnBlocks:
     def value(*blocks: Array) -> list[Array]:
         return _play(body, blocks)
 
-    def derivative(blocks: Sequence[Any], moved: Sequence[Any]) -> list[Array]:
+    def derivative(blocks: Sequence[JaxValue], moved: Sequence[JaxValue]) -> list[Array]:
         program = _derivative(eqn)
         if not _elementwise(program):  # a derivative's; the first was looked at before
-            raise NotImplementedError(f"a derivative of {eqn.params['name']} is not elementwise")
+            raise ValueError(
+                f"score: expected elementwise derivatives of {call_name(eqn)}, whose second one "
+                "sees other positions; rewrite=False computes it from the whole image"
+            )
         return _play(program, [*blocks, *moved])
 
-    def forward(blocks: Any, tangents: Any) -> tuple[list[Array], list[Array]]:
+    def forward(
+        blocks: Sequence[JaxValue], tangents: Sequence[JaxValue]
+    ) -> tuple[list[Array], list[Array]]:
         pairs = zip(blocks, tangents, strict=True)
         return call(*blocks), derivative(blocks, [t for block, t in pairs if _is_floating(block)])
 
-    def backward(blocks: Any, cotangents: Any) -> tuple[Array | None, ...]:
+    def backward(
+        blocks: Sequence[JaxValue], cotangents: Sequence[JaxValue]
+    ) -> tuple[Array | None, ...]:
         found = iter(derivative(blocks, cotangents))
         return tuple(next(found) if _is_floating(block) else None for block in blocks)
 
@@ -135,7 +157,7 @@ def _call(eqn: JaxprEqn) -> OnBlocks:
     return lambda blocks: call(*blocks)
 
 
-def _play(closed: ClosedJaxpr, blocks: Sequence[Any]) -> list[Array]:
+def _play(closed: ClosedJaxpr, blocks: Sequence[JaxValue]) -> list[Array]:
     """The results of an elementwise program at the shape of `blocks`."""
     shape = np.broadcast_shapes(*map(np.shape, blocks))
     known = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
@@ -143,7 +165,7 @@ def _play(closed: ClosedJaxpr, blocks: Sequence[Any]) -> list[Array]:
     for eqn in closed.jaxpr.eqns:
         values = [read(atom, known) for atom in eqn.invars]
         with scope(eqn), eqn.ctx.manager:
-            if eqn.primitive.name in (_FORWARD, _BACKWARD):
+            if eqn.primitive.name in CUSTOM_CALLS:
                 outs = _call(eqn)(values)
             elif eqn.primitive.name == "broadcast_in_dim":
                 outs = bind(eqn, values, shape=shape)
@@ -153,5 +175,5 @@ def _play(closed: ClosedJaxpr, blocks: Sequence[Any]) -> list[Array]:
     return [read(atom, known) for atom in closed.jaxpr.outvars]
 
 
-def _is_floating(value: Any) -> bool:
+def _is_floating(value: JaxValue) -> bool:
     return jnp.issubdtype(value.dtype, jnp.inexact)

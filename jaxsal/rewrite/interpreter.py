@@ -7,8 +7,8 @@ what it did before, with its named scope and its source line.
 
 Calls are followed inward: `jit` is evaluated in place; `remat`, `scan`, `while` and `cond` are
 built anew around their evaluated bodies, if there is anything in these for a rule to see. They are
-bound with all that they were bound with: a batched `while`, or a `cond` that chooses by platform,
-says so in parameters that the public functions do not take.
+bound with all their parameters: those of a batched `while`, or of a `cond` that chooses by
+platform, are not options of the public functions.
 `custom_jvp` and `custom_vjp` calls are not opened: they are bound again with their own derivative,
 because that of their body is another one (at 0, that of `relu` is 0 and that of `max(x, 0)` 1/2).
 
@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, Var, primitives
@@ -28,6 +28,8 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, Va
 from jaxsal.rewrite.program import (
     CALLS,
     Atom,
+    JaxValue,
+    Values,
     bind,
     bodies,
     equations,
@@ -37,9 +39,12 @@ from jaxsal.rewrite.program import (
     scan_parts,
     scope,
     trace,
+    while_parts,
 )
 
-Rule = Callable[[JaxprEqn, list[Any], "Frame"], "Sequence[Any] | None"]
+T = TypeVar("T")
+
+Rule = Callable[[JaxprEqn, Values, "Frame"], "Sequence[JaxValue] | None"]
 Rules = Mapping[Primitive | str, Rule]
 """From a primitive, or its name, to its rule."""
 
@@ -49,15 +54,16 @@ class Frame:
     """One body under evaluation: its equations, and the values known so far.
 
     Attributes:
-      jaxpr: the body; its `eqns` and `outvars` are this frame's.
-      values: the value of every variable evaluated so far.
-      outer: the frame of the call that this is the body of; `None` for the outermost.
-      call: that call.
-      site: the call that its equations stand in the line of, where they have no line of their own.
+        jaxpr: the body; its `eqns` and `outvars` are this frame's.
+        values: the value of every variable evaluated so far.
+        outer: the frame of the call that this is the body of; `None` for the outermost.
+        call: that call.
+        site: the call that its equations stand in the line of, where they have no line of their
+            own.
     """
 
     jaxpr: Jaxpr
-    values: dict[Var, Any] = field(repr=False)
+    values: dict[Var, JaxValue] = field(repr=False)
     outer: Frame | None = field(default=None, repr=False)
     call: JaxprEqn | None = None
 
@@ -67,21 +73,13 @@ class Frame:
             return None
         return (self.outer and self.outer.site) or self.call
 
-    def read(self, atom: Atom) -> Any:
+    def read(self, atom: Atom) -> JaxValue:
         """The value of an atom whose equation has been evaluated."""
         return atom.val if isinstance(atom, Literal) else self.values[atom]
 
     def producer(self, atom: Atom) -> JaxprEqn | None:
         """The equation of this body that computes `atom`; `None` for its inputs and literals."""
         return None if isinstance(atom, Literal) else self._producers.get(atom)
-
-    def consumers(self, var: Var) -> list[JaxprEqn]:
-        """The equations of this body that read `var`, in order."""
-        return self._consumers.get(var, [])
-
-    def is_output(self, var: Var) -> bool:
-        """Whether `var` leaves this body."""
-        return any(out is var for out in self.jaxpr.outvars)
 
     @cached_property
     def differentiated(self) -> bool:
@@ -94,24 +92,16 @@ class Frame:
     def _producers(self) -> dict[Var, JaxprEqn]:
         return {var: eqn for eqn in self.jaxpr.eqns for var in eqn.outvars}
 
-    @cached_property
-    def _consumers(self) -> dict[Var, list[JaxprEqn]]:
-        readers: dict[Var, list[JaxprEqn]] = {}
-        for eqn in self.jaxpr.eqns:
-            for var in {v for v in eqn.invars if not isinstance(v, Literal)}:
-                readers.setdefault(var, []).append(eqn)
-        return readers
 
-
-def rewritten(fun: Callable[..., Any], rules: Rules) -> Callable[..., Any]:
+def rewritten(fun: Callable[..., T], rules: Rules) -> Callable[..., T]:
     """`fun` with every equation that has a rule in `rules` evaluated by it.
 
     Args:
-      fun: a function of pytrees of arrays. What it closes over may be traced.
-      rules: see the module's docstring.
+        fun: a function of pytrees of arrays. What it closes over may be traced.
+        rules: see the module's docstring.
     """
 
-    def rewritten_fun(*args: Any) -> Any:
+    def rewritten_fun(*args: Any) -> T:
         closed, tree = trace(fun, *args)
         return jax.tree.unflatten(tree, evaluate(closed, rules, *jax.tree.leaves(args)))
 
@@ -124,11 +114,11 @@ def inline(
     """The same program with no `jit` calls in it, so that neighbours lie in one body.
 
     Args:
-      closed: a program.
-      keep: which calls to leave as they are.
+        closed: a program.
+        keep: which calls to leave as they are.
     """
 
-    def stay(eqn: JaxprEqn, values: list[Any], frame: Frame) -> list[Any] | None:
+    def stay(eqn: JaxprEqn, values: Values, frame: Frame) -> Values | None:
         del frame
         return bind(eqn, values) if keep(eqn) else None
 
@@ -138,21 +128,21 @@ def inline(
     return inlined(*closed.in_avals)
 
 
-def evaluate(closed: Jaxpr | ClosedJaxpr, rules: Rules, *args: Any) -> list[Any]:
+def evaluate(closed: Jaxpr | ClosedJaxpr, rules: Rules, *args: JaxValue) -> Values:
     """The outputs of a program under `rules`.
 
     Args:
-      closed: a program, as `trace` or `jax.make_jaxpr` makes it.
-      rules: see the module's docstring.
-      *args: its inputs, flat.
+        closed: a program, as `trace` or `jax.make_jaxpr` makes it.
+        rules: see the module's docstring.
+        *args: its inputs, flat.
 
     Returns:
-      Its outputs, flat.
+        Its outputs, flat.
     """
     return _run(closed, _by_name(rules), args)
 
 
-_Step = Callable[[JaxprEqn, list[Any], Mapping[str, Rule], Frame], list[Any]]
+_Step = Callable[[JaxprEqn, Values, Mapping[str, Rule], Frame], Values]
 
 
 def _by_name(rules: Rules) -> dict[str, Rule]:
@@ -162,10 +152,10 @@ def _by_name(rules: Rules) -> dict[str, Rule]:
 def _run(
     body: Jaxpr | ClosedJaxpr,
     rules: Mapping[str, Rule],
-    args: Sequence[Any],
+    args: Sequence[JaxValue],
     outer: Frame | None = None,
     call: JaxprEqn | None = None,
-) -> list[Any]:
+) -> Values:
     jaxpr = open_jaxpr(body)
     frame = Frame(jaxpr, {}, outer, call)
     frame.values.update(zip(jaxpr.constvars, getattr(body, "consts", ()), strict=True))
@@ -178,7 +168,7 @@ def _run(
     return [frame.read(v) for v in jaxpr.outvars]
 
 
-def _step(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Frame) -> list[Any]:
+def _step(eqn: JaxprEqn, values: Values, rules: Mapping[str, Rule], frame: Frame) -> Values:
     rule = rules.get(eqn.primitive.name)
     outs = rule(eqn, values, frame) if rule else None
     if outs is not None:
@@ -196,7 +186,7 @@ def _seen(eqn: JaxprEqn, rules: Mapping[str, Rule]) -> bool:
     )
 
 
-def _constrained(values: Sequence[Any], shardings: Sequence[Any]) -> list[Any]:
+def _constrained(values: Sequence[JaxValue], shardings: Sequence[object]) -> Values:
     pairs = zip(values, shardings, strict=True)
     return [
         jax.lax.with_sharding_constraint(v, s) if isinstance(s, jax.sharding.Sharding) else v
@@ -204,18 +194,18 @@ def _constrained(values: Sequence[Any], shardings: Sequence[Any]) -> list[Any]:
     ]
 
 
-def _jit(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Frame) -> list[Any]:
+def _jit(eqn: JaxprEqn, values: Values, rules: Mapping[str, Rule], frame: Frame) -> Values:
     values = _constrained(values, eqn.params["in_shardings"])
     outs = _run(eqn.params["jaxpr"], rules, values, frame, eqn)
     return _constrained(outs, eqn.params["out_shardings"])
 
 
-def _call(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Frame) -> list[Any]:
+def _call(eqn: JaxprEqn, values: Values, rules: Mapping[str, Rule], frame: Frame) -> Values:
     return _run(eqn.params["call_jaxpr"], rules, values, frame, eqn)
 
 
-def _remat(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Frame) -> list[Any]:
-    def run(*xs: Any) -> list[Any]:
+def _remat(eqn: JaxprEqn, values: Values, rules: Mapping[str, Rule], frame: Frame) -> Values:
+    def run(*xs: JaxValue) -> Values:
         return _run(eqn.params["jaxpr"], rules, xs, frame, eqn)
 
     (body,), constants = lifted([run], [v.aval for v in open_jaxpr(eqn.params["jaxpr"]).invars])
@@ -225,10 +215,10 @@ def _remat(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: F
     return bind(eqn, [*constants, *values], jaxpr=open_jaxpr(body), prevent_cse=apart)
 
 
-def _scan(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Frame) -> list[Any]:
+def _scan(eqn: JaxprEqn, values: Values, rules: Mapping[str, Rule], frame: Frame) -> Values:
     constants, init, sequences = scan_parts(eqn, values)
 
-    def body(carry: list[Any], xs: list[Any]) -> tuple[list[Any], list[Any]]:
+    def body(carry: Values, xs: Values) -> tuple[Values, Values]:
         outs = _run(eqn.params["jaxpr"], rules, [*constants, *carry, *xs], frame, eqn)
         return outs[: len(init)], outs[len(init) :]
 
@@ -237,26 +227,27 @@ def _scan(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Fr
     return [*carry, *ys]
 
 
-def _while(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Frame) -> list[Any]:
-    first = eqn.params["cond_nconsts"]
-    second = first + eqn.params["body_nconsts"]
-    closed_over = {"cond": values[:first], "body": values[first:second]}
+def _while(eqn: JaxprEqn, values: Values, rules: Mapping[str, Rule], frame: Frame) -> Values:
+    condition, loop, init = while_parts(eqn, values)
+    closed_over = {"cond": condition, "body": loop}
     again: dict[str, Any] = {}
-    operands: list[Any] = []
+    operands: Values = []
     for name, constants in closed_over.items():
         body = eqn.params[f"{name}_jaxpr"]
 
-        def run(*carry: Any, body: Any = body, constants: list[Any] = constants) -> list[Any]:
+        def run(
+            *carry: JaxValue, body: ClosedJaxpr = body, constants: Values = constants
+        ) -> Values:
             return _run(body, rules, [*constants, *carry], frame, eqn)
 
         avals = [v.aval for v in open_jaxpr(body).invars[len(constants) :]]
         (again[f"{name}_jaxpr"],), found = lifted([run], avals)
         again[f"{name}_nconsts"] = len(found)
         operands += found
-    return bind(eqn, [*operands, *values[second:]], **again)
+    return bind(eqn, [*operands, *init], **again)
 
 
-def _cond(eqn: JaxprEqn, values: list[Any], rules: Mapping[str, Rule], frame: Frame) -> list[Any]:
+def _cond(eqn: JaxprEqn, values: Values, rules: Mapping[str, Rule], frame: Frame) -> Values:
     branches = [
         lambda *xs, body=body: _run(body, rules, xs, frame, eqn) for body in eqn.params["branches"]
     ]

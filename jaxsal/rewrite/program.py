@@ -8,18 +8,33 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 from jax.extend import source_info_util
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, Var, primitives
+from jax.tree_util import PyTreeDef
 
-Atom = Any
-"""An input of an equation: a `Var` or a `Literal`."""
+Atom = Var | Literal
+"""An input of an equation."""
+
+JaxValue = Any
+"""What an atom holds while a program is evaluated: an array, traced or not, a number, a key."""
+
+Values = list[JaxValue]
+"""The inputs, or the outputs, of an equation."""
+
+Aval = jax.core.AbstractValue
+"""The type of a value: its shape and dtype."""
+
+T = TypeVar("T")
 
 CALLS = (primitives.jit_p, primitives.closed_call_p, primitives.call_p)
 """Calls without a meaning of their own: their body, in place, is the same program."""
+
+CUSTOM_CALLS = frozenset({"custom_jvp_call", "custom_vjp_call"})
+"""Names of the calls with a derivative of their own."""
 
 _JAX = os.path.dirname(jax.__file__) + os.sep
 
@@ -37,7 +52,7 @@ _BODIES: dict[Primitive, tuple[str, ...]] = {
 }
 
 
-def trace(fun: Callable[..., Any], *args: Any) -> tuple[ClosedJaxpr, Any]:
+def trace(fun: Callable[..., Any], *args: Any) -> tuple[ClosedJaxpr, PyTreeDef]:
     """The program of `fun` at `args`, and the tree of its result.
 
     Values that `fun` closes over, traced ones too, are the program's constants.
@@ -47,16 +62,16 @@ def trace(fun: Callable[..., Any], *args: Any) -> tuple[ClosedJaxpr, Any]:
 
 
 def lifted(
-    funs: Sequence[Callable[..., Any]], avals: Sequence[Any]
-) -> tuple[list[ClosedJaxpr], list[Any]]:
+    funs: Sequence[Callable[..., Values]], avals: Sequence[Aval]
+) -> tuple[list[ClosedJaxpr], Values]:
     """The programs of functions that close over nothing, and what they closed over.
 
     Args:
-      funs: functions of flat arrays. What they close over may be traced.
-      avals: the types of their arguments, the same for all.
+        funs: functions of flat arrays. What they close over may be traced.
+        avals: the types of their arguments, the same for all.
 
     Returns:
-      `(programs, constants)`: every program takes all the constants, then the arguments.
+        `(programs, constants)`: every program takes all the constants, then the arguments.
     """
     closed = [trace(fun, *avals)[0] for fun in funs]
     constants = [constant for each in closed for constant in each.consts]
@@ -65,7 +80,7 @@ def lifted(
     programs, count = [], 0
     for each in closed:
 
-        def program(*xs: Any, each: ClosedJaxpr = each, count: int = count) -> list[Any]:
+        def program(*xs: JaxValue, each: ClosedJaxpr = each, count: int = count) -> Values:
             mine = xs[count : count + len(each.consts)]
             jaxpr = open_jaxpr(each)
             known = dict(zip(jaxpr.constvars, mine, strict=True))
@@ -78,7 +93,7 @@ def lifted(
     return programs, constants
 
 
-def bind(eqn: JaxprEqn, values: Sequence[Any], **params: Any) -> list[Any]:
+def bind(eqn: JaxprEqn, values: Sequence[JaxValue], **params: Any) -> Values:
     """What an equation computes from `values`, with `params` in the place of its own."""
     out = eqn.primitive.bind(*values, **eqn.primitive.get_bind_params({**eqn.params, **params}))
     return list(out) if eqn.primitive.multiple_results else [out]
@@ -100,16 +115,31 @@ def bodies(eqn: JaxprEqn) -> list[Jaxpr | ClosedJaxpr]:
 
 
 def open_jaxpr(body: Jaxpr | ClosedJaxpr) -> Jaxpr:
-    """A body's equations and variables, whichever way this version of JAX wraps them."""
+    """A body's equations and variables, however this version of JAX wraps them."""
     return getattr(body, "jaxpr", body)
 
 
-def scan_parts(eqn: JaxprEqn, values: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any]]:
+def call_name(eqn: JaxprEqn) -> str:
+    """The name of the function that an equation calls; empty where it is no call."""
+    if eqn.primitive.name not in CUSTOM_CALLS and eqn.primitive.name != "jit":
+        return ""
+    body = open_jaxpr(eqn.params["call_jaxpr" if "call_jaxpr" in eqn.params else "jaxpr"])
+    return str(eqn.params.get("name") or body.debug_info.func_name)
+
+
+def scan_parts(eqn: JaxprEqn, values: Sequence[T]) -> tuple[list[T], list[T], list[T]]:
     """Splits the inputs of a `scan` (or anything as long) into constants, carries and sequences."""
     if "ft_in" in eqn.params:
         constants, carries, sequences = eqn.params["ft_in"].update(list(values)).unpack()
         return list(constants), list(carries), list(sequences)
     first, second = eqn.params["num_consts"], eqn.params["num_consts"] + eqn.params["num_carry"]
+    return list(values[:first]), list(values[first:second]), list(values[second:])
+
+
+def while_parts(eqn: JaxprEqn, values: Sequence[T]) -> tuple[list[T], list[T], list[T]]:
+    """Splits the inputs of a `while` into its condition's constants, its body's, and carries."""
+    first = eqn.params["cond_nconsts"]
+    second = first + eqn.params["body_nconsts"]
     return list(values[:first]), list(values[first:second]), list(values[second:])
 
 
@@ -125,7 +155,7 @@ def is_zero(atom: Atom, producer: Callable[[Var], JaxprEqn | None]) -> bool:
     return made is not None and made.primitive.name in CASTS and is_zero(made.invars[0], producer)
 
 
-def scope(eqn: JaxprEqn, site: JaxprEqn | None = None) -> AbstractContextManager[Any]:
+def scope(eqn: JaxprEqn, site: JaxprEqn | None = None) -> AbstractContextManager[None]:
     """A context in which an equation's named scopes and source line are the current ones.
 
     The line is that of `site` if there is one.
@@ -145,7 +175,7 @@ def is_of_jax(call: JaxprEqn) -> bool:
     return info is not None and str(info.func_filename).startswith(_JAX)
 
 
-def play(eqns: Iterable[JaxprEqn], known: dict[Var, Any]) -> None:
+def play(eqns: Iterable[JaxprEqn], known: dict[Var, JaxValue]) -> None:
     """Evaluates equations in order, adding their results to what is known."""
     for eqn in eqns:
         with scope(eqn), eqn.ctx.manager:
@@ -153,11 +183,24 @@ def play(eqns: Iterable[JaxprEqn], known: dict[Var, Any]) -> None:
         known.update(zip(eqn.outvars, outs, strict=True))
 
 
+def live_equations(jaxpr: Jaxpr) -> list[JaxprEqn]:
+    """The equations that the outputs depend on, and those with effects, in order.
+
+    An equation with a body needs all its inputs, those that the body makes nothing of too.
+    """
+    needed, live = set(variables(jaxpr.outvars)), []
+    for eqn in reversed(jaxpr.eqns):
+        if eqn.effects or not needed.isdisjoint(eqn.outvars):
+            needed.update(variables(eqn.invars))
+            live.append(eqn)
+    return live[::-1]
+
+
 def depending(
-    eqns: Iterable[JaxprEqn], variables: Iterable[Var]
+    eqns: Iterable[JaxprEqn], start: Iterable[Var]
 ) -> tuple[list[JaxprEqn], list[JaxprEqn]]:
-    """The equations that do not depend on any of some variables, and those that do."""
-    found = set(variables)
+    """The equations that do not depend on any of the variables in `start`, and those that do."""
+    found = set(start)
     parts: tuple[list[JaxprEqn], list[JaxprEqn]] = [], []
     for eqn in eqns:
         depends = any(isinstance(atom, Var) and atom in found for atom in eqn.invars)
@@ -183,6 +226,6 @@ def fits(body: Jaxpr | ClosedJaxpr, eqn: JaxprEqn) -> bool:
     return all([*map(shape_of, a)] == [*map(shape_of, b)] for a, b in pairs)
 
 
-def read(atom: Atom, known: Mapping[Var, Any]) -> Any:
+def read(atom: Atom, known: Mapping[Var, T]) -> T:
     """The value of a literal, or what is known of a variable."""
     return atom.val if isinstance(atom, Literal) else known[atom]

@@ -11,7 +11,7 @@ import optax
 from jaxtyping import Array, Float, Int, Shaped
 
 from jaxsal.compiler import processes
-from jaxsal.rewrite.fast import fast
+from jaxsal.rewrite.optimize import optimize
 from jaxsal.training.devices import over_batch, pad
 from jaxsal.types import ApplyFn, Params, Scalar
 
@@ -150,7 +150,7 @@ def train_step(
     recipe: Recipe,
     class_weight: Float[Array, " classes"],
     axis_name: str | None = None,
-    transform: Callable[[Callable[..., Any]], Callable[..., Any]] = fast,
+    transform: Callable[[Callable[..., Any]], Callable[..., Any]] = optimize,
 ) -> tuple[TrainState, Metrics]:
     """One step of gradient descent on the weighted mean loss of a batch.
 

@@ -8,7 +8,7 @@ from unittest import mock
 
 from jaxsal.compiler import program
 from jaxsal.methods import path
-from jaxsal.rewrite import fast, line, patch
+from jaxsal.rewrite import affine_prefix, incremental_occlusion, optimize
 
 
 @contextlib.contextmanager
@@ -16,11 +16,12 @@ def forced() -> Iterator[None]:
     """Cheap prefixes are taken out, large blocks stay blocks, every platform's rewrites are on."""
 
     def everywhere(fun: Callable[..., Any], *, platform: str) -> Callable[..., Any]:
-        return fast.fast(fun, only=fast.REWRITES)
+        return optimize.optimize(fun, only=optimize.REWRITES)
 
     with contextlib.ExitStack() as stack:
         enter = stack.enter_context
-        enter(mock.patch.object(path, "line", functools.partial(line.line, pays=0.0)))
-        enter(mock.patch.object(patch, "LARGEST_SHARE", 0.9))
-        enter(mock.patch.object(program, "fast", everywhere))
+        whole = functools.partial(affine_prefix.path_gradient, min_work=0.0)
+        enter(mock.patch.object(path, "path_gradient", whole))
+        enter(mock.patch.object(incremental_occlusion, "MAX_BLOCK_SHARE", 0.9))
+        enter(mock.patch.object(program, "optimize", everywhere))
         yield

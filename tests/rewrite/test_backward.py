@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxsal.rewrite.backward import backward
-from jaxsal.rewrite.log import noted
+from jaxsal.rewrite.notes import collect_notes
 
 X = np.array([[-2.0, -0.5, 0.0], [0.5, 3.0, 7.0]], np.float32)
 WEIGHTS = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -182,7 +182,7 @@ def test_what_is_left_alone_keeps_its_derivative_beside_a_relu(name):
     fun, _ = NO_RELUS[name]
     score = lambda x: fun(x).sum() + jax.nn.relu(x[0, 0])  # noqa: E731  x[0, 0] < 0: no gradient
     told = pytest.warns(UserWarning, match="keep their own") if name in WARNED else nullcontext()
-    with noted() as notes, told:
+    with collect_notes() as notes, told:
         both = jax.jit(lambda x: (jax.grad(backward(score, SEVENFOLD))(x), jax.grad(score)(x)))(X)
     np.testing.assert_allclose(*both, rtol=1e-6)
     assert [str(note) for note in notes if note.done] == ["backward: relu f32[]"]
@@ -197,7 +197,7 @@ def test_norms_of_flax_are_left_alone_and_reported_where_they_stand():
 
     net = Net()
     params = net.init(jax.random.key(0), X)
-    with noted() as notes:
+    with collect_notes() as notes:
         jax.eval_shape(backward(lambda x: net.apply(params, x).sum(), SEVENFOLD), X)
     assert {(note.what, note.done) for note in notes} == {
         ("relu f32[2,4] in Net", True),
@@ -255,6 +255,6 @@ def test_a_relu_in_a_body_that_is_not_gone_into_is_told_of() -> None:
     mesh = jax.make_mesh((1,), ("a",))
     whole = jax.sharding.PartitionSpec()
     inside = jax.shard_map(jax.nn.relu, mesh=mesh, in_specs=whole, out_specs=whole)
-    with noted() as notes, pytest.warns(UserWarning, match="a ReLU inside shard_map"):
+    with collect_notes() as notes, pytest.warns(UserWarning, match="a ReLU inside shard_map"):
         jax.grad(backward(lambda x: inside(jax.nn.relu(x) + 1).sum(), SEVENFOLD))(jnp.ones(3))
     assert any("shard_map" in str(note) and not note.done for note in notes)

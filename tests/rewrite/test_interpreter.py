@@ -147,7 +147,6 @@ def test_a_rule_sees_its_neighbours():
         before = frame.producer(eqn.invars[0])
         if before is None or before.primitive.name != "log":
             return None
-        assert eqn in frame.consumers(before.outvars[0])
         return [frame.read(before.invars[0])]
 
     fun = rewritten(lambda x: jnp.exp(jnp.log(x)) + jnp.exp(x), {"exp": cancel})

@@ -1,0 +1,1 @@
+"""How the axes of an image are followed through a program."""

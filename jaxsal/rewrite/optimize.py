@@ -1,0 +1,146 @@
+"""Faster forms of the same mathematics, at the level of the whole program.
+
+`optimize` is applied after differentiation, when the derivatives of pools and convolutions are
+operations of the program themselves, before the batch `vmap` or to a program with a batch axis. It
+replaces operations by plain differentiable ones. A new rule is a function in a file of
+`jaxsal/rewrite/rules/` and a row of `REWRITES`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+from jax.extend.core import JaxprEqn, Primitive, primitives
+from jaxtyping import Array
+
+from jaxsal.rewrite.interpreter import Frame, Rule, rewritten
+from jaxsal.rewrite.program import Values
+from jaxsal.rewrite.rules import (
+    conv,
+    extremum_gradient,
+    kernel_gradient,
+    max_pool,
+    relu_pool_gradient,
+    winograd,
+)
+
+T = TypeVar("T")
+
+_CONVOLUTION = primitives.conv_general_dilated_p.name
+_BEFORE_0_11 = jax.__version_info__ < (0, 11)
+"""Before jax 0.11, XLA:CPU's convolutions run half as fast as its matrix products, and its window
+reductions as fast as selection beside a derivative; measured with jax 0.10 and 0.12."""
+
+
+class Rewrite(NamedTuple):
+    """A rule, and where it is on.
+
+    Attributes:
+        primitive: the name of the operation that it replaces.
+        rule: what replaces it.
+        platforms: where it was measured (benchmarks, `python -m benchmarks rewrites`): on or off.
+        elsewhere: on or off on a platform that was not measured; on only where a rule neither adds
+            memory traffic nor changes a layout.
+    """
+
+    primitive: str
+    rule: Rule
+    platforms: dict[str, bool]
+    elsewhere: bool
+
+
+REWRITES: dict[str, Rewrite] = {
+    "relu_pool_gradient": Rewrite(
+        "select_n", relu_pool_gradient.relu_pool_gradient, {"cpu": False, "gpu": True}, False
+    ),
+    "max_pool": Rewrite("reduce_window_max", max_pool.max_pool, {"cpu": True}, True),
+    "max_pool_primal": Rewrite(
+        "reduce_window_max", max_pool.max_pool_primal, {"cpu": not _BEFORE_0_11, "gpu": True}, True
+    ),
+    "max_pool_gradient": Rewrite(
+        "select_and_scatter_add", max_pool.max_pool_gradient, {"cpu": True, "gpu": True}, True
+    ),
+    "max_pool_tangent": Rewrite(
+        "select_and_gather_add", max_pool.max_pool_tangent, {"cpu": True}, True
+    ),
+    "extremum_gradient": Rewrite("eq", extremum_gradient.extremum_gradient, {"cpu": True}, False),
+    "kernel_gradient": Rewrite(
+        _CONVOLUTION, kernel_gradient.kernel_gradient, {"cpu": True, "gpu": False}, False
+    ),
+    "im2col_conv": Rewrite(_CONVOLUTION, conv.im2col_conv, {"cpu": True, "gpu": False}, False),
+    "unrolled_conv": Rewrite(_CONVOLUTION, conv.unrolled_conv, {"cpu": False, "gpu": True}, False),
+    "matmul_shift_conv": Rewrite(
+        _CONVOLUTION, conv.matmul_shift_conv, {"cpu": True, "gpu": True}, False
+    ),
+    "winograd": Rewrite(
+        _CONVOLUTION, winograd.winograd, {"cpu": _BEFORE_0_11, "gpu": False}, False
+    ),
+    "channels_last_conv": Rewrite(
+        _CONVOLUTION, conv.channels_last_conv, {"cpu": True, "gpu": False}, False
+    ),
+}
+"""In the order in which they are tried."""
+
+
+def optimize(
+    fun: Callable[..., T],
+    *,
+    platform: str | None = None,
+    only: Collection[str] | None = None,
+) -> Callable[..., T]:
+    """`fun`, faster on `platform`, with the same results and derivatives.
+
+    Args:
+        fun: a function of pytrees of arrays; what it closes over may be traced.
+        platform: `"cpu"`, `"gpu"`, `"tpu"`; `None` for that of the default device.
+        only: names of `REWRITES` to use, whatever the platform; `None` for those that are on there.
+
+    Raises:
+        ValueError: `only` names something that is not in `REWRITES`.
+    """
+    return rewritten(fun, _rules(_chosen(platform, only), Counter()))
+
+
+def count_rewrites(
+    fun: Callable[..., object],
+    *args: Any,
+    platform: str | None = None,
+    only: Collection[str] | None = None,
+) -> dict[str, int]:
+    """How many operations of `fun` at `args` (arrays or their shapes) each rewrite replaces."""
+    names = _chosen(platform, only)
+    count: Counter[str] = Counter(dict.fromkeys(names, 0))
+    jax.eval_shape(rewritten(fun, _rules(names, count)), *args)
+    return dict(count)
+
+
+def _chosen(platform: str | None, only: Collection[str] | None) -> list[str]:
+    if only is not None:
+        if unknown := sorted(set(only) - set(REWRITES)):
+            raise ValueError(f"only: unknown rewrites {unknown}; there are {list(REWRITES)}")
+        return [name for name in REWRITES if name in only]
+    platform = platform or jax.default_backend()
+    return [name for name, each in REWRITES.items() if each.platforms.get(platform, each.elsewhere)]
+
+
+def _rules(names: list[str], count: Counter[str]) -> dict[Primitive | str, Rule]:
+    """For each primitive, the first of its rules that does not decline."""
+    primitives_ = {REWRITES[name].primitive for name in names}
+
+    def first(primitive: str) -> Rule:
+        tried = [name for name in names if REWRITES[name].primitive == primitive]
+
+        def rule(eqn: JaxprEqn, values: Values, frame: Frame) -> list[Array] | None:
+            for name in tried:
+                outs = REWRITES[name].rule(eqn, values, frame)
+                if outs is not None:
+                    count[name] += 1
+                    return list(outs)
+            return None
+
+        return rule
+
+    return {primitive: first(primitive) for primitive in primitives_}

@@ -1,0 +1,1 @@
+"""Rules that replace one operation by a faster form; `jaxsal.rewrite.optimize` lists them."""

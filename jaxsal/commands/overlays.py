@@ -2,7 +2,6 @@
 
 import json
 import operator
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -11,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxsal.commands import output_folder
+from jaxsal.common import files
 from jaxsal.compiler import processes
 from jaxsal.engine import Explainer
 from jaxsal.store.layout import EXPLAINED, NOT_FINITE, SKIPPED
@@ -96,7 +95,7 @@ def explain_folder(
                     # What another process has taken is not known here.
                     mark = f"-{first + row}" if shard[1] > 1 else ""
                     entry["file"] = free_name(record.name, taken, mark)
-                    _write(out / entry["file"], _draw(record, own, names, called, axes))
+                    files.write_result(out / entry["file"], _draw(record, own, names, called, axes))
                 entries.append(entry)
                 on_progress(Progress(len(entries), mine))
     return _stored(out, _indexed(out, entries, shard), records.count)
@@ -125,20 +124,16 @@ def _indexed(
     process, count = shard
     part = out / PART.format(process)
     if count > 1:
-        _write_index(part, entries)
+        files.write_json(part, entries)
         processes.wait("drawn")
         parts = [out / PART.format(p) for p in range(count)]
         entries = [entry for part in parts for entry in json.loads(part.read_text())]
     entries = sorted(entries, key=lambda entry: entry["number"])
     if not process:
-        _write_index(out / INDEX, entries)
+        files.write_json(out / INDEX, entries)
     processes.wait("indexed")
     part.unlink(missing_ok=True)
     return entries
-
-
-def _write_index(path: Path, entries: list[dict[str, Any]]) -> None:
-    _write(path, (json.dumps(output_folder.finite(entries), indent=1) + "\n").encode())
 
 
 def free_name(name: str, taken: set[str], mark: str = "") -> str:
@@ -213,14 +208,3 @@ def _called(classes: tuple[str, ...], noun: str) -> Callable[[int], str]:
     """From a target to its name, or its number where it has none; -1 is no target."""
     names = {-1: f"no {noun}", **dict(enumerate(classes))}
     return lambda number: names.get(number, f"{noun} {number}")
-
-
-def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OSError(f"out: {path} cannot be written: {error.strerror}") from error

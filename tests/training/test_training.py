@@ -1,7 +1,7 @@
 """Training gives the same numbers however it is spread, and goes on where it was stopped."""
 
-import dataclasses
 import functools
+from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
@@ -11,47 +11,34 @@ import pytest
 from sklearn.utils.class_weight import compute_class_weight
 
 from jaxsal.compiler import processes
+from jaxsal.data.augment import augment
+from jaxsal.data.examples import Examples
+from jaxsal.data.splits import take
 from jaxsal.models import CNN
-from jaxsal.training import in_memory, loop, step
-from jaxsal.training.devices import MODES, Parallel
+from jaxsal.training import loop, predict, step
+from jaxsal.training.config import TrainConfig
 
-RECIPE = step.Recipe(epochs=3, batch_size=12)
+CONFIG = TrainConfig(epochs=3, batch_size=12, image_size=16, widths=(4, 8))
 MODEL = CNN(classes=3, widths=(4, 8), dropout=0.5)
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.uniform(size=(20, 16, 16, 1)).astype(np.float32)
 LABELS = RANDOM.integers(0, 3, 20).astype(np.int32)
-STEPS = 6  # two an epoch
+NONE = np.zeros(20, np.int32)
+EXAMPLES = Examples(IMAGES, LABELS, IMAGES[..., 0] > 0, NONE, NONE.astype(str), NONE.astype(str))
 
 
 @functools.cache
-def fresh() -> step.TrainState:
-    variables = jax.jit(MODEL.init)(jax.random.key(0), IMAGES[:1])
-    return step.init_state(variables, step.make_optimizer(RECIPE, STEPS))
-
-
-@functools.cache
-def spread(mode: str, devices: int, fading: float = 0.5) -> Parallel:
-    step = in_memory.make_step(
-        MODEL,
-        recipe=RECIPE,
-        augmentation=in_memory.Augmentation(sharpness=0.5, noise=0.05),
-        fading=in_memory.Fading(fading),
-        steps=STEPS,
-        class_weight=np.ones(3, np.float32),
-        seed=0,
-    )
-    return MODES[mode](step, processes.local_devices(devices))
-
-
-def trained(run: Parallel, recipe: step.Recipe = RECIPE, **options: object) -> loop.Fitted:
-    batches = functools.partial(in_memory.select, len(LABELS), RECIPE.batch_size, 0)
-    return loop.fit(fresh(), (IMAGES, LABELS), run=run, batches=batches, recipe=recipe, **options)
+def run(mode: str, devices: int, fading: float = 0.5) -> loop.Run:
+    """Two steps an epoch, on images that vary in every way."""
+    config = replace(CONFIG, parallel=mode, devices=devices, fading=fading)
+    vary = functools.partial(augment, sharpness=0.5, noise=0.05)
+    return loop.prepare(config, MODEL, EXAMPLES, take(EXAMPLES, NONE[:0]), augment=vary)
 
 
 @pytest.mark.parametrize(("mode", "devices"), [("jit", 8), ("pmap", 1), ("pmap", 8)])
 def test_same_parameters_on_any_devices(mode: str, devices: int) -> None:
     # 12 images over 8 devices: four devices hold padding.
-    one, many = trained(spread("jit", 1)), trained(spread(mode, devices))
+    one, many = loop.train(CONFIG, run("jit", 1)), loop.train(CONFIG, run(mode, devices))
     jax.tree.map(
         functools.partial(np.testing.assert_allclose, rtol=0, atol=1e-5),
         many.variables,
@@ -60,31 +47,43 @@ def test_same_parameters_on_any_devices(mode: str, devices: int) -> None:
 
 
 def test_an_interrupted_run_ends_the_same(tmp_path) -> None:
-    whole, run = trained(spread("jit", 1)), spread("jit", 1)
-    half = dataclasses.replace(RECIPE, epochs=2)
-    trained(run, half, checkpoints=tmp_path / "c", identity={"seed": 0})
-    resumed = trained(run, checkpoints=tmp_path / "c", identity={"seed": 0})
+    ready = run("jit", 1)
+    whole = loop.train(CONFIG, ready)
+    loop.train(replace(CONFIG, epochs=2), ready, checkpoints=tmp_path / "c")
+    resumed = loop.train(CONFIG, ready, checkpoints=tmp_path / "c")
     assert resumed.resumed == 2
     assert resumed.history == whole.history
     jax.tree.map(np.testing.assert_array_equal, resumed.variables, whole.variables)
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path) -> None:
-    short, run = dataclasses.replace(RECIPE, epochs=1), spread("jit", 1)
-    trained(run, short, checkpoints=tmp_path / "c", identity={"widths": [4, 8]})
+    short, ready = replace(CONFIG, epochs=1), run("jit", 1)
+    loop.train(short, ready, checkpoints=tmp_path / "c")
+    other = ready._replace(identity=ready.identity | {"widths": (8, 8)})
     with pytest.raises(ValueError, match=r"holds a run with widths=\[4, 8\], this run has"):
-        trained(run, short, checkpoints=tmp_path / "c", identity={"widths": [8, 8]})
+        loop.train(short, other, checkpoints=tmp_path / "c")
+
+
+def test_what_decides_the_parameters_is_the_identity() -> None:
+    one, spread, other = (
+        run(*each).identity for each in (("jit", 1), ("pmap", 8), ("jit", 1, 0.0))
+    )
+    assert one == spread != other
+    assert {"seed", "fading", "test_fold", "dtype", "training images"} < set(one)
+    assert one["training images"] == other["training images"]
 
 
 def test_an_infinite_loss_stops_and_keeps_the_last_checkpoint(tmp_path) -> None:
-    run, short = spread("jit", 1), dataclasses.replace(RECIPE, epochs=1)
-    trained(run, short, checkpoints=tmp_path / "c")
-    broken = run._replace(
-        step=lambda state, data, selection: (state, {"loss": jnp.nan, "accuracy": jnp.float32(0)})
-    )
+    ready, short = run("jit", 1), replace(CONFIG, epochs=1)
+    loop.train(short, ready, checkpoints=tmp_path / "c")
+
+    def diverge(state: step.TrainState, data: object, selection: object) -> tuple:
+        return state, {"loss": jnp.nan, "accuracy": jnp.float32(0)}
+
+    broken = ready._replace(parallel=ready.parallel._replace(step=diverge))
     with pytest.raises(loop.DivergedError, match="loss is nan at epoch 2, step 1"):
-        trained(broken, checkpoints=tmp_path / "c")
-    assert trained(run, short, checkpoints=tmp_path / "c").resumed == 1
+        loop.train(CONFIG, broken, checkpoints=tmp_path / "c")
+    assert loop.train(short, ready, checkpoints=tmp_path / "c").resumed == 1
 
 
 def test_patience_stops_and_the_best_epoch_is_kept() -> None:
@@ -95,10 +94,16 @@ def test_patience_stops_and_the_best_epoch_is_kept() -> None:
         seen.append(variables)
         return {"loss": next(losses), "accuracy": 0.5}
 
-    recipe = dataclasses.replace(RECIPE, epochs=5, patience=2)
-    fitted = trained(spread("jit", 1), recipe, validate=validate)
-    assert fitted.history["validation_loss"] == [3.0, 1.0, 2.0, 2.5]
-    jax.tree.map(np.testing.assert_array_equal, fitted.variables, seen[1])
+    ready = run("jit", 1)._replace(validate=validate)
+    found = loop.train(replace(CONFIG, epochs=5, patience=2), ready)
+    assert found.history["validation_loss"] == [3.0, 1.0, 2.0, 2.5]
+    jax.tree.map(np.testing.assert_array_equal, found.variables, seen[1])
+
+
+def test_the_learning_rate_of_each_epoch_is_in_the_history() -> None:
+    rates = loop.train(CONFIG, run("jit", 1)).history["learning_rate"]
+    schedule = step.make_schedule(CONFIG, 6)
+    np.testing.assert_allclose(rates, [schedule(0), schedule(2), schedule(4)], rtol=1e-6)
 
 
 def test_loss_of_uniform_logits_is_log_classes() -> None:
@@ -113,11 +118,11 @@ def test_labels_of_no_certainty_ask_for_uniform_chances() -> None:
     np.testing.assert_allclose(loss, -jax.nn.log_softmax(logits).mean(), rtol=1e-6)
 
 
-def test_fading_darkens_its_share_and_says_how_much() -> None:
+def test_a_share_of_the_images_is_darkened_and_its_labels_are_as_uncertain() -> None:
     keys = jax.random.split(jax.random.key(0), 400)
     image = jnp.full((2, 2, 1), 0.5)
-    faded, certainty = jax.vmap(in_memory.Fading(0.25), (0, None))(keys, image)
-    np.testing.assert_allclose(faded, certainty[:, None, None, None] * image[None], atol=1e-6)
+    dark, certainty = jax.vmap(functools.partial(step.darken, share=0.25), (0, None))(keys, image)
+    np.testing.assert_allclose(dark, certainty[:, None, None, None] * image[None], atol=1e-6)
     assert 0.18 < np.mean(certainty < 1) < 0.32
 
 
@@ -129,17 +134,16 @@ def test_class_weights_are_those_of_scikit_learn() -> None:
 
 
 def test_training_lowers_the_loss_and_statistics_are_not_trained_by_gradient() -> None:
-    recipe = dataclasses.replace(RECIPE, epochs=15, average=0.0)
-    fitted = trained(spread("jit", 1, fading=0.0), recipe)
-    assert fitted.history["train_loss"][-1] < fitted.history["train_loss"][0]
-    assert float(optax.tree.norm(fitted.variables["batch_stats"])) > 0
+    found = loop.train(replace(CONFIG, epochs=15), run("jit", 1, 0.0))
+    assert found.history["train_loss"][-1] < found.history["train_loss"][0]
+    assert float(optax.tree.norm(found.variables["batch_stats"])) > 0
 
 
 def test_prediction_ignores_padding() -> None:
-    variables = fresh().variables
-    predict = step.make_predict(MODEL.apply, batch_size=6)
+    variables = run("jit", 1).state.variables
     expected = MODEL.apply(variables, jnp.asarray(IMAGES))
-    np.testing.assert_allclose(predict(variables, IMAGES), expected, rtol=1e-4, atol=1e-5)
+    logits = predict.make_predict(MODEL.apply, batch_size=6)(variables, IMAGES)
+    np.testing.assert_allclose(logits, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("count", [0, 99])

@@ -1,4 +1,4 @@
-"""The JAX side of the training benchmark: `jaxsal.training.train_step` over devices."""
+"""The JAX side of the training benchmark: `jaxsal.training.step.train_step` over devices."""
 
 import functools
 from collections.abc import Callable
@@ -14,8 +14,9 @@ from jaxsal.common import provenance
 from jaxsal.compiler import processes
 from jaxsal.rewrite.optimize import optimize
 from jaxsal.training import devices, step
+from jaxsal.training.config import TrainConfig
 
-RECIPE = step.Recipe(learning_rate=1e-3, class_weights=False, clip=1.0, average=0.995)
+CONFIG = TrainConfig(learning_rate=1e-3)
 STEPS = 100_000
 
 
@@ -24,15 +25,15 @@ class _Run:
 
     def __init__(self, loaded: problems.Loaded, dtype: Any, mode: str, rewrite: bool) -> None:
         model = jax_worker.network(loaded.problem, dtype)
-        optimizer = step.make_optimizer(RECIPE, STEPS)
+        optimizer = step.make_optimizer(CONFIG, STEPS)
         classes, size = loaded.problem.classes, len(loaded.images)
 
-        def make_step(axis_name: str | None) -> devices.Step:
+        def make_step(axis_name: str | None) -> step.Step:
             on_batch = functools.partial(
                 step.train_step,
                 apply=step.linen(model.clone(axis_name=axis_name)),
                 optimizer=optimizer,
-                recipe=RECIPE,
+                config=CONFIG,
                 class_weight=jnp.ones(classes),
                 axis_name=axis_name,
                 transform=optimize if rewrite else lambda fun: fun,

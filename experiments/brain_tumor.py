@@ -24,21 +24,19 @@ import tqdm
 import tyro
 
 from experiments import explaining, outputs, study
-from experiments.again import exactly
 from experiments.explaining import Explained
+from experiments.follow_up import full_precision
 from experiments.settings import Settings, load, plain, resolve
-from jaxsal.commands import output_folder
-from jaxsal.commands.fitting import fitted
-from jaxsal.common import provenance
+from jaxsal.commands.progress import Training
+from jaxsal.common import files, provenance
 from jaxsal.compiler import processes
 from jaxsal.data.examples import Dataset, Examples
 from jaxsal.data.splits import take
 from jaxsal.metrics import bootstrap, classification
 from jaxsal.models import CNN
-from jaxsal.training import checkpoint, in_memory
-
-APART = ("data_dir", "out", "explain", "parallel", "devices", "strict", "count")
-"""Settings that do not decide the trained parameters."""
+from jaxsal.training import checkpoint, loop
+from jaxsal.training.config import TrainConfig
+from jaxsal.types import Params
 
 
 def main(settings: Settings) -> dict[str, Any]:
@@ -46,43 +44,40 @@ def main(settings: Settings) -> dict[str, Any]:
     processes.join_if(settings.processes)
     settings = resolve(settings)
     timings: dict[str, float] = {}
-    with output_folder.writable(settings.out) as folder, _timed(timings, "load"):
+    with files.writable(settings.out) as folder, _timed(timings, "load"):
         dataset, splits = load(settings)
     _announce(dataset, splits)
-    model = _network(settings, len(dataset.classes))
+    config = settings.checked()
+    dtype = jnp.bfloat16 if settings.bfloat16 else jnp.float32
+    model = loop.make_model(config, len(dataset.classes), dtype=dtype)
     with _timed(timings, "train"):
-        trained = fitted(
-            settings,
-            model,
-            splits["train"],
-            splits["validation"],
-            checkpoints=folder / "checkpoints",
-            identity={n: v for n, v in plain(settings).items() if n not in APART},
-            silent=jax.process_index() > 0,
-        )
-    variables, test = trained.fitted.variables, splits["test"]
-    with _timed(timings, "evaluate"), exactly():
-        logits = trained.predict(variables, test.images)
-        black = trained.predict(variables, np.zeros_like(test.images[:1]))[0]
+        facts = {"data": settings.data, "bfloat16": settings.bfloat16}
+        run = loop.prepare(config, model, splits["train"], splits["validation"], facts=facts)
+        with Training(run.steps, config, silent=jax.process_index() > 0) as bar:
+            trained = loop.train(config, run, checkpoints=folder / "checkpoints", on_step=bar)
+    variables, test = trained.variables, splits["test"]
+    with _timed(timings, "evaluate"), full_precision():
+        logits = run.predict(variables, test.images)
+        black = run.predict(variables, np.zeros_like(test.images[:1]))[0]
     if jax.process_index():  # what follows is the first one's
         processes.wait("written")
         return {}
-    size = settings.image_size or test.images.shape[1]
-    checkpoint.save(folder, model, variables, classes=dataset.classes, image_size=size)
+    checkpoint.save(folder, model, variables, classes=dataset.classes, image_size=config.image_size)
     metrics = _classify(logits, test, dataset.classes)
 
     rows = study.drawn(len(test.labels), settings.explain or 0, settings.seed)
     shown, logits = take(test, rows), logits[rows]
+    fresh = run.init(jax.random.key(config.seed + 1))
     explained, measured = _measure(
-        model, trained, shown, logits, black, settings=settings, timings=timings
+        model, variables, fresh, shown, logits, black, config=config, timings=timings
     )
     metrics |= {
         **measured,
-        "history": trained.fitted.history,
+        "history": trained.history,
         "settings": plain(settings),
         "data": _describe(dataset, splits),
         "timings": timings,
-        "resumed": trained.fitted.resumed,  # epochs that an earlier process trained
+        "resumed": trained.resumed,  # epochs that an earlier process trained
         "throughput": _throughput(explained, trained, len(splits["train"].labels), timings),
         **provenance.describe(),
     }
@@ -104,16 +99,6 @@ def _announce(dataset: Dataset, splits: dict[str, Examples]) -> None:
         print(f"  {len(dataset.skipped)} files skipped in all")
 
 
-def _network(settings: Settings, classes: int) -> CNN:
-    return in_memory.network(
-        classes,
-        settings.image_size or 0,
-        widths=tuple(settings.widths or ()),
-        dropout=settings.dropout,
-        dtype=jnp.bfloat16 if settings.bfloat16 else jnp.float32,
-    )
-
-
 def _classify(logits: np.ndarray, test: Examples, classes: tuple[str, ...]) -> dict[str, Any]:
     report = classification.classification_report(logits, test.labels, classes)
     hits = (logits.argmax(-1) == test.labels).astype(float)
@@ -130,22 +115,26 @@ def _classify(logits: np.ndarray, test: Examples, classes: tuple[str, ...]) -> d
 
 def _measure(
     model: CNN,
-    trained: in_memory.Trained,
+    variables: Params,
+    fresh: Params,
     shown: Examples,
     logits: np.ndarray,
     black: np.ndarray,
     *,
-    settings: Settings,
+    config: TrainConfig,
     timings: dict[str, float],
 ) -> tuple[Explained, dict[str, Any]]:
-    """Maps of the shown images' predicted classes, and what is measured on them."""
-    variables, targets = trained.fitted.variables, logits.argmax(-1).astype(np.int32)
-    key = jax.random.key(settings.seed)
-    mesh = jax.sharding.Mesh(np.asarray(processes.local_devices(settings.devices)), ("devices",))
-    with _timed(timings, "explain"), exactly():
+    """Maps of the shown images' predicted classes, and what is measured on them.
+
+    Args:
+        fresh: variables that have learned nothing.
+        logits: of the shown images. black: the logits of a black image.
+    """
+    targets, key = logits.argmax(-1).astype(np.int32), jax.random.key(config.seed)
+    mesh = jax.sharding.Mesh(np.asarray(processes.local_devices(config.devices)), ("devices",))
+    with _timed(timings, "explain"), full_precision():
         explained = _explain(model, variables, shown, targets, key=key, mesh=mesh)
-    with _timed(timings, "measure"), exactly():
-        fresh = trained.init(jax.random.key(settings.seed + 1))
+    with _timed(timings, "measure"), full_precision():
         return explained, {
             "relevance": explaining.relevance(explained, shown, targets == shown.labels),
             "completeness": explaining.completeness(
@@ -158,7 +147,13 @@ def _measure(
 
 
 def _explain(
-    model: CNN, variables: Any, shown: Examples, targets: np.ndarray, *, key: jax.Array, mesh: Any
+    model: CNN,
+    variables: Params,
+    shown: Examples,
+    targets: np.ndarray,
+    *,
+    key: jax.Array,
+    mesh: jax.sharding.Mesh,
 ) -> Explained:
     with tqdm.tqdm(total=len(explaining.METHODS), desc="explain", unit="method") as bar:
         return explaining.explain(
@@ -173,7 +168,7 @@ def _explain(
 
 
 def _throughput(
-    explained: Explained, trained: in_memory.Trained, count: int, timings: dict[str, float]
+    explained: Explained, trained: loop.Trained, count: int, timings: dict[str, float]
 ) -> dict[str, float]:
     """Images a second; that of training includes its compilation, those of the maps do not."""
     rates = {"training": _epochs(trained) * count / timings["train"]}
@@ -181,9 +176,9 @@ def _throughput(
     return rates | {name: shown / seconds for name, seconds in explained.seconds.items()}
 
 
-def _epochs(trained: in_memory.Trained) -> int:
+def _epochs(trained: loop.Trained) -> int:
     """How many this process trained."""
-    return len(trained.fitted.history["train_loss"]) - trained.fitted.resumed
+    return len(trained.history["train_loss"]) - trained.resumed
 
 
 def _describe(dataset: Dataset, splits: dict[str, Examples]) -> dict[str, Any]:
@@ -193,7 +188,7 @@ def _describe(dataset: Dataset, splits: dict[str, Examples]) -> dict[str, Any]:
 
     return {
         "source": dataset.source,
-        "tested": in_memory.fingerprint(splits["test"]),
+        "tested": checkpoint.examples_fingerprint(splits["test"]),
         "counts": {name: count(part) for name, part in splits.items()},
         "skipped": list(dataset.skipped),
         "notes": list(dataset.notes),

@@ -16,7 +16,7 @@ import jax
 import numpy as np
 import tqdm
 
-from experiments import again, explaining, methods, ranking, scoring, study
+from experiments import explaining, follow_up, methods, ranking, scoring, study
 from experiments.compare_section import compare_section
 from experiments.ranking import Ranking
 from experiments.study import Chosen, Reopened
@@ -39,10 +39,10 @@ class Settings(Reopened):
 def main(settings: Settings) -> str:
     """Runs the experiment; returns what it found, in a few lines."""
     timings: dict[str, float] = {}
-    with again.timed(timings, "load"):
+    with follow_up.timed(timings, "load"):
         found, chosen = study.tumours(settings)
     every = methods.with_controls(found.about["image_size"], found.background)
-    with again.timed(timings, "explain"), tqdm.tqdm(total=len(every), unit="method") as bar:
+    with follow_up.timed(timings, "explain"), tqdm.tqdm(total=len(every), unit="method") as bar:
         explained = explaining.explain(
             found.apply,
             found.variables,
@@ -52,7 +52,7 @@ def main(settings: Settings) -> str:
             on_method=lambda name: bar.update() and None,
             methods=every,
         )
-    with again.timed(timings, "score"):
+    with follow_up.timed(timings, "score"):
         values = scoring.score(found, chosen, explained.maps, every, settings.seed)
     record: dict[str, Any] = {
         "study": found.about,
@@ -64,7 +64,7 @@ def main(settings: Settings) -> str:
         },
         "timings": timings,
     }
-    out = again.publish("compare_methods", settings, record, [_figure(record)], compare_section)
+    out = follow_up.publish("compare_methods", settings, record, [_figure(record)], compare_section)
     lines = [
         f"  {name:<22} faithfulness rank {rank[0]:5.1f}   localisation rank "
         f"{record['ranks']['localisation'][name][0]:5.1f}   "
@@ -128,4 +128,4 @@ def _figure(record: dict[str, Any]) -> tuple[str, str, bytes]:
 
 
 if __name__ == "__main__":
-    again.start(Settings, main, "compare_methods", __doc__)
+    follow_up.start(Settings, main, "compare_methods", __doc__)

@@ -17,7 +17,7 @@ import numpy as np
 import tqdm
 
 import jaxsal
-from experiments import again, methods, study
+from experiments import follow_up, methods, study
 from experiments.likeness import LIKENESS, headed
 from experiments.sanity_section import FAILS, PASSES, UNDECIDED, sanity_section
 from experiments.study import Chosen, Reopened, Study
@@ -57,9 +57,9 @@ class Settings(Reopened):
 def main(settings: Settings) -> str:
     """Runs the experiment; returns what it found, in a few lines."""
     timings: dict[str, float] = {}
-    with again.timed(timings, "load"):
+    with follow_up.timed(timings, "load"):
         found, chosen = study.tumours(settings)
-    with again.timed(timings, "randomise"):
+    with follow_up.timed(timings, "randomise"):
         every = methods.with_controls(found.about["image_size"], found.background)
         likeness = {
             name: averaged(
@@ -81,7 +81,7 @@ def main(settings: Settings) -> str:
         "methods": {name: judged(values, chosen, settings) for name, values in likeness.items()},
         "timings": timings,
     }
-    out = again.publish("sanity", settings, record, [_figure(record)], sanity_section)
+    out = follow_up.publish("sanity", settings, record, [_figure(record)], sanity_section)
     lines = [
         f"  {name:<22} {each['verdict']:<9} all layers {each['final']['in_head'][0]:6.2f}   "
         f"ignores: {', '.join(each['ignored']) or 'none'}"
@@ -187,4 +187,4 @@ def _figure(record: dict[str, Any]) -> tuple[str, str, bytes]:
 
 
 if __name__ == "__main__":
-    again.start(Settings, main, "sanity", __doc__)
+    follow_up.start(Settings, main, "sanity", __doc__)

@@ -7,14 +7,14 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from experiments.sources import SOURCES
-from jaxsal.compiler.processes import Processes
+from jaxsal.compiler.processes import Processes, local_devices
 from jaxsal.data.examples import Dataset, Examples
 from jaxsal.data.splits import split
-from jaxsal.training import in_memory
+from jaxsal.training.config import TrainOptions
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(TrainOptions):
     """Settings of the study. None: what suits the data, as experiments/sources.py has it."""
 
     data: Literal["phantom", "figshare", "folder"] = "phantom"
@@ -23,40 +23,22 @@ class Settings:
     """Where the images lie (figshare: the folder layout or the original files; none = download)."""
     out: Path = Path("runs/brain_tumor")
     """Where everything is written."""
-    image_size: int | None = None
+    image_size: int | None = None  # type: ignore[assignment]
     """Side of the images in pixels."""
-    epochs: int | None = None
+    epochs: int | None = None  # type: ignore[assignment]
     """Passes over the training images."""
-    batch_size: int | None = None
+    batch_size: int | None = None  # type: ignore[assignment]
     """Images a step, over all devices."""
-    learning_rate: float = 4e-3
-    """Peak of the one-cycle schedule."""
-    class_weights: bool = False
-    """Weigh classes by the inverse of their frequency."""
-    fading: float = 0.5
-    """Share of the training images that are darkened, and their labels made unsure alike."""
-    test_fold: int = 5
-    """The fold that is tested on, and on nothing else looked at."""
-    validation_fold: int | None = None
-    """The fold that is validated on after each epoch; 0 = none, all others train."""
-    patience: int = 0
-    """Stop after so many epochs without a lower validation loss; 0 = never."""
-    widths: tuple[int, ...] | None = None
+    widths: tuple[int, ...] | None = None  # type: ignore[assignment]
     """Channels of the network's stages."""
-    dropout: float = 0.5
-    """Rate before the dense layer."""
+    validation_fold: int | None = None  # type: ignore[assignment]
+    """The fold that is validated on after each epoch; 0 = none, all others train."""
     bfloat16: bool = False
     """Compute in bfloat16; parameters stay float32."""
     count: int = 4800
     """How many phantoms are generated."""
     explain: int | None = None
     """How many test images are explained, at most; 0 = all."""
-    parallel: Literal["jit", "pmap"] = "jit"
-    """How a batch is spread over the devices; the numbers are the same."""
-    devices: int | None = None
-    """How many local devices to use; none = all."""
-    seed: int = 0
-    """Of phantoms, initial parameters, batches, augmentation and noise."""
     strict: bool = False
     """Stop at a broken file, instead of leaving it out and saying so."""
     processes: Annotated[Processes, tyro.conf.arg(name="")] = field(default_factory=Processes)
@@ -72,10 +54,11 @@ def resolve(settings: Settings) -> Settings:
     names = ("image_size", "epochs", "batch_size", "widths", "validation_fold", "explain")
     missing = {name: getattr(source, name) for name in names if getattr(settings, name) is None}
     settings = replace(settings, **missing)
-    for name, bound in {"count": 1, "explain": 0}.items():
-        if getattr(settings, name) < bound:
-            raise ValueError(f"{name}: expected at least {bound}, got {getattr(settings, name)}")
-    in_memory.check(settings)
+    for name, least in {"count": 1, "explain": 0}.items():
+        if getattr(settings, name) < least:
+            raise ValueError(f"{name}: expected at least {least}, got {getattr(settings, name)}")
+    settings.checked()
+    local_devices(settings.devices)
     return settings
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from experiments import settings as studies
 from jaxsal.data.examples import Dataset, Examples
 from jaxsal.data.splits import known_patients, take
-from jaxsal.training import checkpoint, in_memory, step
+from jaxsal.training import checkpoint, predict
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def reopen(given: Reopened) -> Study:
         )
     training, test = splits["train"], splits["test"]
     _check_held_out(given, finished, test)
-    logits = step.make_predict(saved.apply, batch_size=128)(saved.variables, test.images)
+    logits = predict.make_predict(saved.apply, batch_size=128)(saved.variables, test.images)
     rows = [np.flatnonzero(training.labels == k)[0] for k in np.unique(training.labels)]
     return Study(
         saved.apply,
@@ -113,7 +113,7 @@ def _check_held_out(given: Reopened, finished: dict[str, Any], test: Examples) -
         ValueError: the images of the study have changed.
     """
     known = finished.get("data", {}).get("tested")
-    if known and given.data is None and known != in_memory.fingerprint(test):
+    if known and given.data is None and known != checkpoint.examples_fingerprint(test):
         raise ValueError(
             f"checkpoint: the test images of {given.checkpoint} are not those of its run, which "
             "may have trained on some of these; expected the folder of images as it was then"

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import again, edits, shams, shape_figures, study
+from experiments import edits, follow_up, shams, shape_figures, study
 from experiments.shape_section import shape_section
 from experiments.study import Chosen, Reopened, Study
 from jaxsal.metrics import bootstrap
-from jaxsal.training import step
+from jaxsal.training.predict import make_predict
 
 CHUNK = 32  # images edited at a time
 
@@ -53,11 +53,11 @@ class Outcome(NamedTuple):
 def main(settings: Settings) -> str:
     """Runs the experiment; returns what it found, in a few lines."""
     timings: dict[str, float] = {}
-    with again.timed(timings, "load"):
+    with follow_up.timed(timings, "load"):
         found, chosen = study.tumours(settings)
-    with again.timed(timings, "place shams"):
+    with follow_up.timed(timings, "place shams"):
         chosen, places, homeless = placed(chosen, settings)
-    with again.timed(timings, "edit"):
+    with follow_up.timed(timings, "edit"):
         rows = shape_figures.picked(chosen.targets)
         own, other, shown = outcomes(found, chosen, places, rows)
     record: dict[str, Any] = {
@@ -73,7 +73,7 @@ def main(settings: Settings) -> str:
         shape_figures.effects(record),
         shape_figures.examples(study.subset(chosen, rows), found.classes, shown),
     ]
-    out = again.publish("tumor_shape", settings, record, drawn, shape_section)
+    out = follow_up.publish("tumor_shape", settings, record, drawn, shape_section)
     lines = [
         f"  {name:<20} tumour {edit['tumour']['drop'][0]:6.2f} "
         f"{edit['tumour']['changed'][0]:6.1%}   sham {edit['sham']['drop'][0]:6.2f} "
@@ -99,7 +99,7 @@ def outcomes(
 ) -> tuple[dict[str, Outcome], dict[str, Outcome], dict[str, np.ndarray]]:
     """What each edit of tumour and shams (their mean) did; and the edited images of `rows`."""
     images, masks = chosen.examples.images, chosen.examples.masks
-    predict = step.make_predict(found.apply, batch_size=128)
+    predict = make_predict(found.apply, batch_size=128)
 
     def measured(masks: np.ndarray, by: np.ndarray) -> tuple[dict[str, Outcome], Any]:
         altered = edit_all(images, masks, by)
@@ -199,4 +199,4 @@ MEASURES = ("drop", "area", "amount")
 
 
 if __name__ == "__main__":
-    again.start(Settings, main, "tumor_shape", __doc__)
+    follow_up.start(Settings, main, "tumor_shape", __doc__)

@@ -37,20 +37,20 @@ def start(out: Path, count: int, *options: str, devices: int = 1) -> list[subpro
     }
     env = {**os.environ, **cache, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     out.mkdir(parents=True, exist_ok=True)
-    begun = []
+    running = []
     for process in range(count):
         arguments = [str(out), place, str(count), str(process), *options]
         with open(out / f"{process}.log", "w") as log:
             command = [sys.executable, "-m", "tests.processes", *arguments]
-            begun.append(subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log))
-    return begun
+            running.append(subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=log))
+    return running
 
 
-def end(begun: list[subprocess.Popen[str]], seconds: float) -> list[int | None]:
+def end(running: list[subprocess.Popen[str]], seconds: float) -> list[int | None]:
     """Their exit codes; None, and a kill, for one that has not ended by then."""
     deadline = time.monotonic() + seconds
     codes: list[int | None] = []
-    for process in begun:
+    for process in running:
         try:
             codes.append(process.wait(max(0.1, deadline - time.monotonic())))
         except subprocess.TimeoutExpired:
@@ -119,7 +119,7 @@ def stored(out: Path, victim: int | None) -> Any:
 
 
 def pictured(out: Path) -> Any:
-    """The classes told of five pictures, drawn two at a time; every process tells of all."""
+    """The classes of five pictures, drawn two at a time; every process returns those of all."""
     import jax
     import numpy as np
 
@@ -128,7 +128,7 @@ def pictured(out: Path) -> Any:
     from tests import toy
 
     overlays.CHUNK = 2
-    told = overlays.explain_folder(
+    stored = overlays.explain_folder(
         jaxsal.explainer(toy.apply, jaxsal.gradient),
         toy.params(),
         toy.images(5),
@@ -141,7 +141,7 @@ def pictured(out: Path) -> Any:
         shard=(jax.process_index(), jax.process_count()),
         on_progress=lambda progress: None,
     )
-    assert (told.explained, told.complete) == (5, True), told
+    assert (stored.explained, stored.complete) == (5, True), stored
     parts = sorted(path.name for path in out.iterdir() if path.name[0] != ".")
     entries = json.loads((out / "index.json").read_text())
     assert parts == sorted(["index.json", *(entry["file"] for entry in entries)]), parts
@@ -150,54 +150,30 @@ def pictured(out: Path) -> Any:
 
 def trained(out: Path, modes: tuple[str, ...], victim: int | None) -> dict[str, Any]:
     """Parameters of a small network after three epochs of two steps."""
-    import jax
+    import numpy as np
 
-    from jaxsal.compiler import processes
-    from jaxsal.data.batches import batches
+    from jaxsal.data.examples import Examples
     from jaxsal.models import CNN
-    from jaxsal.training import devices, loop, step
+    from jaxsal.training import loop
+    from jaxsal.training.config import TrainConfig
     from tests import toy
 
-    model, recipe = CNN(classes=3, widths=(4,), dropout=0.5), step.Recipe(epochs=3, batch_size=8)
-    images, labels = toy.images(11), toy.targets(11)
-    everywhere = processes.all_devices()
-    predict = step.make_predict(model.apply, batch_size=6, devices=everywhere)
-    optimizer = step.make_optimizer(recipe, 6)
-
-    def make_step(axis_name: str | None) -> devices.Step:
-        def drawn(state: step.TrainState, data: Any, rows: Any) -> Any:
-            keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), rows)
-            batch = step.Batch(data[0][rows], data[1][rows], jax.numpy.ones(rows.shape), keys)
-            return step.train_step(
-                state,
-                batch,
-                apply=step.linen(model.clone(axis_name=axis_name)),
-                optimizer=optimizer,
-                recipe=recipe,
-                class_weight=jax.numpy.ones(3),
-                axis_name=axis_name,
-            )
-
-        return drawn
+    images, labels, none = toy.images(11), toy.targets(11), np.zeros(11, np.int32)
+    names = none.astype(str)
+    examples = Examples(images, labels, images[..., 0] > 0, none, names, names)
+    model = CNN(classes=3, widths=(4,), dropout=0.5)
 
     def on_step(epoch: int, metrics: Any) -> None:
         if epoch == 2:
             kill(victim)
 
-    variables = jax.jit(model.init)(jax.random.key(0), images[:1])
     found: dict[str, Any] = {}
     for mode in modes:
-        fitted = loop.fit(
-            step.init_state(variables, optimizer),
-            (images, labels),
-            run=devices.MODES[mode](make_step, everywhere),
-            batches=lambda epoch: batches(11, 8, seed=0, epoch=epoch),
-            recipe=recipe,
-            validate=lambda variables: step.evaluate(predict(variables, images), labels),
-            checkpoints=out / f"checkpoints-{mode}",
-            on_step=on_step,
-        )
-        found |= {mode: fitted.variables, f"{mode} resumed": fitted.resumed}
+        config = TrainConfig(epochs=3, batch_size=8, widths=(4,), parallel=mode)
+        run = loop.prepare(config, model, examples, examples, augment=lambda key, image: image)
+        folder = out / f"checkpoints-{mode}"
+        trained = loop.train(config, run, checkpoints=folder, on_step=on_step)
+        found |= {mode: trained.variables, f"{mode} resumed": trained.resumed}
     return found
 
 

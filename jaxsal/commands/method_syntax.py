@@ -61,18 +61,6 @@ def options(function: Callable[..., Any]) -> dict[str, str]:
     }
 
 
-def listed() -> dict[str, Any]:
-    """Every method and combinator: a line about it, and its options."""
-
-    def about(function: Callable[..., Any]) -> dict[str, Any]:
-        return {"about": (function.__doc__ or "").split("\n")[0], "options": options(function)}
-
-    return {
-        "methods": {name: about(function) for name, function in METHODS.items()},
-        "combinators": {name: about(function) for name, function in COMBINATORS.items()},
-    }
-
-
 def _method(tree: ast.expr, words: str) -> Callable[..., Any]:
     if isinstance(tree, ast.Name):
         if tree.id in COMBINATORS:

@@ -4,13 +4,14 @@ import importlib
 import os
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from jaxsal.common.errors import one_line
 from jaxsal.training import checkpoint
 from jaxsal.types import ApplyFn, Params
 
 
-class Network(NamedTuple):
+class Model(NamedTuple):
     """A model and what is known of it.
 
     Attributes:
@@ -25,8 +26,8 @@ class Network(NamedTuple):
     image_size: int | None
 
 
-def load(folder: Path | None, apply: str | None, params: Path | None) -> Network:
-    """The network of a study's folder, or of `package.module:function` and a file.
+def load(folder: Path | None, apply: str | None, params: Path | None) -> Model:
+    """The model of a study's folder, or of `package.module:function` and a file.
 
     Raises:
         ValueError: neither or both, or what cannot be read.
@@ -36,13 +37,14 @@ def load(folder: Path | None, apply: str | None, params: Path | None) -> Network
     if folder is not None:
         if params is not None:
             raise ValueError("params: goes with --apply, a checkpoint has its own")
-        return Network(*checkpoint.load(folder)[:4])
+        saved = checkpoint.load(folder)
+        return Model(saved.apply, saved.variables, saved.classes, saved.image_size)
     if params is None:
         raise ValueError("params: --apply needs --params FILE (.npz, .npy or .msgpack)")
-    return Network(function(str(apply)), checkpoint.read_params(params), (), None)
+    return Model(function(str(apply)), checkpoint.read_params(params), (), None)
 
 
-def function(name: str) -> Any:
+def function(name: str) -> ApplyFn:
     """The function `package.module:function`, looked for in the working directory first.
 
     Raises:
@@ -55,19 +57,17 @@ def function(name: str) -> Any:
     if here not in sys.path:
         sys.path.insert(0, here)
     try:
-        found: Any = importlib.import_module(module)
+        found = importlib.import_module(module)
         for part in path.split("."):
             found = getattr(found, part)
     except Exception as error:  # a module may raise whatever it likes
-        raise ValueError(f"apply: {name!r} cannot be had ({type(error).__name__}: {error})") from (
-            error
-        )
+        raise ValueError(f"apply: {name!r} cannot be had ({one_line(error)})") from error
     if not callable(found):
         raise ValueError(f"apply: {name!r} is no function, but {type(found).__name__}")
     return found
 
 
-def target(words: str, classes: tuple[str, ...]) -> Any:
+def target(words: str, classes: tuple[str, ...]) -> int | str | None:
     """The target that a word names: predicted, all, label, a class's number or its name.
 
     Raises:

@@ -2,20 +2,22 @@
 
 import json
 import operator
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import jax
 import numpy as np
 
-from jaxsal.commands import output_folder
+from jaxsal.common import files
 from jaxsal.compiler import processes
+from jaxsal.compiler.outputs import Output
+from jaxsal.data import pictures
 from jaxsal.engine import Explainer
 from jaxsal.store.layout import EXPLAINED, NOT_FINITE, SKIPPED
-from jaxsal.store.records import Record, Source, stacked
+from jaxsal.store.records import Record, Shape, Source, stacked
 from jaxsal.store.stream import (
     READERS,
     Progress,
@@ -27,6 +29,7 @@ from jaxsal.store.stream import (
     unsound,
 )
 from jaxsal.store.targets import Targets
+from jaxsal.types import Key, Params, SpatialAxes
 from jaxsal.viz import figures
 
 CHUNK = 32
@@ -35,15 +38,18 @@ STATUSES = {EXPLAINED: "explained", SKIPPED: "skipped", NOT_FINITE: "not finite"
 PART = ".index-{}.json"
 """Of one process, until the last is done."""
 
+Entry = dict[str, Any]
+"""What `index.json` says of one image."""
+
 
 def explain_folder(
     explain: Explainer,
-    params: Any,
-    source: Any,
+    params: Params,
+    source: pictures.Source | np.ndarray,
     out: Path,
     *,
-    targets: Any,
-    key: Any,
+    targets: int | str | None,
+    key: Key | None,
     classes: tuple[str, ...],
     names: tuple[str, ...],
     strict: bool,
@@ -72,37 +78,108 @@ def explain_folder(
     outputs = shapes(explain, params, one, wanted.abstract, key).logits
     wanted.bound(explain.output.classes(outputs.shape[-1]))
     spans = _spans(records.count or 0, shard)
-    mine, taken = sum(last - first for _, first, last in spans), set[str]()
-    entries: list[dict[str, Any]] = []
-    params, called = held(params), _called(classes, explain.output.noun)
     axes = explain.spatial_axes(params, one)
-    axes = axes if axes is not None and len(axes) in (2, 3) else None  # a signal is no picture
+    folder = _Folder(
+        out,
+        explain.output,
+        classes,
+        names,
+        spatial_axes=axes if axes is not None and len(axes) in (2, 3) else None,  # no signal's
+        numbered=shard[1] > 1,
+    )
+    mine, params = sum(last - first for _, first, last in spans), held(params)
+    entries: list[Entry] = []
     on_progress(Progress(0, mine))
     with ThreadPoolExecutor(READERS) as pool:
         for number, read in ahead(records.chunks(spans, expected, pool)):
             chunk, first = wanted.usable(read, strict=strict), number * CHUNK
-            found = _explained(explain, params, chunk, first, wanted, key, expected)
-            wrong = [""] * len(chunk) if found is None else unsound(found)
-            for row, record in enumerate(chunk):
-                entry: dict[str, Any] = {"source": record.name, "number": first + row}
-                if record.fault:
-                    entry |= {"status": STATUSES[SKIPPED], "fault": record.fault}
-                else:
-                    own = jax.tree.map(operator.itemgetter(row), found._asdict())
-                    entry |= {"status": STATUSES[EXPLAINED], **_said(own, explain.output.plural)}
-                if not record.fault and wrong[row]:  # a picture would show zeros for no number
-                    entry |= {"status": STATUSES[NOT_FINITE], "fault": wrong[row]}
-                elif not record.fault:
-                    # What another process has taken is not known here.
-                    mark = f"-{first + row}" if shard[1] > 1 else ""
-                    entry["file"] = free_name(record.name, taken, mark)
-                    _write(out / entry["file"], _draw(record, own, names, called, axes))
+            found = _explain(explain, params, chunk, first, wanted, key, expected)
+            for entry in folder.write(chunk, first, found):
                 entries.append(entry)
                 on_progress(Progress(len(entries), mine))
     return _stored(out, _indexed(out, entries, shard), records.count)
 
 
-def _stored(out: Path, entries: list[dict[str, Any]], count: int | None) -> Stored:
+def _explain(
+    explain: Explainer,
+    params: Params,
+    chunk: list[Record],
+    first: int,
+    wanted: Targets,
+    key: Key | None,
+    expected: Shape,
+) -> Any:
+    """Maps, targets and logits of a chunk; None where none of its images can be used."""
+    if all(record.fault for record in chunk):
+        return None
+    images = stacked(chunk, expected)
+    keys = None if key is None else fold(key, np.arange(first, first + len(chunk)))
+    return jax.device_get(explain.dispatch(params, images, wanted.of(first, chunk), key=keys))
+
+
+@dataclass
+class _Folder:
+    """The pictures of a folder: names that are taken, and what all of them have in common.
+
+    Attributes:
+        numbered: names end with the image's number, for those that other processes have taken are
+            not known here.
+    """
+
+    out: Path
+    output: Output
+    classes: tuple[str, ...]
+    names: tuple[str, ...]
+    spatial_axes: SpatialAxes | None
+    numbered: bool
+    taken: set[str] = field(default_factory=set)
+
+    def write(self, chunk: list[Record], first: int, found: Any) -> Iterator[Entry]:
+        """Draws the pictures of a chunk whose first image has that number."""
+        faults = [""] * len(chunk) if found is None else unsound(found)
+        for row, record in enumerate(chunk):
+            entry: Entry = {"source": record.name, "number": first + row}
+            if record.fault or found is None:
+                yield entry | {"status": STATUSES[SKIPPED], "fault": record.fault}
+                continue
+            own = jax.tree.map(operator.itemgetter(row), found._asdict())
+            status = STATUSES[NOT_FINITE if faults[row] else EXPLAINED]
+            entry |= {"status": status, "target": np.asarray(own["targets"]).tolist()}
+            entry |= {self.output.plural: np.asarray(own["logits"], float).tolist()}
+            if faults[row]:  # a picture would show zeros where there is no number
+                yield entry | {"fault": faults[row]}
+                continue
+            mark = f"-{first + row}" if self.numbered else ""
+            entry["file"] = free_name(record.name, self.taken, mark)
+            files.write_result(self.out / entry["file"], self._draw(record, own))
+            yield entry
+
+    def _draw(self, record: Record, own: dict[str, Any]) -> bytes:
+        maps, target = own["maps"], own["targets"]
+        panels = dict(maps) if isinstance(maps, dict) else {self.names[0]: maps}
+        if np.ndim(target):
+            panels = {
+                f"{name}, {self._class(k)}": of_classes[k]
+                for name, of_classes in panels.items()
+                for k in target
+            }
+            title = record.name
+        else:
+            title = f"{record.name}: {self._class(int(target))}"
+        return figures.png(
+            figures.explanation(record.image, panels, title=title, spatial_axes=self.spatial_axes)
+        )
+
+    def _class(self, number: int) -> str:
+        """The name of a class, or its number where it has none; -1 is no class."""
+        noun = self.output.noun
+        if number == -1:
+            return f"no {noun}"
+        known = 0 <= number < len(self.classes)
+        return self.classes[number] if known else f"{noun} {number}"
+
+
+def _stored(out: Path, entries: list[Entry], count: int | None) -> Stored:
     explained, skipped = (
         sum(entry["status"] == STATUSES[which] for entry in entries)
         for which in (EXPLAINED, SKIPPED)
@@ -118,27 +195,21 @@ def _spans(total: int, shard: tuple[int, int]) -> list[tuple[int, int, int]]:
     return [(n, n * CHUNK, min((n + 1) * CHUNK, total)) for n in numbers]
 
 
-def _indexed(
-    out: Path, entries: list[dict[str, Any]], shard: tuple[int, int]
-) -> list[dict[str, Any]]:
+def _indexed(out: Path, entries: list[Entry], shard: tuple[int, int]) -> list[Entry]:
     """Writes `index.json`; returns the entries of all processes, by number."""
     process, count = shard
     part = out / PART.format(process)
     if count > 1:
-        _write_index(part, entries)
+        files.write_json(part, entries)
         processes.wait("drawn")
         parts = [out / PART.format(p) for p in range(count)]
         entries = [entry for part in parts for entry in json.loads(part.read_text())]
     entries = sorted(entries, key=lambda entry: entry["number"])
     if not process:
-        _write_index(out / INDEX, entries)
+        files.write_json(out / INDEX, entries)
     processes.wait("indexed")
     part.unlink(missing_ok=True)
     return entries
-
-
-def _write_index(path: Path, entries: list[dict[str, Any]]) -> None:
-    _write(path, (json.dumps(output_folder.finite(entries), indent=1) + "\n").encode())
 
 
 def free_name(name: str, taken: set[str], mark: str = "") -> str:
@@ -166,61 +237,3 @@ def free_name(name: str, taken: set[str], mark: str = "") -> str:
 def _short(part: str) -> str:
     """A name that leaves room for endings: file systems take 255 bytes."""
     return part.encode(errors="backslashreplace")[:200].decode(errors="ignore")
-
-
-def _explained(
-    explain: Explainer,
-    params: Any,
-    chunk: list[Record],
-    first: int,
-    wanted: Targets,
-    key: Any,
-    expected: Any,
-) -> Any:
-    """Maps, targets and logits of a chunk; None where none of its images can be used."""
-    if all(record.fault for record in chunk):
-        return None
-    images = stacked(chunk, expected)
-    keys = None if key is None else fold(key, np.arange(first, first + len(chunk)))
-    return jax.device_get(explain.dispatch(params, images, wanted.of(first, chunk), key=keys))
-
-
-def _draw(
-    record: Record,
-    found: dict[str, Any],
-    names: tuple[str, ...],
-    called: Callable[[int], str],
-    axes: tuple[int, ...] | None,
-) -> bytes:
-    maps, target = found["maps"], found["targets"]
-    panels = dict(maps) if isinstance(maps, dict) else {names[0]: maps}
-    if np.ndim(target):
-        panels = {
-            f"{name}, {called(k)}": every[k] for name, every in panels.items() for k in target
-        }
-        title = record.name
-    else:
-        title = f"{record.name}: {called(int(target))}"
-    return figures.png(figures.explanation(record.image, panels, title=title, spatial_axes=axes))
-
-
-def _said(found: dict[str, Any], plural: str) -> dict[str, Any]:
-    target, outputs = np.asarray(found["targets"]), np.asarray(found["logits"], float)
-    return {"target": target.tolist(), plural: outputs.tolist()}
-
-
-def _called(classes: tuple[str, ...], noun: str) -> Callable[[int], str]:
-    """From a target to its name, or its number where it has none; -1 is no target."""
-    names = {-1: f"no {noun}", **dict(enumerate(classes))}
-    return lambda number: names.get(number, f"{noun} {number}")
-
-
-def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OSError(f"out: {path} cannot be written: {error.strerror}") from error

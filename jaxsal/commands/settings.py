@@ -1,4 +1,4 @@
-"""What the `jaxsal` command can be told: its help is written here."""
+"""The arguments of the `jaxsal` command: its help is written here."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,8 +7,10 @@ from typing import Annotated, Literal
 import tyro
 
 from jaxsal.compiler.processes import Processes
+from jaxsal.training.config import TrainOptions
 
-Joined = Annotated[Processes, tyro.conf.arg(name="")]
+FLAT = tyro.conf.arg(name="")
+"""Of a record within a record: its options go without its name before theirs."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Explain:
     """Stop at an image that cannot be read, instead of listing and skipping it."""
     json: bool = False
     """One line of JSON on the standard output, and no progress bar."""
-    processes: Joined = field(default_factory=Processes)
+    processes: Annotated[Processes, FLAT] = field(default_factory=Processes)
 
 
 @dataclass(frozen=True)
@@ -82,39 +84,12 @@ class Train:
     """A folder with a folder of PNG or JPEG images for each class."""
     out: Path
     """The folder to write into."""
-    image_size: int = 64
-    """Side in pixels that images are made square and resized to."""
-    epochs: int = 60
-    """Passes over the training images."""
-    batch_size: int = 32
-    """Images a step, over all devices."""
-    learning_rate: float = 4e-3
-    """Peak of the one-cycle schedule."""
-    widths: tuple[int, ...] = (32, 64, 128, 256, 256)
-    """Channels of the network's stages."""
-    dropout: float = 0.5
-    """Rate before the dense layer."""
-    class_weights: bool = False
-    """Weigh classes by the inverse of their frequency."""
-    fading: float = 0.5
-    """Share of the training images that are darkened, and their labels made unsure alike."""
-    test_fold: int = 5
-    """The fifth, 1 to 5, that is tested on, and on nothing else looked at."""
-    validation_fold: int = 0
-    """The fifth that is validated on after each epoch; 0 = none, all others train."""
-    patience: int = 0
-    """Stop after so many epochs without a lower validation loss; 0 = never."""
-    parallel: Literal["jit", "pmap"] = "jit"
-    """How a batch is spread over the devices; the numbers are the same."""
-    devices: int | None = None
-    """How many devices of each process to use; none: all."""
-    seed: int = 0
-    """Of initial parameters, batches and augmentation."""
+    training: Annotated[TrainOptions, FLAT] = field(default_factory=TrainOptions)
     strict: bool = False
     """Stop at a broken file, instead of leaving it out and saying so."""
     json: bool = False
     """One line of JSON on the standard output, and no progress bar."""
-    processes: Joined = field(default_factory=Processes)
+    processes: Annotated[Processes, FLAT] = field(default_factory=Processes)
 
 
 @dataclass(frozen=True)

@@ -1,26 +1,34 @@
-"""A trained network in two files that anything can read: `model.json` and `params.npz`.
+"""What is kept of a training: the state of each epoch by Orbax, and the trained network.
 
-No pickle is ever read: a pickle is a program.
+The network is two files that anything can read, `model.json` and `params.npz`. No pickle is ever
+read: a pickle is a program.
 """
 
-import dataclasses
 import hashlib
+import itertools
 import json
+import logging
 import os
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from types import ModuleType
+from typing import Any, NamedTuple, cast
 
 import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+from jaxtyping import PyTree
 
+from jaxsal.common.errors import one_line
+from jaxsal.common.files import write_atomically
+from jaxsal.data.examples import Examples
 from jaxsal.models import CNN
 from jaxsal.types import ApplyFn, Params
 
 MODEL, PARAMS = "model.json", "params.npz"
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib", ".ckpt")
-KEPT = ("classes", "widths", "convs", "smooth", "stride", "last_pool", "norm", "dropout")
+FIELDS = ("classes", "widths", "convs", "smooth", "stride", "last_pool", "norm", "dropout")
+"""The attributes of `CNN` that make the network."""
 
 
 class Saved(NamedTuple):
@@ -47,24 +55,24 @@ def save(
     """Writes the two files, each whole or not at all, `model.json` last."""
     about = {
         "network": "CNN",
-        "fields": described(model),
+        "fields": model_fields(model),
         "classes": list(classes),
         "image_size": image_size,
     }
-    with _whole(folder / PARAMS) as partial, partial.open("wb") as file:
+    with write_atomically(folder / PARAMS) as partial, partial.open("wb") as file:
         arrays: dict[str, Any] = flatten(variables)
         np.savez(file, **arrays)
-    with _whole(folder / MODEL) as partial:
+    with write_atomically(folder / MODEL) as partial:
         partial.write_text(json.dumps(about, indent=1) + "\n")
 
 
-def described(model: CNN) -> dict[str, Any]:
+def model_fields(model: CNN) -> dict[str, Any]:
     """What makes the network, ready for JSON."""
-    fields = {name: getattr(model, name) for name in KEPT}
+    fields = {name: getattr(model, name) for name in FIELDS}
     return {**fields, "dtype": jnp.dtype(model.dtype).name}
 
 
-def load(folder: Any) -> Saved:
+def load(folder: str | os.PathLike[str]) -> Saved:
     """Reads what `save` wrote.
 
     Raises:
@@ -74,10 +82,11 @@ def load(folder: Any) -> Saved:
     try:
         about = json.loads((folder / MODEL).read_text())
         fields, dtype = about["fields"], jnp.dtype(about["fields"]["dtype"])
-        if fields["stride"] == 1:  # such networks smooth nothing, and once were saved without
+        # Older files lack these two, which were not to be chosen then.
+        if fields["stride"] == 1:
             fields.setdefault("smooth", 0)
-        fields.setdefault("last_pool", True)  # once there was no other
-        known = {name: fields[name] for name in KEPT}
+        fields.setdefault("last_pool", True)
+        known = {name: fields[name] for name in FIELDS}
         model = CNN(**{**known, "widths": tuple(known["widths"])}, dtype=dtype)
         classes, size = tuple(map(str, about["classes"])), int(about["image_size"])
     except FileNotFoundError as error:
@@ -86,9 +95,10 @@ def load(folder: Any) -> Saved:
             "has finished training"
         ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = f"{type(error).__name__}: {error}"
-        raise ValueError(f"checkpoint: {folder / MODEL} cannot be read ({reason})") from error
-    apply: Any = model.apply
+        raise ValueError(
+            f"checkpoint: {folder / MODEL} cannot be read ({one_line(error)})"
+        ) from error
+    apply = cast(ApplyFn, model.apply)
     return Saved(apply, read_params(folder / PARAMS), classes, size, model.init)
 
 
@@ -97,7 +107,90 @@ def fingerprint(folder: Path) -> str:
     return hashlib.sha256((folder / PARAMS).read_bytes()).hexdigest()[:16]
 
 
-def read_params(path: Any) -> Params:
+def examples_fingerprint(*parts: Examples) -> str:
+    """Of images and labels: a checkpoint of other ones belongs to another run."""
+    content = hashlib.sha256()
+    for part in parts:
+        for column in (part.images, part.labels):
+            content.update(np.ascontiguousarray(column))
+    return content.hexdigest()[:16]
+
+
+class Checkpoints:
+    """The checkpoints of a run, one an epoch, of which the last two are kept; None: no folder.
+
+    Args:
+        identity: JSON-able facts that decide the result; a folder of another identity is refused.
+    """
+
+    def __init__(self, folder: Path | None, identity: dict[str, Any]) -> None:
+        self.folder = folder
+        self.identity = json.loads(json.dumps(identity))
+        self.manager: Any = None
+
+    def __enter__(self) -> "Checkpoints":
+        if self.folder is not None:
+            options = _orbax().CheckpointManagerOptions(max_to_keep=2)
+            self.manager = _orbax().CheckpointManager(self.folder.absolute(), options=options)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.manager is not None:
+            self.manager.wait_until_finished()
+            self.manager.close()
+
+    def save(
+        self, epoch: int, state: PyTree, best: PyTree, history: dict[str, list[float]]
+    ) -> None:
+        """Writes a checkpoint in the background, atomically."""
+        if self.manager is None:
+            return
+        args = _orbax().args
+        self.manager.save(
+            epoch,
+            args=args.Composite(
+                arrays=args.StandardSave({"state": state, "best": best}),
+                facts=args.JsonSave({"identity": self.identity, "history": history}),
+            ),
+        )
+
+    def restore(
+        self, state: PyTree, best: PyTree, history: dict[str, list[float]]
+    ) -> tuple[PyTree, PyTree, dict[str, list[float]]]:
+        """What was saved last; the arguments themselves where nothing was.
+
+        Raises:
+            ValueError: the folder holds a run of another identity.
+        """
+        last = None if self.manager is None else self.manager.latest_step()
+        if last is None:
+            return state, best, history
+        args = _orbax().args
+        facts = self.manager.restore(last, args=args.Composite(facts=args.JsonRestore())).facts
+        self._check_identity(facts["identity"])
+        template = args.StandardRestore({"state": state, "best": best})
+        arrays = self.manager.restore(last, args=args.Composite(arrays=template)).arrays
+        return arrays["state"], arrays["best"], facts["history"]
+
+    def _check_identity(self, found: dict[str, Any]) -> None:
+        for name in sorted(self.identity.keys() | found.keys()):
+            before, now = found.get(name), self.identity.get(name)
+            if before != now:
+                raise ValueError(
+                    f"checkpoints: {self.folder} holds a run with {name}={before!r}, this run has "
+                    f"{name}={now!r}; choose another folder or remove it"
+                )
+
+
+def _orbax() -> ModuleType:
+    """Imported when asked for: it takes seconds, and reading a network does without it."""
+    import orbax.checkpoint
+
+    logging.getLogger("absl").setLevel(logging.ERROR)  # it reports every file it touches
+    return orbax.checkpoint
+
+
+def read_params(path: str | os.PathLike[str]) -> Params:
     """A pytree of arrays from a file.
 
     `.npz`: names with slashes become nested dicts; `.npy`: one array; `.msgpack`: as
@@ -124,22 +217,14 @@ def read_params(path: Any) -> Params:
             return serialization.msgpack_restore(path.read_bytes())
     except FileNotFoundError as error:
         raise ValueError(f"params: {path} does not exist") from error
-    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"params: {path} cannot be read ({_line(error)})") from error
-    except Exception as error:  # msgpack has errors of its own
-        raise ValueError(f"params: {path} cannot be read ({_line(error)})") from error
+    except Exception as error:  # msgpack and zipfile have errors of their own
+        raise ValueError(f"params: {path} cannot be read ({one_line(error)[:200]})") from error
     raise ValueError(f"params: expected .npz, .npy or .msgpack, got {path.name!r}")
 
 
-def flatten(tree: Params, prefix: str = "") -> dict[str, np.ndarray]:
+def flatten(tree: Params) -> dict[str, np.ndarray]:
     """Nested dicts of arrays as one dict, the names joined with slashes."""
-    if not isinstance(tree, dict):
-        return {prefix: np.asarray(tree)}
-    return {
-        name: array
-        for key, branch in tree.items()
-        for name, array in flatten(branch, f"{prefix}/{key}" if prefix else str(key)).items()
-    }
+    return {name: np.asarray(leaf) for name, leaf in flatten_dict(tree, sep="/").items()}
 
 
 def nest(arrays: dict[str, np.ndarray]) -> Params:
@@ -148,42 +233,14 @@ def nest(arrays: dict[str, np.ndarray]) -> Params:
     Raises:
         ValueError: a name that is an array and the beginning of another name.
     """
-    tree: dict[str, Any] = {}
-    for name, array in arrays.items():
-        *folders, last = name.split("/")
-        branch = tree
-        for folder in folders:
-            branch = branch.setdefault(folder, {})
-            if not isinstance(branch, dict):
-                raise ValueError(f"{name!r} lies inside an array")
-        if last in branch:
-            raise ValueError(f"{name!r} is there twice")
-        branch[last] = array
-    return tree
+    for name in arrays:
+        folders = itertools.accumulate(name.split("/")[:-1], "{}/{}".format)
+        if any(folder in arrays for folder in folders):
+            raise ValueError(f"{name!r} lies inside an array")
+    return unflatten_dict(arrays, sep="/")
 
 
-@dataclasses.dataclass
-class _whole:
-    """A file that is written aside, and renamed when it is complete."""
-
-    path: Path
-
-    def __enter__(self) -> Path:
-        self.partial = self.path.with_name(f".{self.path.name}")
-        return self.partial
-
-    def __exit__(self, kind: object, *error: object) -> None:
-        if kind is None:
-            os.replace(self.partial, self.path)
-        else:
-            self.partial.unlink(missing_ok=True)
-
-
-def _path(name: str, value: Any) -> Path:
+def _path(name: str, value: object) -> Path:
     if not isinstance(value, str | os.PathLike) or not str(value) or "\0" in str(value):
         raise TypeError(f"{name}: expected a path, got {value!r}")
     return Path(value)
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:200]

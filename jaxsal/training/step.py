@@ -1,50 +1,40 @@
-"""Training: a state, a loss, one pure step, evaluation."""
+"""One step of training, pure: a batch is drawn on the device, augmented, and descended on."""
 
+import functools
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Float, Int, PyTree, Shaped
 
-from jaxsal.compiler import processes
+from jaxsal.data.augment import augment
+from jaxsal.models import CNN
 from jaxsal.rewrite.optimize import optimize
-from jaxsal.training.devices import over_batch, pad
-from jaxsal.types import ApplyFn, Params, Scalar
+from jaxsal.training.config import TrainConfig
+from jaxsal.types import Image, Key, Params, Scalar
 
 Metrics = dict[str, Scalar]
 
-TrainApply = Callable[[Params, "Batch"], tuple[Float[Array, "batch classes"], Params]]
-"""`apply(variables, batch) -> (logits, changed variables)`: the forward pass in training mode."""
+Data = tuple[Float[Array, "examples height width channels"], Int[Array, " examples"]]
+"""The images and labels of the training set."""
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How a network is trained."""
+class Selection(NamedTuple):
+    """Which examples make a batch.
 
-    epochs: int = 60
-    """Passes over the training images."""
-    batch_size: int = 64
-    """Images a step, over all devices."""
-    learning_rate: float = 4e-3
-    """Peak of the one-cycle schedule (warm-up, then cosine to zero)."""
-    warmup: float = 0.1
-    """Share of the steps spent warming up."""
-    weight_decay: float = 1e-2
-    """Decoupled (AdamW), on kernels only."""
-    label_smoothing: float = 0.1
-    """Probability mass spread over all classes."""
-    clip: float = 1.0
-    """Largest global norm of the gradient."""
-    average: float = 0.995
-    """Decay of the moving average of parameters and statistics that is evaluated; 0 = none."""
-    class_weights: bool = True
-    """Weigh classes by the inverse of their frequency."""
-    patience: int = 0
-    """Stop after so many epochs without a lower validation loss; 0 = never."""
+    Attributes:
+        rows: of the training set.
+        weights: 0 for padding.
+        positions: in the batch; they decide an example's random numbers, on whatever device it is.
+    """
+
+    rows: Int[Array, " batch"] | Int[np.ndarray, " batch"]
+    weights: Float[Array, " batch"] | Float[np.ndarray, " batch"]
+    positions: Int[Array, " batch"] | Int[np.ndarray, " batch"]
 
 
 class Batch(NamedTuple):
@@ -53,7 +43,7 @@ class Batch(NamedTuple):
     Attributes:
         weights: 0 for padding.
         keys: one an example, for dropout.
-        certainty: in [0, 1], of the labels: what is missing to 1 is spread over all classes.
+        certainty: of the labels, in [0, 1]; the rest of the probability is spread over all classes.
     """
 
     images: Float[Array, "batch height width channels"]
@@ -72,55 +62,138 @@ class TrainState(NamedTuple):
     average: Params
 
 
-def make_schedule(recipe: Recipe, steps: int) -> optax.Schedule:
-    """Learning rate by step: linear warm-up to the peak, then cosine decay to zero at `steps`."""
-    return optax.warmup_cosine_decay_schedule(
-        recipe.learning_rate / 25,
-        recipe.learning_rate,
-        warmup_steps=round(recipe.warmup * steps),
-        decay_steps=max(steps, 1),
-    )
+Step = Callable[[TrainState, PyTree, PyTree], tuple[TrainState, Metrics]]
+"""`step(state, data, selection) -> (state, metrics)`.
+
+Under `pmap` state and data have a leading axis of devices; `selection` always has one of the batch.
+"""
+
+Augment = Callable[[Key, Image], Image]
+"""`augment(key, image) -> image`: one image, varied at random."""
+
+TrainApply = Callable[[Params, Batch], tuple[Float[Array, "batch classes"], Params]]
+"""`apply(variables, batch) -> (logits, changed variables)`: the forward pass in training mode."""
 
 
-def make_optimizer(recipe: Recipe, steps: int) -> optax.GradientTransformation:
-    """AdamW under global-norm clipping, on the schedule of `steps` steps."""
-    return optax.chain(
-        optax.clip_by_global_norm(recipe.clip),
-        optax.adamw(
-            make_schedule(recipe, steps),
-            weight_decay=recipe.weight_decay,
-            mask=lambda params: jax.tree.map(lambda leaf: jnp.ndim(leaf) > 1, params),
-        ),
-    )
+def make_step(
+    model: CNN,
+    config: TrainConfig,
+    *,
+    steps: int,
+    class_weight: Float[np.ndarray, " classes"],
+    augment: Augment = augment,
+) -> Callable[[str | None], Step]:
+    """`make_step(...)(axis_name)` is the step, for `jaxsal.training.devices` to compile.
 
+    Args:
+        steps: of the whole training.
+        class_weight: by which the losses of each class are multiplied.
+        augment: how an image is varied.
+    """
 
-def init_state(variables: Params, optimizer: optax.GradientTransformation) -> TrainState:
-    """The state before the first step; `variables` has "params" and may have running statistics."""
-    copy = jax.tree.map(jnp.array, variables)
-    return TrainState(jnp.int32(0), variables, optimizer.init(variables["params"]), copy)
-
-
-def linen(model: Any) -> TrainApply:
-    """A Linen module's forward pass in training mode; running statistics come back changed."""
-
-    def apply(variables: Params, batch: Batch) -> tuple[Array, Params]:
-        logits, changed = model.apply(
-            variables,
-            batch.images,
-            weights=batch.weights,
-            keys=batch.keys,
-            mutable=["batch_stats"],
+    def on_axis(axis_name: str | None) -> Step:
+        descend = functools.partial(
+            train_step,
+            apply=linen(model.clone(axis_name=axis_name)),
+            optimizer=make_optimizer(config, steps),
+            config=config,
+            class_weight=jnp.asarray(class_weight),
+            axis_name=axis_name,
         )
-        return logits, changed
 
-    return apply
+        def step(state: TrainState, data: Data, selection: Selection) -> tuple[TrainState, Metrics]:
+            key = jax.random.fold_in(jax.random.key(config.seed), state.step)
+            batch = draw_batch(key, data, selection, augment=augment, fading=config.fading)
+            return descend(state, batch)
+
+        return step
+
+    return on_axis
 
 
-def class_weights(labels: np.ndarray, classes: int) -> np.ndarray:
-    """Inverse class frequencies [K], float32, of weighted mean one; 0 for an absent class."""
-    counts = np.bincount(labels, minlength=classes)
-    weights = np.divide(1.0, counts, out=np.zeros(classes), where=counts > 0)
-    return (weights * len(labels) / max((counts > 0).sum(), 1)).astype(np.float32)
+def draw_batch(
+    key: Key, data: Data, selection: Selection, *, augment: Augment, fading: float
+) -> Batch:
+    """The selected examples, each varied by `augment` and darkened with probability `fading`."""
+    images, labels = (column[selection.rows] for column in data)
+    keys = jax.vmap(functools.partial(jax.random.fold_in, key))(selection.positions)
+    split = jax.vmap(functools.partial(jax.random.split, num=3))
+    vary, drop, dim = jnp.unstack(split(keys), axis=1)
+    dark, certainty = jax.vmap(functools.partial(darken, share=fading))(
+        dim, jax.vmap(augment)(vary, images)
+    )
+    return Batch(dark, labels, jnp.asarray(selection.weights), drop, certainty)
+
+
+def darken(key: Key, image: Image, *, share: float) -> tuple[Image, Scalar]:
+    """`(a * image, a)`: with probability `share` a is uniform in [0, 1], otherwise 1.
+
+    a is also the certainty of the image's label. The darkened images lie on the path of integrated
+    gradients from a black baseline: the network learns what to say there, and that a black image
+    has no class (a baseline should be neutral: Sundararajan et al., ICML 2017).
+    """
+    draws = jax.random.uniform(key, (2,), jnp.float32)
+    factor = jnp.where(draws[0] < share, draws[1], 1.0)
+    return factor * image, factor
+
+
+def train_step(
+    state: TrainState,
+    batch: Batch,
+    *,
+    apply: TrainApply,
+    optimizer: optax.GradientTransformation,
+    config: TrainConfig,
+    class_weight: Float[Array, " classes"],
+    axis_name: str | None = None,
+    transform: Callable[[Callable[..., Any]], Callable[..., Any]] = optimize,
+) -> tuple[TrainState, Metrics]:
+    """One step of gradient descent on the weighted mean loss of a batch.
+
+    Args:
+        axis_name: under `pmap`, the axis over which gradients and metrics are summed.
+        transform: what makes the differentiated loss faster; the identity leaves it as written.
+
+    Returns:
+        The next state, and the scalars loss, accuracy and gradient norm of the whole batch.
+    """
+
+    def total(tree: PyTree) -> PyTree:
+        return tree if axis_name is None else jax.lax.psum(tree, axis_name)
+
+    count = total(jnp.sum(batch.weights))
+
+    def loss_fn(params: Params) -> tuple[Scalar, tuple[Array, Params]]:
+        logits, changed = apply({**state.variables, "params": params}, batch)
+        weights = batch.weights * class_weight[batch.labels]
+        loss = cross_entropy(
+            logits,
+            batch.labels,
+            weights,
+            smoothing=config.label_smoothing,
+            certainty=batch.certainty,
+        )
+        return loss / count, (logits, changed)
+
+    differentiated = transform(jax.value_and_grad(loss_fn, has_aux=True))
+    (loss, (logits, changed)), grads = differentiated(state.variables["params"])
+    loss, grads = total((loss, grads))
+    # Optax mixes its count of steps with floats, which strict promotion refuses.
+    with jax.numpy_dtype_promotion("standard"):
+        updates, opt_state = optimizer.update(grads, state.optimizer, state.variables["params"])
+    params = optax.apply_updates(state.variables["params"], updates)
+    variables = {**state.variables, **changed, "params": params}
+    average = _moving_average(state.average, variables, config.average, state.step)
+    hits = total(jnp.sum(batch.weights, where=jnp.argmax(logits, -1) == batch.labels))
+    metrics = {"loss": loss, "accuracy": hits / count, "gradient_norm": optax.tree.norm(grads)}
+    return TrainState(state.step + 1, variables, opt_state, average), metrics
+
+
+def _moving_average(average: Params, new: Params, decay: float, step: Array) -> Params:
+    # A decay that grows from 1/10 forgets the random initialisation.
+    done = step.astype(jnp.float32)
+    rate = jnp.minimum(decay, (1.0 + done) / (10.0 + done))
+    return jax.tree.map(lambda old, now: rate * old + (1 - rate) * now, average, new)
 
 
 def cross_entropy(
@@ -141,86 +214,52 @@ def cross_entropy(
     return jnp.sum(weights * optax.softmax_cross_entropy(logits, targets))
 
 
-def train_step(
-    state: TrainState,
-    batch: Batch,
-    *,
-    apply: TrainApply,
-    optimizer: optax.GradientTransformation,
-    recipe: Recipe,
-    class_weight: Float[Array, " classes"],
-    axis_name: str | None = None,
-    transform: Callable[[Callable[..., Any]], Callable[..., Any]] = optimize,
-) -> tuple[TrainState, Metrics]:
-    """One step of gradient descent on the weighted mean loss of a batch.
+def class_weights(labels: Int[np.ndarray, " n"], classes: int) -> Float[np.ndarray, " classes"]:
+    """Inverse class frequencies [K], float32, of weighted mean one; 0 for an absent class."""
+    counts = np.bincount(labels, minlength=classes)
+    weights = np.divide(1.0, counts, out=np.zeros(classes), where=counts > 0)
+    return (weights * len(labels) / max((counts > 0).sum(), 1)).astype(np.float32)
 
-    Args:
-        axis_name: under `pmap`, the axis over which gradients and metrics are summed.
-        transform: what makes the differentiated loss faster; the identity leaves it as written.
 
-    Returns:
-        The next state, and the scalars loss, accuracy and gradient norm of the whole batch.
-    """
+def linen(model: nn.Module) -> TrainApply:
+    """A Linen module's forward pass in training mode; running statistics come back changed."""
 
-    def total(tree: Any) -> Any:
-        return tree if axis_name is None else jax.lax.psum(tree, axis_name)
-
-    count = total(jnp.sum(batch.weights))
-
-    def loss_fn(params: Params) -> tuple[Scalar, tuple[Array, Params]]:
-        logits, changed = apply({**state.variables, "params": params}, batch)
-        weights = batch.weights * class_weight[batch.labels]
-        loss = cross_entropy(
-            logits,
-            batch.labels,
-            weights,
-            smoothing=recipe.label_smoothing,
-            certainty=batch.certainty,
+    def apply(variables: Params, batch: Batch) -> tuple[Array, Params]:
+        logits, changed = model.apply(
+            variables,
+            batch.images,
+            weights=batch.weights,
+            keys=batch.keys,
+            mutable=["batch_stats"],
         )
-        return loss / count, (logits, changed)
+        return logits, changed
 
-    differentiated = transform(jax.value_and_grad(loss_fn, has_aux=True))
-    (loss, (logits, changed)), grads = differentiated(state.variables["params"])
-    loss, grads = total((loss, grads))
-    # Optax mixes its count of steps with floats: its own part alone is no part of strictness.
-    with jax.numpy_dtype_promotion("standard"):
-        updates, opt_state = optimizer.update(grads, state.optimizer, state.variables["params"])
-    params = optax.apply_updates(state.variables["params"], updates)
-    variables = {**state.variables, **changed, "params": params}
-    average = _moving_average(state.average, variables, recipe.average, state.step)
-    hits = total(jnp.sum(batch.weights, where=jnp.argmax(logits, -1) == batch.labels))
-    metrics = {"loss": loss, "accuracy": hits / count, "gradient_norm": optax.tree.norm(grads)}
-    return TrainState(state.step + 1, variables, opt_state, average), metrics
+    return apply
 
 
-def _moving_average(average: Params, new: Params, decay: float, step: Array) -> Params:
-    # A decay that grows from 1/10 forgets the random initialisation.
-    done = step.astype(jnp.float32)
-    rate = jnp.minimum(decay, (1.0 + done) / (10.0 + done))
-    return jax.tree.map(lambda old, now: rate * old + (1 - rate) * now, average, new)
+def make_schedule(config: TrainConfig, steps: int) -> optax.Schedule:
+    """Learning rate by step: linear warm-up to the peak, then cosine decay to zero at `steps`."""
+    return optax.warmup_cosine_decay_schedule(
+        config.learning_rate / 25,
+        config.learning_rate,
+        warmup_steps=round(config.warmup * steps),
+        decay_steps=max(steps, 1),
+    )
 
 
-def make_predict(
-    apply: ApplyFn, *, batch_size: int, devices: Any = None
-) -> Callable[[Params, np.ndarray], np.ndarray]:
-    """`predict(variables, images [N, ...]) -> logits [N, K]`, NumPy, in batches of one shape."""
-    forward = over_batch(apply, devices or processes.local_devices())
-
-    def predict(variables: Params, images: np.ndarray) -> np.ndarray:
-        padded = pad(images, batch_size)
-        chunks = [
-            forward(variables, padded[start : start + batch_size])
-            for start in range(0, len(padded), batch_size)
-        ]
-        return np.concatenate(chunks)[: len(images)]
-
-    return predict
+def make_optimizer(config: TrainConfig, steps: int) -> optax.GradientTransformation:
+    """AdamW under global-norm clipping, on the schedule of `steps` steps."""
+    return optax.chain(
+        optax.clip_by_global_norm(config.clip),
+        optax.adamw(
+            make_schedule(config, steps),
+            weight_decay=config.weight_decay,
+            mask=lambda params: jax.tree.map(lambda leaf: jnp.ndim(leaf) > 1, params),
+        ),
+    )
 
 
-def evaluate(logits: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Mean cross-entropy and accuracy of logits [N, K] against labels [N]."""
-    losses = optax.softmax_cross_entropy_with_integer_labels(jnp.asarray(logits), labels)
-    return {
-        "loss": float(jnp.mean(losses)),
-        "accuracy": float(np.mean(np.argmax(logits, -1) == labels)),
-    }
+def init_state(variables: Params, optimizer: optax.GradientTransformation) -> TrainState:
+    """The state before the first step; `variables` has "params" and may have running statistics."""
+    copy = jax.tree.map(jnp.array, variables)
+    return TrainState(jnp.int32(0), variables, optimizer.init(variables["params"]), copy)

@@ -48,7 +48,7 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
             asked = {"problem": str(folder), "batch": case.batch, "options": case.options}
             program = running.ask("jax", "describe", method_name=method, **asked)
             for contender in CONTENDERS:
-                row = {"contender": contender.name, **case._asdict()}
+                row = {"contender": contender.name, **case.row()}
                 row |= _peak(running, contender, case, folder, settings.precision)
                 if contender.name == "jaxsal":
                     row["program_bytes"] = program.get("bytes")

@@ -7,7 +7,7 @@ program: it must not grow with the number of steps.
 from typing import Any, NamedTuple
 
 from benchmarks.contest import Case, Contender, Workers, contest, workers, written
-from benchmarks.throughput import line
+from benchmarks.throughput import row_text
 
 MODULES = {"jax": "benchmarks.jax_metrics", "torch": "benchmarks.torch_metrics"}
 CURVES = {"deletion": "black", "insertion": "blur"}
@@ -80,7 +80,7 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
                 precision=settings.precision,
             ):
                 rows.append(row)
-                print(line(row), flush=True)
+                print(row_text(row), flush=True)
         about = {name: running.ask(name, "about") for name in running}
     return {
         "precision": settings.precision,

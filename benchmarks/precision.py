@@ -57,7 +57,7 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
                     {"case": str(case), "maps": left, "beside": right}
                     | compared(found[left], found[right])
                 )
-                print(line(rows[-1]), flush=True)
+                print(row_text(rows[-1]), flush=True)
         about = {name: single.ask(name, "about") for name in single}
     return {"frameworks": about, "apart": APART, "rows": rows}
 
@@ -102,7 +102,7 @@ def compared(found: Any, reference: Any) -> dict[str, Any]:
     }
 
 
-def line(row: dict[str, Any]) -> str:
+def row_text(row: dict[str, Any]) -> str:
     """A row for people."""
     told = f"  {row['maps']:<16}beside {row['beside']:<16}"
     if "largest" not in row:

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from benchmarks.contest import Case, Contender, contest, workers, written
-from benchmarks.throughput import line
+from benchmarks.throughput import row_text
 
 CONTENDERS = (
     Contender("jax", "jit"),
@@ -50,6 +50,6 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
                 precision=settings.precision,
             ):
                 rows.append(row)
-                print(line(row), flush=True)
+                print(row_text(row), flush=True)
         about = {name: running.ask(name, "about") for name in running}
     return {"precision": settings.precision, "frameworks": about, "rows": rows}

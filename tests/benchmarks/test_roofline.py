@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from benchmarks.ceilings import floor, model_cost
+from benchmarks.roofline import floor, model_cost
 
 
 def test_a_product_in_a_loop_counts_every_turn():

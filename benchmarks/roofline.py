@@ -1,4 +1,8 @@
-"""How fast the device could be, and how much a case asks of it."""
+"""The roofline: how fast the device is at most, and how much work a case is.
+
+S. Williams, A. Waterman and D. Patterson, "Roofline: An Insightful Visual Performance Model for
+Multicore Architectures", CACM 52(4), 2009.
+"""
 
 import math
 import time
@@ -12,16 +16,16 @@ from jax.extend.core import Jaxpr, jaxprs_in_params
 from jaxsal.rewrite import cost
 
 SIZES = {"cpu": (2048, 16, 1 << 26), "gpu": (8192, 128, 1 << 30)}
-"""By platform: the side of a matrix, images in a convolution, floats in a copy."""
+"""By platform: the side of the matrix, the images of the convolution, the floats of the copy."""
 
 COUNTED = ("conv_general_dilated", "dot_general")
 
 
-def measure(toy: bool = False) -> dict[str, Any]:
+def peak_rates(toy: bool = False) -> dict[str, Any]:
     """FLOP/s of a large product and a large convolution, bytes/s of a large copy; best of several.
 
-    In float32, at JAX's default precision, which is the caller's to set, and in bfloat16.
-    Of random numbers: processors run ones and zeros faster than they run images.
+    In float32 at JAX's default precision, which the caller sets, and in bfloat16. The numbers are
+    random: processors are faster at ones and zeros than at images.
     """
     side, images, floats = SIZES.get(jax.default_backend(), SIZES["gpu"])
     if toy:
@@ -62,7 +66,7 @@ def _best(fun: Callable[..., Any], *args: Any) -> float:
 
 
 def model_cost(jaxpr: Jaxpr, batch: int) -> dict[str, float]:
-    """What one image's program asks for, times the batch.
+    """The work of one image's program, times the batch.
 
     Returns:
         flops: of the convolutions and products, loops counted turn by turn.
@@ -83,5 +87,10 @@ def _bytes(jaxpr: Jaxpr) -> float:
 
 
 def floor(cost: dict[str, float], rates: dict[str, Any], dtype: str = "float32") -> float:
-    """Seconds below which the device cannot do what a case asks for."""
+    """The floor: the least seconds in which the device could run the maths as it is written.
+
+    The FLOPs of the convolutions and products at the fastest rate that was measured, or the bytes
+    that these read and write once each at the rate of a copy, whichever takes longer. A program
+    is below its floor where a rewrite leaves part of that arithmetic out.
+    """
     return max(cost["flops"] / max(rates[dtype].values()), cost["bytes"] / rates["bytes"])

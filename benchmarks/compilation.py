@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.contest import Case, Contender, Workers, prepared, workers, written
+from benchmarks.contest import Case, Contender, Workers, prepared, problem_folders, workers
 from benchmarks.throughput import options
 
 
@@ -38,7 +38,7 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
     with (
         tempfile.TemporaryDirectory() as cache,
         workers(peer_python, environment=_cached(cache)) as running,
-        written(running, [*cases, tiny]) as folders,
+        problem_folders(running, [*cases, tiny]) as folders,
     ):
         for case in cases:
             folder = folders[case.problem]

@@ -19,7 +19,7 @@ from benchmarks.worker import Died, Worker
 FRAMEWORKS = {"jax": "benchmarks.jax_worker", "torch": "benchmarks.torch_worker"}
 
 
-TOGETHER = {
+SHARED_MEMORY = {
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
     "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.45",
 }
@@ -116,16 +116,16 @@ def workers(
     *,
     modules: Mapping[str, str] = FRAMEWORKS,
     environment: Mapping[str, str] = {},
-    alone: bool = True,
+    one_gpu: bool = True,
 ) -> Iterator[Workers]:
     """Workers that end with the block: a module each framework, torch by its own interpreter.
 
     Args:
-        alone: whether they see one GPU, as peers use one.
+        one_gpu: whether they see a single GPU, as the peers use a single one.
     """
     first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
-    one = {"CUDA_VISIBLE_DEVICES": first} if alone else {}
-    running = Workers(peer_python, modules, {**TOGETHER, **one, **environment})
+    one = {"CUDA_VISIBLE_DEVICES": first} if one_gpu else {}
+    running = Workers(peer_python, modules, {**SHARED_MEMORY, **one, **environment})
     try:
         yield running
     finally:
@@ -134,7 +134,7 @@ def workers(
 
 
 @contextmanager
-def written(running: Workers, cases: Iterable[Case]) -> Iterator[dict[str, Path]]:
+def problem_folders(running: Workers, cases: Iterable[Case]) -> Iterator[dict[str, Path]]:
     """The cases' problems, written to folders: each by name."""
     largest: dict[str, int] = {}
     for case in cases:

@@ -3,6 +3,8 @@
 python -m benchmarks.figure          writes benchmarks/results/throughput.png
 """
 
+import itertools
+import math
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +29,13 @@ PEERS = {
 }
 """By name a colour of Okabe and Ito's, a marker, and which of a case's rows it is."""
 
+COLUMNS = 3
+"""Panels beside each other."""
+
 
 @styled
 def speedups(records: list[dict[str, Any]]) -> Any:
-    """How many times as fast as each peer jaxsal is: a panel a machine, a line a case."""
+    """How many times as fast as each peer jaxsal is: a panel per machine, a line per case."""
     machines: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for record in records:
         name = machine(record)
@@ -38,12 +43,18 @@ def speedups(records: list[dict[str, Any]]) -> Any:
         if twice := sorted(set(known) & set(cases)):
             raise ValueError(f"records: {twice} in several of {name}")
         known |= cases
+    columns = min(COLUMNS, len(machines))
+    rows = math.ceil(len(machines) / columns)
     longest = max(map(len, machines.values()))
-    figure, panels = canvas(5.2 * len(machines), 1.4 + 0.3 * longest, ncols=len(machines))
-    for axis, (name, cases) in zip(_listed(panels), machines.items(), strict=True):
-        _panel(axis, cases)
+    size = 5.2 * columns, rows * (1.2 + 0.25 * longest)
+    figure, panels = canvas(*size, nrows=rows, ncols=columns, squeeze=False)
+    for axis, name in itertools.zip_longest(panels.flat, machines):
+        if name is None:
+            axis.set_axis_off()
+            continue
+        _panel(axis, machines[name])
         axis.set(title=name, xlabel="times as fast as the peer (logarithmic)")
-    handles, labels = _listed(panels)[0].get_legend_handles_labels()
+    handles, labels = panels.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(PEERS))
     return figure
 
@@ -71,10 +82,6 @@ def _cases(record: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
         for name, rows in by_case(record).items()
         if any((row := peer(rows)) and "time" in row for _, _, peer in PEERS.values())
     }
-
-
-def _listed(panels: Any) -> list[Any]:
-    return list(getattr(panels, "flat", [panels]))
 
 
 def main(folder: Path = RESULTS) -> None:

@@ -6,7 +6,7 @@ program: it must not grow with the number of steps.
 
 from typing import Any, NamedTuple
 
-from benchmarks.contest import Case, Contender, Workers, contest, workers, written
+from benchmarks.contest import Case, Contender, Workers, contest, problem_folders, workers
 from benchmarks.throughput import row_text
 
 MODULES = {"jax": "benchmarks.jax_metrics", "torch": "benchmarks.torch_metrics"}
@@ -66,7 +66,10 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
         for name in settings.curves
     ]
     rows = []
-    with workers(peer_python, modules=MODULES) as running, written(running, cases) as folders:
+    with (
+        workers(peer_python, modules=MODULES) as running,
+        problem_folders(running, cases) as folders,
+    ):
         folder = folders[settings.problem]
         bytes_by_steps = _memory(running, settings, cases[0], str(folder))
         for case in cases:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.contest import Case, Contender, Workers, prepared, workers, written
+from benchmarks.contest import Case, Contender, Workers, prepared, problem_folders, workers
 from benchmarks.throughput import OPTIONS
 
 SINGLE = {"jaxsal": Contender("jax", "jaxsal"), "torch": Contender("torch", "torch")}
@@ -43,7 +43,7 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
     with (
         workers(peer_python) as single,
         workers(peer_python, environment={"JAX_ENABLE_X64": "1"}) as double,
-        written(single, cases) as folders,
+        problem_folders(single, cases) as folders,
     ):
         for case in cases:
             print(f"\n{case}", flush=True)

@@ -91,6 +91,6 @@ def floor(cost: dict[str, float], rates: dict[str, Any], dtype: str = "float32")
 
     The FLOPs of the convolutions and products at the fastest rate that was measured, or the bytes
     that these read and write once each at the rate of a copy, whichever takes longer. A program
-    is below its floor where a rewrite leaves part of that arithmetic out.
+    is below its floor where a rewrite leaves part of that arithmetic out, or methods share it.
     """
     return max(cost["flops"] / max(rates[dtype].values()), cost["bytes"] / rates["bytes"])

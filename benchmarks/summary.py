@@ -197,7 +197,8 @@ def _compile(record: Record) -> str:
         "|---|---|---|---|",
     ]
     for row in record["rows"]:
-        seconds = f"{row['cold_s']:.2f} | {row['cached_s']:.2f}"
+        found = (row["cold_s"], row["cached_s"])
+        seconds = " | ".join("failed" if each is None else f"{each:.2f}" for each in found)
         lines.append(f"| {row['method']}, {row['batch']} | {row['contender']} | {seconds} |")
     later = record["later_call_s"].items()
     told = ", ".join(f"{name} {value * 1e6:.0f} µs" for name, value in later)

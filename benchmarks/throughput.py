@@ -5,7 +5,7 @@ import time
 from typing import Any, NamedTuple
 
 from benchmarks import roofline
-from benchmarks.contest import Case, Contender, contest, workers, written
+from benchmarks.contest import Case, Contender, contest, problem_folders, workers
 
 SMOOTH: dict[str, Any] = {"samples": 25, "noise": 0.15, "relative": False}
 
@@ -202,7 +202,7 @@ larger images ("large"); for an accelerator all of it, and in minutes the headli
 
 def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
     """The device's peak rates, and a row for each case and contender."""
-    with workers(peer_python) as running, written(running, settings.cases) as folders:
+    with workers(peer_python) as running, problem_folders(running, settings.cases) as folders:
         rates = running.ask("jax", "ceilings", precision=settings.precision, toy=settings.toy)
         rows, left_out, end = [], [], time.monotonic() + 60 * settings.minutes
         for case in settings.cases:

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from benchmarks.contest import Case, Contender, contest, workers, written
+from benchmarks.contest import Case, Contender, contest, problem_folders, workers
 from benchmarks.throughput import row_text
 
 CONTENDERS = (
@@ -38,7 +38,10 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
     cases = [Case(problem, "training step", batch) for problem, batch in settings.cases]
     modules = {"jax": "benchmarks.jax_training", "torch": "benchmarks.torch_training"}
     rows = []
-    with workers(peer_python, modules=modules) as running, written(running, cases) as folders:
+    with (
+        workers(peer_python, modules=modules) as running,
+        problem_folders(running, cases) as folders,
+    ):
         for case in cases:
             print(f"\n{case}", flush=True)
             for row in contest(

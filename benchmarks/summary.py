@@ -100,7 +100,7 @@ def _throughput(record: Record) -> str:
         for row in record["rows"]
         if "jaxsal" != row["contender"] and "absent" not in row
     )
-    return "\n".join([*lines, "", f"Run beside it: {', '.join(peers)}."])
+    return "\n".join([*lines, "", f"Timed beside it: {', '.join(peers)}."])
 
 
 def _training(record: Record) -> str:

@@ -11,9 +11,10 @@
     python -m benchmarks profile        where the time of a program goes, operation by operation
     python -m benchmarks everything     all of these, one after another
 
-`--settings toy` is a trial of seconds; without it, what suits the device. `--out DIR` takes
-DIR/NAME-DEVICE.json (say benchmarks/results, from which `python -m benchmarks.summary --write`
-makes README's tables). The peers (torch, captum) may live in an environment of their own:
+`--settings toy` is a trial of seconds; without it, what suits the device. `--out DIR` takes the
+record, DIR/NAME-SETTINGS-HARDWARE-JAX-DATE.json (say benchmarks/results, from which
+`python -m benchmarks.summary --write` makes the tables of README and benchmarks/README).
+The peers (torch, captum) may live in an environment of their own:
 `--peer-python PATH`. Ratios are what counts: contenders are timed in turn, round by round, each
 framework in a process of its own, and compared within a round.
 """
@@ -21,7 +22,6 @@ framework in a process of its own, and compared within a round.
 import argparse
 import json
 import math
-import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +35,7 @@ from benchmarks import (
     metrics,
     precision,
     profile,
+    records,
     rewrites,
     scaling,
     throughput,
@@ -101,7 +102,7 @@ def main(argv: list[str] | None = None) -> None:
     record = {"name": given.name, "settings": chosen, **about}
     record |= measured.run(settings, given.peer_python)
     if given.out:
-        path = given.out / f"{given.name}-{chosen}-{slug(about)}.json"
+        path = given.out / records.file_name(record)
         path.write_text(json.dumps(record, indent=1) + "\n")
         print(f"\nwrote {path}")
 
@@ -138,15 +139,6 @@ def _everything(argv: list[str]) -> None:
             failed.append(name)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
-
-
-def slug(about: dict[str, Any]) -> str:
-    """The device and JAX's version, fit for a file's name."""
-    device, version = about["device"], about["versions"]["jax"]
-    cores = f"{device['processor']}-{device['cores']}-cores"
-    name = cores if device["platform"] == "cpu" else device["kind"]
-    minor = ".".join(version.split(".")[:2])
-    return re.sub(r"[^a-z0-9.]+", "-", f"{name}-jax{minor}".lower()).strip("-")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,15 @@
 """Seconds of the first call, with an empty and a full compilation cache, and of a later one."""
 
 import tempfile
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.contest import Case, Contender, Workers, workers, written
-from benchmarks.throughput import OPTIONS
+from benchmarks.contest import Case, Contender, Workers, prepared, problem_folders, workers
+from benchmarks.throughput import options
 
 
 class Settings(NamedTuple):
-    """What is measured; `tiny` is a problem so small that a call is nothing but its dispatch."""
+    """What is measured; `tiny` is a problem so small that a call takes as long as its dispatch."""
 
     problem: str
     batch: int
@@ -29,7 +30,7 @@ CONTENDERS = (Contender("jax", "jaxsal"), Contender("jax", "plain jax"))
 def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
     """A row for each method: first calls of both forms, cold and cached, and dispatches."""
     cases = [
-        Case(settings.problem, name, settings.batch, _options(name, settings.problem))
+        Case(settings.problem, name, settings.batch, options(settings.problem, name))
         for name in settings.methods
     ]
     tiny = Case(settings.tiny, "gradient", 1)
@@ -37,31 +38,26 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
     with (
         tempfile.TemporaryDirectory() as cache,
         workers(peer_python, environment=_cached(cache)) as running,
-        written(running, [*cases, tiny]) as folders,
+        problem_folders(running, [*cases, tiny]) as folders,
     ):
         for case in cases:
+            folder = folders[case.problem]
             for contender in CONTENDERS:
                 seconds = {}
                 for state in ("cold", "cached"):
                     running.end("jax")  # nothing stays in a process
                     running.ask("jax", "about")
-                    answer = _prepare(running, case, contender.name, folders)
+                    answer, _ = prepared(running, case, contender, folder, precision="highest")
                     seconds[f"{state}_s"] = answer.get("first_call_s")
-                rows.append({**case._asdict(), "contender": contender.name, **seconds})
+                rows.append({**case.row(), "contender": contender.name, **seconds})
                 print(_line(rows[-1]), flush=True)
         dispatches = {
-            name: _dispatch(running, tiny, name, folders, settings.rounds)
+            name: _dispatch(running, tiny, name, folders[tiny.problem], settings.rounds)
             for name in ("jaxsal", "jaxsal unchecked", "plain jax")
         }
     for name, value in dispatches.items():
         print(f"a later call of {name} on a tiny problem: {value * 1e6:.0f} us", flush=True)
     return {"rows": rows, "later_call_s": dispatches}
-
-
-def _options(name: str, problem: str) -> dict[str, Any]:
-    if name == "occlusion" and problem.endswith("toy"):
-        return {"window": 4, "stride": 2}
-    return OPTIONS.get(name, {})
 
 
 def _cached(cache: str) -> dict[str, str]:
@@ -72,25 +68,9 @@ def _cached(cache: str) -> dict[str, str]:
     }
 
 
-def _prepare(running: Workers, case: Case, name: str, folders: Any) -> dict[str, Any]:
-    folder = folders[case.problem]
-    return running.ask(
-        "jax",
-        "prepare",
-        id=name,
-        out=str(folder / "maps.npz"),
-        contender=name,
-        problem=str(folder),
-        batch=case.batch,
-        method=case.method,
-        options=case.options,
-        precision="highest",
-    )
-
-
-def _dispatch(running: Workers, case: Case, name: str, folders: Any, rounds: int) -> float:
-    """The least of several calls: what is left when nothing is in the way."""
-    _prepare(running, case, name, folders)
+def _dispatch(running: Workers, case: Case, name: str, folder: Path, rounds: int) -> float:
+    """Seconds of the fastest of several calls."""
+    prepared(running, case, Contender("jax", name), folder, precision="highest")
     return min(running.ask("jax", "run", id=name)["seconds"] for _ in range(rounds))
 
 

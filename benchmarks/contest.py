@@ -1,4 +1,4 @@
-"""A contest: contenders in processes of their own, shown to agree, then timed in turn."""
+"""A contest: contenders in their own processes are shown to agree, then timed in turn."""
 
 import math
 import os
@@ -19,11 +19,11 @@ from benchmarks.worker import Died, Worker
 FRAMEWORKS = {"jax": "benchmarks.jax_worker", "torch": "benchmarks.torch_worker"}
 
 
-TOGETHER = {
+SHARED_MEMORY = {
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
     "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.45",
 }
-"""Two frameworks share an accelerator's memory: neither takes what the other has to have."""
+"""Two frameworks share an accelerator's memory: each takes less than half of it."""
 
 
 RANKED = 16
@@ -36,6 +36,7 @@ class Case(NamedTuple):
     Attributes:
         problem: a name of `benchmarks.problems.PROBLEMS`.
         random: whether the contenders draw different numbers: their maps then only resemble.
+        contenders: the names of those that are timed, the reference first; None: all of them.
     """
 
     problem: str
@@ -43,13 +44,18 @@ class Case(NamedTuple):
     batch: int
     options: dict[str, Any] = {}  # noqa: RUF012
     random: bool = False
+    contenders: tuple[str, ...] | None = None
 
     def __str__(self) -> str:
         return f"{self.method}, {self.problem}, batch {self.batch}"
 
+    def row(self) -> dict[str, Any]:
+        """What a record says of the case."""
+        return {name: value for name, value in self._asdict().items() if name != "contenders"}
+
 
 class Contender(NamedTuple):
-    """A way to get the maps: a name that the framework's worker knows."""
+    """A way to compute the maps, by the name that the framework's worker knows."""
 
     framework: str
     name: str
@@ -110,16 +116,16 @@ def workers(
     *,
     modules: Mapping[str, str] = FRAMEWORKS,
     environment: Mapping[str, str] = {},
-    alone: bool = True,
+    one_gpu: bool = True,
 ) -> Iterator[Workers]:
     """Workers that end with the block: a module each framework, torch by its own interpreter.
 
     Args:
-        alone: whether they see one GPU, as peers use one.
+        one_gpu: whether they see a single GPU, as the peers use a single one.
     """
     first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
-    one = {"CUDA_VISIBLE_DEVICES": first} if alone else {}
-    running = Workers(peer_python, modules, {**TOGETHER, **one, **environment})
+    one = {"CUDA_VISIBLE_DEVICES": first} if one_gpu else {}
+    running = Workers(peer_python, modules, {**SHARED_MEMORY, **one, **environment})
     try:
         yield running
     finally:
@@ -128,7 +134,7 @@ def workers(
 
 
 @contextmanager
-def written(running: Workers, cases: Iterable[Case]) -> Iterator[dict[str, Path]]:
+def problem_folders(running: Workers, cases: Iterable[Case]) -> Iterator[dict[str, Path]]:
     """The cases' problems, written to folders: each by name."""
     largest: dict[str, int] = {}
     for case in cases:
@@ -157,14 +163,14 @@ def contest(
     """A row a contender: how far its maps are from the first's, and its times.
 
     The first contender is the reference. All run once a round, in turn; `ratio` is the median over
-    rounds of its time over the reference's in the same round. Those whose turn to be made ready
-    comes after `end` (of `time.monotonic`) are absent.
+    rounds of its time over the reference's in the same round. Contenders that could only be
+    prepared after `end` (of `time.monotonic`) are absent.
     """
     rows, reference = [], None
     for contender in contenders:
         row: dict[str, Any] = {
             "case": str(case),
-            **case._asdict(),
+            **case.row(),
             "framework": contender.framework,
             "contender": contender.name,
         }
@@ -176,7 +182,7 @@ def contest(
         if found is not None:
             reference = found if reference is None else reference
             row["agreement"] = agreement(found, reference)
-            if not row["agreement"]:  # what was never compared is not timed
+            if not row["agreement"]:  # only maps that were compared are timed
                 row.pop("first_call_s")
                 row["failed"] = f"maps of another shape: {_shapes(found)}, not {_shapes(reference)}"
         rows.append(row)
@@ -187,7 +193,7 @@ def contest(
 def prepared(
     running: Workers, case: Case, contender: Contender, folder: Path, *, precision: str
 ) -> tuple[dict[str, Any], dict[str, np.ndarray] | None]:
-    """A contender made ready to run: the worker's answer, and its maps by name if it could."""
+    """Prepares a contender: the worker's answer, and the maps by name unless it failed."""
     maps = folder / "maps.npz"
     answer = running.ask(
         contender.framework,
@@ -205,19 +211,19 @@ def prepared(
 
 
 def _time(running: Workers, rows: list[dict[str, Any]], rounds: int) -> None:
-    standing = [row for row in rows if "first_call_s" in row]
-    seconds: dict[int, list[float]] = {id(row): [] for row in standing}
+    timed = [row for row in rows if "first_call_s" in row]
+    seconds: dict[int, list[float]] = {id(row): [] for row in timed}
     for turn in range(rounds + 1):
-        for row in list(standing):
+        for row in list(timed):
             answer = running.ask(row["framework"], "run", id=row["contender"])
             if "seconds" not in answer:
                 row |= answer
-                standing.remove(row)
+                timed.remove(row)
             elif turn:  # the first turn warms up
                 seconds[id(row)].append(answer["seconds"])
     # Ratios are to the first contender's; without it there are none.
-    first = seconds[id(rows[0])] if rows and rows[0] in standing else []
-    for row in standing:
+    first = seconds[id(rows[0])] if rows and rows[0] in timed else []
+    for row in timed:
         own = seconds[id(row)]
         row["time"] = spread(own)
         row["images_per_s"] = round(row["batch"] / statistics.median(own), 3)

@@ -3,37 +3,58 @@
 python -m benchmarks.figure          writes benchmarks/results/throughput.png
 """
 
+import itertools
+import math
 from pathlib import Path
 from typing import Any
 
-from benchmarks.summary import CAPTUM, PLAIN, RESULTS, TORCH, exact, fastest, kept, where
+from benchmarks.records import (
+    CAPTUM,
+    PLAIN,
+    RESULTS,
+    TORCH,
+    by_case,
+    fastest,
+    machine,
+    read,
+    row_of,
+)
 from jaxsal.render import canvas, png, styled
 
 PEERS = {
-    "captum, defaults": ("#D55E00", "o", lambda rows: exact(rows, CAPTUM)),
+    "captum, defaults": ("#D55E00", "o", lambda rows: row_of(rows, CAPTUM)),
     "captum, best chunk": ("#E69F00", "D", lambda rows: fastest(rows, CAPTUM)),
     "PyTorch by hand, best": ("#0072B2", "s", lambda rows: fastest(rows, TORCH)),
-    "plain JAX": ("#009E73", "^", lambda rows: exact(rows, PLAIN)),
+    "plain JAX": ("#009E73", "^", lambda rows: row_of(rows, PLAIN)),
 }
 """By name a colour of Okabe and Ito's, a marker, and which of a case's rows it is."""
+
+COLUMNS = 3
+"""Panels beside each other."""
 
 
 @styled
 def speedups(records: list[dict[str, Any]]) -> Any:
-    """How many times as fast as each peer jaxsal is: a panel a machine, a line a case."""
+    """How many times as fast as each peer jaxsal is: a panel per machine, a line per case."""
     machines: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for record in records:
-        machine = where(record).replace("*", "").split(", `")[0]
-        known, cases = machines.setdefault(machine, {}), _cases(record)
+        name = machine(record)
+        known, cases = machines.setdefault(name, {}), _cases(record)
         if twice := sorted(set(known) & set(cases)):
-            raise ValueError(f"records: {twice} in several of {machine}")
+            raise ValueError(f"records: {twice} in several of {name}")
         known |= cases
+    columns = min(COLUMNS, len(machines))
+    rows = math.ceil(len(machines) / columns)
     longest = max(map(len, machines.values()))
-    figure, panels = canvas(5.2 * len(machines), 1.4 + 0.3 * longest, ncols=len(machines))
-    for axis, (machine, cases) in zip(_listed(panels), machines.items(), strict=True):
-        _panel(axis, cases)
-        axis.set(title=machine, xlabel="times as fast as the peer (logarithmic)")
-    handles, labels = _listed(panels)[0].get_legend_handles_labels()
+    size = 5.2 * columns, rows * (1.2 + 0.25 * longest)
+    figure, panels = canvas(*size, nrows=rows, ncols=columns, squeeze=False)
+    for axis, name in itertools.zip_longest(panels.flat, machines):
+        if name is None:
+            axis.set_axis_off()
+            continue
+        _panel(axis, machines[name])
+        axis.set(title=name, xlabel="times as fast as the peer (logarithmic)")
+    handles, labels = panels.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(PEERS))
     return figure
 
@@ -55,25 +76,18 @@ def _panel(axis: Any, cases: dict[str, list[dict[str, Any]]]) -> None:
 
 
 def _cases(record: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """By case, the rows of those that some peer was timed on too."""
-    cases: dict[str, list[dict[str, Any]]] = {}
-    for row in record["rows"]:
-        cases.setdefault(row["case"], []).append(row)
+    """The rows of each case on which some peer was timed too."""
     return {
         name: rows
-        for name, rows in cases.items()
+        for name, rows in by_case(record).items()
         if any((row := peer(rows)) and "time" in row for _, _, peer in PEERS.values())
     }
 
 
-def _listed(panels: Any) -> list[Any]:
-    return list(getattr(panels, "flat", [panels]))
-
-
 def main(folder: Path = RESULTS) -> None:
     """Draws the committed records."""
-    records = [record for record in kept(folder) if record["name"] == "throughput"]
-    (folder / "throughput.png").write_bytes(png(speedups(records), dpi=150))
+    drawn = speedups(read(folder, "throughput"))
+    (folder / "throughput.png").write_bytes(png(drawn, dpi=150))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxsal
-from benchmarks import ceilings, plain, problems
+from benchmarks import plain, problems, roofline
 from benchmarks.problems import Loaded, Problem
 from benchmarks.worker import Absent, Prepared, peak_resident, serve
 from jaxsal import models
@@ -174,7 +174,7 @@ def _least_single(dtype: Any) -> Any:
 def cost(problem: str, batch: int, method: str, options: dict[str, Any]) -> dict[str, Any]:
     """Model FLOPs and bytes of a case, as its mathematics asks for them."""
     loaded = problems.load(problem, batch)
-    return ceilings.model_cost(
+    return roofline.model_cost(
         _described(loaded, method, problems.options(loaded, options)), len(loaded.images)
     )
 
@@ -193,9 +193,9 @@ def _described(loaded: Loaded, name: str, options: dict[str, Any]) -> Any:
 
 
 def measure(precision: str, toy: bool) -> dict[str, Any]:
-    """The device's ceilings at a precision of `PRECISIONS`."""
+    """The device's peak rates at a precision of `PRECISIONS`."""
     with jax.default_matmul_precision(PRECISIONS[precision]):
-        return ceilings.measure(toy)
+        return roofline.peak_rates(toy)
 
 
 def describe(problem: str, batch: int, method_name: str, options: dict[str, Any]) -> dict[str, Any]:

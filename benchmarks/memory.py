@@ -7,7 +7,7 @@ fresh process.
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.contest import Case, Contender, Workers, prepared, workers, written
+from benchmarks.contest import Case, Contender, Workers, prepared, problem_folders, workers
 
 CONTENDERS = (
     Contender("jax", "jaxsal"),
@@ -42,13 +42,13 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
         Case(settings.problem, method, settings.batch, {"steps": steps}) for steps in settings.steps
     ]
     rows = []
-    with workers(peer_python) as running, written(running, cases) as folders:
+    with workers(peer_python) as running, problem_folders(running, cases) as folders:
         folder = folders[settings.problem]
         for case in cases:
             asked = {"problem": str(folder), "batch": case.batch, "options": case.options}
             program = running.ask("jax", "describe", method_name=method, **asked)
             for contender in CONTENDERS:
-                row = {"contender": contender.name, **case._asdict()}
+                row = {"contender": contender.name, **case.row()}
                 row |= _peak(running, contender, case, folder, settings.precision)
                 if contender.name == "jaxsal":
                     row["program_bytes"] = program.get("bytes")

@@ -6,8 +6,8 @@ program: it must not grow with the number of steps.
 
 from typing import Any, NamedTuple
 
-from benchmarks.contest import Case, Contender, Workers, contest, workers, written
-from benchmarks.throughput import line
+from benchmarks.contest import Case, Contender, Workers, contest, problem_folders, workers
+from benchmarks.throughput import row_text
 
 MODULES = {"jax": "benchmarks.jax_metrics", "torch": "benchmarks.torch_metrics"}
 CURVES = {"deletion": "black", "insertion": "blur"}
@@ -66,7 +66,10 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
         for name in settings.curves
     ]
     rows = []
-    with workers(peer_python, modules=MODULES) as running, written(running, cases) as folders:
+    with (
+        workers(peer_python, modules=MODULES) as running,
+        problem_folders(running, cases) as folders,
+    ):
         folder = folders[settings.problem]
         bytes_by_steps = _memory(running, settings, cases[0], str(folder))
         for case in cases:
@@ -80,7 +83,7 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
                 precision=settings.precision,
             ):
                 rows.append(row)
-                print(line(row), flush=True)
+                print(row_text(row), flush=True)
         about = {name: running.ask(name, "about") for name in running}
     return {
         "precision": settings.precision,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.contest import Case, Contender, Workers, prepared, workers, written
+from benchmarks.contest import Case, Contender, Workers, prepared, problem_folders, workers
 from benchmarks.throughput import OPTIONS
 
 SINGLE = {"jaxsal": Contender("jax", "jaxsal"), "torch": Contender("torch", "torch")}
@@ -43,7 +43,7 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
     with (
         workers(peer_python) as single,
         workers(peer_python, environment={"JAX_ENABLE_X64": "1"}) as double,
-        written(single, cases) as folders,
+        problem_folders(single, cases) as folders,
     ):
         for case in cases:
             print(f"\n{case}", flush=True)
@@ -57,7 +57,7 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
                     {"case": str(case), "maps": left, "beside": right}
                     | compared(found[left], found[right])
                 )
-                print(line(rows[-1]), flush=True)
+                print(row_text(rows[-1]), flush=True)
         about = {name: single.ask(name, "about") for name in single}
     return {"frameworks": about, "apart": APART, "rows": rows}
 
@@ -102,7 +102,7 @@ def compared(found: Any, reference: Any) -> dict[str, Any]:
     }
 
 
-def line(row: dict[str, Any]) -> str:
+def row_text(row: dict[str, Any]) -> str:
     """A row for people."""
     told = f"  {row['maps']:<16}beside {row['beside']:<16}"
     if "largest" not in row:

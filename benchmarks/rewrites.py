@@ -1,7 +1,7 @@
-"""Each rewrite on and off: the time of a program as it is by default, and with one more or less.
+"""Each rewrite on and off: the time of a program by default, and with one rewrite more or less.
 
-A row is a workload (logits, a gradient, integrated gradients, a training step, an epoch as one
-`scan`) and a rewrite that replaces something in it, with the largest difference of the two results.
+A row is a workload (`benchmarks.workloads`) and a rewrite that replaces something in it, with the
+largest difference between the two results.
 """
 
 import functools
@@ -9,11 +9,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
-import jaxsal
+from benchmarks import workloads
 from benchmarks.timing import compiled, difference, interleaved, ratio, spread
-from jaxsal.models import CNN, ResNet
+from benchmarks.workloads import Workload
 from jaxsal.rewrite.optimize import REWRITES, count_rewrites, optimize
 
 
@@ -36,14 +35,6 @@ class Settings(NamedTuple):
     )
 
 
-class Workload(NamedTuple):
-    """A program, its arguments, and whether its affine prefix is taken out."""
-
-    fun: Callable[..., Any]
-    args: tuple[Any, ...]
-    affine_prefix: bool = False
-
-
 SETTINGS = {
     "cpu": Settings(),
     "gpu": Settings(
@@ -64,16 +55,17 @@ SETTINGS = {
 
 def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
     """The rows, printed as a table."""
-    every = _workloads(settings)
-    rows = [row for name in settings.workloads for row in _rows(name, every[name], settings)]
+    sizes = settings.image_size, settings.batch, settings.steps, settings.widths
+    build = workloads.builders(*sizes)
+    rows = [row for name in settings.workloads for row in _rows(name, build[name](), settings)]
     print(table(rows))
     return {"rows": rows}
 
 
 def _rows(name: str, workload: Workload, settings: Settings) -> Iterator[dict[str, Any]]:
-    """The program as it is by default, beside it without each rewrite, or with one that is off.
+    """The default program beside the one without a rewrite that is on, or with one that is off.
 
-    No row where that is the same program: another rewrite makes what this one gives superfluous.
+    There is no row where both are the same program.
     """
     fun, args, with_prefix = workload
     used = {r for r, n in count_rewrites(fun, *args, platform=jax.default_backend()).items() if n}
@@ -102,66 +94,6 @@ def _rows(name: str, workload: Workload, settings: Settings) -> Iterator[dict[st
             "on": spread(on[0]) | {"compile_s": round(on[1], 2)},
             "off": spread(off[0]) | {"compile_s": round(off[1], 2)},
         }
-
-
-def _workloads(settings: Settings) -> dict[str, Workload]:
-    model = CNN(classes=4, widths=settings.widths, norm=False)
-    apply: Callable[..., Any] = model.apply
-    shape = (settings.batch, settings.image_size, settings.image_size, 1)
-    images = jnp.maximum(jax.random.normal(jax.random.key(0), shape), 0.0)
-    labels = jnp.arange(settings.batch) % 4
-    params = model.init(jax.random.key(1), images[:1])
-    few = images[: max(1, settings.batch // 4)]
-
-    def explain(
-        method: Any, params: Any, images: Any, *, apply: Any = apply, rewrite: bool = True
-    ) -> Any:
-        def one(image: Any) -> Any:
-            def score(image: Any) -> Any:
-                return apply(params, image[None])[0, 1]
-
-            score.rewrite = rewrite  # type: ignore[attr-defined]
-            return method(score, image)
-
-        return jax.vmap(one)(images)
-
-    def loss(params: Any, images: Any, labels: Any) -> Any:
-        chances = jax.nn.log_softmax(apply(params, images))
-        return -jnp.take_along_axis(chances, labels[:, None], 1).mean()
-
-    def step(params: Any, images: Any, labels: Any) -> Any:
-        slope = jax.grad(loss)(params, images, labels)
-        return jax.tree.map(lambda p, g: p - 0.01 * g, params, slope)
-
-    def epoch(params: Any, batches: Any, labels: Any) -> Any:
-        return jax.lax.scan(lambda p, b: (step(p, *b), None), params, (batches, labels))[0]
-
-    path = functools.partial(jaxsal.integrated_gradients, steps=settings.steps)
-    # Its affine prefix is dear enough to be taken out: 294 operations a value.
-    stem = ResNet(classes=4, blocks=(1,), width=settings.widths[0])
-    coloured = jnp.repeat(few, 3, axis=-1)
-    weights = jax.jit(stem.init)(jax.random.key(2), coloured[:1])
-    residual = ResNet(classes=4, blocks=(2, 2), width=settings.widths[0])
-    deep = jax.jit(residual.init)(jax.random.key(3), coloured[:1])
-    halves = few.reshape(2, -1, *shape[1:]) if len(few) > 1 else images[:2, None]
-    return {
-        "logits": Workload(apply, (params, images)),
-        "gradient": Workload(functools.partial(explain, jaxsal.gradient), (params, images)),
-        "gradient, ResNet": Workload(
-            functools.partial(explain, jaxsal.gradient, apply=residual.apply), (deep, coloured)
-        ),
-        "integrated gradients": Workload(functools.partial(explain, path), (params, few)),
-        "integrated gradients, 7x7 stem": Workload(
-            functools.partial(explain, path, apply=stem.apply),
-            (weights, coloured),
-            affine_prefix=True,
-        ),
-        "training step": Workload(step, (params, images, labels)),
-        "epoch": Workload(
-            epoch,
-            (params, halves, jnp.arange(halves.shape[0] * halves.shape[1]).reshape(2, -1) % 4),
-        ),
-    }
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -7,7 +7,7 @@ what it brings.
 import os
 from typing import Any, NamedTuple
 
-from benchmarks.contest import Case, Contender, contest, workers, written
+from benchmarks.contest import Case, Contender, contest, problem_folders, workers
 
 
 class Settings(NamedTuple):
@@ -35,8 +35,8 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
     flags = {"XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {virtual}".strip()}
     contenders = [Contender("jax", f"jaxsal on {count}") for count in settings.devices]
     with (
-        workers(peer_python, environment=flags, alone=False) as running,
-        written(running, [case]) as folders,
+        workers(peer_python, environment=flags, one_gpu=False) as running,
+        problem_folders(running, [case]) as folders,
     ):
         rows = contest(
             running,

@@ -1,72 +1,111 @@
-"""README's tables of speed, from the records under benchmarks/results.
+"""The tables of speed, from the records under benchmarks/results.
 
 python -m benchmarks.summary          prints them
-python -m benchmarks.summary --write  puts them between README's marks
+python -m benchmarks.summary --write  puts them between the marks of the READMEs
 """
 
-import json
-import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
+from benchmarks.records import (
+    CAPTUM,
+    PLAIN,
+    TORCH,
+    Record,
+    Row,
+    by_case,
+    fastest,
+    machine,
+    newest,
+    origin,
+    read,
+    row_of,
+)
 from jaxsal.rewrite.optimize import REWRITES
 
-RESULTS = Path(__file__).parent / "results"
-README = Path(__file__).parent.parent / "README.md"
-BEGIN, END = "<!-- speed: python -m benchmarks.summary --write -->", "<!-- end of speed -->"
-
-CAPTUM, TORCH, PLAIN = "captum", "torch", "plain jax"
+HERE = Path(__file__).parent
 
 
-def tables() -> str:
-    """A table a record of throughput, then one for training, memory, metrics and the rewrites."""
-    records = kept(RESULTS)
-    return "\n\n".join(PARTS[r["name"]](r) for n in PARTS for r in records if r["name"] == n)
+def tables() -> dict[str, str]:
+    """By its name each table in Markdown: a part for each record of a measurement."""
+    every = {
+        name: "\n\n".join(part(record) for record in read(name=name))
+        for name, part in PARTS.items()
+    }
+    return {"speed": _headline(), **every}
 
 
-def kept(folder: Path) -> list[dict[str, Any]]:
-    """The records of a folder, in order of their names."""
-    return [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-
-
-def _throughput(record: dict[str, Any]) -> str:
+def _headline() -> str:
+    """A row for each method of the newest headline on a CPU, beside the same on an accelerator."""
+    cpu, gpu = newest("throughput", "headline"), newest("throughput", "gpu-headline")
+    on_gpu = {rows[0]["method"]: rows for rows in reversed(by_case(gpu).values())}
     lines = [
-        f"{where(record)}: times as fast as",
+        f"CPU: {machine(cpu)}, {cpu['date']}. GPU: {machine(gpu)}, {gpu['date']}.",
+        "",
+        "| method | batch: CPU, GPU | CPU: images/s | captum | PyTorch | plain JAX | of the floor "
+        "| GPU: images/s | captum | of the floor |",
+        "|---" * 10 + "|",
+    ]
+    for ours in by_case(cpu).values():
+        theirs = on_gpu[ours[0]["method"]]
+        cells = [
+            ours[0]["method"],
+            f"{ours[0]['batch']}, {theirs[0]['batch']}",
+            _rate(ours[0]),
+            *(_times(fastest(ours, peer)) for peer in (CAPTUM, TORCH, PLAIN)),
+            _share(ours[0]),
+            _rate(theirs[0]),
+            _times(fastest(theirs, CAPTUM)),
+            _share(theirs[0]),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _rate(row: Row) -> str:
+    value = row["images_per_s"]
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _share(row: Row) -> str:
+    return f"{row['of_floor']:.0%}" if "of_floor" in row else ""
+
+
+def _throughput(record: Record) -> str:
+    lines = [
+        f"{origin(record)}: times as fast as",
         "",
         "| method, problem, batch | images/s | captum | captum, best run "
         "| PyTorch by hand, best run | plain JAX | of the floor |",
         "|---|---|---|---|---|---|---|",
     ]
-    cases: dict[str, list[dict[str, Any]]] = {}
-    for row in record["rows"]:
-        cases.setdefault(row["case"], []).append(row)
-    for case, rows in cases.items():
+    for case, rows in by_case(record).items():
         ours = rows[0]
         if "time" not in ours:
             told = "absent" if "absent" in ours else "failed"
             lines.append(f"| {case} | {told} | | | | | |")
             continue
         cells = [
-            f"{ours['images_per_s']:.3g}",
-            _times(exact(rows, CAPTUM)),
+            _rate(ours),
+            _times(row_of(rows, CAPTUM)),
             _times(fastest(rows, CAPTUM)),
             _times(fastest(rows, TORCH)),
-            _times(exact(rows, PLAIN)),
-            f"{ours['of_floor']:.0%}" if "of_floor" in ours else "",
+            _times(row_of(rows, PLAIN)),
+            _share(ours),
         ]
         lines.append(f"| {case} | {' | '.join(cells)} |")
-    run = dict.fromkeys(
+    peers = dict.fromkeys(
         row["contender"]
         for row in record["rows"]
         if "jaxsal" != row["contender"] and "absent" not in row
     )
-    return "\n".join([*lines, "", f"Run beside it: {', '.join(run)}."])
+    return "\n".join([*lines, "", f"Timed beside it: {', '.join(peers)}."])
 
 
-def _training(record: dict[str, Any]) -> str:
+def _training(record: Record) -> str:
     lines = [
-        f"{where(record)}: a training step",
+        f"{origin(record)}: a training step",
         "",
         "| problem, batch | contender | images/s | times as slow as jaxsal's `jit` |",
         "|---|---|---|---|",
@@ -74,18 +113,18 @@ def _training(record: dict[str, Any]) -> str:
     for row in record["rows"]:
         head = f"| {row['problem']}, {row['batch']} | {row['contender']} |"
         if "time" in row:
-            lines.append(f"{head} {row['images_per_s']:.3g} | {row['ratio']:.2f} |")
+            lines.append(f"{head} {_rate(row)} | {row['ratio']:.2f} |")
         else:
             lines.append(f"{head} {'absent' if 'absent' in row else 'failed'} | |")
     return "\n".join(lines)
 
 
-def _memory(record: dict[str, Any]) -> str:
+def _memory(record: Record) -> str:
     steps = sorted({row["options"]["steps"] for row in record["rows"]})
     names = list(dict.fromkeys(row["contender"] for row in record["rows"]))
     found = {(r["contender"], r["options"]["steps"]): r for r in record["rows"]}
     lines = [
-        f"{where(record)}: integrated gradients of {record['rows'][0]['batch']} image(s), MiB",
+        f"{origin(record)}: integrated gradients of {record['rows'][0]['batch']} image(s), MiB",
         "",
         f"| steps | {' | '.join(map(str, steps))} |",
         "|---|" + "---|" * len(steps),
@@ -96,11 +135,11 @@ def _memory(record: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _metrics(record: dict[str, Any]) -> str:
+def _metrics(record: Record) -> str:
     first = record["rows"][0]
     steps = first["options"]["steps"]
     lines = [
-        f"{where(record)}: deletion and insertion of {first['batch']} images, {steps} steps",
+        f"{origin(record)}: deletion and insertion of {first['batch']} images, {steps} steps",
         "",
         "| curve, problem, batch | contender | images/s | times as slow as jaxsal | difference |",
         "|---|---|---|---|---|",
@@ -109,7 +148,7 @@ def _metrics(record: dict[str, Any]) -> str:
         head = f"| {row['case']} | {row['contender']} |"
         if "time" in row:
             gap = row["agreement"].get("largest", float("nan"))
-            lines.append(f"{head} {row['images_per_s']:.3g} | {row['ratio']:.2f} | {gap:.0e} |")
+            lines.append(f"{head} {_rate(row)} | {row['ratio']:.2f} | {gap:.0e} |")
         else:
             lines.append(f"{head} {'absent' if 'absent' in row else 'failed'} | | |")
     sizes = record["program_bytes"].items()
@@ -117,7 +156,7 @@ def _metrics(record: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"Memory of the program by its number of steps: {told}."])
 
 
-def _mebibytes(row: dict[str, Any]) -> str:
+def _mebibytes(row: Row) -> str:
     if "peak_bytes" not in row:
         return "absent" if "absent" in row else "failed"
     own = row.get("program_bytes")
@@ -134,9 +173,9 @@ RENAMED = {
 """Names of rewrites in older records, and their names today."""
 
 
-def _rewrites(record: dict[str, Any]) -> str:
+def _rewrites(record: Record) -> str:
     lines = [
-        f"{where(record)}: times as slow with one rewrite off",
+        f"{origin(record)}: time with a rewrite off over time with it on",
         "",
         "| workload | rewrite | off / on | default | difference |",
         "|---|---|---|---|---|",
@@ -145,11 +184,66 @@ def _rewrites(record: dict[str, Any]) -> str:
         default = "on" if row["on_by_default"] else "off"
         rewrite = RENAMED.get(row["rewrite"], row["rewrite"])
         if rewrite not in (*REWRITES, "affine_prefix"):
-            default = "tried, and out again"
+            default = "removed since"
         lines.append(
             f"| {row['workload']} | {rewrite} | {row['off_over_on']:.2f} | {default} "
             f"| {row['difference']:.0e} |"
         )
+    return "\n".join(lines)
+
+
+def _times(row: Row | None) -> str:
+    if row is None:
+        return ""
+    if "time" in row:
+        return f"{row['ratio']:.2f}"
+    return "" if "absent" in row else "failed"
+
+
+def _compile(record: Record) -> str:
+    lines = [
+        f"{origin(record)}: seconds of a first call, {record['rows'][0]['problem']}",
+        "",
+        "| method, batch | contender | nothing cached | compilation cache |",
+        "|---|---|---|---|",
+    ]
+    for row in record["rows"]:
+        found = (row["cold_s"], row["cached_s"])
+        seconds = " | ".join("failed" if each is None else f"{each:.2f}" for each in found)
+        lines.append(f"| {row['method']}, {row['batch']} | {row['contender']} | {seconds} |")
+    later = record["later_call_s"].items()
+    told = ", ".join(f"{name} {value * 1e6:.0f} µs" for name, value in later)
+    return "\n".join([*lines, "", f"A later call on a tiny problem: {told}."])
+
+
+def _precision(record: Record) -> str:
+    lines = [
+        f"{origin(record)}: largest difference of maps, as a share of an image's largest value",
+        "",
+        f"| case | maps | beside | images | of them apart by over {record['apart']:g} | largest "
+        "| of the rest |",
+        "|---" * 7 + "|",
+    ]
+    for row in record["rows"]:
+        head = f"| {row['case']} | {row['maps']} | {row['beside']} |"
+        if "largest" in row:
+            rest = row["largest_of_rest"]
+            figures = f"{row['images']} | {row['apart']} | {row['largest']:.0e}"
+            lines.append(f"{head} {figures} | {'' if rest is None else f'{rest:.0e}'} |")
+        else:
+            lines.append(f"{head} {'absent' if 'absent' in row else 'failed'} | | | |")
+    return "\n".join(lines)
+
+
+def _scaling(record: Record) -> str:
+    lines = [
+        f"{origin(record)}: {record['rows'][0]['case']}",
+        "",
+        "| devices | images/s |",
+        "|---|---|",
+    ]
+    for row in record["rows"]:
+        lines.append(f"| {row['devices']} | {_rate(row) if 'time' in row else 'absent'} |")
     return "\n".join(lines)
 
 
@@ -158,57 +252,33 @@ PARTS = {
     "training": _training,
     "memory": _memory,
     "metrics": _metrics,
+    "scaling": _scaling,
+    "compile": _compile,
     "rewrites": _rewrites,
+    "precision": _precision,
 }
-"""By a record's name, in README's order."""
+"""By the name of a measurement."""
+
+PLACES = {HERE.parent / "README.md": ("speed",), HERE / "README.md": tuple(PARTS)}
+"""By README the tables that stand in it."""
 
 
-def where(record: dict[str, Any]) -> str:
-    """Device, version, command, date and commit of a record, in a line of Markdown."""
-    device, versions = record["device"], record["versions"]
-    kind = device["processor"] if device["platform"] == "cpu" else device["kind"]
-    cores = f", {device['cores']} cores" if device["platform"] == "cpu" else ""
-    return (
-        f"**{kind}{cores}, jax {versions['jax']}**, `{record['command']}`, "
-        f"{record['date']}, commit {record['commit']}"
-    )
-
-
-def exact(rows: list[dict[str, Any]], name: str) -> dict[str, Any] | None:
-    """The row of the contender of that name."""
-    return next((row for row in rows if row["contender"] == name), None)
-
-
-def fastest(rows: list[dict[str, Any]], prefix: str) -> dict[str, Any] | None:
-    """The fastest at the same precision of the contenders of that name."""
-    named = [
-        r for r in rows if r["contender"].startswith(prefix) and "bfloat16" not in r["contender"]
-    ]
-    timed = [row for row in named if "time" in row]
-    if timed:
-        return min(timed, key=lambda row: row["ratio"])
-    return named[0] if named else None
-
-
-def _times(row: dict[str, Any] | None) -> str:
-    if row is None:
-        return ""
-    if "time" in row:
-        return f"{row['ratio']:.2f}"
-    return "" if "absent" in row else "failed"
-
-
-def place(text: str) -> str:
-    """README's text with the tables as they are now between the marks."""
-    pattern = re.compile(f"({re.escape(BEGIN)}\n).*?({re.escape(END)})", re.DOTALL)
-    placed, count = pattern.subn(lambda match: f"{match[1]}{tables()}\n{match[2]}", text)
-    if count != 1:
-        raise ValueError(f"README: {count} places between {BEGIN!r} and {END!r}, expected one")
-    return placed
+def place(text: str, names: Iterable[str]) -> str:
+    """A README's text with the tables of these names between their marks."""
+    made = tables()
+    for name in names:
+        begin = f"<!-- {name}: python -m benchmarks.summary --write -->\n"
+        before, *rest = text.split(begin)
+        if len(rest) != 1:
+            raise ValueError(f"README: {len(rest)} places for the table {name!r}, expected one")
+        _, end, after = rest[0].partition(f"<!-- end of {name} -->")
+        text = f"{before}{begin}{made[name]}\n{end}{after}"
+    return text
 
 
 if __name__ == "__main__":
     if sys.argv[1:] == ["--write"]:
-        README.write_text(place(README.read_text()))
+        for readme, names in PLACES.items():
+            readme.write_text(place(readme.read_text(), names))
     else:
-        print(tables())
+        print(*tables().values(), sep="\n\n")

@@ -2,11 +2,10 @@
 
 import math
 import time
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from benchmarks import ceilings
-from benchmarks.contest import Case, Contender, contest, workers, written
+from benchmarks import roofline
+from benchmarks.contest import Case, Contender, contest, problem_folders, workers
 
 SMOOTH: dict[str, Any] = {"samples": 25, "noise": 0.15, "relative": False}
 
@@ -21,7 +20,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "grad_cam": {"resize": False},
     "rise": {"samples": 256},
 }
-"""Options of the methods; the others have none that cost."""
+"""Options of the methods that have some which change their cost."""
 
 RANDOM = {"expected_gradients", "smoothgrad", "smoothgrad_squared", "vargrad", "rise"}
 
@@ -68,19 +67,17 @@ TORCH = (
 CONTENDERS = tuple(Contender("jax", n) for n in JAX) + tuple(Contender("torch", n) for n in TORCH)
 
 
-class Asked(NamedTuple):
-    """A case: a method of a problem's batch, with options of its own, among some contenders.
+def options(problem: str, method: str) -> dict[str, Any]:
+    """The options of a method, for images of that problem."""
+    if method == "occlusion" and problem.endswith("toy"):
+        return {"window": 4, "stride": 2}
+    return OPTIONS.get(method, {})
 
-    Attributes:
-        options: beside those of `OPTIONS`.
-        contenders: their names, the reference first; None: the settings'.
-    """
 
-    problem: str
-    method: str
-    batch: int
-    options: dict[str, Any] = {}  # noqa: RUF012
-    contenders: tuple[str, ...] | None = None
+def make_case(problem: str, method: str, batch: int, *names: str, **given: Any) -> Case:
+    """A case with the options of `OPTIONS` and those given, among contenders of these names."""
+    every = options(problem, method) | given
+    return Case(problem, method, batch, every, method in RANDOM, names or None)
 
 
 class Settings(NamedTuple):
@@ -89,10 +86,10 @@ class Settings(NamedTuple):
     Attributes:
         precision: of products and convolutions in float32 on an accelerator, the same on both
             sides: "highest" or "tf32".
-        minutes: after which no further case or contender begins; the record names those left out.
+        minutes: no case or contender begins after so many; the record names those left out.
     """
 
-    cases: tuple[Asked, ...]
+    cases: tuple[Case, ...]
     contenders: tuple[Contender, ...] = CONTENDERS
     rounds: int = 7
     precision: str = "highest"
@@ -100,33 +97,30 @@ class Settings(NamedTuple):
     minutes: float = math.inf
 
 
-def _cases(problem: str, single: int, loops: int) -> tuple[Asked, ...]:
-    one_pass = [Asked(problem, method, single) for method in ONE_PASS]
-    return (*one_pass, *(Asked(problem, method, loops) for method in LOOPS))
+def _cases(problem: str, single: int, loops: int) -> tuple[Case, ...]:
+    one_pass = [make_case(problem, method, single) for method in ONE_PASS]
+    return (*one_pass, *(make_case(problem, method, loops) for method in LOOPS))
 
 
-LATENCY = (Asked("cnn-128", "gradient", 1), Asked("cnn-128", "gradient", 8))
+LATENCY = (make_case("cnn-128", "gradient", 1), make_case("cnn-128", "gradient", 8))
 
 _EAGER = ("jaxsal", "plain jax", "captum", "torch channels_last")
 _CHUNKED = ("jaxsal", "captum", "captum, chunk 8", "captum, chunk 64", "captum, chunk 256")
 _BEST = ("torch compiled channels_last", "jaxsal bfloat16", "torch bfloat16")
 _FIRST = (
-    Asked("cnn-128", "gradient", 512, {}, (*_EAGER, *_BEST)),
-    Asked("cnn-128", "integrated_gradients", 64, {"steps": 64}, (*_CHUNKED, "plain jax")),
-    Asked("cnn-128", "occlusion", 64, {}, _CHUNKED),
-    Asked("cnn-128", "gradient", 1, {}, _EAGER),
-    Asked("cnn-128", "smoothgrad", 64, {}, _CHUNKED),
-    Asked("cnn-128", "together", 512, {}, ("jaxsal",)),
-    Asked("cnn-128", "grad_cam", 512, {}, _EAGER),
-    Asked("cnn-128", "guided_backprop", 512, {}, _EAGER),
+    make_case("cnn-128", "gradient", 512, *_EAGER, *_BEST),
+    make_case("cnn-128", "integrated_gradients", 64, *_CHUNKED, "plain jax", steps=64),
+    make_case("cnn-128", "occlusion", 64, *_CHUNKED),
+    make_case("cnn-128", "gradient", 1, *_EAGER),
+    make_case("cnn-128", "smoothgrad", 64, *_CHUNKED),
+    make_case("cnn-128", "together", 512, "jaxsal"),
+    make_case("cnn-128", "grad_cam", 512, *_EAGER),
+    make_case("cnn-128", "guided_backprop", 512, *_EAGER),
 )
 _RESNET = (
-    Asked(
-        "resnet50-224",
-        "gradient",
-        128,
-        {},
-        ("jaxsal", "jaxsal bfloat16", "captum", "torch channels_last", "torch bfloat16"),
+    make_case(
+        *("resnet50-224", "gradient", 128, "jaxsal", "jaxsal bfloat16"),
+        *("captum", "torch channels_last", "torch bfloat16"),
     ),
 )
 
@@ -140,25 +134,25 @@ _FEW = tuple(
 _ALL = (
     *_cases("cnn-128", 512, 64),
     *LATENCY,
-    Asked("cnn-128", "gradient", 64),
-    Asked("cnn-128", "gradient", 4096),
+    make_case("cnn-128", "gradient", 64),
+    make_case("cnn-128", "gradient", 4096),
     *_cases("cnn-224", 256, 32),
-    Asked("resnet50-224", "gradient", 1),
-    Asked("resnet50-224", "grad_cam", 128),
-    Asked("resnet50-224", "smoothgrad", 32),
-    Asked("resnet50-224", "integrated_gradients", 32),
-    Asked("resnet50-224", "occlusion", 8),
+    make_case("resnet50-224", "gradient", 1),
+    make_case("resnet50-224", "grad_cam", 128),
+    make_case("resnet50-224", "smoothgrad", 32),
+    make_case("resnet50-224", "integrated_gradients", 32),
+    make_case("resnet50-224", "occlusion", 8),
 )
 _REST = tuple(each for each in _ALL if each[:3] not in {first[:3] for first in _FIRST})
 
 SETTINGS = {
     "short": Settings(
         (
-            *(Asked("cnn-128", method, 32) for method in ONE_PASS),
-            Asked("cnn-128", "integrated_gradients", 8),
-            Asked("cnn-128", "smoothgrad", 8),
+            *(make_case("cnn-128", method, 32) for method in ONE_PASS),
+            make_case("cnn-128", "integrated_gradients", 8),
+            make_case("cnn-128", "smoothgrad", 8),
             *(
-                Asked("cnn-128", method, 2)
+                make_case("cnn-128", method, 2)
                 for method in LOOPS
                 if method not in ("integrated_gradients", "smoothgrad")
             ),
@@ -169,10 +163,10 @@ SETTINGS = {
     ),
     "headline": Settings(
         (
-            *(Asked("cnn-128", method, 32) for method in ("gradient", "grad_cam", "together")),
-            Asked("cnn-128", "integrated_gradients", 8),
-            Asked("cnn-128", "smoothgrad", 8),
-            Asked("cnn-128", "occlusion", 2),
+            *(make_case("cnn-128", method, 32) for method in ("gradient", "grad_cam", "together")),
+            make_case("cnn-128", "integrated_gradients", 8),
+            make_case("cnn-128", "smoothgrad", 8),
+            make_case("cnn-128", "occlusion", 2),
         ),
         _FEW,
         rounds=3,
@@ -180,10 +174,10 @@ SETTINGS = {
     "cpu": Settings((*_cases("cnn-128", 32, 8), *LATENCY)),
     "large": Settings(
         (
-            Asked("cnn-224", "gradient", 16),
-            Asked("cnn-224", "integrated_gradients", 4),
-            Asked("resnet50-224", "gradient", 8),
-            Asked("resnet50-224", "integrated_gradients", 1),
+            make_case("cnn-224", "gradient", 16),
+            make_case("cnn-224", "integrated_gradients", 4),
+            make_case("resnet50-224", "gradient", 8),
+            make_case("resnet50-224", "integrated_gradients", 1),
         ),
         rounds=3,
     ),
@@ -192,26 +186,26 @@ SETTINGS = {
     "gpu-resnet": Settings(_RESNET, precision="tf32"),
     "toy": Settings(
         (
-            Asked("cnn-toy", "gradient", 2),
-            Asked("cnn-toy", "integrated_gradients", 2),
-            Asked("cnn-toy", "together", 2),
-            Asked("resnet-toy", "gradient", 2),
+            make_case("cnn-toy", "gradient", 2),
+            make_case("cnn-toy", "integrated_gradients", 2),
+            make_case("cnn-toy", "together", 2),
+            make_case("resnet-toy", "gradient", 2),
         ),
         rounds=1,
         toy=True,
     ),
 }
-"""By name: on a CPU in ten minutes, in four, in an hour, with larger images; an accelerator, and
-in minutes what counts most there; a trial."""
+"""By name: for a CPU in ten minutes ("short"), in four ("headline"), in an hour ("cpu") and with
+larger images ("large"); for an accelerator all of it, and in minutes the headline and the ResNet;
+"toy" is a trial of seconds."""
 
 
 def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
-    """The device's ceilings, and a row for each case and contender."""
-    cases = [_case(each) for each in settings.cases]
-    with workers(peer_python) as running, written(running, cases) as folders:
+    """The device's peak rates, and a row for each case and contender."""
+    with workers(peer_python) as running, problem_folders(running, settings.cases) as folders:
         rates = running.ask("jax", "ceilings", precision=settings.precision, toy=settings.toy)
         rows, left_out, end = [], [], time.monotonic() + 60 * settings.minutes
-        for asked, case in zip(settings.cases, cases, strict=True):
+        for case in settings.cases:
             if time.monotonic() > end:
                 left_out.append(str(case))
                 continue
@@ -224,14 +218,14 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
             for row in contest(
                 running,
                 case,
-                _contenders(settings, asked),
+                _contenders(settings, case),
                 folders[case.problem],
                 rounds=settings.rounds,
                 precision=settings.precision,
                 end=end,
             ):
                 rows.append({**row, **cost, **_share(row, cost, rates)})
-                print(line(rows[-1]), flush=True)
+                print(row_text(rows[-1]), flush=True)
         about = {name: running.ask(name, "about") for name in running}
     return {
         "precision": settings.precision,
@@ -242,32 +236,25 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
     }
 
 
-def _case(asked: Asked) -> Case:
-    options = OPTIONS.get(asked.method, {}) | asked.options
-    if asked.method == "occlusion" and asked.problem.endswith("toy"):
-        options = {"window": 4, "stride": 2}
-    return Case(asked.problem, asked.method, asked.batch, options, asked.method in RANDOM)
-
-
-def _contenders(settings: Settings, asked: Asked) -> tuple[Contender, ...]:
-    if asked.contenders is None:
+def _contenders(settings: Settings, case: Case) -> tuple[Contender, ...]:
+    if case.contenders is None:
         return settings.contenders
     known = {each.name: each for each in CONTENDERS}
-    return tuple(known[name] for name in asked.contenders)
+    return tuple(known[name] for name in case.contenders)
 
 
 def _share(row: dict[str, Any], cost: dict[str, Any], rates: dict[str, Any]) -> dict[str, float]:
-    """The share of the floor that a contender reaches."""
+    """`of_floor`: the floor of a case (`roofline.floor`) over a contender's time."""
     if "time" not in row or "flops" not in cost or "bytes" not in rates:
         return {}
     dtype = "bfloat16" if "bfloat16" in row["contender"] else "float32"
     if dtype == "bfloat16":
         cost = {**cost, "bytes": cost["bytes"] / 2}
     seconds = row["time"]["median_ms"] / 1e3
-    return {"of_floor": round(ceilings.floor(cost, rates, dtype) / seconds, 4)}
+    return {"of_floor": round(roofline.floor(cost, rates, dtype) / seconds, 4)}
 
 
-def line(row: dict[str, Any]) -> str:
+def row_text(row: dict[str, Any]) -> str:
     """A row for people."""
     if "time" not in row:
         why = "absent: " + row["absent"] if "absent" in row else "failed: " + row.get("failed", "")
@@ -279,10 +266,3 @@ def line(row: dict[str, Any]) -> str:
         f"  {row['contender']:<30}{row['images_per_s']:>10.1f} img/s"
         f"{row['ratio']:>9.2f}x{gap}{share}{row['first_call_s']:>7.1f} s first"
     )
-
-
-def best(rows: list[dict[str, Any]], prefix: str) -> Iterator[dict[str, Any]]:
-    """The timed rows whose contender begins with a prefix, fastest first; bfloat16 apart."""
-    timed = [r for r in rows if "time" in r and r["contender"].startswith(prefix)]
-    exact = [r for r in timed if "bfloat16" not in r["contender"]]
-    return iter(sorted(exact, key=lambda row: row["ratio"]))

@@ -2,8 +2,8 @@
 
 from typing import Any, NamedTuple
 
-from benchmarks.contest import Case, Contender, contest, workers, written
-from benchmarks.throughput import line
+from benchmarks.contest import Case, Contender, contest, problem_folders, workers
+from benchmarks.throughput import row_text
 
 CONTENDERS = (
     Contender("jax", "jit"),
@@ -38,7 +38,10 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
     cases = [Case(problem, "training step", batch) for problem, batch in settings.cases]
     modules = {"jax": "benchmarks.jax_training", "torch": "benchmarks.torch_training"}
     rows = []
-    with workers(peer_python, modules=modules) as running, written(running, cases) as folders:
+    with (
+        workers(peer_python, modules=modules) as running,
+        problem_folders(running, cases) as folders,
+    ):
         for case in cases:
             print(f"\n{case}", flush=True)
             for row in contest(
@@ -50,6 +53,6 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
                 precision=settings.precision,
             ):
                 rows.append(row)
-                print(line(row), flush=True)
+                print(row_text(row), flush=True)
         about = {name: running.ask(name, "about") for name in running}
     return {"precision": settings.precision, "frameworks": about, "rows": rows}

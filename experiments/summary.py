@@ -1,64 +1,143 @@
-"""README's table of results, from the runs under experiments/results.
+"""The tables of the study's results, from the runs under experiments/results.
 
-python -m experiments.summary          prints it
-python -m experiments.summary --write  puts it between README's marks
+python -m experiments.summary                 prints them
+python -m experiments.summary --write         puts them between the marks of the READMEs
+python -m experiments.summary --add RUN ...   takes a finished run, and the folders of the
+                                              experiments on it, into experiments/results
 """
 
 import json
 import re
+import shutil
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
-README = Path(__file__).parent.parent / "README.md"
-BEGIN, END = "<!-- results: python -m experiments.summary --write -->", "<!-- end of results -->"
+from jaxsal.common import provenance
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+PLACES = {
+    HERE.parent / "README.md": ("study",),
+    HERE / "README.md": ("results", "commands", "shape"),
+}
+"""By README the tables that stand in it."""
+
 REGIONS = ("tumour", "surround", "rest of head")
 METHOD = "integrated gradients"
 
+Metrics = dict[str, Any]
 
-def table() -> str:
-    """A row a run: what, accuracy, relevance density by region, where and how long, the command."""
-    head = (
-        "| images | test accuracy | relevance density: "
-        + " | ".join(REGIONS)
-        + " | tumour, of a map even in the head | complete to 1 % | minutes | machine |\n"
-        + "|---" * 9
-        + "|\n"
+
+def runs() -> list[Metrics]:
+    """The `metrics.json` of every run, in the order of their folders' names."""
+    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*/metrics.json"))]
+
+
+def folder_name(metrics: Metrics) -> str:
+    """The folder of a run under experiments/results: what was tested, on what hardware, when."""
+    settings = metrics["settings"]
+    what = f"{settings['data']}-{settings['image_size']}-fold{settings['test_fold']}"
+    return f"{what}-{provenance.slug(metrics)}"
+
+
+def tables() -> dict[str, str]:
+    """By its name each table in Markdown."""
+    every = runs()
+    newest = max(_version(metrics) for metrics in every)
+    return {
+        "study": _short([metrics for metrics in every if _version(metrics) == newest]),
+        "results": _long(every),
+        "shape": _shape(),
+        "commands": "\n".join(f"{i}. `{run['command']}`" for i, run in enumerate(every, 1)),
+    }
+
+
+def _version(metrics: Metrics) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", metrics["versions"]["jax"]))
+
+
+def _short(every: Iterable[Metrics]) -> str:
+    head = ["images", "test accuracy", *REGIONS, "minutes", "machine"]
+    return _table(
+        head,
+        ([_images(m), _accuracy(m), *_densities(m), _minutes(m), _machine(m)] for m in every),
     )
-    runs = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
-    rows = "\n".join(_row(metrics) for metrics in runs)
-    commands = "\n".join(f"{i}. `{metrics['command']}`" for i, metrics in enumerate(runs, 1))
-    return f"{head}{rows}\n\nCommands, in the order of the rows:\n\n{commands}"
 
 
-def _row(metrics: dict[str, Any]) -> str:
-    settings, device, versions = metrics["settings"], metrics["device"], metrics["versions"]
-    densities = [metrics["relevance"]["methods"][METHOD][region]["density"] for region in REGIONS]
-    tested = sum(metrics["data"]["counts"]["test"].values())
-    cells = [
-        f"{settings['data']} {settings['image_size']}x{settings['image_size']}, "
-        f"{tested} tested (fold {settings['test_fold']})",
-        _interval([metrics["accuracy"], *metrics["accuracy_interval"]], 3),
-        *(_interval(density, 2) for density in densities),
-        _even(metrics),
-        f"{metrics['completeness']['within_1_percent']:.1%}",
-        _minutes(metrics),
-        f"{device['platform']}, {device['cores']} cores, jax {versions['jax']}, {metrics['date']}",
+def _long(every: Iterable[Metrics]) -> str:
+    head = [
+        *("images", "test accuracy", *REGIONS, "tumour, of a map even in the head"),
+        *("complete to 1 %", "minutes", "machine"),
     ]
-    return f"| {' | '.join(cells)} |"
+    return _table(
+        head,
+        (
+            [
+                *(_images(m), _accuracy(m), *_densities(m), _even(m)),
+                *(f"{m['completeness']['within_1_percent']:.1%}", _minutes(m), _machine(m)),
+            ]
+            for m in every
+        ),
+    )
 
 
-def _even(metrics: dict[str, Any]) -> str:
+EDITS = ("tumour removed", "surround removed", "shape made a disc")
+
+
+def _shape() -> str:
+    """A row for each network whose tumours were edited: what an edit costs beyond a sham."""
+    rows = []
+    for path in sorted(RESULTS.glob("*/tumor_shape.json")):
+        edited = json.loads(path.read_text())
+        network = json.loads((path.parent / "metrics.json").read_text())
+        rows.append(
+            [
+                f"{_images(network)}, jax {network['versions']['jax']}, {network['date']}",
+                str(edited["cases"]),
+                _interval(edited["logit"], 2),
+                *(_interval(edited["edits"][name]["over_sham"], 2) for name in EDITS),
+            ]
+        )
+    return _table(["network", "tumours", "mean logit", *EDITS], rows)
+
+
+def _table(head: list[str], rows: Iterable[list[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _images(metrics: Metrics) -> str:
+    settings = metrics["settings"]
+    side, tested = settings["image_size"], sum(metrics["data"]["counts"]["test"].values())
+    return f"{settings['data']} {side}x{side}, {tested} tested (fold {settings['test_fold']})"
+
+
+def _accuracy(metrics: Metrics) -> str:
+    return _interval([metrics["accuracy"], *metrics["accuracy_interval"]], 3)
+
+
+def _densities(metrics: Metrics) -> list[str]:
+    found = metrics["relevance"]["methods"][METHOD]
+    return [_interval(found[region]["density"], 2) for region in REGIONS]
+
+
+def _even(metrics: Metrics) -> str:
     control = metrics["relevance"]["methods"].get("even in the head")
     return f"{control['tumour']['density'][0]:.2f}" if control else "–"
 
 
-def _minutes(metrics: dict[str, Any]) -> str:
+def _minutes(metrics: Metrics) -> str:
     timings = metrics["timings"]
     if metrics.get("resumed"):
         return f"resumed after {metrics['resumed']} epochs"
     return f"{timings['train'] / 60:.1f} training, {sum(timings.values()) / 60:.1f} in all"
+
+
+def _machine(metrics: Metrics) -> str:
+    device, jax_version = metrics["device"], metrics["versions"]["jax"]
+    return f"{device['processor']}, {device['cores']} cores, jax {jax_version}, {metrics['date']}"
 
 
 def _interval(values: list[float], digits: int) -> str:
@@ -66,17 +145,61 @@ def _interval(values: list[float], digits: int) -> str:
     return f"{mean} [{low}, {high}]"
 
 
-def place(text: str) -> str:
-    """README's text with the table as it is now between the marks."""
-    pattern = re.compile(f"({re.escape(BEGIN)}\n).*?({re.escape(END)})", re.DOTALL)
-    placed, count = pattern.subn(lambda match: f"{match[1]}{table()}\n{match[2]}", text)
-    if count != 1:
-        raise ValueError(f"README: {count} places between {BEGIN!r} and {END!r}, expected one")
-    return placed
+def place(text: str, names: Iterable[str]) -> str:
+    """A README's text with the tables of these names between their marks."""
+    made = tables()
+    for name in names:
+        begin = f"<!-- {name}: python -m experiments.summary --write -->\n"
+        before, *rest = text.split(begin)
+        if len(rest) != 1:
+            raise ValueError(f"README: {len(rest)} places for the table {name!r}, expected one")
+        _, end, after = rest[0].partition(f"<!-- end of {name} -->")
+        text = f"{before}{begin}{made[name]}\n{end}{after}"
+    return text
+
+
+def add(run: Path, *others: Path) -> Path:
+    """Copies a run's records, and the records and figures of the experiments on it.
+
+    Paths elsewhere on this machine are cut down to their last part.
+    """
+    metrics = json.loads((run / "metrics.json").read_text())
+    folder = RESULTS / folder_name(metrics)
+    folder.mkdir(parents=True, exist_ok=True)
+    _copy(run / "metrics.json", folder)
+    for other in others:
+        for path in sorted(other.glob("*.json")):
+            _copy(path, folder)
+        for path in sorted(other.glob("*.png")):
+            shutil.copy(path, folder)
+    return folder
+
+
+def _copy(path: Path, folder: Path) -> None:
+    record = _without_paths(json.loads(path.read_text()))
+    (folder / path.name).write_text(json.dumps(record, indent=1) + "\n")
+
+
+def _without_paths(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_paths(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_without_paths(each) for each in value]
+    return provenance.without_paths(value) if isinstance(value, str) else value
+
+
+def main(words: list[str]) -> None:
+    """Prints the tables, writes them, or adds a run."""
+    if words == ["--write"]:
+        for readme, names in PLACES.items():
+            readme.write_text(place(readme.read_text(), names))
+    elif len(words) > 1 and words[0] == "--add":
+        print(add(*map(Path, words[1:])))
+    elif words:
+        sys.exit(f"error: expected --write or --add RUN ..., got {' '.join(words)}")
+    else:
+        print(*tables().values(), sep="\n\n")
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["--write"]:
-        README.write_text(place(README.read_text()))
-    else:
-        print(table())
+    main(sys.argv[1:])

@@ -5,6 +5,8 @@ import importlib.metadata
 import json
 import os
 import platform
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +22,14 @@ VECTORS = {
     "avx2": "AVX2",
 }
 """Vector instructions, widest first, by their flags in `/proc/cpuinfo`."""
+
+
+PATH = re.compile(
+    r"(?<![^\s=:,'\"(])"  # where a word or its value begins
+    r"(?:~?/(?![\s/])|\.\./)[^\s=:,'\")]*"
+    r"(?: (?!-)[^\s=:,'\")/]+/[^\s=:,'\")]*)*"  # names may hold spaces
+)
+"""A path in a text: absolute, or out of the working directory by `..`."""
 
 
 def describe() -> dict[str, Any]:
@@ -90,10 +100,39 @@ def _commit() -> str:
 
 
 def _command() -> str:
+    """This process's command as a person types it; of paths elsewhere, the last part alone."""
     main = sys.modules.get("__main__")
     spec = getattr(main, "__spec__", None)
-    program = f"python -m {spec.name}" if spec else f"python {sys.argv[0]}"
-    return " ".join([program, *sys.argv[1:]])
+    script = Path(sys.argv[0]).name
+    program = f"python {shlex.quote(script)}" if script.endswith(".py") else script
+    if spec:
+        program = f"python -m {spec.name.removesuffix('.__main__')}"
+    return " ".join([program, *(shlex.quote(without_paths(word)) for word in sys.argv[1:])])
+
+
+def without_paths(text: str) -> str:
+    """A text in which a path outside the working directory is cut down to its last part.
+
+    A record is read on other machines: where a folder lay on this one is nobody's concern.
+    """
+    return PATH.sub(_shown, text)
+
+
+def _shown(found: re.Match[str]) -> str:
+    path = Path(os.path.abspath(os.path.expanduser(found[0])))
+    inside = path.is_relative_to(Path.cwd()) and path != Path.cwd()
+    return str(path.relative_to(Path.cwd())) if inside else path.name or found[0]
+
+
+def slug(about: dict[str, Any]) -> str:
+    """Hardware, JAX's version and the date of a description, fit for a file's name."""
+    device = about["device"]
+    hardware = device.get("kind")
+    if device["platform"] == "cpu":
+        hardware = f"{device['processor']}-{device['cores']}-cores"
+    jax_version = ".".join(about["versions"]["jax"].split(".")[:2])
+    name = f"{hardware}-jax{jax_version}-{about['date']}"
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-")
 
 
 def describe_apart() -> dict[str, Any]:

@@ -23,7 +23,9 @@ REFUSED = {
 @pytest.mark.parametrize(("words", "told"), REFUSED.values(), ids=list(REFUSED))
 def test_what_cannot_be_is_refused_in_one_line(words, told, monkeypatch, capsys) -> None:
     monkeypatch.setattr(__main__, "MEASURED", {**__main__.MEASURED, "training": UNMEASURED})
-    monkeypatch.setattr(__main__.machine, "describe_apart", lambda: {"device": {"platform": "cpu"}})
+    monkeypatch.setattr(
+        __main__.provenance, "describe_apart", lambda: {"device": {"platform": "cpu"}}
+    )
     with pytest.raises(SystemExit) as stopped:
         __main__.main(["training", *words])
     assert stopped.value.code == 2

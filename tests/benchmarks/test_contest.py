@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from benchmarks.contest import Case, Contender, agreement, contest, workers
-from benchmarks.throughput import line
+from benchmarks.throughput import row_text
 from benchmarks.worker import Died, Worker
 
 ECHO = {"jax": "tests.benchmarks.echo", "torch": "tests.benchmarks.no_such_module"}
@@ -26,7 +26,7 @@ def test_every_contender_has_a_row_and_is_compared_with_the_first(tmp_path):
     assert nobody["absent"] == "not installed"
     assert broken["failed"] == "ValueError: no such thing"
     assert "no_such_module" in captum["absent"]
-    assert "absent" in line(nobody) and "img/s" in line(slow)
+    assert "absent" in row_text(nobody) and "img/s" in row_text(slow)
 
 
 def test_a_contender_that_takes_its_process_along_is_a_row_and_the_others_stand(tmp_path):

@@ -1,8 +1,20 @@
-"""README's tables of speed are those of the committed records."""
+"""The READMEs' tables of speed are those of the committed records, which are named by content."""
 
-from benchmarks import summary
+import json
+
+from benchmarks import records, summary
 
 
-def test_readme_shows_the_records():
-    text = summary.README.read_text()
-    assert summary.place(text) == text
+def test_the_readmes_show_the_records() -> None:
+    for readme, names in summary.PLACES.items():
+        text = readme.read_text()
+        assert summary.place(text, names) == text
+
+
+def test_every_record_has_the_name_of_what_it_holds_and_none_is_superseded() -> None:
+    paths = sorted(records.RESULTS.glob("*.json"))
+    assert paths
+    for path in paths:
+        assert path.name == records.file_name(json.loads(path.read_text()))
+    undated = [path.stem[: -len("-2026-11-28")] for path in paths]
+    assert len(set(undated)) == len(undated)

@@ -1,16 +1,46 @@
-"""README says what the committed results say."""
+"""The READMEs say what the committed results say, and the results' folders what is in them."""
+
+import json
 
 from experiments import summary
 
 
-def test_readme_holds_the_results_as_they_are() -> None:
-    text = summary.README.read_text()
-    assert summary.BEGIN in text
-    assert summary.table() in text
+def test_the_readmes_hold_the_results_as_they_are() -> None:
+    for readme, names in summary.PLACES.items():
+        text = readme.read_text()
+        assert summary.place(text, names) == text
 
 
-def test_every_result_begins_with_its_accuracy() -> None:
-    runs = sorted(summary.RESULTS.glob("*.json"))
-    assert runs
-    for path in runs:
+def test_every_result_begins_with_its_accuracy_and_lies_in_a_folder_named_by_its_run() -> None:
+    paths = sorted(summary.RESULTS.glob("*/metrics.json"))
+    assert paths
+    for path in paths:
         assert path.read_text().lstrip("{ \n").startswith('"accuracy":')
+        metrics = json.loads(path.read_text())
+        assert path.parent.name == summary.folder_name(metrics)
+        for other in path.parent.glob("*.json"):
+            study = json.loads(other.read_text()).get("study", metrics)
+            assert study["accuracy"] == metrics["accuracy"]  # of the same network
+
+
+def test_a_run_is_added_without_the_paths_of_its_machine(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(summary, "RESULTS", tmp_path / "results")
+    run, shapes = tmp_path / "run", tmp_path / "shapes"
+    metrics = {
+        "accuracy": 0.5,
+        "settings": {"data": "folder", "image_size": 16, "test_fold": 2, "out": str(run)},
+        "device": {"platform": "gpu", "kind": "NVIDIA H200"},
+        "versions": {"jax": "0.12.0.1"},
+        "data": {"source": ["set, from /some/where/set"]},
+        "date": "2026-11-28",
+    }
+    for folder, name in ((run, "metrics"), (shapes, "tumor_shape")):
+        folder.mkdir()
+        (folder / f"{name}.json").write_text(json.dumps(metrics))
+    (shapes / "tumor_shape-effects.png").write_bytes(b"")
+    folder = summary.add(run, shapes)
+    assert folder.name == "folder-16-fold2-nvidia-h200-jax0.12-2026-11-28"
+    names = ["metrics.json", "tumor_shape-effects.png", "tumor_shape.json"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    added = json.loads((folder / "tumor_shape.json").read_text())
+    assert added["data"]["source"] == ["set, from set"] and added["settings"]["out"] == "run"

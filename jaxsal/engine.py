@@ -4,7 +4,6 @@ Arguments that are `Any` here are checked by hand, with errors that name them: u
 check.
 """
 
-import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import jax
 
 from jaxsal.compiler import results
+from jaxsal.compiler.batch_size import BatchSize
 from jaxsal.compiler.description import axes_of, describe, layers, program
 from jaxsal.compiler.execute import Executor
 from jaxsal.compiler.identity import identity
@@ -142,32 +142,29 @@ class _Engine:
     def __init__(self, prepare: Prepare, batch_size: Any, mesh: Any) -> None:
         self._prepare = prepare
         self._settings = {"batch_size": batch_size, "mesh": mesh}
-        self._execute = Executor(batch_size, mesh, points=prepare.points, chunk=prepare.chunk)
+        size = BatchSize(batch_size, points=prepare.points, bound=prepare.chunk)
+        self._execute = Executor(size, mesh)
 
     def _made_by(self, make: Callable[..., Any]) -> tuple[Any, tuple[()]]:
         """How a copy is made, for `copy` and `pickle`: anew, without what was compiled."""
         args, keywords = self._prepare.arguments()
         return functools.partial(make, *args, **self._settings, **keywords), ()
 
-    def _run(self, call: Call) -> Any:
-        return self._prepare.ordered(self._looked(call))
-
-    def _looked(self, call: Call) -> Any:
+    def _run(self, *args: Any, record: bool = False) -> Any:
         """The results of a call; where values are checked, they are waited for and looked at."""
-        if not self._prepare.check or call.traced:
-            return self._execute(call)
-        self._prepare.check_model(call)
-        found = self._execute(self._flagged(call))
-        results.warn_not_finite(found.flag, call, what=self._results)
-        return found.results
+        call = self._prepare(*args, record=record, flagged=True)
+        if call.spec.flagged:
+            self._prepare.check_model(call)
+        found = self._execute(call)
+        call.verify()  # now that the program is on its way, the device may be waited for
+        if call.spec.flagged:
+            results.warn_not_finite(found.flag, call, what=self._results)
+            found = found.results
+        return found if record else self._prepare.ordered(found)
 
-    def _flagged(self, call: Call) -> Call:
-        """The call as it is run where values are checked."""
-        return call._replace(spec=dataclasses.replace(call.spec, flagged=self._prepare.check))
-
-    def _verified(self, *args: Any) -> Call:
+    def _verified(self, *args: Any, flagged: bool = False) -> Call:
         """A call that is not run: its values are checked all the same."""
-        call = self._prepare(*args)
+        call = self._prepare(*args, flagged=flagged)
         call.verify()
         return call
 
@@ -210,7 +207,7 @@ class Explainer(_Engine):
             RuntimeWarning: maps or logits that are not finite, or maps that cannot depend on their
                 images or on the parameters.
         """
-        return self._run(self._prepare(params, {"image": images}, targets, key, rows))
+        return self._run(params, {"image": images}, targets, key, rows)
 
     def __reduce__(self) -> Any:
         return self._made_by(explainer)
@@ -233,20 +230,18 @@ class Explainer(_Engine):
         One program, in which the forward pass is shared; arguments and errors as of a call. Logits
         of NaN predict no class: the target is -1 then, and the map NaN.
         """
-        return self._ordered(self._looked(self._recorded(params, images, targets, key, rows)))
+        return self._ordered(self._run(params, {"image": images}, targets, key, rows, record=True))
 
     def dispatch(
         self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
     ) -> Record:
         """As `record`, for who looks at the results: it neither waits for them nor looks."""
-        call = self._recorded(params, images, targets, key, rows)
-        self._prepare.check_model(call)
-        return self._ordered(self._execute(call))
-
-    def _recorded(self, params: Any, images: Any, targets: Any, key: Any, rows: Any) -> Call:
-        call = self._prepare(params, {"image": images}, targets, key, rows)
-        spec = dataclasses.replace(call.spec, record=True)
-        return call._replace(spec=spec, signature=(*call.signature, "record"))
+        call = self._prepare(params, {"image": images}, targets, key, rows, record=True)
+        if self._prepare.check and not call.traced:
+            self._prepare.check_model(call)
+        found = self._execute(call)
+        call.verify()
+        return self._ordered(found)
 
     def _ordered(self, found: Record) -> Record:
         return found._replace(maps=self._prepare.ordered(found.maps))
@@ -298,7 +293,7 @@ class Explainer(_Engine):
         given.
         """
         key = jax.random.key(0) if key is None and self._prepare.keyed else key
-        call = self._flagged(self._verified(params, {"image": images}, targets, key, rows))
+        call = self._verified(params, {"image": images}, targets, key, rows, flagged=True)
         return describe(call, self._execute)
 
     def layers(
@@ -318,7 +313,7 @@ class Explainer(_Engine):
 
         Its `as_text()` has the operations that a profile names.
         """
-        call = self._flagged(self._verified(params, {"image": images}, targets, key, rows))
+        call = self._verified(params, {"image": images}, targets, key, rows, flagged=True)
         return program(call, self._execute)
 
     def trace(self, *args: Any, **keywords: Any) -> Any:
@@ -370,7 +365,7 @@ class Evaluator(_Engine):
                 class.
         """
         batch = {"image": images, "map": maps}
-        return self._run(self._prepare(params, batch, targets, key, rows))
+        return self._run(params, batch, targets, key, rows)
 
     def __reduce__(self) -> Any:
         return self._made_by(evaluator)

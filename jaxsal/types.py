@@ -3,11 +3,19 @@
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
-Params = Any
+Tree = Any
 """Any pytree of arrays."""
+
+Params = Tree
+"""The parameters of a model."""
+
+ArrayOrShape = jax.Array | np.ndarray | np.generic | jax.ShapeDtypeStruct
+"""An array, or where nothing is computed its shape and dtype alone."""
 
 Image = Float[Array, "*shape"]
 """ONE image, or volume, or signal: no batch axis."""

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr
 
-from jaxsal.compiler import fetched
+from jaxsal.compiler import host
 from jaxsal.rewrite.cost import products
 from jaxsal.rewrite.program import equations
 from jaxsal.rewrite.rows import Mixed
@@ -58,9 +58,9 @@ class Trial:
             ValueError: the logits differ.
         """
         self._left -= 1
-        if not all(_is_here(leaf) for leaf in jax.tree.leaves((params, images))):
+        if not all(host.is_addressable(leaf) for leaf in jax.tree.leaves((params, images))):
             return True
-        pair = _pair(fetched.rows(images, range(min(ROWS, images.shape[0]))))
+        pair = _pair(host.rows(images, range(min(ROWS, images.shape[0]))))
         with jax.default_matmul_precision("highest"), jax.transfer_guard("allow"):
             together = np.asarray(self._run(params, pair), np.float64)
             each = [np.asarray(self._run(params, x[None]), np.float64) for x in pair]
@@ -111,10 +111,6 @@ def _takes(apply: Callable[..., Any], params: Any, batch: Any) -> bool:
     except Exception:  # it takes neither: what was raised first is told
         return False
     return getattr(logits, "shape", ())[:1] == batch.shape[:1] and len(logits.shape) == 2
-
-
-def _is_here(leaf: Any) -> bool:
-    return not isinstance(leaf, jax.Array) or leaf.is_fully_addressable
 
 
 def _same(one: np.ndarray, other: np.ndarray) -> np.ndarray:

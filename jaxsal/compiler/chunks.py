@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsal.compiler.devices import on_host
+from jaxsal.compiler.host import on_host
 
 
 def take(rows: Any, start: int, size: int) -> Any:

@@ -10,8 +10,7 @@ from jax import lax
 
 from jaxsal.rewrite.interpreter import inline
 from jaxsal.rewrite.program import depending, play, read, trace
-
-Tree = Any
+from jaxsal.types import Tree
 
 
 def map_classes(fun: Callable[[Tree, Tree], Tree], each: Tree, most: int, example: Tree) -> Tree:

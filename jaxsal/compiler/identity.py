@@ -14,7 +14,7 @@ import numpy as np
 from jaxsal.compiler.callables import join
 from jaxsal.compiler.parameters import joined
 from jaxsal.compiler.prepare import Call
-from jaxsal.compiler.program import example
+from jaxsal.compiler.program import Schedule, example
 
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 """Functions print where they lie, which is another place in every process."""
@@ -37,14 +37,13 @@ def identity(call: Call) -> dict[str, str]:
     plain = dataclasses.replace(
         call.spec,
         rewrite=False,
-        chunk=1,
-        class_chunk=call.spec.classes,
-        images=None,
         bounds=tuple((name, 1) for name, _ in call.spec.bounds),  # the images', as the rows are
         record=False,
     )
     row = {name: _abstract(column, rows=True) for name, column in call.rows.items()}
-    method = jax.make_jaxpr(functools.partial(example, plain))(_abstract(call.shared), row)
+    method = jax.make_jaxpr(functools.partial(example, plain, Schedule(plain.classes)))(
+        _abstract(call.shared), row
+    )
     keys = [tree["key"] for tree in (call.shared, call.rows) if "key" in tree]
     return {
         "params": _hash(_contents(call.shared["params"])),

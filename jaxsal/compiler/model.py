@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsal.compiler import frameworks
+from jaxsal.compiler.arrays import describe, is_array
 from jaxsal.compiler.batch_independence import fixed_batch
 from jaxsal.compiler.callables import Node
-from jaxsal.compiler.checks import describe, is_array
 from jaxsal.compiler.outputs import Output
 from jaxsal.compiler.parameters import joined
 from jaxsal.compiler.program import cast

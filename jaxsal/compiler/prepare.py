@@ -1,50 +1,62 @@
-"""From the arguments of a call to those of a program, checked on the way."""
+"""A call's arguments, checked, as what a program computes and what it is given."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import get_opaque_trace_state
 
 from jaxsal.compiler import checks, signatures
+from jaxsal.compiler.arrays import in_memory
 from jaxsal.compiler.callables import Node, Split, Value, concrete_options, join
 from jaxsal.compiler.frameworks import pure
+from jaxsal.compiler.host import is_addressable, is_concrete
 from jaxsal.compiler.model import check_model, returning_logits
 from jaxsal.compiler.model_checks import ModelChecks
 from jaxsal.compiler.outputs import output_of
-from jaxsal.compiler.parameters import Parameters, Recent
+from jaxsal.compiler.parameters import ParameterCache, Parameters, Signature
+from jaxsal.compiler.plan import Plan
 from jaxsal.compiler.program import Spec
+from jaxsal.compiler.targets import as_rows, check_targets
+from jaxsal.compiler.values import check_values
 from jaxsal.rewrite.reading import checked
+from jaxsal.types import Params, Tree
 
 
 class Call(NamedTuple):
-    """A checked call: what the program is compiled for, and what it is given.
+    """A checked call: what is computed, and the arrays that it is computed of.
 
     Attributes:
-        spec: for one point at a time and no mesh; the executor replaces these.
+        spec: what the program computes.
         shared: parameters, array options, and one key if there is one.
         rows: arrays with one entry an example.
         size: B.
         classes: of an image that are explained one by one: one, where a pass serves all.
         signature: what of the parameters and images a compilation depends on.
         params: the parameters as one object, the same for the same arrays.
+        traced: whether the call is a part of a program that is being traced.
         verify: raises if a device, which was asked, found values that are not allowed.
     """
 
     spec: Spec
-    shared: dict[str, Any]
-    rows: dict[str, Any]
+    shared: dict[str, Tree]
+    rows: dict[str, Tree]
     size: int
     classes: int
-    signature: Any
+    signature: Hashable
     params: Parameters
+    traced: bool
     verify: Callable[[], None]
 
-    def class_chunk(self, planned: int) -> int:
+    def class_chunk(self, plan: Plan) -> int:
         """Classes of an image at a time: as planned, or all, where a pass serves all."""
-        return planned if self.classes > 1 else self.spec.classes
+        return plan.class_chunk if self.classes > 1 else self.spec.classes
+
+    @property
+    def inputs(self) -> Hashable:
+        """What of the parameters and images the model's own program depends on."""
+        return self.signature[0]  # type: ignore[index]
 
     @property
     def options(self) -> tuple[frozenset[str], dict[str, int]]:
@@ -64,12 +76,6 @@ class Call(NamedTuple):
             if need > bounds.get(name, need):
                 most = bounds[name]
                 raise ValueError(f"{name}: compiled for {most} at most, these images have more")
-
-    @property
-    def traced(self) -> bool:
-        """Whether it is a part of a program that is being traced."""
-        leaves = jax.tree.leaves((self.shared, self.rows))
-        return any(isinstance(leaf, jax.core.Tracer) for leaf in leaves) or _staged()
 
 
 class Prepare:
@@ -119,7 +125,7 @@ class Prepare:
         self._rewrite, self.check = rewrite, check
         self._axes = checked(spatial_axes)
         self._outputs: dict[Any, int] = {}
-        self._recent = Recent()
+        self._parameters = ParameterCache()
 
     def arguments(self) -> tuple[tuple[Any, Any], dict[str, Any]]:
         """What it was made of: the model and the function, and everything else by its name."""
@@ -134,11 +140,9 @@ class Prepare:
         Raises:
             ValueError: a batch's logits are not the images' own.
         """
-        if self.check and not call.traced:
-            params, images = call.shared["params"], call.rows["image"]
-            with pure():
-                model = self._model_of(call.spec.params)
-                self._checks(call.signature[0], model, params, images)
+        params, images = call.shared["params"], call.rows["image"]
+        with pure():
+            self._checks(call.inputs, self._model_of(call.spec.params), params, images)
 
     def _model_of(self, whole: Node | None) -> Callable[..., Any]:
         """The model as one function of arrays and images, for JAX to trace once."""
@@ -152,50 +156,71 @@ class Prepare:
 
     def __call__(
         self,
-        params: Any,
+        params: Params,
         rows: dict[str, Any],
         targets: Any,
         key: Any,
         each: Mapping[str, Any] | None = None,
+        *,
+        record: bool = False,
+        flagged: bool = False,
     ) -> Call:
-        """A call of these arguments, each held against what is expected; nothing is compiled.
+        """Checks the arguments of a call; nothing is compiled.
 
         Args:
             params, targets, key: as of an explainer's call.
             rows: `image`, and a metric's `map`.
             each: options with an entry an image.
+            record: whether targets and logits are wanted with the results.
+            flagged: whether it is wanted what in the results is not finite, where values are
+                checked and the call is no part of a larger program.
         """
         rows = self._checked_rows(rows, each or {})
-        count, rank = rows["image"].shape[0], len(rows["image"].shape) - 1
+        images = rows["image"]
+        count, rank = images.shape[0], len(images.shape) - 1
         axes = checked(self._axes, rank)
-        mode = checks.check_targets(targets, count)
-        given = checks.check_key(key, count, self.keyed)
-        given = given if self._draws else checks.check_key(None, count, [])  # one argument less
-        known, params = self._recent(params)
-        signature = _signature(known, rows)
-        classes = self._classes(signature, mode, known.whole, params, rows["image"])
+        mode, given = check_targets(targets, count)
+        keys = checks.check_key(key, count, self.keyed)
+        known, params = self._parameters(params)
+        inputs = _signature(known.signature, rows)
+        whole = known.signature.whole
+        classes = self._classes(inputs, mode, whole, params, images)
         if "map" in rows and mode == "all":
             checks.check_maps(rows["map"], count, classes)
-        verify = _nothing
-        if self.check:
-            verify = checks.check_values(rows["image"], targets, classes)
+        verify = check_values(images, given, classes) if self.check else _nothing
         shared = {"params": params, "arrays": self._arrays}
-        if mode == "given":
-            rows["target"] = _targets(targets, count)
-        if given == "each":
+        if given is not None:
+            rows["target"] = as_rows(given, count)
+        if not self._draws:
+            keys = "none"  # one argument less
+        elif keys == "each":
             rows["key"] = key
-        elif given == "one":
+        elif keys == "one":
             shared["key"] = key
             rows["index"] = np.arange(count, dtype=np.int32)
-        spec = self._spec(rows, known.whole, classes, mode, axes)
+        traced = _is_traced((shared, rows))
+        spec = Spec(
+            parts=self._parts,
+            params=whole,
+            classes=classes,
+            output=self.output,
+            targets=mode,
+            dtype=self._dtype,
+            rewrite=self._rewrite,
+            spatial_axes=axes,
+            bounds=self._bounds(rows),
+            may_be_nan=self._may_be_nan,
+            record=record,
+            flagged=flagged and self.check and not traced,
+        )
         apart = classes if mode == "all" and not self._forward_only else 1
-        signature = (signature, mode, given, spec.bounds)
-        return Call(spec, shared, rows, count, apart, signature, known, verify)
+        signature = inputs, mode, keys, spec.bounds, record
+        return Call(spec, shared, rows, count, apart, signature, known, traced, verify)
 
     def _checked_rows(self, rows: dict[str, Any], each: Mapping[str, Any]) -> dict[str, Any]:
         """The rows of a call as arrays, with the options that have an entry an image."""
         words = {"image": "images", "map": "maps"}
-        rows = {name: checks.in_memory(words[name], x) for name, x in rows.items()}
+        rows = {name: in_memory(words[name], x) for name, x in rows.items()}
         checks.check_images(rows["image"])
         count = rows["image"].shape[0]
         if each or self._open:
@@ -219,27 +244,16 @@ class Prepare:
             self.output.check_predicts(self._outputs[signature])
         return self.output.classes(self._outputs[signature])
 
-    def _spec(
-        self, rows: dict[str, Any], whole: Node | None, classes: int, mode: str, axes: Any
-    ) -> Spec:
-        """What the program of a call is compiled for, before its plan and its devices are known."""
-        known = _known(rows)
-        return Spec(
-            parts=self._parts,
-            params=whole,
-            classes=classes,
-            output=self.output,
-            targets=mode,
-            chunk=1,
-            class_chunk=classes,
-            images=None,
-            dtype=self._dtype,
-            rewrite=self._rewrite,
-            bounds=signatures.bounds(self._functions, self._options, known) if known else (),
-            platform=jax.default_backend(),
-            spatial_axes=axes,
-            may_be_nan=self._may_be_nan,
-        )
+    def _bounds(self, rows: dict[str, Any]) -> tuple[tuple[str, int], ...]:
+        """Options read off the rows that this process can look at."""
+        readable = {
+            name: x
+            for name, x in rows.get("each", {}).items()
+            if isinstance(x, np.ndarray) or (is_concrete(x) and is_addressable(x))
+        }
+        if not readable:
+            return ()
+        return signatures.bounds(self._functions, self._options, readable)
 
 
 def _taken_apart(
@@ -269,47 +283,22 @@ def _own(array: Any) -> Any:
 _EAGER = get_opaque_trace_state()
 
 
-def _staged() -> bool:
+def _is_traced(arrays: Tree) -> bool:
+    """Whether arrays are a part of a program that is being traced, or made one by using them."""
+    return any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(arrays)) or _is_staged()
+
+
+def _is_staged() -> bool:
     """Whether whatever is computed now becomes a part of a program, constants too (under jit)."""
     if get_opaque_trace_state() == _EAGER:
         return False
     return isinstance(jax.lax.full((), 0.0), jax.core.Tracer)
 
 
-def _known(rows: dict[str, Any]) -> dict[str, Any]:
-    """The row options of a call that this process can look at."""
-    return {
-        name: x
-        for name, x in rows.get("each", {}).items()
-        if isinstance(x, np.ndarray) or (checks.is_settled(x) and x.is_fully_addressable)
-    }
-
-
 def _nothing() -> None:
     """No value is looked at."""
 
 
-def _signature(params: Parameters, rows: dict[str, Any]) -> Any:
+def _signature(params: Signature, rows: dict[str, Tree]) -> Hashable:
     columns, names = jax.tree.flatten(rows)
     return params, names, tuple((x.shape[1:], x.dtype) for x in columns)
-
-
-def _targets(targets: Any, count: int) -> Any:
-    """int32, one an image; what int32 cannot hold is no class, and stays none."""
-    if isinstance(targets, jax.ShapeDtypeStruct):
-        return jax.ShapeDtypeStruct((count,), jnp.int32, sharding=targets.sharding)
-    if isinstance(targets, jax.core.Tracer):
-        return _as_int32(targets, count)
-    if isinstance(targets, jax.Array) and targets.dtype == jnp.int32 and targets.shape == (count,):
-        return checks.in_memory("targets", targets)
-    if isinstance(targets, jax.Array) and not targets.is_fully_addressable:
-        return _as_int32(targets, count)
-    values = np.asarray(targets).astype(np.int64)  # unsigned ones that do not fit turn negative
-    values = np.where(values > np.iinfo(np.int32).max, -1, values).astype(np.int32)
-    return np.broadcast_to(values, (count,))
-
-
-def _as_int32(targets: Any, count: int) -> Any:
-    largest = min(np.iinfo(np.int32).max, jnp.iinfo(targets.dtype).max)
-    values = jnp.where((targets < 0) | (targets > largest), -1, targets.astype(jnp.int32))
-    return jnp.broadcast_to(values, (count,))

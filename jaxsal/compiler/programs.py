@@ -7,30 +7,30 @@ from typing import Any
 import jax
 
 from jaxsal.compiler.callables import references
-from jaxsal.compiler.program import Spec, batch
+from jaxsal.compiler.program import Schedule, Spec, batch
 
 MOST = 512
 """Programs that are kept; the oldest goes first."""
 
 
-def compiled(spec: Spec, *, inline: bool = False) -> Any:
-    """The jitted program `(shared, rows) -> results`, one for all explainers of a specification.
+def compiled(spec: Spec, schedule: Schedule, *, inline: bool = False) -> Any:
+    """The jitted program `(shared, rows) -> results`, one for all explainers of equal arguments.
 
     It refers to functions weakly, and goes with the first of them: what a model closes over is kept
     no longer than `jax.jit` would keep it. What was compiled of it lies in JAX's own caches, which
     `jax.clear_caches` empties.
 
     Args:
-        spec: what the program is compiled for.
+        spec, schedule: what the program computes, and how it is laid out.
         inline: whether it becomes a part of the program that calls it, rather than a call there.
     """
-    key = spec, inline
+    key = spec, schedule, inline
     found = _PROGRAMS.get(key)
     if found is None:
         forget = functools.partial(_forget, key)
         held = references(spec.parts) + (references(spec.params) if spec.params else [])
         watched = [weakref.ref(each.held(), forget) for each in held]
-        found = _PROGRAMS[key] = _jitted(spec, inline), watched
+        found = _PROGRAMS[key] = _jitted(spec, schedule, inline), watched
         for old in list(_PROGRAMS)[:-MOST]:
             _PROGRAMS.pop(old, None)
     return found[0]
@@ -39,9 +39,9 @@ def compiled(spec: Spec, *, inline: bool = False) -> Any:
 _PROGRAMS: dict[Any, tuple[Any, list[Any]]] = {}
 
 
-def _jitted(spec: Spec, inline: bool) -> Any:
+def _jitted(spec: Spec, schedule: Schedule, inline: bool) -> Any:
     def saliency(shared: Any, rows: Any) -> Any:
-        return batch(spec, shared, rows)
+        return batch(spec, schedule, shared, rows)
 
     return jax.jit(saliency, inline=inline)
 

@@ -1,13 +1,11 @@
 """What comes out, looked at: values that are not finite are counted, named and explained."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from jaxsal.compiler import fetched
+from jaxsal.compiler import host
 from jaxsal.compiler.prepare import Call
 from jaxsal.compiler.program import LOGITS, OPEN, RESULTS
 from jaxsal.compiler.warned import warn
@@ -27,7 +25,7 @@ def warn_not_finite(flags: Any, call: Call, *, what: str) -> None:
         call: what was run.
         what: the results are called.
     """
-    found = _local(flags)
+    found = host.numbered(flags)
     if all(flag in (0, OPEN) for _, flag in found):
         if not any(flag for _, flag in found) or not broken(call.shared["params"]):
             return
@@ -52,7 +50,7 @@ def broken(params: Any) -> list[str]:
     return [
         jax.tree_util.keystr(path, simple=True, separator="/")
         for path, leaf in leaves
-        if jnp.issubdtype(leaf.dtype, jnp.inexact) and not _finite(leaf)
+        if jnp.issubdtype(leaf.dtype, jnp.inexact) and not host.is_finite(leaf)
     ]
 
 
@@ -83,32 +81,9 @@ def _reason(call: Call, flags: dict[int, int]) -> str:
     )
 
 
-def _local(flags: Any) -> list[tuple[int, int]]:
-    """`(row, flag)` of the rows that this process holds, in order."""
-    if not isinstance(flags, jax.Array) or flags.is_fully_addressable:
-        return list(enumerate(np.asarray(flags).tolist()))
-    found: dict[int, int] = {}
-    for shard in flags.addressable_shards:
-        first = shard.index[0].start or 0
-        found |= dict(enumerate(np.asarray(shard.data).tolist(), first))
-    return sorted(found.items())
-
-
-def _finite(array: Any) -> bool:
-    return all(bool(jnp.isfinite(part).all()) for part in _parts(array))
-
-
-def _parts(array: Any) -> Iterator[Any]:
-    """An array as NumPy's; of one that others hold too, the parts that lie here."""
-    if isinstance(array, jax.Array) and not array.is_fully_addressable:
-        yield from (np.asarray(shard.data) for shard in array.addressable_shards)
-    else:
-        yield np.asarray(array)
-
-
 def _is_flat(images: Any, row: int) -> bool:
     """Whether an image holds one value; one that other processes hold is not asked."""
-    if isinstance(images, jax.Array) and not images.is_fully_addressable:
+    if not host.is_addressable(images):
         return False
-    image = fetched.rows(images, [row])
+    image = host.rows(images, [row])
     return bool((image == image.flat[0]).all())

@@ -2,14 +2,18 @@
 
 import functools
 import inspect
-import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from jaxsal.compiler.checks import check_positive
+
 RESERVED = ("key",)
 """Options that only the call of the explainer gives."""
+
+CHUNK = "a concrete integer >= 1"
+"""What `chunk` is to be."""
 
 
 def name_of(function: Any) -> str:
@@ -104,10 +108,10 @@ def bound_chunk(function: Callable[..., Any], options: Mapping[str, Any]) -> int
         ValueError: less than one.
     """
     if "chunk" in options:
-        return _positive("chunk", options["chunk"])
+        return check_positive("chunk", options["chunk"], CHUNK)
     while isinstance(function, functools.partial):
         if "chunk" in function.keywords:
-            return _positive("chunk", function.keywords["chunk"])
+            return check_positive("chunk", function.keywords["chunk"], CHUNK)
         function = function.func
     return 1
 
@@ -214,18 +218,6 @@ def innermost(function: Any) -> tuple[Any, set[str]]:
             function = function.inner
         else:
             return function, bound
-
-
-def _positive(name: str, value: Any) -> int:
-    try:
-        number = operator.index(value)
-    except Exception as error:  # a tracer raises an error of its own
-        raise TypeError(f"{name}: expected a concrete integer, got {value!r}") from error
-    if isinstance(value, bool):
-        raise TypeError(f"{name}: expected an integer, got {value!r}")
-    if number < 1:
-        raise ValueError(f"{name}: expected an integer >= 1, got {number}")
-    return number
 
 
 def _parameters(function: Any) -> Mapping[str, inspect.Parameter]:

@@ -1,14 +1,16 @@
-"""The explainer and the evaluator: where vmap, jit, chunks and shards meet a method.
+"""The explainer and the evaluator: a model and a method made into one compiled function.
 
-Arguments that are `Any` here are checked by hand, with errors that name them: users have no other
-check.
+Arguments are checked by hand, with errors that name them, since users have no other check. The
+tests' run-time type checker would raise first, and is told to leave this file alone.
 """
 
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 import jax
+from jax.sharding import Mesh
+from jax.typing import DTypeLike
 
 from jaxsal.compiler import results
 from jaxsal.compiler.batch_size import BatchSize
@@ -19,20 +21,35 @@ from jaxsal.compiler.lowering import Lowered
 from jaxsal.compiler.outputs import Output
 from jaxsal.compiler.prepare import Call, Prepare
 from jaxsal.compiler.program import Record
+from jaxsal.types import (
+    ApplyFn,
+    Batch,
+    Keys,
+    Method,
+    Metric,
+    Objective,
+    Params,
+    Results,
+    SpatialAxes,
+    Targets,
+    Tree,
+)
+
+Made = TypeVar("Made")
 
 
 def explainer(
-    apply: Any,
-    method: Any,
+    apply: ApplyFn,
+    method: Method | Mapping[str, Method],
     *,
-    objective: Any = None,
-    batch_size: Any = "auto",
-    mesh: Any = None,
+    objective: Objective | None = None,
+    batch_size: int | str = "auto",
+    mesh: Mesh | None = None,
     rewrite: bool = True,
-    dtype: Any = None,
+    dtype: DTypeLike | None = None,
     check: bool = True,
-    spatial_axes: Any = None,
-    output: Any = "logits",
+    spatial_axes: Sequence[int] | None = None,
+    output: Literal["logits", "probability", "value"] = "logits",
     **options: Any,
 ) -> "Explainer":
     """A compiled function from parameters and images to saliency maps.
@@ -86,17 +103,17 @@ def explainer(
 
 
 def evaluator(
-    apply: Any,
-    metric: Any,
+    apply: ApplyFn,
+    metric: Metric | Mapping[str, Metric],
     *,
-    objective: Any = None,
-    batch_size: Any = "auto",
-    mesh: Any = None,
+    objective: Objective | None = None,
+    batch_size: int | str = "auto",
+    mesh: Mesh | None = None,
     rewrite: bool = True,
-    dtype: Any = None,
+    dtype: DTypeLike | None = None,
     check: bool = True,
-    spatial_axes: Any = None,
-    output: Any = "logits",
+    spatial_axes: Sequence[int] | None = None,
+    output: Literal["logits", "probability", "value"] = "logits",
     **options: Any,
 ) -> "Evaluator":
     """A compiled function from parameters, images and maps to a metric of each map.
@@ -139,22 +156,21 @@ class _Engine:
     _results: str
     """What the function returns is called."""
 
-    def __init__(self, prepare: Prepare, batch_size: Any, mesh: Any) -> None:
+    def __init__(self, prepare: Prepare, batch_size: int | str, mesh: Mesh | None) -> None:
         self._prepare = prepare
         self._settings = {"batch_size": batch_size, "mesh": mesh}
         size = BatchSize(batch_size, points=prepare.points, bound=prepare.chunk)
         self._execute = Executor(size, mesh)
 
-    def _made_by(self, make: Callable[..., Any]) -> tuple[Any, tuple[()]]:
+    def _made_by(self, make: Callable[..., Made]) -> tuple[Callable[[], Made], tuple[()]]:
         """How a copy is made, for `copy` and `pickle`: anew, without what was compiled."""
         args, keywords = self._prepare.arguments()
         return functools.partial(make, *args, **self._settings, **keywords), ()
 
-    def _run(self, *args: Any, record: bool = False) -> Any:
+    def _run(self, *args: Any, record: bool = False) -> Results:
         """The results of a call; where values are checked, they are waited for and looked at."""
         call = self._prepare(*args, record=record, flagged=True)
-        if call.spec.flagged:
-            self._prepare.check_model(call)
+        self._prepare.check_model(call)
         found = self._execute(call)
         call.verify()  # now that the program is on its way, the device may be waited for
         if call.spec.flagged:
@@ -168,7 +184,7 @@ class _Engine:
         call.verify()
         return call
 
-    def _lower(self, call: Call, arguments: Any) -> Lowered:
+    def _lower(self, call: Call, arguments: Callable[..., tuple[Tree, Tree]]) -> Lowered:
         lowered = jax.jit(self._execute.program(call)).lower(call.shared, call.rows)
         return Lowered(lowered, arguments, self._prepare.ordered)
 
@@ -179,8 +195,14 @@ class Explainer(_Engine):
     _results = "maps"
 
     def __call__(
-        self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
-    ) -> Any:
+        self,
+        params: Params,
+        images: Batch,
+        targets: Targets = None,
+        *,
+        key: Keys | None = None,
+        **rows: Tree,
+    ) -> Results:
         """The maps of a batch, float32, signed, not normalised.
 
         Args:
@@ -209,7 +231,7 @@ class Explainer(_Engine):
         """
         return self._run(params, {"image": images}, targets, key, rows)
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[Callable[[], "Explainer"], tuple[()]]:
         return self._made_by(explainer)
 
     @property
@@ -223,7 +245,13 @@ class Explainer(_Engine):
         return self._prepare.output
 
     def record(
-        self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
+        self,
+        params: Params,
+        images: Batch,
+        targets: Targets = None,
+        *,
+        key: Keys | None = None,
+        **rows: Tree,
     ) -> Record:
         """The maps of a batch with their targets [B] (under "all" [B, K]) and logits [B, K].
 
@@ -233,12 +261,17 @@ class Explainer(_Engine):
         return self._ordered(self._run(params, {"image": images}, targets, key, rows, record=True))
 
     def dispatch(
-        self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
+        self,
+        params: Params,
+        images: Batch,
+        targets: Targets = None,
+        *,
+        key: Keys | None = None,
+        **rows: Tree,
     ) -> Record:
         """As `record`, for who looks at the results: it neither waits for them nor looks."""
         call = self._prepare(params, {"image": images}, targets, key, rows, record=True)
-        if self._prepare.check and not call.traced:
-            self._prepare.check_model(call)
+        self._prepare.check_model(call)
         found = self._execute(call)
         call.verify()
         return self._ordered(found)
@@ -247,7 +280,13 @@ class Explainer(_Engine):
         return found._replace(maps=self._prepare.ordered(found.maps))
 
     def identity(
-        self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
+        self,
+        params: Params,
+        images: Batch,
+        targets: Targets = None,
+        *,
+        key: Keys | None = None,
+        **rows: Tree,
     ) -> dict[str, str]:
         """What decides the maps, a fingerprint each: `params`, `model`, `method`, `key`.
 
@@ -257,7 +296,7 @@ class Explainer(_Engine):
         """
         return identity(self._verified(params, {"image": images}, targets, key, rows))
 
-    def spatial_axes(self, params: Any, images: Any, **rows: Any) -> tuple[int, ...] | None:
+    def spatial_axes(self, params: Params, images: Batch, **rows: Tree) -> SpatialAxes | None:
         """Which axes of one image are spatial: as the option says, else as the model does.
 
         None where neither says; nothing is compiled. `images` may be a `jax.ShapeDtypeStruct`.
@@ -266,7 +305,13 @@ class Explainer(_Engine):
         return axes_of(self._verified(params, {"image": images}, "all", key, rows))
 
     def lower(
-        self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
+        self,
+        params: Params,
+        images: Batch,
+        targets: Targets = None,
+        *,
+        key: Keys | None = None,
+        **rows: Tree,
     ) -> Lowered:
         """The whole batch as one lowered program; arguments may be `jax.ShapeDtypeStruct`s."""
         call = self._verified(params, {"image": images}, targets, key, rows)
@@ -274,8 +319,13 @@ class Explainer(_Engine):
         given, options = targets is not None and word is None, call.options
 
         def arguments(
-            params: Any, images: Any, targets: Any = word, *, key: Any = None, **rows: Any
-        ) -> Any:
+            params: Params,
+            images: Batch,
+            targets: Targets = word,
+            *,
+            key: Keys | None = None,
+            **rows: Tree,
+        ) -> tuple[Tree, Tree]:
             if given and targets is None:
                 raise ValueError("targets: compiled for given targets; expected them, got None")
             now = self._verified(params, {"image": images}, targets, key, rows)
@@ -285,7 +335,13 @@ class Explainer(_Engine):
         return self._lower(call, arguments)
 
     def describe(
-        self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
+        self,
+        params: Params,
+        images: Batch,
+        targets: Targets = None,
+        *,
+        key: Keys | None = None,
+        **rows: Tree,
     ) -> dict[str, Any]:
         """What becomes of a call: plan, compile seconds, FLOPs, bytes, rewrites.
 
@@ -297,7 +353,13 @@ class Explainer(_Engine):
         return describe(call, self._execute)
 
     def layers(
-        self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
+        self,
+        params: Params,
+        images: Batch,
+        targets: Targets = None,
+        *,
+        key: Keys | None = None,
+        **rows: Tree,
     ) -> list[str]:
         """The values that class activation maps of a call are made of: type, operation, place.
 
@@ -307,7 +369,13 @@ class Explainer(_Engine):
         return layers(self._verified(params, {"image": images}, targets, key, rows))
 
     def program(
-        self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
+        self,
+        params: Params,
+        images: Batch,
+        targets: Targets = None,
+        *,
+        key: Keys | None = None,
+        **rows: Tree,
     ) -> jax.stages.Compiled:
         """The program that a call runs, for as many images as it takes at a time, compiled again.
 
@@ -316,14 +384,14 @@ class Explainer(_Engine):
         call = self._verified(params, {"image": images}, targets, key, rows, flagged=True)
         return program(call, self._execute)
 
-    def trace(self, *args: Any, **keywords: Any) -> Any:
+    def trace(self, *args: Tree, **keywords: Tree) -> jax.stages.Traced:
         """The batch as a traced program of these arguments, for `jax.export.export(explain)`."""
         if len(args) > 2 and isinstance(args[2], str):
             args, keywords = args[:2], {**keywords, "targets": args[2]}
         words: dict[str, Any] = {k: v for k, v in keywords.items() if isinstance(v, str)}
         arrays = {k: v for k, v in keywords.items() if k not in words}
 
-        def explain(*args: Any, **arrays: Any) -> Any:
+        def explain(*args: Tree, **arrays: Tree) -> Results:
             return self(*args, **{**arrays, **words})
 
         return jax.jit(explain).trace(*args, **arrays)
@@ -336,14 +404,14 @@ class Evaluator(_Engine):
 
     def __call__(
         self,
-        params: Any,
-        images: Any,
-        maps: Any,
-        targets: Any = None,
+        params: Params,
+        images: Batch,
+        maps: Batch,
+        targets: Targets = None,
         *,
-        key: Any = None,
-        **rows: Any,
-    ) -> Any:
+        key: Keys | None = None,
+        **rows: Tree,
+    ) -> Results:
         """The metric of each map, float32.
 
         Args:
@@ -367,5 +435,5 @@ class Evaluator(_Engine):
         batch = {"image": images, "map": maps}
         return self._run(params, batch, targets, key, rows)
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[Callable[[], "Evaluator"], tuple[()]]:
         return self._made_by(evaluator)

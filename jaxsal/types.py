@@ -6,6 +6,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
 Tree = Any
@@ -29,6 +30,19 @@ Logits = Float[Array, "classes"]
 Target = Int[Array, ""]
 Map = Shaped[Array, "..."]
 Key = PRNGKeyArray
+
+Batch = npt.ArrayLike | jax.ShapeDtypeStruct
+"""An array [B, ...] of JAX, NumPy or what NumPy makes one of; where nothing is computed, its shape.
+"""
+
+Targets = npt.ArrayLike | jax.ShapeDtypeStruct | None
+"""The classes to explain: an int, integers [B], None for the predicted one, or "all"."""
+
+Keys = PRNGKeyArray | jax.ShapeDtypeStruct
+"""One key, or one an image."""
+
+Results = Tree
+"""Maps or values of a batch, arrays [B, ...]; of a dict of methods or metrics, a dict of them."""
 
 ApplyFn = Callable[[Params, Images], Float[Array, "batch classes"]]
 """`apply(params, images) -> logits`, pure; the function, not the framework."""

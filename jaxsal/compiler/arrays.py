@@ -10,7 +10,7 @@ from jaxsal.compiler.host import is_concrete
 _ARRAYS = (np.ndarray, np.generic, jax.Array, jax.ShapeDtypeStruct)
 
 
-def in_memory(name: str, value: Any) -> Any:
+def as_array(name: str, value: Any) -> Any:
     """What can be had as an array (of Zarr, h5py, PyTorch) as NumPy's; all else as it is.
 
     A weak type is made firm, for which JAX would compile a program of its own.
@@ -35,7 +35,7 @@ def is_array(value: Any) -> bool:
     return known and hasattr(value, "dtype") and hasattr(value, "shape")
 
 
-def describe(value: Any) -> str:
+def as_text(value: Any) -> str:
     """An array by its dtype and shape, anything else by itself."""
     if is_array(value):
         return f"{value.dtype}{list(value.shape)}"

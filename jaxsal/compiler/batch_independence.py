@@ -1,4 +1,4 @@
-"""One image at a time: a batch's logits held against those that its images have alone."""
+"""Whether the logits of an image depend on the batch: they are compared with the image's alone."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -18,10 +18,10 @@ ROWS = 16
 """Images among which two that differ are looked for."""
 
 LEAST = 1e-2
-"""The difference, of the logits' own, that is none."""
+"""A difference that is tolerated, as a share of the spread of the logits."""
 
 ROUNDING = 1e-4
-"""The difference, of the largest logit, that rounding alone may make; of narrow dtypes more."""
+"""A difference that rounding may make, as a share of the largest logit; more in narrow dtypes."""
 
 TRIES = 4
 """Calls that may try before it is left unsettled."""

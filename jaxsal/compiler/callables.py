@@ -51,7 +51,7 @@ class Same(Value):
 
 
 @dataclasses.dataclass
-class Kept:
+class Holder:
     """What holds an object that has no weak references, or that is to be equal to nothing else."""
 
     value: Any
@@ -60,15 +60,15 @@ class Kept:
 class Reference:
     """An object, equal to itself alone; kept alive by its explainer, not by who refers to it."""
 
-    __slots__ = ("_hash", "held")
+    __slots__ = ("_hash", "referent")
 
-    def __init__(self, held: Any) -> None:
-        self._hash, self.held = id(held), weakref.ref(held)
+    def __init__(self, referent: Any) -> None:
+        self._hash, self.referent = id(referent), weakref.ref(referent)
 
     @property
     def value(self) -> Any:
-        held = self.held()
-        return held.value if isinstance(held, Kept) else held
+        referent = self.referent()
+        return referent.value if isinstance(referent, Holder) else referent
 
     def __hash__(self) -> int:
         return self._hash
@@ -76,8 +76,10 @@ class Reference:
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
-        held = self.held()
-        return isinstance(other, Reference) and held is not None and held is other.held()
+        referent = self.referent()
+        return (
+            isinstance(other, Reference) and referent is not None and referent is other.referent()
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,12 +133,12 @@ class Split:
         try:
             weakref.ref(value)
         except TypeError:
-            value = Kept(value)
+            value = Holder(value)
         self.kept.append(value)
         return Reference(value)
 
     def structure(self, value: Any, concrete: tuple[str, ...] = ()) -> Structure:
-        """The structure of an option, of a method or of a dict of these; see `join`.
+        """The structure of an option, of a method or of a dict of these; see `assemble`.
 
         Goes into dicts (in their order), tuples, lists and other pytrees; and, where a method is
         jaxsal's own, into `functools.partial` and combinators' results around it, whose arrays are
@@ -167,7 +169,7 @@ class Split:
         if isinstance(value, _PLAIN) or jax.tree_util.all_leaves([value]):
             return self._leaf(value)
         leaves, tree = jax.tree.flatten(value, is_leaf=lambda x: x is not value)
-        rebuild = self.reference(Kept(tree))
+        rebuild = self.reference(Holder(tree))
         return Node(rebuild, tuple(self._take(x, concrete, known) for x in leaves))
 
     def _array(self, value: Any, known: bool) -> Structure:
@@ -187,7 +189,7 @@ class Split:
         if isinstance(value, _PLAIN):
             return Value(value)
         # An object that is no function may change before another explainer is made of it.
-        return self.reference(value if callable(value) else Kept(value))
+        return self.reference(value if callable(value) else Holder(value))
 
 
 def as_it_is(value: Any) -> Structure:
@@ -238,15 +240,15 @@ def concrete_options(function: Any) -> tuple[str, ...]:
     return tuple(getattr(innermost(function)[0], "concrete", ()))
 
 
-def join(structure: Structure, arrays: list[Any]) -> Any:
-    """The value that was taken apart, with `arrays` in the place of its own."""
+def assemble(structure: Structure, arrays: list[Any]) -> Any:
+    """The value of this structure, with `arrays` in the place of those that were taken out."""
     if isinstance(structure, Slot):
         return arrays[structure.index]
     if isinstance(structure, Table):
         return structure.array
     if isinstance(structure, Value | Reference):
         return structure.value
-    return _rebuilt(structure.rebuild, [join(part, arrays) for part in structure.parts])
+    return _rebuilt(structure.rebuild, [assemble(part, arrays) for part in structure.parts])
 
 
 def _rebuilt(rebuild: Any, parts: list[Any]) -> Any:

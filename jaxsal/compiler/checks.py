@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsal.compiler import frameworks
-from jaxsal.compiler.arrays import describe, in_memory, is_array
+from jaxsal.compiler.arrays import as_array, as_text, is_array
 from jaxsal.types import Params
 
 
@@ -42,7 +42,7 @@ def check_maps(maps: Any, count: int, classes: int | None) -> None:
         ValueError: another number of maps than of images, or of classes.
     """
     if not is_array(maps) or not jnp.issubdtype(maps.dtype, jnp.floating):
-        raise TypeError(f"maps: expected a floating array [B, ...], got {describe(maps)}")
+        raise TypeError(f"maps: expected a floating array [B, ...], got {as_text(maps)}")
     expected = (count,) if classes is None else (count, classes)
     if tuple(maps.shape[: len(expected)]) != expected:
         wanted = ", ".join(map(str, expected))
@@ -58,10 +58,10 @@ def check_row(name: str, value: Any, count: int) -> Any:
         TypeError: a leaf that is no array.
         ValueError: another number of entries than of images.
     """
-    value = jax.tree.map(functools.partial(in_memory, name), value)
+    value = jax.tree.map(functools.partial(as_array, name), value)
     for leaf in jax.tree.leaves(value):
         if not is_array(leaf):
-            came = describe(leaf)
+            came = as_text(leaf)
             raise TypeError(f"{name}: expected an array with one entry an image, got {came}")
         if tuple(leaf.shape[:1]) != (count,):
             raise ValueError(
@@ -88,12 +88,12 @@ def check_key(key: Any, count: int, names: list[str]) -> str:
             raise ValueError(f"key: {names[0]} draws random numbers and needs a key, got None")
         return "none"
     if not is_array(key):
-        raise TypeError(f"key: expected jax.random.key(...), got {describe(key)}")
+        raise TypeError(f"key: expected jax.random.key(...), got {as_text(key)}")
     shape = tuple(key.shape)
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         width = jax.eval_shape(jax.random.PRNGKey, 0).shape
         if key.dtype != jnp.uint32 or shape[-1:] != width:
-            raise TypeError(f"key: expected jax.random.key(...), got {describe(key)}")
+            raise TypeError(f"key: expected jax.random.key(...), got {as_text(key)}")
         shape = shape[:-1]
     if shape not in ((), (count,)):
         raise ValueError(f"key: expected one, or one an image ({count}), got the shape {shape}")
@@ -149,7 +149,7 @@ def check_positive(name: str, value: Any, expected: str) -> int:
     return number
 
 
-def check_dtype(dtype: Any) -> Any:
+def check_dtype(dtype: Any) -> np.dtype | None:
     """`dtype` as NumPy's, or None.
 
     Raises:
@@ -180,7 +180,7 @@ def check_params(params: Params) -> Params:
         TypeError: another leaf that is no array, or no array at all.
     """
     leaves, structure = jax.tree.flatten(params)
-    leaves = [in_memory("params", leaf) for leaf in leaves]
+    leaves = [as_array("params", leaf) for leaf in leaves]
     params = jax.tree.unflatten(structure, leaves)
     if all(map(_is_parameter, leaves)):
         return params
@@ -205,7 +205,7 @@ def _as_parameter(value: Any, static: bool) -> Any:
         return value
     if isinstance(value, bool | int | float | complex) and _is_plain(np.asarray(value).dtype):
         return np.asarray(value, jax.dtypes.canonicalize_dtype(np.asarray(value).dtype))
-    raise TypeError(f"params: expected a pytree of arrays, got a leaf {describe(value)}")
+    raise TypeError(f"params: expected a pytree of arrays, got a leaf {as_text(value)}")
 
 
 def _is_parameter(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Pieces of the host loop: rows cut out, the last one repeated, and results put together."""
+"""Pieces of the host loop: rows cut out, the last one repeated, and results concatenated."""
 
 import functools
 from typing import Any
@@ -22,7 +22,7 @@ def take(rows: Any, start: int, size: int) -> Any:
     return jax.tree.unflatten(structure, [_take(leaf, start, size) for leaf in leaves])
 
 
-def join(parts: list[Any], count: int, sharding: Any) -> Any:
+def concatenate(parts: list[Any], count: int, sharding: Any) -> Any:
     """The first `count` rows of the parts; a single part of this size is itself the answer.
 
     In host memory rows are cut off without a program, of which each number of images would need its
@@ -33,7 +33,7 @@ def join(parts: list[Any], count: int, sharding: Any) -> Any:
         return parts[0]
     whole = sum(x.shape[0] for x in leaves) == count * len(jax.tree.leaves(parts[0]))
     if whole or any(on_host(x) is None for x in leaves):
-        return _joined(sharding)(parts, count)
+        return _concatenated(sharding)(parts, count)
 
     def cut(*parts: Any) -> Any:
         rows = [np.asarray(part) for part in parts]
@@ -60,8 +60,8 @@ def gather(array: Any, start: Any, size: int) -> Any:
 
 
 @functools.lru_cache(maxsize=64)
-def _joined(sharding: Any) -> Any:
-    def joined(parts: list[Any], count: int) -> Any:
+def _concatenated(sharding: Any) -> Any:
+    def concatenated(parts: list[Any], count: int) -> Any:
         return jax.tree.map(lambda *xs: jnp.concatenate(xs)[:count], *parts)
 
-    return jax.jit(joined, static_argnums=1, out_shardings=sharding)
+    return jax.jit(concatenated, static_argnums=1, out_shardings=sharding)

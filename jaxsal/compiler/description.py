@@ -1,4 +1,4 @@
-"""What becomes of a call: its plan, its cost, and what was rewritten on the way."""
+"""`describe`: the plan of a call, its cost, and what was rewritten."""
 
 import collections
 import dataclasses

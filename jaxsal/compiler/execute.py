@@ -59,7 +59,9 @@ class Executor:
             if wait and start == 0:
                 jax.block_until_ready(parts)
         even = call.size % placement.devices == 0
-        return chunks.join(parts, call.size, placement.rows if even else placement.replicated)
+        return chunks.concatenate(
+            parts, call.size, placement.rows if even else placement.replicated
+        )
 
     def program(self, call: Call) -> Callable[[Tree, Tree], Tree]:
         """The batch as a function `(shared, rows) -> results` to trace, over the mesh if given."""

@@ -228,8 +228,8 @@ def remedy(error: Exception, apply: Any = None, params: Any = None) -> str:
         error: what it raised.
         apply, params: what it was, and what it was given.
     """
-    if told := in_place_of(model_within(apply)):
-        return f"apply is {told}"
+    if known := in_place_of(model_within(apply)):
+        return f"apply is {known}"
     text = " ".join(str(error).split())
     said = f"{type(error).__module__}.{type(error).__name__}: {text} {_passed(error)}"
     for pattern, write in _REMEDIES:

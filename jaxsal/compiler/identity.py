@@ -1,4 +1,4 @@
-"""Fingerprints of a call: what decides the maps, told apart by their cause."""
+"""Fingerprints of what decides the maps: parameters, model, method and key, one each."""
 
 import dataclasses
 import functools
@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsal.compiler.callables import join
-from jaxsal.compiler.parameters import joined
+from jaxsal.compiler.callables import assemble
+from jaxsal.compiler.parameters import assemble_params
 from jaxsal.compiler.prepare import Call
 from jaxsal.compiler.program import Schedule, example
 
@@ -28,10 +28,10 @@ def identity(call: Call) -> dict[str, str]:
     The model and the method are fingerprinted as the programs that they are, so that no name is
     believed: an edited function is another one. A method's fingerprint holds its model.
     """
-    apply = join(call.spec.parts, call.shared["arrays"])[0]
+    apply = assemble(call.spec.parts, call.shared["arrays"])[0]
     image, params = _abstract(call.rows["image"], rows=True), _abstract(call.shared["params"])
     one = jax.ShapeDtypeStruct((1, *image.shape), image.dtype)
-    model = jax.make_jaxpr(lambda params, x: apply(joined(call.spec.params, params), x))(
+    model = jax.make_jaxpr(lambda params, x: apply(assemble_params(call.spec.params, params), x))(
         params, one
     )
     plain = dataclasses.replace(

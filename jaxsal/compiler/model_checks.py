@@ -1,4 +1,4 @@
-"""What a model's program is held to before a checked call runs it, once for each signature."""
+"""Checks of a model's program, once for each signature: images reach the score, each its own."""
 
 import functools
 from collections.abc import Callable, Iterator
@@ -19,11 +19,11 @@ from jaxsal.types import accumulator
 
 
 class ModelChecks:
-    """Holds a model to what the maps are to mean.
+    """Checks that maps of a model can mean something.
 
-    Its images must reach the score, by a path that a derivative passes where a method takes one;
-    so must its parameters, where there are any; and a batch's logits must be the images' own, which
-    is proved from the program or else tried.
+    The images must reach the score, by a path with a derivative where a method takes one. So must
+    the parameters, where there are any. The logits of an image must not depend on the batch around
+    it, which is proved from the program or else tried.
     """
 
     def __init__(self, objective: Any, dtype: Any, differentiates: list[str]) -> None:
@@ -36,8 +36,8 @@ class ModelChecks:
         """
         self._objective, self._dtype = objective, dtype
         self._differentiates = differentiates
-        self._told: set[Any] = set()
-        self._apart: set[Any] = set()
+        self._warned: set[Any] = set()
+        self._independent: set[Any] = set()
         self._trials: dict[Any, Trial | None] = {}
 
     def __call__(self, signature: Any, model: Any, params: Any, images: Any) -> None:
@@ -51,23 +51,23 @@ class ModelChecks:
         Raises:
             ValueError: a batch's logits are not the images' own.
         """
-        if signature not in self._told:
-            self._told.add(signature)
+        if signature not in self._warned:
+            self._warned.add(signature)
             if (one := self._traced(model, params, images, 1)) is not None:
                 for text in self._paths(one):
                     warn(text)
-        if images.shape[0] > 1 and signature not in self._apart:
+        if images.shape[0] > 1 and signature not in self._independent:
             if signature not in self._trials:
                 self._trials[signature] = self._trial(model, params, images)
             trial = self._trials[signature]
             if trial is None or trial(params, images):
-                self._apart.add(signature)
+                self._independent.add(signature)
                 self._trials[signature] = None
 
     def _trial(self, model: Any, params: Any, images: Any) -> Trial | None:
         """What has to be tried, where the program does not prove that images stay apart.
 
-        A model of one image, which takes no two, has nothing to be held against.
+        A model that takes one image and no two needs no trial.
         """
         one, two = (self._traced(model, params, images, count) for count in (1, SIZE))
         if one is None or two is None:

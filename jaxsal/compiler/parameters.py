@@ -17,7 +17,7 @@ from jax.tree_util import PyTreeDef
 
 from jaxsal.compiler import checks, transfer
 from jaxsal.compiler.arrays import is_array
-from jaxsal.compiler.callables import Node, Slot, as_it_is, join
+from jaxsal.compiler.callables import Node, Slot, as_it_is, assemble
 from jaxsal.compiler.host import is_concrete
 from jaxsal.compiler.placement import Placement, current_mesh, place_batch
 from jaxsal.types import ArrayOrShape, Params, Tree
@@ -27,7 +27,7 @@ class Signature:
     """What of the parameters a compilation depends on; equal for equal structure and shapes.
 
     Attributes:
-        whole: the structure of parameters that are not all arrays, see `joined`; None: all are.
+        whole: the structure of parameters that are not all arrays (`assemble_params`), else None.
     """
 
     __slots__ = ("_hash", "value", "whole")
@@ -135,9 +135,9 @@ class ParameterCache:
         return known, arrays
 
 
-def joined(whole: Node | None, arrays: Tree) -> Params:
+def assemble_params(whole: Node | None, arrays: Tree) -> Params:
     """The parameters of which these are the arrays, as the model takes them."""
-    return arrays if whole is None else join(whole, jax.tree.leaves(arrays))
+    return arrays if whole is None else assemble(whole, jax.tree.leaves(arrays))
 
 
 def _whole(structure: PyTreeDef, leaves: list[Any]) -> Node | None:

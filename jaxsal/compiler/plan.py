@@ -61,8 +61,8 @@ def plan(
 ) -> Plan:
     """Classes first, which share a forward pass; then images, as many as there are; then points.
 
-    Fewer images than may be held are padded to a power of two; more are cut into chunks of one
-    size, as even as multiples of an eighth of what may be held: few shapes, little padding.
+    Fewer images than the size allows are padded to a power of two; more are cut into chunks of one
+    size, as even as multiples of an eighth of it allow: few shapes, little padding.
 
     Args:
         evaluations: model evaluations in flight on one device.

@@ -8,8 +8,8 @@ import numpy as np
 from jax.extend.core import get_opaque_trace_state
 
 from jaxsal.compiler import checks, signatures
-from jaxsal.compiler.arrays import in_memory
-from jaxsal.compiler.callables import Node, Split, Value, concrete_options, join
+from jaxsal.compiler.arrays import as_array
+from jaxsal.compiler.callables import Node, Split, Value, assemble, concrete_options
 from jaxsal.compiler.frameworks import pure
 from jaxsal.compiler.host import is_addressable, is_concrete
 from jaxsal.compiler.model import check_model, returning_logits
@@ -79,7 +79,7 @@ class Call(NamedTuple):
 
 
 class Prepare:
-    """A model, a function of one example and its settings; called, it makes a `Call`."""
+    """Makes a `Call` of the arguments of an explainer's or evaluator's call."""
 
     def __init__(
         self,
@@ -89,12 +89,20 @@ class Prepare:
         *,
         objective: Any,
         rewrite: bool,
-        dtype: Any,
+        dtype: object,
         check: bool,
-        output: Any,
+        output: object,
         spatial_axes: Any = None,
         by_example: bool = False,
     ) -> None:
+        """Checks the model and the function, and takes them apart.
+
+        Args:
+            apply, objective, rewrite, dtype, check, output, spatial_axes: as of `explainer`.
+            function: a method or metric, or a dict of them.
+            options: of the only function.
+            by_example: whether the function is a metric: of each example's own map, and options.
+        """
         checks.check_callables(apply, objective)
         self.output = output_of(output)
         functions = signatures.functions_of(
@@ -129,20 +137,21 @@ class Prepare:
 
     def arguments(self) -> tuple[tuple[Any, Any], dict[str, Any]]:
         """What it was made of: the model and the function, and everything else by its name."""
-        apply, function, objective, options = join(self._parts, self._arrays)
+        apply, function, objective, options = assemble(self._parts, self._arrays)
         settings = {"objective": objective, "rewrite": self._rewrite, "dtype": self._dtype}
         settings |= {"check": self.check, "output": self.output.name, "spatial_axes": self._axes}
         return (apply, function), {**settings, **options}
 
     def check_model(self, call: Call) -> None:
-        """Holds the model to what maps are to mean, where values are checked; see `ModelChecks`.
+        """Checks that maps of the model can mean something, where values are checked.
 
         Raises:
             ValueError: a batch's logits are not the images' own.
         """
-        params, images = call.shared["params"], call.rows["image"]
-        with pure():
-            self._checks(call.inputs, self._model_of(call.spec.params), params, images)
+        if self.check and not call.traced:
+            model = self._model_of(call.spec.params)
+            with pure():
+                self._checks(call.inputs, model, call.shared["params"], call.rows["image"])
 
     def _model_of(self, whole: Node | None) -> Callable[..., Any]:
         """The model as one function of arrays and images, for JAX to trace once."""
@@ -220,7 +229,7 @@ class Prepare:
     def _checked_rows(self, rows: dict[str, Any], each: Mapping[str, Any]) -> dict[str, Any]:
         """The rows of a call as arrays, with the options that have an entry an image."""
         words = {"image": "images", "map": "maps"}
-        rows = {name: in_memory(words[name], x) for name, x in rows.items()}
+        rows = {name: as_array(words[name], x) for name, x in rows.items()}
         checks.check_images(rows["image"])
         count = rows["image"].shape[0]
         if each or self._open:

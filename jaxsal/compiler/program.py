@@ -17,11 +17,11 @@ from jax import lax
 from jax.sharding import Sharding
 from jax.tree_util import keystr
 
-from jaxsal.compiler.callables import Node, Structure, join
+from jaxsal.compiler.callables import Node, Structure, assemble
 from jaxsal.compiler.classes import map_classes
 from jaxsal.compiler.frameworks import called
 from jaxsal.compiler.outputs import Output
-from jaxsal.compiler.parameters import joined
+from jaxsal.compiler.parameters import assemble_params
 from jaxsal.compiler.signatures import accepts, takes
 from jaxsal.compiler.targets import are_classes
 from jaxsal.rewrite.fast import fast
@@ -159,10 +159,10 @@ def _functions(
     spec: Spec, chunk: int, shared: Tree, row: Tree
 ) -> tuple[Callable[[Any], Any], Callable[..., Tree]]:
     """`logits(image)`, and `explain(target, image, *maps) -> results`, of one example."""
-    apply, function, objective, options = join(spec.parts, shared["arrays"])
+    apply, function, objective, options = assemble(spec.parts, shared["arrays"])
     key, each = _key(shared, row), row.get("each", {})
     params = shared["params"] if spec.dtype is None else cast(shared["params"], spec.dtype)
-    params = joined(spec.params, params)
+    params = assemble_params(spec.params, params)
 
     leaves = jax.tree_util.tree_leaves_with_path(params)
     named = {tuple(keystr((k,), simple=True) for k in path): leaf for path, leaf in leaves}
@@ -196,7 +196,7 @@ def axes_read(spec: Spec, shared: Tree, row: Tree) -> tuple[int, ...] | None:
 
     def read(shared: Tree, row: Tree) -> None:
         logits, _ = _functions(spec, 1, shared, row)
-        score = _score(logits, 0, join(spec.parts, shared["arrays"])[2], spec)
+        score = _score(logits, 0, assemble(spec.parts, shared["arrays"])[2], spec)
         image = row["image"].astype(accumulator(row["image"].dtype))
         try:
             found.append(spatial_axes(score, image))

@@ -28,8 +28,8 @@ def compiled(spec: Spec, schedule: Schedule, *, inline: bool = False) -> Any:
     found = _PROGRAMS.get(key)
     if found is None:
         forget = functools.partial(_forget, key)
-        held = references(spec.parts) + (references(spec.params) if spec.params else [])
-        watched = [weakref.ref(each.held(), forget) for each in held]
+        used = references(spec.parts) + (references(spec.params) if spec.params else [])
+        watched = [weakref.ref(each.referent(), forget) for each in used]
         found = _PROGRAMS[key] = _jitted(spec, schedule, inline), watched
         for old in list(_PROGRAMS)[:-MOST]:
             _PROGRAMS.pop(old, None)

@@ -1,4 +1,4 @@
-"""What comes out, looked at: values that are not finite are counted, named and explained."""
+"""Warnings of results that are not finite: how many, which images, and why."""
 
 from typing import Any
 
@@ -55,7 +55,7 @@ def broken(params: Any) -> list[str]:
 
 
 def _reason(call: Call, flags: dict[int, int]) -> str:
-    """Why, as far as it can be told from what the call was given."""
+    """Why, as far as the arguments of the call show it."""
     params = call.shared["params"]
     if names := broken(params):
         count = len(jax.tree.leaves(params))

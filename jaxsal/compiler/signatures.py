@@ -71,7 +71,7 @@ def may_be_nan(function: Any) -> bool:
 def functions_of(
     function: Any, options: Mapping[str, Any], *, complete: bool = True, role: str = "method"
 ) -> list[Callable[..., Any]]:
-    """The functions that an explainer is made of, each held against the options.
+    """The functions that an explainer is made of, each checked against the options.
 
     Args:
         function: one, or a dict of them.
@@ -121,8 +121,8 @@ def check_options(
 ) -> None:
     """Raises if `function` does not take `options`, or lacks one that no call gives (if complete).
 
-    A combinator passes its options on to the method inside, so that they are held against the
-    innermost signature.
+    A combinator passes its options on to the method inside, so that they are checked against
+    the innermost signature.
 
     Raises:
         TypeError: not callable; an unknown, a reserved or a missing option.

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsal.compiler.arrays import describe, in_memory
+from jaxsal.compiler.arrays import as_array, as_text
 from jaxsal.compiler.host import is_addressable, is_on_cpu, parts
 from jaxsal.types import ArrayOrShape
 
@@ -29,9 +29,9 @@ def check_targets(targets: object, count: int) -> tuple[str, ArrayOrShape | None
             raise ValueError(f'targets: expected integers, None or "all", got {targets!r}')
         return "all", None
     if not isinstance(targets, jax.core.Tracer | jax.ShapeDtypeStruct | jax.Array):
-        targets = _as_array(targets)
+        targets = _integers(targets)
     if not jnp.issubdtype(targets.dtype, jnp.integer):
-        raise TypeError(f'targets: expected integers, None or "all", got {describe(targets)}')
+        raise TypeError(f'targets: expected integers, None or "all", got {as_text(targets)}')
     if targets.shape not in ((), (count,)):
         raise ValueError(
             f"targets: expected one an image, shape ({count},), got the shape {targets.shape}"
@@ -68,7 +68,7 @@ def as_rows(targets: ArrayOrShape, count: int) -> ArrayOrShape:
     if isinstance(targets, jax.core.Tracer):
         return _as_int32(targets, count)
     if isinstance(targets, jax.Array) and targets.dtype == jnp.int32 and targets.shape == (count,):
-        return in_memory("targets", targets)
+        return as_array("targets", targets)
     if isinstance(targets, jax.Array) and not is_addressable(targets):
         return _as_int32(targets, count)
     values = np.asarray(targets).astype(np.int64)  # unsigned ones that do not fit turn negative
@@ -82,12 +82,12 @@ def _as_int32(targets: jax.Array, count: int) -> jax.Array:
     return jnp.broadcast_to(values, (count,))
 
 
-def _as_array(targets: object) -> np.ndarray:
+def _integers(targets: object) -> np.ndarray:
     try:
         return np.asarray(targets)
     except (ValueError, OverflowError) as error:
         raise TypeError(
-            f'targets: expected integers, None or "all", got {describe(targets)}'
+            f'targets: expected integers, None or "all", got {as_text(targets)}'
         ) from error
 
 

@@ -1,11 +1,12 @@
 """What counts as an array: of NumPy, of JAX, of other libraries, and shapes alone."""
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import jax
 import numpy as np
 
 from jaxsal.compiler.host import is_concrete
+from jaxsal.types import ArrayOrShape
 
 _ARRAYS = (np.ndarray, np.generic, jax.Array, jax.ShapeDtypeStruct)
 
@@ -29,13 +30,13 @@ def as_array(name: str, value: Any) -> Any:
         raise TypeError(f"{name}: expected an array, got {came}") from error
 
 
-def is_array(value: Any) -> bool:
+def is_array(value: object) -> TypeGuard[ArrayOrShape]:
     """Whether a value is an array, or the shape of one."""
     known = isinstance(value, _ARRAYS) or hasattr(value, "__array__")
     return known and hasattr(value, "dtype") and hasattr(value, "shape")
 
 
-def as_text(value: Any) -> str:
+def as_text(value: object) -> str:
     """An array by its dtype and shape, anything else by itself."""
     if is_array(value):
         return f"{value.dtype}{list(value.shape)}"

@@ -1,8 +1,7 @@
 """Whether the logits of an image depend on the batch: they are compared with the image's alone."""
 
 import contextlib
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +12,7 @@ from jaxsal.compiler import host
 from jaxsal.rewrite.cost import products
 from jaxsal.rewrite.program import equations
 from jaxsal.rewrite.rows import Mixed
+from jaxsal.types import ApplyFn, ArrayOrShape, Params
 
 ROWS = 16
 """Images among which two that differ are looked for."""
@@ -36,7 +36,7 @@ DO = (
 class Trial:
     """A model run on two of a call's images, together and each alone."""
 
-    def __init__(self, apply: Callable[..., Any], closed: ClosedJaxpr, mixed: Mixed) -> None:
+    def __init__(self, apply: ApplyFn, closed: ClosedJaxpr, mixed: Mixed) -> None:
         """A trial that may be made for several calls, and compiles once.
 
         Args:
@@ -47,7 +47,7 @@ class Trial:
         self._rounding, self._where = _rounding(closed), _where(closed, mixed)
         self._left = TRIES
 
-    def __call__(self, params: Any, images: Any) -> bool:
+    def __call__(self, params: Params, images: ArrayOrShape) -> bool:
         """Whether it is settled that images stay apart, for other parameters and images too.
 
         It is not where the logits tell the two images from each other by nothing, or are not
@@ -86,7 +86,9 @@ def _pair(rows: np.ndarray) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def fixed_batch(apply: Callable[..., Any], params: Any, image: Any, count: int) -> Iterator[None]:
+def fixed_batch(
+    apply: ApplyFn, params: Params, image: jax.ShapeDtypeStruct, count: int
+) -> Iterator[None]:
     """Says of a model that fails for one image that its batch size is fixed, if that is why.
 
     Raises:
@@ -105,7 +107,7 @@ def fixed_batch(apply: Callable[..., Any], params: Any, image: Any, count: int) 
         ) from error
 
 
-def _takes(apply: Callable[..., Any], params: Any, batch: Any) -> bool:
+def _takes(apply: ApplyFn, params: Params, batch: jax.ShapeDtypeStruct) -> bool:
     try:
         logits = jax.eval_shape(apply, params, batch)
     except Exception:  # it takes neither: what was raised first is told

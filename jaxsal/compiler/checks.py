@@ -10,10 +10,10 @@ import numpy as np
 
 from jaxsal.compiler import frameworks
 from jaxsal.compiler.arrays import as_array, as_text, is_array
-from jaxsal.types import Params
+from jaxsal.types import Params, Tree
 
 
-def check_images(images: Any) -> None:
+def check_images(images: object) -> None:
     """Raises unless `images` is a floating array [B, ...] with at least one example.
 
     Raises:
@@ -34,7 +34,7 @@ def check_images(images: Any) -> None:
         raise ValueError(f"images: expected at least one, got the shape {tuple(images.shape)}")
 
 
-def check_maps(maps: Any, count: int, classes: int | None) -> None:
+def check_maps(maps: object, count: int, classes: int | None) -> None:
     """Raises unless `maps` is a floating array with one entry an image (and class, if given).
 
     Raises:
@@ -51,7 +51,7 @@ def check_maps(maps: Any, count: int, classes: int | None) -> None:
         )
 
 
-def check_row(name: str, value: Any, count: int) -> Any:
+def check_row(name: str, value: Tree, count: int) -> Tree:
     """`value`, an array (or a pytree of arrays) with one entry an image.
 
     Raises:
@@ -70,7 +70,7 @@ def check_row(name: str, value: Any, count: int) -> Any:
     return value
 
 
-def check_key(key: Any, count: int, names: list[str]) -> str:
+def check_key(key: object, count: int, names: list[str]) -> str:
     """How the key is given: `none`, `one` or `each` (one an example).
 
     Args:
@@ -100,7 +100,7 @@ def check_key(key: Any, count: int, names: list[str]) -> str:
     return "one" if shape == () else "each"
 
 
-def check_callables(apply: Any, objective: Any) -> None:
+def check_callables(apply: object, objective: object) -> None:
     """Raises unless the model, and the objective if there is one, are functions.
 
     Raises:
@@ -208,7 +208,7 @@ def _as_parameter(value: Any, static: bool) -> Any:
     raise TypeError(f"params: expected a pytree of arrays, got a leaf {as_text(value)}")
 
 
-def _is_parameter(value: Any) -> bool:
+def _is_parameter(value: object) -> bool:
     return is_array(value) and _is_plain(value.dtype)
 
 

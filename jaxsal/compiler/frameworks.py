@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from jaxsal.types import ApplyFn, Params
+
 
 class Kind(NamedTuple):
     """A framework's model: how its type is known, what it is called, and what is written for it."""
@@ -77,7 +79,7 @@ _KINDS = (
 _KNOWN: weakref.WeakKeyDictionary[type, Kind | None] = weakref.WeakKeyDictionary()
 
 
-def kind_of(value: Any) -> Kind | None:
+def kind_of(value: object) -> Kind | None:
     """The framework's kind that a value's type is of."""
     cls = type(value)
     if cls not in _KNOWN:
@@ -90,13 +92,13 @@ def _is_of(cls: type, kind: Kind) -> bool:
     return any(module.startswith(f"{kind.package}.") and n in kind.types for module, n in names)
 
 
-def is_equinox(value: Any) -> bool:
+def is_equinox(value: object) -> bool:
     """Whether a value is a module of Equinox: a pytree of arrays, functions, flags and numbers."""
     kind = kind_of(value)
     return kind is not None and kind.package == "equinox"
 
 
-def in_place_of(value: Any) -> str:
+def in_place_of(value: object) -> str:
     """What came in the place of a function or of arrays, and what to write; "" for other things."""
     if kind := kind_of(value):
         return f"{kind.words} ({type(value).__name__}): write {kind.write}"
@@ -221,7 +223,7 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
 what to write then."""
 
 
-def remedy(error: Exception, apply: Any = None, params: Any = None) -> str:
+def remedy(error: Exception, apply: object = None, params: Params = None) -> str:
     """What to write for an apply that failed; "" where it is not known.
 
     Args:
@@ -253,7 +255,7 @@ def reason(error: Exception, most: int = 300) -> str:
     return " ".join(text.split())[:most].removesuffix(".")
 
 
-def called(apply: Callable[..., Any], params: Any, images: Any) -> Any:
+def called(apply: ApplyFn, params: Params, images: jax.Array) -> Any:
     """`apply(params, images)`.
 
     Raises:
@@ -285,7 +287,7 @@ def same_kind(error: Exception) -> type[Exception]:
     return TypeError if isinstance(error, TypeError) else ValueError
 
 
-def part_with_logits(output: Any, fits: Callable[[Any], bool]) -> str:
+def part_with_logits(output: object, fits: Callable[[object], bool]) -> str:
     """Which part of what a model returned its logits are: `[0]`, `["logits"]`, `.logits`, or "".
 
     Args:

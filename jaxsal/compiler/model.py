@@ -2,12 +2,13 @@
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import Jaxpr
 
 from jaxsal.compiler import frameworks
 from jaxsal.compiler.arrays import as_text, is_array
@@ -17,17 +18,17 @@ from jaxsal.compiler.outputs import Output
 from jaxsal.compiler.parameters import assemble_params
 from jaxsal.compiler.program import cast
 from jaxsal.rewrite.cost import products
-from jaxsal.types import accumulator
+from jaxsal.types import ApplyFn, ArrayOrShape, Objective, Params, Tree, accumulator
 
 
 def check_model(
-    apply: Callable[..., Any],
-    objective: Any,
-    params: Any,
-    images: Any,
-    dtype: Any,
+    apply: ApplyFn,
+    objective: Objective | None,
+    params: Params,
+    images: ArrayOrShape,
+    dtype: np.dtype | None,
     output: Output,
-    model: Callable[..., Any],
+    model: ApplyFn,
     whole: Node | None = None,
 ) -> int:
     """The number of outputs, K; nothing is computed.
@@ -77,14 +78,14 @@ class _NoLogits(ValueError):
     """What apply returned are no logits."""
 
 
-def _applied(apply: Callable[..., Any], whole: Node | None, arrays: Any, images: Any) -> Any:
+def _applied(apply: ApplyFn, whole: Node | None, arrays: Tree, images: jax.Array) -> Any:
     return apply(assemble_params(whole, arrays), images)
 
 
-def returning_logits(apply: Callable[..., Any], whole: Node | None) -> Callable[..., Any]:
+def returning_logits(apply: ApplyFn, whole: Node | None) -> ApplyFn:
     """`apply` of arrays, which raises if what it returns are no logits of the images, [B, K]."""
 
-    def checked(params: Any, images: Any) -> Any:
+    def checked(params: Params, images: jax.Array) -> jax.Array:
         output = _applied(apply, whole, params, images)
         if not _are_logits(output, images.shape[0]):
             raise _NoLogits(_no_logits(output, images))
@@ -93,14 +94,14 @@ def returning_logits(apply: Callable[..., Any], whole: Node | None) -> Callable[
     return checked
 
 
-def _are_logits(value: Any, count: int) -> bool:
+def _are_logits(value: object, count: int) -> bool:
     if not is_array(value):
         return False
     shape = tuple(value.shape)
     return len(shape) == 2 and shape[0] == count and shape[1] > 0
 
 
-def _no_logits(output: Any, image: Any) -> str:
+def _no_logits(output: object, image: jax.Array) -> str:
     expected = f"apply: expected logits [B, K] for images {as_text(image)}, got"
     if output is None:
         return f"{expected} None; return them"
@@ -111,7 +112,7 @@ def _no_logits(output: Any, image: Any) -> str:
     return f"{expected} {_outline(output)}{f'; return its {part}' if part else ''}"
 
 
-def _outline(output: Any) -> str:
+def _outline(output: object) -> str:
     """A container by its type and what it begins with."""
     name = type(output).__name__
     if isinstance(output, tuple | list):
@@ -126,12 +127,14 @@ def _outline(output: Any) -> str:
     return f"{name} of {len(parts)} ({', '.join(parts[:3])}{more})"
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     return as_text(value) if is_array(value) else type(value).__name__
 
 
 @contextlib.contextmanager
-def _named_errors(name: str, given: str, apply: Any = None, params: Any = None) -> Iterator[None]:
+def _named_errors(
+    name: str, given: str, apply: ApplyFn | None = None, params: Params = None
+) -> Iterator[None]:
     """Names a user's function in the errors it raises, with its arguments and what to write."""
     try:
         yield
@@ -143,7 +146,7 @@ def _named_errors(name: str, given: str, apply: Any = None, params: Any = None) 
         raise frameworks.same_kind(error)(f"{text}; {write}" if write else text) from error
 
 
-def _shown(params: Any) -> str:
+def _shown(params: Params) -> str:
     leaves = [as_text(leaf) for leaf in jax.tree.leaves(params)]
     return f"of {len(leaves)} arrays ({', '.join(leaves[:3])}{', ...' if leaves[3:] else ''})"
 
@@ -152,6 +155,6 @@ def _canonical(dtype: Any) -> Any:
     return jax.dtypes.canonicalize_dtype(dtype, allow_extended_dtype=True)  # keys, too
 
 
-def _computes_in(dtype: Any, program: Any) -> bool:
+def _computes_in(dtype: np.dtype, program: Jaxpr) -> bool:
     operands: list[list[Any]] = [[v.aval for v in eqn.invars] for eqn in products(program)]
     return any(all(aval.dtype == dtype for aval in avals) for avals in operands)

@@ -21,7 +21,7 @@ from jaxsal.compiler.program import Spec
 from jaxsal.compiler.targets import as_rows, check_targets
 from jaxsal.compiler.values import check_values
 from jaxsal.rewrite.reading import checked
-from jaxsal.types import Params, Tree
+from jaxsal.types import ApplyFn, ArrayOrShape, Params, Tree
 
 
 class Call(NamedTuple):
@@ -128,11 +128,11 @@ class Prepare:
         self._checks = ModelChecks(
             objective or self.output.score, self._dtype, [] if by_example else names
         )
-        self._models: dict[Any, Callable[..., Any]] = {}
+        self._models: dict[Node | None, ApplyFn] = {}
         self._parts, self._arrays, self._kept = _taken_apart(apply, function, objective, options)
         self._rewrite, self.check = rewrite, check
         self._axes = checked(spatial_axes)
-        self._outputs: dict[Any, int] = {}
+        self._outputs: dict[Hashable, int] = {}
         self._parameters = ParameterCache()
 
     def arguments(self) -> tuple[tuple[Any, Any], dict[str, Any]]:
@@ -153,23 +153,23 @@ class Prepare:
             with pure():
                 self._checks(call.inputs, model, call.shared["params"], call.rows["image"])
 
-    def _model_of(self, whole: Node | None) -> Callable[..., Any]:
+    def _model_of(self, whole: Node | None) -> ApplyFn:
         """The model as one function of arrays and images, for JAX to trace once."""
         if whole not in self._models:
             self._models[whole] = returning_logits(self._model[0], whole)
         return self._models[whole]
 
-    def ordered(self, results: Any) -> Any:
+    def ordered(self, results: Tree) -> Tree:
         """The results of a dict of functions in the order given, which JAX sorts."""
         return results if self._names is None else {name: results[name] for name in self._names}
 
     def __call__(
         self,
         params: Params,
-        rows: dict[str, Any],
-        targets: Any,
+        rows: dict[str, Tree],
+        targets: object,
         key: Any,
-        each: Mapping[str, Any] | None = None,
+        each: Mapping[str, Tree] | None = None,
         *,
         record: bool = False,
         flagged: bool = False,
@@ -226,7 +226,7 @@ class Prepare:
         signature = inputs, mode, keys, spec.bounds, record
         return Call(spec, shared, rows, count, apart, signature, known, traced, verify)
 
-    def _checked_rows(self, rows: dict[str, Any], each: Mapping[str, Any]) -> dict[str, Any]:
+    def _checked_rows(self, rows: dict[str, Tree], each: Mapping[str, Tree]) -> dict[str, Tree]:
         """The rows of a call as arrays, with the options that have an entry an image."""
         words = {"image": "images", "map": "maps"}
         rows = {name: as_array(words[name], x) for name, x in rows.items()}
@@ -241,7 +241,12 @@ class Prepare:
         return rows
 
     def _classes(
-        self, signature: Any, mode: str, whole: Node | None, params: Any, images: Any
+        self,
+        signature: Hashable,
+        mode: str,
+        whole: Node | None,
+        params: Params,
+        images: ArrayOrShape,
     ) -> int:
         """How many targets the model has; it is looked at once for each signature."""
         if signature not in self._outputs:
@@ -253,7 +258,7 @@ class Prepare:
             self.output.check_predicts(self._outputs[signature])
         return self.output.classes(self._outputs[signature])
 
-    def _bounds(self, rows: dict[str, Any]) -> tuple[tuple[str, int], ...]:
+    def _bounds(self, rows: dict[str, Tree]) -> tuple[tuple[str, int], ...]:
         """Options read off the rows that this process can look at."""
         readable = {
             name: x
@@ -281,7 +286,7 @@ def _taken_apart(
     return Node(tuple, parts), [_own(x) for x in split.arrays], split.kept
 
 
-def _own(array: Any) -> Any:
+def _own(array: np.ndarray | jax.Array) -> np.ndarray | jax.Array:
     """A copy: what happens to the caller's array later is not the explainer's business."""
     if isinstance(array, np.ndarray):
         array = np.array(array)

@@ -26,7 +26,7 @@ from jaxsal.compiler.signatures import accepts, takes
 from jaxsal.compiler.targets import are_classes
 from jaxsal.rewrite.fast import fast
 from jaxsal.rewrite.reading import spatial_axes
-from jaxsal.types import ScoreFn, SpatialAxes, Tree, accumulator
+from jaxsal.types import Method, Metric, Objective, ScoreFn, SpatialAxes, Tree, accumulator
 
 
 class Record(NamedTuple):
@@ -40,9 +40,9 @@ class Record(NamedTuple):
             explainer was told that they are.
     """
 
-    maps: Any
-    targets: Any
-    logits: Any
+    maps: Tree
+    targets: jax.Array
+    logits: jax.Array
 
 
 RESULTS, LOGITS, OPEN = 1, 2, 4
@@ -55,8 +55,8 @@ class Flagged(NamedTuple):
     Logits are looked at but for a metric under given targets, whose program may not have them.
     """
 
-    results: Any
-    flag: Any
+    results: Tree
+    flag: jax.Array
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def _by_definition(spec: Spec, results: Tree) -> tuple[Tree, Tree]:
 
 def _functions(
     spec: Spec, chunk: int, shared: Tree, row: Tree
-) -> tuple[Callable[[Any], Any], Callable[..., Tree]]:
+) -> tuple[Callable[[jax.Array], jax.Array], Callable[..., Tree]]:
     """`logits(image)`, and `explain(target, image, *maps) -> results`, of one example."""
     apply, function, objective, options = assemble(spec.parts, shared["arrays"])
     key, each = _key(shared, row), row.get("each", {})
@@ -167,11 +167,11 @@ def _functions(
     leaves = jax.tree_util.tree_leaves_with_path(params)
     named = {tuple(keystr((k,), simple=True) for k in path): leaf for path, leaf in leaves}
 
-    def logits(image: Any) -> Any:
+    def logits(image: jax.Array) -> jax.Array:
         values = called(apply, params, image.astype(spec.dtype or row["image"].dtype)[None])[0]
         return values.astype(accumulator(values.dtype))
 
-    def explain(target: Any, *inputs: Any) -> Tree:
+    def explain(target: jax.Array, *inputs: jax.Array) -> Tree:
         score = _score(logits, target, objective, spec)
         score.parameters = named  # type: ignore[attr-defined]
         given = {**each, **dict(spec.bounds)}
@@ -196,7 +196,7 @@ def axes_read(spec: Spec, shared: Tree, row: Tree) -> tuple[int, ...] | None:
 
     def read(shared: Tree, row: Tree) -> None:
         logits, _ = _functions(spec, 1, shared, row)
-        score = _score(logits, 0, assemble(spec.parts, shared["arrays"])[2], spec)
+        score = _score(logits, jnp.int32(0), assemble(spec.parts, shared["arrays"])[2], spec)
         image = row["image"].astype(accumulator(row["image"].dtype))
         try:
             found.append(spatial_axes(score, image))
@@ -207,10 +207,15 @@ def axes_read(spec: Spec, shared: Tree, row: Tree) -> tuple[int, ...] | None:
     return found[0]
 
 
-def _score(logits: Callable[[Any], Any], target: Any, objective: Any, spec: Spec) -> ScoreFn:
+def _score(
+    logits: Callable[[jax.Array], jax.Array],
+    target: jax.Array,
+    objective: Objective | None,
+    spec: Spec,
+) -> ScoreFn:
     """The score of one class as a function of one image."""
 
-    def score(image: Any) -> Any:
+    def score(image: jax.Array) -> jax.Array:
         return (objective or spec.output.score)(logits(image), target)
 
     score.rewrite = spec.rewrite  # type: ignore[attr-defined]
@@ -220,15 +225,15 @@ def _score(logits: Callable[[Any], Any], target: Any, objective: Any, spec: Spec
 
 
 def _call(
-    function: Callable[..., Any],
+    function: Method | Metric,
     *,
     score: ScoreFn,
-    inputs: Any,
-    options: Any,
-    each: Any,
-    key: Any,
+    inputs: tuple[jax.Array, ...],
+    options: dict[str, Any],
+    each: dict[str, Any],
+    key: jax.Array | None,
     chunk: int,
-) -> Any:
+) -> Tree:
     options = {**options, **{name: x for name, x in each.items() if takes(function, name)}}
     if key is not None and accepts(function, "key"):
         options = {**options, "key": key}
@@ -237,7 +242,7 @@ def _call(
     return function(score, *inputs, **options)
 
 
-def _not_finite(tree: Tree) -> Any:
+def _not_finite(tree: Tree) -> jax.Array:
     """Whether any value is not finite, uint8."""
     fine = jnp.ones((), bool)
     for values in jax.tree.leaves(tree):
@@ -245,14 +250,14 @@ def _not_finite(tree: Tree) -> Any:
     return (~fine).astype(jnp.uint8)
 
 
-def cast(tree: Tree, dtype: Any) -> Tree:
+def cast(tree: Tree, dtype: np.dtype) -> Tree:
     """The floating leaves in another dtype, the others as they are."""
     return jax.tree.map(
         lambda x: jnp.asarray(x).astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree
     )
 
 
-def _key(shared: Tree, row: Tree) -> Any:
+def _key(shared: Tree, row: Tree) -> jax.Array | None:
     """The example's own key: its entry of B keys, or one key folded with its index."""
     if "key" in row:
         return typed(row["key"])
@@ -261,7 +266,7 @@ def _key(shared: Tree, row: Tree) -> Any:
     return None
 
 
-def typed(key: Any) -> Any:
+def typed(key: jax.Array) -> jax.Array:
     """A threefry key: itself, or made of the first words of a key of another kind.
 
     Under `vmap` other generators (rbg) draw one stream for the whole batch: maps would depend on

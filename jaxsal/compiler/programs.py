@@ -2,18 +2,19 @@
 
 import functools
 import weakref
-from typing import Any
+from collections.abc import Hashable
 
 import jax
 
 from jaxsal.compiler.callables import references
 from jaxsal.compiler.program import Schedule, Spec, batch
+from jaxsal.types import Tree
 
 MOST = 512
 """Programs that are kept; the oldest goes first."""
 
 
-def compiled(spec: Spec, schedule: Schedule, *, inline: bool = False) -> Any:
+def compiled(spec: Spec, schedule: Schedule, *, inline: bool = False) -> jax.stages.Wrapped:
     """The jitted program `(shared, rows) -> results`, one for all explainers of equal arguments.
 
     It refers to functions weakly, and goes with the first of them: what a model closes over is kept
@@ -36,15 +37,15 @@ def compiled(spec: Spec, schedule: Schedule, *, inline: bool = False) -> Any:
     return found[0]
 
 
-_PROGRAMS: dict[Any, tuple[Any, list[Any]]] = {}
+_PROGRAMS: dict[Hashable, tuple[jax.stages.Wrapped, list[weakref.ref]]] = {}
 
 
-def _jitted(spec: Spec, schedule: Schedule, inline: bool) -> Any:
-    def saliency(shared: Any, rows: Any) -> Any:
+def _jitted(spec: Spec, schedule: Schedule, inline: bool) -> jax.stages.Wrapped:
+    def saliency(shared: Tree, rows: Tree) -> Tree:
         return batch(spec, schedule, shared, rows)
 
     return jax.jit(saliency, inline=inline)
 
 
-def _forget(key: Any, _: Any) -> None:
+def _forget(key: Hashable, _: object) -> None:
     _PROGRAMS.pop(key, None)

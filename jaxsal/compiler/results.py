@@ -1,20 +1,22 @@
 """Warnings of results that are not finite: how many, which images, and why."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxsal.compiler import host
 from jaxsal.compiler.prepare import Call
 from jaxsal.compiler.program import LOGITS, OPEN, RESULTS
 from jaxsal.compiler.warned import warn
+from jaxsal.types import Params
 
 FEW = 5
 """Images and parameters that a warning names."""
 
 
-def warn_not_finite(flags: Any, call: Call, *, what: str) -> None:
+def warn_not_finite(flags: jax.Array, call: Call, *, what: str) -> None:
     """Warns of a call's results that are not finite; waits for them.
 
     Of those that may be NaN by definition only where parameters are broken. Of an array that other
@@ -37,14 +39,14 @@ def warn_not_finite(flags: Any, call: Call, *, what: str) -> None:
     warn(f"{'; '.join(parts)}. {_reason(call, dict(found))}")
 
 
-def listed(noun: str, names: list[Any]) -> str:
+def listed(noun: str, names: Sequence[object]) -> str:
     """The first few of some names, with the number of all the others."""
     shown, rest = ", ".join(map(str, names[:FEW])), len(names) - FEW
     more = f" and {rest} more" if rest > 0 else ""
     return f"{noun}{'s' if len(names) > 1 else ''} {shown}{more}"
 
 
-def broken(params: Any) -> list[str]:
+def broken(params: Params) -> list[str]:
     """The paths of the parameters, as far as this process holds them, that are not finite."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
     return [
@@ -81,7 +83,7 @@ def _reason(call: Call, flags: dict[int, int]) -> str:
     )
 
 
-def _is_flat(images: Any, row: int) -> bool:
+def _is_flat(images: np.ndarray | jax.Array, row: int) -> bool:
     """Whether an image holds one value; one that other processes hold is not asked."""
     if not host.is_addressable(images):
         return False

@@ -66,7 +66,7 @@ def explainer(
             "all", times points of each); "auto": as many as pay and fit.
         mesh: the devices; None: those that the images lie on, else all local ones.
         rewrite: whether the program is rewritten to run faster; the maps are the same.
-        dtype: what the model computes in; sums and maps stay float32. None: what it is given.
+        dtype: what the model computes in; sums and maps stay float32. None: the dtypes given.
         check: whether values are checked too: images finite, targets classes, results finite (a
             warning that counts and names them, for which a call waits), a batch's logits the
             images' own, a path from the images and the parameters to the score.
@@ -154,7 +154,7 @@ class _Engine:
     """A prepared model and function, and what runs them."""
 
     _results: str
-    """What the function returns is called."""
+    """What the results are called in warnings."""
 
     def __init__(self, prepare: Prepare, batch_size: int | str, mesh: Mesh | None) -> None:
         self._prepare = prepare
@@ -163,12 +163,12 @@ class _Engine:
         self._execute = Executor(size, mesh)
 
     def _made_by(self, make: Callable[..., Made]) -> tuple[Callable[[], Made], tuple[()]]:
-        """How a copy is made, for `copy` and `pickle`: anew, without what was compiled."""
+        """For `copy` and `pickle`: a copy is made anew, without compiled programs."""
         args, keywords = self._prepare.arguments()
         return functools.partial(make, *args, **self._settings, **keywords), ()
 
     def _run(self, *args: Any, record: bool = False) -> Results:
-        """The results of a call; where values are checked, they are waited for and looked at."""
+        """The results of a call; where values are checked, it waits for them and warns of NaN."""
         call = self._prepare(*args, record=record, flagged=True)
         self._prepare.check_model(call)
         found = self._execute(call)
@@ -179,7 +179,7 @@ class _Engine:
         return found if record else self._prepare.ordered(found)
 
     def _verified(self, *args: Any, flagged: bool = False) -> Call:
-        """A call that is not run: its values are checked all the same."""
+        """A call that is not run, with its values checked."""
         call = self._prepare(*args, flagged=flagged)
         call.verify()
         return call
@@ -269,7 +269,7 @@ class Explainer(_Engine):
         key: Keys | None = None,
         **rows: Tree,
     ) -> Record:
-        """As `record`, for who looks at the results: it neither waits for them nor looks."""
+        """As `record`, without waiting for the results or checking that they are finite."""
         call = self._prepare(params, {"image": images}, targets, key, rows, record=True)
         self._prepare.check_model(call)
         found = self._execute(call)
@@ -343,7 +343,7 @@ class Explainer(_Engine):
         key: Keys | None = None,
         **rows: Tree,
     ) -> dict[str, Any]:
-        """What becomes of a call: plan, compile seconds, FLOPs, bytes, rewrites.
+        """The plan of a call, its compile seconds, FLOPs, bytes and rewrites.
 
         Compiles the program once more; a method that draws random numbers gets a key if none is
         given.

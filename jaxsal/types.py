@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import numpy.typing as npt
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
 Tree = Any
@@ -91,7 +92,7 @@ def may_be_nan(metric: Function) -> Function:
     return metric
 
 
-def accumulator(dtype: Any) -> Any:
+def accumulator(dtype: DTypeLike) -> np.dtype:
     """The dtype that sums are kept in: float32, or wider where the terms are (or complex).
 
     `jnp.promote_types` refuses bfloat16 and float32 where users make promotion strict.
@@ -101,7 +102,7 @@ def accumulator(dtype: Any) -> Any:
 
 
 FEW = 4
-"""The most channels that a picture has: three colours and its opacity."""
+"""The most channels that a picture has: red, green, blue and opacity."""
 
 
 def axes_by_shape(shape: tuple[int, ...]) -> SpatialAxes:

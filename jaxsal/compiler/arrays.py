@@ -12,9 +12,9 @@ _ARRAYS = (np.ndarray, np.generic, jax.Array, jax.ShapeDtypeStruct)
 
 
 def as_array(name: str, value: Any) -> Any:
-    """What can be had as an array (of Zarr, h5py, PyTorch) as NumPy's; all else as it is.
+    """NumPy's array of an array of another library (Zarr, h5py, PyTorch); other values unchanged.
 
-    A weak type is made firm, for which JAX would compile a program of its own.
+    Of JAX's arrays of a weak type it makes strongly typed ones: for those JAX would compile anew.
 
     Raises:
         TypeError: it cannot.
@@ -37,7 +37,7 @@ def is_array(value: object) -> TypeGuard[ArrayOrShape]:
 
 
 def as_text(value: object) -> str:
-    """An array by its dtype and shape, anything else by itself."""
+    """A value in an error message: an array as its dtype and shape, others as their `repr`."""
     if is_array(value):
         return f"{value.dtype}{list(value.shape)}"
     text = repr(value)

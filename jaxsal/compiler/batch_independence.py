@@ -15,7 +15,7 @@ from jaxsal.rewrite.rows import Mixed
 from jaxsal.types import ApplyFn, ArrayOrShape, Params
 
 ROWS = 16
-"""Images among which two that differ are looked for."""
+"""The first so many images are searched for two that differ."""
 
 LEAST = 1e-2
 """A difference that is tolerated, as a share of the spread of the logits."""
@@ -24,7 +24,7 @@ ROUNDING = 1e-4
 """A difference that rounding may make, as a share of the largest logit; more in narrow dtypes."""
 
 TRIES = 4
-"""Calls that may try before it is left unsettled."""
+"""Calls that try, before the question is left open."""
 
 DO = (
     "Batch statistics: use running averages (NNX: write model.eval() before, and before nnx.split; "
@@ -48,7 +48,7 @@ class Trial:
         self._left = TRIES
 
     def __call__(self, params: Params, images: ArrayOrShape) -> bool:
-        """Whether it is settled that images stay apart, for other parameters and images too.
+        """Whether the question is settled, for other parameters and images too.
 
         It is not where the logits tell the two images from each other by nothing, or are not
         finite; after a few such calls it is left at that. What other processes hold parts of is not
@@ -89,7 +89,7 @@ def _pair(rows: np.ndarray) -> np.ndarray:
 def fixed_batch(
     apply: ApplyFn, params: Params, image: jax.ShapeDtypeStruct, count: int
 ) -> Iterator[None]:
-    """Says of a model that fails for one image that its batch size is fixed, if that is why.
+    """Explains the error of a model that fails for one image because its batch size is fixed.
 
     Raises:
         ValueError: it takes `count` images; else what was raised.
@@ -110,7 +110,7 @@ def fixed_batch(
 def _takes(apply: ApplyFn, params: Params, batch: jax.ShapeDtypeStruct) -> bool:
     try:
         logits = jax.eval_shape(apply, params, batch)
-    except Exception:  # it takes neither: what was raised first is told
+    except Exception:  # it takes neither: the first error is raised
         return False
     return getattr(logits, "shape", ())[:1] == batch.shape[:1] and len(logits.shape) == 2
 
@@ -120,7 +120,7 @@ def _same(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _rounding(closed: ClosedJaxpr) -> float:
-    """By the narrowest dtype that a convolution or a product computes in."""
+    """The tolerance for the narrowest dtype that a convolution or a product computes in."""
     dtypes = {v.aval.dtype for eqn in products(closed.jaxpr) for v in eqn.invars}  # type: ignore[attr-defined]
     eps = [float(jnp.finfo(d).eps) for d in dtypes if jnp.issubdtype(d, jnp.floating)]
     return max(ROUNDING, 16 * max(eps, default=0.0))

@@ -14,8 +14,8 @@ from jaxsal.compiler.plan import (
     TEMPORARIES_TARGET,
     Plan,
     limit_temporaries,
+    next_power_of_two,
     plan,
-    power_of_two,
     scale_down,
     scale_up,
 )
@@ -25,11 +25,11 @@ from jaxsal.compiler.programs import compiled
 from jaxsal.types import ArrayOrShape, Tree
 
 DRAFT = {"xla_backend_optimization_level": 0}
-"""Half of the time to compile for a CPU; memory is planned before, and is the same."""
+"""Compiler options that halve the time for a CPU, and leave the memory of a program the same."""
 
 
 class Placed(NamedTuple):
-    """A call whose parameters are where they are needed; `shared` is what its chunks share."""
+    """A call and its devices; `shared` are the arrays that all chunks use, which lie there."""
 
     call: Call
     placement: Placement
@@ -72,10 +72,10 @@ class Footprint(NamedTuple):
 
 
 class BatchSize:
-    """A number of evaluations, or under "auto" what was found for the calls before."""
+    """How many evaluations are in flight: the number given, or under "auto" a measured one."""
 
     def __init__(self, batch_size: object, *, points: bool, bound: int) -> None:
-        """The size of an explainer's chunks.
+        """A batch size, checked.
 
         Args:
             batch_size: evaluations in flight on one device, or "auto".
@@ -88,7 +88,7 @@ class BatchSize:
         self._measured: dict[Any, Footprint] = {}
 
     def of(self, placed: Placed) -> Size:
-        """The size of a call's chunks; a new one compiles, and is measured."""
+        """The size of a call's chunks; under "auto" a new kind of call is compiled and measured."""
         if self._given != "auto":
             return Size(int(self._given), self._plan(placed, int(self._given)))
         most = self._most(placed)
@@ -101,7 +101,7 @@ class BatchSize:
         return Size(evaluations, here, key, new)
 
     def halved(self, placed: Placed, size: Size, error: Exception) -> Size | None:
-        """Half of a size that ran out of memory; None where the error stands."""
+        """Half of a size that ran out of memory; None where the error is to be raised."""
         if size.key is None or not is_exhausted(error) or size.evaluations == 1:
             return None
         if not placed.placement.rows.is_fully_addressable:  # the others go on with this program
@@ -110,7 +110,7 @@ class BatchSize:
         return size._replace(evaluations=evaluations, plan=self._plan(placed, evaluations))
 
     def whole(self, call: Call) -> Schedule:
-        """The batch as one program: under "auto" vmapped whole, else in turns of the size given."""
+        """The batch as one program: under "auto" vmapped whole, else a `lax.map` of that size."""
         platform = jax.default_backend()
         automatic = self._given == "auto"
         size = CAPS.get(platform, 32) if automatic else int(self._given)
@@ -137,16 +137,16 @@ class BatchSize:
         cap = CAPS.get(placement.platform, 32)
         images = -(-call.size // placement.devices)
         several = call.classes > 1 and not self._points
-        return call.classes * (min(cap, power_of_two(images)) if several else cap)
+        return call.classes * (min(cap, next_power_of_two(images)) if several else cap)
 
     def _key(self, placed: Placed, start: Plan) -> Any:
         """Which calls share a size: those that start alike, of about as many images."""
         call, placement = placed.call, placed.placement
         several = start.images * placement.devices < call.size
-        return placement, start, power_of_two(call.size) if several else None, call.signature
+        return placement, start, next_power_of_two(call.size) if several else None, call.signature
 
     def _fitting(self, placed: Placed, most: int) -> int:
-        """As many evaluations as fit, and of these no more than pay."""
+        """As many evaluations as fit in memory, but no more than make the call faster."""
         placement = placed.placement
         free = memory.free_bytes(placement.mesh.local_devices)
         budget = memory.SHARE * processes.least(free, placement.mesh)
@@ -162,7 +162,7 @@ class BatchSize:
         return self._paying(placed, fitting)
 
     def _paying(self, placed: Placed, fitting: int) -> int:
-        """No more evaluations at a time than pay, of those that fit."""
+        """As many of those that fit as keep temporaries below the limit of the platform."""
         limit = float(TEMPORARIES_LIMIT.get(placed.placement.platform, math.inf))
         most = self._plan(placed, fitting).evaluations
         # Kernels are copied: where they alone reach the limit, fewer will hardly be what is run.
@@ -178,7 +178,7 @@ class BatchSize:
         return fitting if paying == most else paying
 
     def _load(self, placed: Placed, evaluations: int, budget: float) -> float:
-        """The share of the budget that a program of so many evaluations takes."""
+        """The memory of a program of so many evaluations, as a share of the budget."""
         call, devices = placed.call, placed.placement.devices
         here = self._plan(placed, evaluations)
         try:
@@ -189,7 +189,7 @@ class BatchSize:
             return 2.0  # where compiling alone, trying algorithms, runs out of memory
         need = found.program
         if here.images * devices < call.size:  # of several chunks, all rows and results are there
-            need += power_of_two(call.size) * (2 * found.result + found.image) / devices
+            need += next_power_of_two(call.size) * (2 * found.result + found.image) / devices
         return need / max(budget, 1)
 
     def _temporaries(self, placed: Placed, evaluations: int, *options: Any) -> float:
@@ -202,7 +202,7 @@ class BatchSize:
         return self._measured[known]
 
     def _measure(self, placed: Placed, here: Plan, options: Any = None) -> Footprint:
-        """What a program takes; without `options` of the compiler it is the one that runs."""
+        """The memory of a program; without compiler `options` it is the program that will run."""
         call, placement = placed.call, placed.placement
         size = here.images * placement.devices
         rows = jax.tree.map(lambda x: abstract(x, (size, *x.shape[1:]), placement.rows), call.rows)

@@ -1,4 +1,4 @@
-"""Callables taken apart: structure, which a program is compiled for, and arrays, which it is given.
+"""Splits callables into structure, which a program is compiled for, and arrays, its arguments.
 
 Two explainers share a compiled program where their structures are equal: where they are made of the
 same function objects, as with `jax.jit`, and of options of the same types and values. What only
@@ -52,13 +52,13 @@ class Same(Value):
 
 @dataclasses.dataclass
 class Holder:
-    """What holds an object that has no weak references, or that is to be equal to nothing else."""
+    """Holds an object that cannot be weakly referenced, or that must equal nothing but itself."""
 
     value: Any
 
 
 class Reference:
-    """An object, equal to itself alone; kept alive by its explainer, not by who refers to it."""
+    """A weak reference to an object, equal to references of the same object alone."""
 
     __slots__ = ("_hash", "referent")
 
@@ -193,7 +193,7 @@ class Split:
 
 
 def as_it_is(value: Any) -> Structure:
-    """A value that is a part of the program: a plain one as it is written, another by identity.
+    """A value that is a part of the program: plain ones compare by value, others by identity.
 
     It is referred to weakly: who holds it keeps it alive.
     """

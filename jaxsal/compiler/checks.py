@@ -1,4 +1,4 @@
-"""Checks of the arguments: errors name the argument, what was expected and what came."""
+"""Checks of arguments; errors name the argument, what is expected and what was given."""
 
 import functools
 import operator

@@ -1,4 +1,4 @@
-"""Pieces of the host loop: rows cut out, the last one repeated, and results concatenated."""
+"""Chunks of a batch: rows taken out of it, and results concatenated."""
 
 import functools
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def take(rows: Tree, start: int, size: int) -> Tree:
 
 
 def concatenate(parts: list[Tree], count: int, sharding: Sharding) -> Tree:
-    """The first `count` rows of the parts; a single part of this size is itself the answer.
+    """The first `count` rows of the parts; a single part of this size is returned as it is.
 
     In host memory rows are cut off without a program, of which each number of images would need its
     own; the parts are waited for then.

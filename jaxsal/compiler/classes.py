@@ -1,4 +1,4 @@
-"""A function of a class and an example at every class, some of them at a time."""
+"""Maps a function of a class and an example over all classes, some of them at a time."""
 
 from collections.abc import Callable
 from typing import Any

@@ -18,7 +18,7 @@ from jaxsal.types import Tree
 
 
 class Executor:
-    """Runs calls: it knows the devices, how much fits there, and what lies there already."""
+    """Runs calls on the devices, or as a part of a program that is being traced."""
 
     def __init__(self, batch_size: BatchSize, mesh: object) -> None:
         self._batch_size = batch_size
@@ -30,7 +30,7 @@ class Executor:
             return self.program(call)(call.shared, call.rows) if call.traced else self._run(call)
 
     def _run(self, call: Call) -> Tree:
-        """Dispatches one program a chunk, and waits for none of them."""
+        """Dispatches the program for each chunk without waiting for results."""
         placement = self.placement(call)
         with placement.context():
             placed = self.placed(call, placement)
@@ -99,7 +99,7 @@ class Executor:
         return Placed(call, placement, shared)
 
     def plan(self, call: Call) -> tuple[Plan, Schedule]:
-        """What a call runs by; under "auto" this may compile."""
+        """The plan of a call, and its program's schedule; under "auto" this may compile."""
         placement = self.placement(call)
         with placement.context():
             placed = self.placed(call, placement)

@@ -1,4 +1,4 @@
-"""What to write for a model of each framework. Types are known by their names: none is imported."""
+"""What a user has to write for a model of each framework; none of them is imported."""
 
 import contextlib
 import functools
@@ -99,7 +99,7 @@ def is_equinox(value: object) -> bool:
 
 
 def in_place_of(value: object) -> str:
-    """What came in the place of a function or of arrays, and what to write; "" for other things."""
+    """A framework's object in place of a function or arrays, and what to write; else ""."""
     if kind := kind_of(value):
         return f"{kind.words} ({type(value).__name__}): write {kind.write}"
     if isinstance(value, tuple) and len(value) == 2 and all(map(callable, value)):
@@ -271,7 +271,7 @@ def called(apply: ApplyFn, params: Params, images: jax.Array) -> Any:
 
 @contextlib.contextmanager
 def pure() -> Iterator[None]:
-    """Says of a model that is run what to write, where it holds what an earlier trace left.
+    """Explains the error of a model that uses tracers which an earlier trace left in it.
 
     Raises:
         ValueError: it does.
@@ -283,7 +283,7 @@ def pure() -> Iterator[None]:
 
 
 def same_kind(error: Exception) -> type[Exception]:
-    """TypeError of one, ValueError of all others."""
+    """TypeError for a TypeError, ValueError for all others."""
     return TypeError if isinstance(error, TypeError) else ValueError
 
 

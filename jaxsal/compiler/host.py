@@ -1,4 +1,4 @@
-"""Arrays as this process reads them: in host memory, the parts that lie here, a few rows."""
+"""Reads arrays in this process: whether it can, the parts that it holds, a few rows."""
 
 from collections.abc import Sequence
 from typing import Any, TypeGuard

@@ -19,7 +19,7 @@ from jaxsal.compiler.program import Schedule, example
 from jaxsal.types import ArrayOrShape, Tree
 
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-"""Functions print where they lie, which is another place in every process."""
+"""Addresses in the `repr` of functions, which differ from process to process."""
 
 
 def identity(call: Call) -> dict[str, str]:

@@ -75,7 +75,7 @@ def check_model(
 
 
 class _NoLogits(ValueError):
-    """What apply returned are no logits."""
+    """The value that `apply` returned is not an array of logits."""
 
 
 def _applied(apply: ApplyFn, whole: Node | None, arrays: Tree, images: jax.Array) -> Any:
@@ -83,7 +83,7 @@ def _applied(apply: ApplyFn, whole: Node | None, arrays: Tree, images: jax.Array
 
 
 def returning_logits(apply: ApplyFn, whole: Node | None) -> ApplyFn:
-    """`apply` of arrays, which raises if what it returns are no logits of the images, [B, K]."""
+    """`apply` as a function of arrays, which raises unless it returns logits [B, K]."""
 
     def checked(params: Params, images: jax.Array) -> jax.Array:
         output = _applied(apply, whole, params, images)

@@ -69,7 +69,7 @@ class ModelChecks:
                 self._trials[signature] = None
 
     def _trial(self, model: ApplyFn, params: Params, images: ArrayOrShape) -> Trial | None:
-        """What has to be tried, where the program does not prove that images stay apart.
+        """A trial, where the program does not prove that logits are independent of the batch.
 
         A model that takes one image and no two needs no trial.
         """
@@ -119,7 +119,7 @@ class ModelChecks:
 
 
 def _frozen(arrays: int, constants: int) -> Iterator[str]:
-    """What there is to say of parameters that reach no score."""
+    """The warning of parameters that do not reach the score."""
     given = f"none of its {arrays} arrays reaches the logits" if arrays else "holds no arrays"
     if constants:
         yield (

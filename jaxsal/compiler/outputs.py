@@ -1,4 +1,4 @@
-"""What a model's outputs are: the classes they tell apart, the predicted one, a class's score."""
+"""What a model's outputs mean: how many classes, which one is predicted, the score of a class."""
 
 import operator
 from collections.abc import Callable

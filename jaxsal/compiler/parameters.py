@@ -1,4 +1,4 @@
-"""The parameters of a model: looked through and placed once, and known again by the next call.
+"""A cache of the last call's parameters: checked, placed, and recognised by identity.
 
 A network has hundreds of arrays, and a call on an accelerator takes a millisecond. To look at each
 array anew, to compare shapes, to choose devices and to find what lies there would take as long.
@@ -88,7 +88,7 @@ class Parameters:
         self._place: tuple[Any, Placement] | None = None
 
     def placement(self, mesh: Mesh | None, images: ArrayOrShape, arrays: Params) -> Placement:
-        """`place_batch`, looked up where the last batch lay as this one does."""
+        """`place_batch`, cached for batches that lie on the same devices."""
         if isinstance(images, jax.core.Tracer):
             return place_batch(mesh, images, arrays)
         home = getattr(images, "sharding", None), getattr(images, "committed", False)
@@ -105,10 +105,10 @@ class Parameters:
 
 
 class ParameterCache:
-    """The parameters of the last call: checked, placed, and known again by their identity.
+    """Remembers the parameters of the last call, checked and placed.
 
-    Of the arrays only weak references are kept. Those of JAX do not change; others are looked at
-    anew.
+    It recognises JAX's arrays by identity, since they do not change; others are checked anew. It
+    holds weak references alone.
     """
 
     def __init__(self) -> None:
@@ -179,7 +179,7 @@ def _same(leaves: list[Any], known: list[Callable[[], Any]]) -> bool:
 def _copied(
     leaves: list[ArrayOrShape], placement: Placement, known: "list[_Copy]"
 ) -> "list[_Copy]":
-    """Copies of the leaves: those that there are where these serve, else new ones."""
+    """Copies of the leaves: known ones where they are up to date, else new ones."""
     return [
         copy if copy is not None and copy.serves(leaf) else _Copy(leaf, placement)
         for leaf, copy in itertools.zip_longest(leaves, known[: len(leaves)])

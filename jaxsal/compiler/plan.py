@@ -1,4 +1,4 @@
-"""The plan: how many images, and how many points of each, are evaluated at a time."""
+"""Arithmetic of batch sizes: how many images, classes and points are evaluated at a time."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ def plan(
     evaluations = max(1, evaluations // class_chunk)
     most = max(1, evaluations // bound)
     if share <= most:
-        images = min(most, power_of_two(share))
+        images = min(most, next_power_of_two(share))
     else:
         step = -(-most // 8)
         even = -(-share // -(-share // most))
@@ -109,7 +109,7 @@ def limit_temporaries(most: int, temporaries: Callable[[int], float], limit: flo
     first = temporaries(most)
     if first <= limit or first > limit * most:
         return most
-    fewer = min(_power(limit * most / first), most // 2)
+    fewer = min(_last_power_of_two(limit * most / first), most // 2)
     second = temporaries(fewer)
     if second <= limit:
         return fewer
@@ -117,11 +117,11 @@ def limit_temporaries(most: int, temporaries: Callable[[int], float], limit: flo
     room = limit - (second - each * fewer)
     if room < each or not each:
         return most
-    fewest = min(_power(room / each), fewer // 2)
+    fewest = min(_last_power_of_two(room / each), fewer // 2)
     return fewest if fewest and temporaries(fewest) <= limit else most
 
 
-def _power(number: float) -> int:
+def _last_power_of_two(number: float) -> int:
     """The largest power of two that is no larger, 1 at least."""
     return 1 << max(int(number).bit_length() - 1, 0)
 
@@ -138,10 +138,10 @@ def scale_down(evaluations: int, load: Callable[[int], float]) -> int:
         share = load(evaluations)
         if share <= 1 or evaluations == 1:
             break
-        evaluations = max(1, min(_power(evaluations / share), evaluations // 2))
+        evaluations = max(1, min(_last_power_of_two(evaluations / share), evaluations // 2))
     return evaluations
 
 
-def power_of_two(count: int) -> int:
+def next_power_of_two(count: int) -> int:
     """The next power of two: what is found for one number of images serves its neighbours."""
     return 1 << (count - 1).bit_length()

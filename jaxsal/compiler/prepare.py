@@ -1,4 +1,4 @@
-"""A call's arguments, checked, as what a program computes and what it is given."""
+"""Turns the arguments of a call into a `Call`: what to compute, and the checked arrays."""
 
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple
@@ -136,7 +136,7 @@ class Prepare:
         self._parameters = ParameterCache()
 
     def arguments(self) -> tuple[tuple[Any, Any], dict[str, Any]]:
-        """What it was made of: the model and the function, and everything else by its name."""
+        """The arguments of `explainer` or `evaluator`, positional and by name."""
         apply, function, objective, options = assemble(self._parts, self._arrays)
         settings = {"objective": objective, "rewrite": self._rewrite, "dtype": self._dtype}
         settings |= {"check": self.check, "output": self.output.name, "spatial_axes": self._axes}
@@ -181,8 +181,8 @@ class Prepare:
             rows: `image`, and a metric's `map`.
             each: options with an entry an image.
             record: whether targets and logits are wanted with the results.
-            flagged: whether it is wanted what in the results is not finite, where values are
-                checked and the call is no part of a larger program.
+            flagged: whether to report results that are not finite; only where values are checked
+                and the call is not part of a larger program.
         """
         rows = self._checked_rows(rows, each or {})
         images = rows["image"]
@@ -273,7 +273,7 @@ class Prepare:
 def _taken_apart(
     apply: Any, function: Any, objective: Any, options: Mapping[str, Any]
 ) -> tuple[Node, list[Any], list[Any]]:
-    """What a program is compiled for, the arrays it is given, and what has to live meanwhile."""
+    """The structure of the functions and options, their arrays, and objects to keep alive."""
     split = Split()
     several = isinstance(function, Mapping)
     concrete = () if several else concrete_options(function)
@@ -287,7 +287,7 @@ def _taken_apart(
 
 
 def _own(array: np.ndarray | jax.Array) -> np.ndarray | jax.Array:
-    """A copy: what happens to the caller's array later is not the explainer's business."""
+    """A copy of an array that the caller could change later."""
     if isinstance(array, np.ndarray):
         array = np.array(array)
         array.flags.writeable = False
@@ -298,12 +298,12 @@ _EAGER = get_opaque_trace_state()
 
 
 def _is_traced(arrays: Tree) -> bool:
-    """Whether arrays are a part of a program that is being traced, or made one by using them."""
+    """Whether a computation with these arrays becomes a part of a program that is being traced."""
     return any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(arrays)) or _is_staged()
 
 
 def _is_staged() -> bool:
-    """Whether whatever is computed now becomes a part of a program, constants too (under jit)."""
+    """Whether any computation now becomes a part of a program, of constants too (under jit)."""
     if get_opaque_trace_state() == _EAGER:
         return False
     return isinstance(jax.lax.full((), 0.0), jax.core.Tracer)

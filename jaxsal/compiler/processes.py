@@ -1,4 +1,4 @@
-"""Several processes, usually one a host: joined, waited for, each given its own rows.
+"""Several processes, usually one a host: joining them, and moving arrays between them.
 
 Each process makes the same calls with the same arguments, and puts on its own devices its own rows
 of a batch.

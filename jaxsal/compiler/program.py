@@ -46,7 +46,7 @@ class Record(NamedTuple):
 
 
 RESULTS, LOGITS, OPEN = 1, 2, 4
-"""What of an example is not finite: bits of a flag. `OPEN`: results that may be NaN."""
+"""Bits of a flag: results, logits, or results that may be NaN by definition are not finite."""
 
 
 class Flagged(NamedTuple):
@@ -85,7 +85,7 @@ class Spec:
     record: bool
     """Whether targets and logits come with the results, as a `Record`."""
     flagged: bool
-    """Whether it says of each example what is not finite, as `Flagged`."""
+    """Whether results come with a flag of what is not finite, as `Flagged`."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Schedule:
     images: int | None = None
     """Images evaluated at a time; None: the whole batch."""
     platform: str = ""
-    """What the rewrites are chosen for."""
+    """The platform whose rewrites `batch` applies."""
     sharding: Sharding | None = None
     """How images and results are spread over the devices; None: left to the caller."""
 

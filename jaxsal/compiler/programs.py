@@ -1,4 +1,4 @@
-"""The jitted programs that explainers share, for as long as the functions they are made of live."""
+"""A cache of jitted programs, shared by all explainers while their functions are alive."""
 
 import functools
 import weakref
@@ -11,7 +11,7 @@ from jaxsal.compiler.program import Schedule, Spec, batch
 from jaxsal.types import Tree
 
 MOST = 512
-"""Programs that are kept; the oldest goes first."""
+"""Size of the cache; the oldest program is dropped first."""
 
 
 def compiled(spec: Spec, schedule: Schedule, *, inline: bool = False) -> jax.stages.Wrapped:

@@ -1,4 +1,4 @@
-"""What a method or metric accepts: read from its signature, through partials and combinators."""
+"""Reads from its signature which options a method takes, through partials and combinators."""
 
 import functools
 import inspect
@@ -16,7 +16,7 @@ RESERVED = ("key",)
 """Options that only the call of the explainer gives."""
 
 CHUNK = "a concrete integer >= 1"
-"""What `chunk` is to be."""
+"""What is expected of `chunk`, for errors."""
 
 
 def name_of(function: object) -> str:

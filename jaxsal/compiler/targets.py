@@ -1,4 +1,4 @@
-"""The classes to explain: how they are given, as int32, and whether the model has them."""
+"""The classes to explain: how they are given, their range, and as int32 for a program."""
 
 import functools
 from typing import Any
@@ -12,7 +12,7 @@ from jaxsal.compiler.host import is_addressable, is_on_cpu, parts
 from jaxsal.types import ArrayOrShape
 
 OF_NO_CLASS = -1
-"""The target in the place of one that int32 does not hold."""
+"""Replaces a target that int32 cannot hold: it is not a class either, and gives a NaN map."""
 
 
 def check_targets(targets: object, count: int) -> tuple[str, ArrayOrShape | None]:

@@ -1,4 +1,4 @@
-"""Arrays moved to the devices where they are needed; those that lie there stay as they are."""
+"""Moves arrays to devices, unless they lie there already."""
 
 from typing import Any, TypeGuard
 
@@ -50,7 +50,7 @@ def _moved(leaves: dict[int, Any], sharding: Sharding) -> dict[int, Any]:
 
 
 def _owned(leaf: ArrayOrShape) -> ArrayOrShape:
-    """The array; of the caller's own memory a copy.
+    """The array, or a copy where the caller could write to it.
 
     Calls do not wait for their programs, nor (on an accelerator) for the transfer, and the caller
     may fill the memory anew meanwhile, unless nobody can write to it.

@@ -1,4 +1,4 @@
-"""The values of a call, images and targets: finite, and classes that the model has."""
+"""Checks of values: images are finite, targets are classes of the model."""
 
 import functools
 from collections.abc import Callable

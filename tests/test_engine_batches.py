@@ -15,7 +15,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
 import jaxsal
-from jaxsal.compiler import checks, execute, memory, transfer, values
+from jaxsal.compiler import batch_size, checks, execute, memory, transfer, values
 from jaxsal.compiler.batch_size import BatchSize
 from jaxsal.compiler.parameters import Copies
 from jaxsal.compiler.placement import place_batch
@@ -440,3 +440,14 @@ def test_where_compiling_runs_out_of_memory_half_as_many_are_tried(
     explain = jaxsal.explainer(toy.apply, jaxsal.gradient, mesh=mesh)
     toy.close(explain(P, toy.images(64), toy.targets(64)), reference(64)["gradient"])
     assert sizes == [32, 16, 8]
+
+
+def test_a_warm_call_is_planned_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    explain, images = jaxsal.explainer(toy.linear, jaxsal.gradient), toy.images(4, shape=(4,))
+    weights = jnp.asarray(toy.images(3, shape=(4,)).T)
+    first, planned, real = explain(weights, images, 0), [], batch_size.plan
+    monkeypatch.setattr(
+        batch_size, "plan", lambda *sizes, **more: planned.append(sizes) or real(*sizes, **more)
+    )
+    toy.close(explain(weights, images, 0), first, 0)
+    assert len(planned) == 1

@@ -1,17 +1,19 @@
-"""The explainer and the evaluator: where vmap, jit, chunks and shards meet a method.
+"""The explainer and the evaluator: a model and a method made into one compiled function.
 
-Arguments that are `Any` here are checked by hand, with errors that name them: users have no other
-check.
+Arguments are checked by hand, with errors that name them, since users have no other check. The
+tests' run-time type checker would raise first, and is told to leave this file alone.
 """
 
-import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
 
 import jax
+from jax.sharding import Mesh
+from jax.typing import DTypeLike
 
 from jaxsal.compiler import results
+from jaxsal.compiler.batch_size import BatchSize
 from jaxsal.compiler.description import axes_of, describe, layers, program
 from jaxsal.compiler.execute import Executor
 from jaxsal.compiler.identity import identity
@@ -19,20 +21,35 @@ from jaxsal.compiler.lowering import Lowered
 from jaxsal.compiler.outputs import Output
 from jaxsal.compiler.prepare import Call, Prepare
 from jaxsal.compiler.program import Record
+from jaxsal.types import (
+    ApplyFn,
+    Batch,
+    Keys,
+    Method,
+    Metric,
+    Objective,
+    Params,
+    Results,
+    SpatialAxes,
+    Targets,
+    Tree,
+)
+
+Made = TypeVar("Made")
 
 
 def explainer(
-    apply: Any,
-    method: Any,
+    apply: ApplyFn,
+    method: Method | Mapping[str, Method],
     *,
-    objective: Any = None,
-    batch_size: Any = "auto",
-    mesh: Any = None,
+    objective: Objective | None = None,
+    batch_size: int | str = "auto",
+    mesh: Mesh | None = None,
     rewrite: bool = True,
-    dtype: Any = None,
+    dtype: DTypeLike | None = None,
     check: bool = True,
-    spatial_axes: Any = None,
-    output: Any = "logits",
+    spatial_axes: Sequence[int] | None = None,
+    output: Literal["logits", "probability", "value"] = "logits",
     **options: Any,
 ) -> "Explainer":
     """A compiled function from parameters and images to saliency maps.
@@ -49,7 +66,7 @@ def explainer(
             "all", times points of each); "auto": as many as pay and fit.
         mesh: the devices; None: those that the images lie on, else all local ones.
         rewrite: whether the program is rewritten to run faster; the maps are the same.
-        dtype: what the model computes in; sums and maps stay float32. None: what it is given.
+        dtype: what the model computes in; sums and maps stay float32. None: the dtypes given.
         check: whether values are checked too: images finite, targets classes, results finite (a
             warning that counts and names them, for which a call waits), a batch's logits the
             images' own, a path from the images and the parameters to the score.
@@ -86,17 +103,17 @@ def explainer(
 
 
 def evaluator(
-    apply: Any,
-    metric: Any,
+    apply: ApplyFn,
+    metric: Metric | Mapping[str, Metric],
     *,
-    objective: Any = None,
-    batch_size: Any = "auto",
-    mesh: Any = None,
+    objective: Objective | None = None,
+    batch_size: int | str = "auto",
+    mesh: Mesh | None = None,
     rewrite: bool = True,
-    dtype: Any = None,
+    dtype: DTypeLike | None = None,
     check: bool = True,
-    spatial_axes: Any = None,
-    output: Any = "logits",
+    spatial_axes: Sequence[int] | None = None,
+    output: Literal["logits", "probability", "value"] = "logits",
     **options: Any,
 ) -> "Evaluator":
     """A compiled function from parameters, images and maps to a metric of each map.
@@ -137,41 +154,37 @@ class _Engine:
     """A prepared model and function, and what runs them."""
 
     _results: str
-    """What the function returns is called."""
+    """What the results are called in warnings."""
 
-    def __init__(self, prepare: Prepare, batch_size: Any, mesh: Any) -> None:
+    def __init__(self, prepare: Prepare, batch_size: int | str, mesh: Mesh | None) -> None:
         self._prepare = prepare
         self._settings = {"batch_size": batch_size, "mesh": mesh}
-        self._execute = Executor(batch_size, mesh, points=prepare.points, chunk=prepare.chunk)
+        size = BatchSize(batch_size, points=prepare.points, bound=prepare.chunk)
+        self._execute = Executor(size, mesh)
 
-    def _made_by(self, make: Callable[..., Any]) -> tuple[Any, tuple[()]]:
-        """How a copy is made, for `copy` and `pickle`: anew, without what was compiled."""
+    def _made_by(self, make: Callable[..., Made]) -> tuple[Callable[[], Made], tuple[()]]:
+        """For `copy` and `pickle`: a copy is made anew, without compiled programs."""
         args, keywords = self._prepare.arguments()
         return functools.partial(make, *args, **self._settings, **keywords), ()
 
-    def _run(self, call: Call) -> Any:
-        return self._prepare.ordered(self._looked(call))
-
-    def _looked(self, call: Call) -> Any:
-        """The results of a call; where values are checked, they are waited for and looked at."""
-        if not self._prepare.check or call.traced:
-            return self._execute(call)
+    def _run(self, *args: Any, record: bool = False) -> Results:
+        """The results of a call; where values are checked, it waits for them and warns of NaN."""
+        call = self._prepare(*args, record=record, flagged=True)
         self._prepare.check_model(call)
-        found = self._execute(self._flagged(call))
-        results.warn_not_finite(found.flag, call, what=self._results)
-        return found.results
+        found = self._execute(call)
+        call.verify()  # now that the program is on its way, the device may be waited for
+        if call.spec.flagged:
+            results.warn_not_finite(found.flag, call, what=self._results)
+            found = found.results
+        return found if record else self._prepare.ordered(found)
 
-    def _flagged(self, call: Call) -> Call:
-        """The call as it is run where values are checked."""
-        return call._replace(spec=dataclasses.replace(call.spec, flagged=self._prepare.check))
-
-    def _verified(self, *args: Any) -> Call:
-        """A call that is not run: its values are checked all the same."""
-        call = self._prepare(*args)
+    def _verified(self, *args: Any, flagged: bool = False) -> Call:
+        """A call that is not run, with its values checked."""
+        call = self._prepare(*args, flagged=flagged)
         call.verify()
         return call
 
-    def _lower(self, call: Call, arguments: Any) -> Lowered:
+    def _lower(self, call: Call, arguments: Callable[..., tuple[Tree, Tree]]) -> Lowered:
         lowered = jax.jit(self._execute.program(call)).lower(call.shared, call.rows)
         return Lowered(lowered, arguments, self._prepare.ordered)
 
@@ -182,8 +195,14 @@ class Explainer(_Engine):
     _results = "maps"
 
     def __call__(
-        self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
-    ) -> Any:
+        self,
+        params: Params,
+        images: Batch,
+        targets: Targets = None,
+        *,
+        key: Keys | None = None,
+        **rows: Tree,
+    ) -> Results:
         """The maps of a batch, float32, signed, not normalised.
 
         Args:
@@ -210,9 +229,9 @@ class Explainer(_Engine):
             RuntimeWarning: maps or logits that are not finite, or maps that cannot depend on their
                 images or on the parameters.
         """
-        return self._run(self._prepare(params, {"image": images}, targets, key, rows))
+        return self._run(params, {"image": images}, targets, key, rows)
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[Callable[[], "Explainer"], tuple[()]]:
         return self._made_by(explainer)
 
     @property
@@ -226,33 +245,48 @@ class Explainer(_Engine):
         return self._prepare.output
 
     def record(
-        self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
+        self,
+        params: Params,
+        images: Batch,
+        targets: Targets = None,
+        *,
+        key: Keys | None = None,
+        **rows: Tree,
     ) -> Record:
         """The maps of a batch with their targets [B] (under "all" [B, K]) and logits [B, K].
 
         One program, in which the forward pass is shared; arguments and errors as of a call. Logits
         of NaN predict no class: the target is -1 then, and the map NaN.
         """
-        return self._ordered(self._looked(self._recorded(params, images, targets, key, rows)))
+        return self._ordered(self._run(params, {"image": images}, targets, key, rows, record=True))
 
     def dispatch(
-        self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
+        self,
+        params: Params,
+        images: Batch,
+        targets: Targets = None,
+        *,
+        key: Keys | None = None,
+        **rows: Tree,
     ) -> Record:
-        """As `record`, for who looks at the results: it neither waits for them nor looks."""
-        call = self._recorded(params, images, targets, key, rows)
+        """As `record`, without waiting for the results or checking that they are finite."""
+        call = self._prepare(params, {"image": images}, targets, key, rows, record=True)
         self._prepare.check_model(call)
-        return self._ordered(self._execute(call))
-
-    def _recorded(self, params: Any, images: Any, targets: Any, key: Any, rows: Any) -> Call:
-        call = self._prepare(params, {"image": images}, targets, key, rows)
-        spec = dataclasses.replace(call.spec, record=True)
-        return call._replace(spec=spec, signature=(*call.signature, "record"))
+        found = self._execute(call)
+        call.verify()
+        return self._ordered(found)
 
     def _ordered(self, found: Record) -> Record:
         return found._replace(maps=self._prepare.ordered(found.maps))
 
     def identity(
-        self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
+        self,
+        params: Params,
+        images: Batch,
+        targets: Targets = None,
+        *,
+        key: Keys | None = None,
+        **rows: Tree,
     ) -> dict[str, str]:
         """What decides the maps, a fingerprint each: `params`, `model`, `method`, `key`.
 
@@ -262,7 +296,7 @@ class Explainer(_Engine):
         """
         return identity(self._verified(params, {"image": images}, targets, key, rows))
 
-    def spatial_axes(self, params: Any, images: Any, **rows: Any) -> tuple[int, ...] | None:
+    def spatial_axes(self, params: Params, images: Batch, **rows: Tree) -> SpatialAxes | None:
         """Which axes of one image are spatial: as the option says, else as the model does.
 
         None where neither says; nothing is compiled. `images` may be a `jax.ShapeDtypeStruct`.
@@ -271,7 +305,13 @@ class Explainer(_Engine):
         return axes_of(self._verified(params, {"image": images}, "all", key, rows))
 
     def lower(
-        self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
+        self,
+        params: Params,
+        images: Batch,
+        targets: Targets = None,
+        *,
+        key: Keys | None = None,
+        **rows: Tree,
     ) -> Lowered:
         """The whole batch as one lowered program; arguments may be `jax.ShapeDtypeStruct`s."""
         call = self._verified(params, {"image": images}, targets, key, rows)
@@ -279,8 +319,13 @@ class Explainer(_Engine):
         given, options = targets is not None and word is None, call.options
 
         def arguments(
-            params: Any, images: Any, targets: Any = word, *, key: Any = None, **rows: Any
-        ) -> Any:
+            params: Params,
+            images: Batch,
+            targets: Targets = word,
+            *,
+            key: Keys | None = None,
+            **rows: Tree,
+        ) -> tuple[Tree, Tree]:
             if given and targets is None:
                 raise ValueError("targets: compiled for given targets; expected them, got None")
             now = self._verified(params, {"image": images}, targets, key, rows)
@@ -290,19 +335,31 @@ class Explainer(_Engine):
         return self._lower(call, arguments)
 
     def describe(
-        self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
+        self,
+        params: Params,
+        images: Batch,
+        targets: Targets = None,
+        *,
+        key: Keys | None = None,
+        **rows: Tree,
     ) -> dict[str, Any]:
-        """What becomes of a call: plan, compile seconds, FLOPs, bytes, rewrites.
+        """The plan of a call, its compile seconds, FLOPs, bytes and rewrites.
 
         Compiles the program once more; a method that draws random numbers gets a key if none is
         given.
         """
         key = jax.random.key(0) if key is None and self._prepare.keyed else key
-        call = self._flagged(self._verified(params, {"image": images}, targets, key, rows))
+        call = self._verified(params, {"image": images}, targets, key, rows, flagged=True)
         return describe(call, self._execute)
 
     def layers(
-        self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
+        self,
+        params: Params,
+        images: Batch,
+        targets: Targets = None,
+        *,
+        key: Keys | None = None,
+        **rows: Tree,
     ) -> list[str]:
         """The values that class activation maps of a call are made of: type, operation, place.
 
@@ -312,23 +369,29 @@ class Explainer(_Engine):
         return layers(self._verified(params, {"image": images}, targets, key, rows))
 
     def program(
-        self, params: Any, images: Any, targets: Any = None, *, key: Any = None, **rows: Any
+        self,
+        params: Params,
+        images: Batch,
+        targets: Targets = None,
+        *,
+        key: Keys | None = None,
+        **rows: Tree,
     ) -> jax.stages.Compiled:
         """The program that a call runs, for as many images as it takes at a time, compiled again.
 
         Its `as_text()` has the operations that a profile names.
         """
-        call = self._flagged(self._verified(params, {"image": images}, targets, key, rows))
+        call = self._verified(params, {"image": images}, targets, key, rows, flagged=True)
         return program(call, self._execute)
 
-    def trace(self, *args: Any, **keywords: Any) -> Any:
+    def trace(self, *args: Tree, **keywords: Tree) -> jax.stages.Traced:
         """The batch as a traced program of these arguments, for `jax.export.export(explain)`."""
         if len(args) > 2 and isinstance(args[2], str):
             args, keywords = args[:2], {**keywords, "targets": args[2]}
         words: dict[str, Any] = {k: v for k, v in keywords.items() if isinstance(v, str)}
         arrays = {k: v for k, v in keywords.items() if k not in words}
 
-        def explain(*args: Any, **arrays: Any) -> Any:
+        def explain(*args: Tree, **arrays: Tree) -> Results:
             return self(*args, **{**arrays, **words})
 
         return jax.jit(explain).trace(*args, **arrays)
@@ -341,14 +404,14 @@ class Evaluator(_Engine):
 
     def __call__(
         self,
-        params: Any,
-        images: Any,
-        maps: Any,
-        targets: Any = None,
+        params: Params,
+        images: Batch,
+        maps: Batch,
+        targets: Targets = None,
         *,
-        key: Any = None,
-        **rows: Any,
-    ) -> Any:
+        key: Keys | None = None,
+        **rows: Tree,
+    ) -> Results:
         """The metric of each map, float32.
 
         Args:
@@ -370,7 +433,7 @@ class Evaluator(_Engine):
                 class.
         """
         batch = {"image": images, "map": maps}
-        return self._run(self._prepare(params, batch, targets, key, rows))
+        return self._run(params, batch, targets, key, rows)
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[Callable[[], "Evaluator"], tuple[()]]:
         return self._made_by(evaluator)

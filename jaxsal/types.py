@@ -3,11 +3,21 @@
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+import jax
 import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
-Params = Any
+Tree = Any
 """Any pytree of arrays."""
+
+Params = Tree
+"""The parameters of a model."""
+
+ArrayOrShape = jax.Array | np.ndarray | np.generic | jax.ShapeDtypeStruct
+"""An array, or where nothing is computed its shape and dtype alone."""
 
 Image = Float[Array, "*shape"]
 """ONE image, or volume, or signal: no batch axis."""
@@ -21,6 +31,19 @@ Logits = Float[Array, "classes"]
 Target = Int[Array, ""]
 Map = Shaped[Array, "..."]
 Key = PRNGKeyArray
+
+Batch = npt.ArrayLike | jax.ShapeDtypeStruct
+"""An array [B, ...] of JAX, NumPy or what NumPy makes one of; where nothing is computed, its shape.
+"""
+
+Targets = npt.ArrayLike | jax.ShapeDtypeStruct | None
+"""The classes to explain: an int, integers [B], None for the predicted one, or "all"."""
+
+Keys = PRNGKeyArray | jax.ShapeDtypeStruct
+"""One key, or one an image."""
+
+Results = Tree
+"""Maps or values of a batch, arrays [B, ...]; of a dict of methods or metrics, a dict of them."""
 
 ApplyFn = Callable[[Params, Images], Float[Array, "batch classes"]]
 """`apply(params, images) -> logits`, pure; the function, not the framework."""
@@ -70,7 +93,7 @@ def may_be_nan(metric: Function) -> Function:
     return metric
 
 
-def accumulator(dtype: Any) -> Any:
+def accumulator(dtype: DTypeLike) -> np.dtype:
     """The dtype that sums are kept in: float32, or wider where the terms are (or complex).
 
     `jnp.promote_types` refuses bfloat16 and float32 where users make promotion strict.
@@ -80,7 +103,7 @@ def accumulator(dtype: Any) -> Any:
 
 
 FEW = 4
-"""The most channels that a picture has: three colours and its opacity."""
+"""The most channels that a picture has: red, green, blue and opacity."""
 
 
 def axes_by_shape(shape: tuple[int, ...]) -> SpatialAxes:

@@ -15,7 +15,11 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
 import jaxsal
-from jaxsal.compiler import checks, devices, execute, memory
+from jaxsal.compiler import batch_size, checks, execute, memory, transfer, values
+from jaxsal.compiler.batch_size import BatchSize
+from jaxsal.compiler.parameters import Copies
+from jaxsal.compiler.placement import place_batch
+from jaxsal.compiler.plan import CAPS, TEMPORARIES_TARGET
 from tests import toy
 
 P = toy.params()
@@ -49,7 +53,7 @@ def test_the_same_maps_in_any_chunks(batch_size: int) -> None:
 def test_a_bound_chunk_counts_towards_the_batch_size() -> None:
     explain = jaxsal.explainer(toy.apply, PATH, chunk=4, batch_size=8)
     call = explain._prepare(P, {"image": toy.images(64)}, 0, None)
-    assert explain._execute.plan(call).images == 2
+    assert explain._execute.plan(call)[0].images == 2
 
 
 MESHES = {
@@ -165,9 +169,11 @@ def test_parameters_of_numpy_are_placed_once_while_they_do_not_change(
     params = jax.tree.map(np.array, P) | {"free": np.full((3, 2), np.nan), "number": 2}
     explain, images = jaxsal.explainer(toy.apply, jaxsal.gradient), toy.images(4)
     first = explain(params, images, 0)
-    placed, real = [], devices.put_parameter
+    placed, real = [], transfer.put_parameter
     monkeypatch.setattr(
-        devices, "put_parameter", lambda leaf, place: placed.append(leaf.shape) or real(leaf, place)
+        transfer,
+        "put_parameter",
+        lambda leaf, place: placed.append(leaf.shape) or real(leaf, place),
     )
     toy.close(explain(params, images, 0), first, 0)
     assert placed == [()]  # Python's number, which is another array at each call
@@ -194,10 +200,10 @@ def test_copies_go_with_the_explainer_and_with_their_arrays() -> None:
     try:
         explain = jaxsal.explainer(toy.apply, jaxsal.gradient)
         explain(jax.tree.map(np.array, P), toy.images(2), 0)
-        resident = explain._execute._params
+        resident = explain._prepare._parameters._copies
         params = jax.tree.map(np.array, P)
         explain(params, toy.images(2), 0)
-        placed = [weakref.ref(copy.of(None)) for copy in resident._last[1]]
+        placed = [weakref.ref(copy.of(params["conv"])) for copy in resident._last[2]]
         del resident, explain
         assert [ref() for ref in placed] == [None] * 3
     finally:
@@ -205,8 +211,8 @@ def test_copies_go_with_the_explainer_and_with_their_arrays() -> None:
 
 
 def test_copies_of_numpys_parameters_go_with_them() -> None:
-    resident = devices.Resident()
-    place = devices.place_batch(None, jnp.zeros((1, 2)), {})
+    resident = Copies()
+    place = place_batch(None, jnp.zeros((1, 2)), {})
     array = np.arange(3.0, dtype=np.float32)
     placed = weakref.ref(resident({"a": array}, place)["a"])
     assert placed() is not None and resident({"a": array}, place)["a"] is placed()
@@ -219,16 +225,18 @@ def test_parameters_are_placed_once() -> None:
     explain = jaxsal.explainer(toy.apply, jaxsal.gradient)
     call = explain._prepare(P, {"image": toy.images(8)}, 0, None)
     placement = explain._execute.placement(call)
-    first = explain._execute._params(P, placement)
+    first = call.params.on(placement, P)
     assert first["conv"].sharding.is_fully_replicated
-    assert explain._execute._params(P, placement)["conv"] is first["conv"]
-    assert explain._execute._params(toy.params(1), placement)["conv"] is not first["conv"]
+    assert call.params.on(placement, P)["conv"] is first["conv"]
+    params = toy.params(1)
+    other, _ = explain._prepare._parameters(params)
+    assert other.on(placement, params)["conv"] is not first["conv"]
 
 
 @pytest.mark.parametrize("there", [True, False])
 def test_parameters_live_no_longer_than_the_callers(there: bool) -> None:
-    placement = devices.place_batch(None, toy.images(8), P)
-    resident, params = devices.Resident(), toy.params(3)
+    placement = place_batch(None, toy.images(8), P)
+    resident, params = Copies(), toy.params(3)
     params = jax.device_put(params, placement.replicated) if there else params
     placed = weakref.ref(resident(params, placement)["conv"])
     assert placed() is not None
@@ -243,10 +251,10 @@ def test_automatic_size_scales_down_until_it_fits(monkeypatch: pytest.MonkeyPatc
     images, targets = toy.images(64), toy.targets(64)
     call = explain._prepare(P, {"image": images}, targets, None)
     monkeypatch.setattr(memory, "free_bytes", lambda devices: 1e9)
-    assert explain._execute.plan(call).images == execute.CAPS["cpu"]
+    assert explain._execute.plan(call)[0].images == CAPS["cpu"]
     explain = jaxsal.explainer(toy.apply, jaxsal.gradient, mesh=mesh)
     monkeypatch.setattr(memory, "free_bytes", lambda devices: 1e5)
-    assert 1 <= explain._execute.plan(call).images < execute.CAPS["cpu"]
+    assert 1 <= explain._execute.plan(call)[0].images < CAPS["cpu"]
     toy.close(explain(P, images, targets), reference(64)["gradient"])
 
 
@@ -257,8 +265,8 @@ def test_more_images_leave_less_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "free_bytes", lambda devices: 1e5)
     monkeypatch.setattr(memory, "program_bytes", lambda compiled: 0)
     few, many = (explain._prepare(P, {"image": toy.images(n)}, 0, None) for n in (64, 256))
-    assert explain._execute.plan(few).images == execute.CAPS["cpu"]
-    assert explain._execute.plan(many).images < execute.CAPS["cpu"]
+    assert explain._execute.plan(few)[0].images == CAPS["cpu"]
+    assert explain._execute.plan(many)[0].images < CAPS["cpu"]
 
 
 def planned(monkeypatch: pytest.MonkeyPatch, temporaries: Callable[[int], int]) -> int:
@@ -272,7 +280,7 @@ def planned(monkeypatch: pytest.MonkeyPatch, temporaries: Callable[[int], int]) 
         "temporary_bytes",
         lambda program: temporaries(program.args_info[0][1]["image"].shape[0]),
     )
-    return explain._execute.plan(call).images
+    return explain._execute.plan(call)[0].images
 
 
 @pytest.mark.parametrize(("single", "taken"), [(2**10, 32), (2**23, 4), (2**26, 32)])
@@ -300,13 +308,13 @@ def test_points_of_which_many_are_small_are_taken_together(
     mesh = Mesh(np.array(jax.devices()[:1]), ("batch",))
     monkeypatch.setattr(memory, "free_bytes", lambda devices: 1e12)
     monkeypatch.setattr(memory, "temporary_bytes", lambda program: 2**20)
-    monkeypatch.setitem(execute.FILLS, "cpu", 8.0 * 2**20)
+    monkeypatch.setitem(TEMPORARIES_TARGET, "cpu", 8.0 * 2**20)
     path, plain = (jaxsal.explainer(toy.apply, each, mesh=mesh) for each in (PATH, jaxsal.gradient))
     plans = [
-        explain._execute.plan(explain._prepare(P, {"image": toy.images(4)}, 0, None))
+        explain._execute.plan(explain._prepare(P, {"image": toy.images(4)}, 0, None))[0]
         for explain in (path, plain)
     ]
-    cap = execute.CAPS["cpu"]
+    cap = CAPS["cpu"]
     assert [(here.images, here.chunk) for here in plans] == [(4, 8 * cap // 4), (4, 1)]
     toy.close(path(P, toy.images(4), toy.targets(4)), reference(4)["path"])
 
@@ -314,7 +322,7 @@ def test_points_of_which_many_are_small_are_taken_together(
 def test_values_on_an_accelerator_are_looked_at_after_dispatch(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(checks, "_on_host", lambda array: False)
+    monkeypatch.setattr(values, "is_on_cpu", lambda array: False)
     explain = jaxsal.explainer(toy.apply, jaxsal.gradient)
     images, targets = jax.device_put((toy.images(4), toy.targets(4)))
     toy.close(explain(P, images, targets), reference(4)["gradient"])
@@ -332,7 +340,7 @@ def test_values_on_an_accelerator_are_looked_at_after_dispatch(
 def test_what_is_wrong_in_host_memory_is_told_before_anything_is_compiled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(checks, "_on_host", lambda array: False)
+    monkeypatch.setattr(values, "is_on_cpu", lambda array: False)
     explain, images = jaxsal.explainer(toy.apply, jaxsal.x_grad_cam), jax.device_put(toy.images(4))
     with toy.compilations() as made, pytest.raises(ValueError, match=r"targets: .* got 99"):
         explain(P, images, 99)
@@ -347,10 +355,10 @@ def test_threads_do_not_mix_up_parameters() -> None:
 
     explain, images = jaxsal.explainer(apply, jaxsal.gradient), toy.images(2)
     several = [{"w": jnp.ones((images[0].size, classes))} for classes in (3, 5)]
-    recent = explain._prepare._recent
+    cached = explain._prepare._parameters
 
     def seen(params: dict) -> bool:
-        shapes = [recent(params)[0]._value[1][0][0] for _ in range(3000)]
+        shapes = [cached(params)[0].signature.value[1][0][0] for _ in range(3000)]
         return set(shapes) == {params["w"].shape}
 
     before = sys.getswitchinterval()
@@ -394,8 +402,8 @@ def test_where_memory_runs_out_half_as_many_are_tried(monkeypatch: pytest.Monkey
     sizes, expected = [], reference(13)["gradient"]
     real = execute.compiled
 
-    def compiled(spec: object, **options: object) -> object:
-        run = real(spec, **options)
+    def compiled(*program: object, **options: object) -> object:
+        run = real(*program, **options)
 
         def limited(shared: object, rows: dict) -> object:
             sizes.append(rows["image"].shape[0])
@@ -419,18 +427,27 @@ def test_where_memory_runs_out_half_as_many_are_tried(monkeypatch: pytest.Monkey
 def test_where_compiling_runs_out_of_memory_half_as_many_are_tried(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real, sizes = execute.Executor._measure, []
+    real, sizes = BatchSize._measure, []
 
-    def measure(
-        self: object, call: object, shared: object, placement: object, here: object
-    ) -> object:
+    def measure(self: object, placed: object, here: object) -> object:
         sizes.append(here.images)
         if here.images > 8:
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: while trying algorithms")
-        return real(self, call, shared, placement, here)
+        return real(self, placed, here)
 
-    monkeypatch.setattr(execute.Executor, "_measure", measure)
+    monkeypatch.setattr(BatchSize, "_measure", measure)
     mesh = Mesh(np.array(jax.devices()[:1]), ("batch",))
     explain = jaxsal.explainer(toy.apply, jaxsal.gradient, mesh=mesh)
     toy.close(explain(P, toy.images(64), toy.targets(64)), reference(64)["gradient"])
     assert sizes == [32, 16, 8]
+
+
+def test_a_warm_call_is_planned_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    explain, images = jaxsal.explainer(toy.linear, jaxsal.gradient), toy.images(4, shape=(4,))
+    weights = jnp.asarray(toy.images(3, shape=(4,)).T)
+    first, planned, real = explain(weights, images, 0), [], batch_size.plan
+    monkeypatch.setattr(
+        batch_size, "plan", lambda *sizes, **more: planned.append(sizes) or real(*sizes, **more)
+    )
+    toy.close(explain(weights, images, 0), first, 0)
+    assert len(planned) == 1

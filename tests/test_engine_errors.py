@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import jaxsal
+from jaxsal.compiler.placement import place_batch
 from tests import toy
 
 P = toy.params()
@@ -280,3 +282,16 @@ def test_a_callable_dataclass_of_ones_own_stays_whole() -> None:
 
     maps = jaxsal.explainer(Scaled(toy.apply, 0.5), jaxsal.gradient)(P, X, 0)
     toy.close(maps, explain(X, 0)())
+
+
+def test_types_are_checked_at_run_time_in_every_room_but_the_engine(
+    request: pytest.FixtureRequest,
+) -> None:
+    """The engine's own errors, which users see, would otherwise never be raised by a test."""
+    checked = request.config.getoption("--jaxtyping-packages").split(",")
+    room = Path(jaxsal.__file__).parent
+    rooms = {path.stem for path in room.iterdir() if path.suffix == ".py" or path.is_dir()}
+    rooms -= {"__init__", "__pycache__", "engine"}
+    assert set(checked) == {*(f"jaxsal.{name}" for name in rooms), "beartype.beartype"}
+    assert not hasattr(jaxsal.explainer, "__wrapped__")
+    assert hasattr(place_batch, "__wrapped__")

@@ -1,30 +1,30 @@
-"""One image at a time: a batch's logits held against those that its images have alone."""
+"""Whether the logits of an image depend on the batch: they are compared with the image's alone."""
 
 import contextlib
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr
 
-from jaxsal.compiler import fetched
+from jaxsal.compiler import host
 from jaxsal.rewrite.cost import products
 from jaxsal.rewrite.program import equations
 from jaxsal.rewrite.row_independence import Mixed
+from jaxsal.types import ApplyFn, ArrayOrShape, Params
 
 ROWS = 16
-"""Images among which two that differ are looked for."""
+"""The first so many images are searched for two that differ."""
 
 LEAST = 1e-2
-"""The difference, of the logits' own, that is none."""
+"""A difference that is tolerated, as a share of the spread of the logits."""
 
 ROUNDING = 1e-4
-"""The difference, of the largest logit, that rounding alone may make; of narrow dtypes more."""
+"""A difference that rounding may make, as a share of the largest logit; more in narrow dtypes."""
 
 TRIES = 4
-"""Calls that may try before it is left unsettled."""
+"""Calls that try, before the question is left open."""
 
 DO = (
     "Batch statistics: use running averages (NNX: write model.eval() before, and before nnx.split; "
@@ -36,7 +36,7 @@ DO = (
 class Trial:
     """A model run on two of a call's images, together and each alone."""
 
-    def __init__(self, apply: Callable[..., Any], closed: ClosedJaxpr, mixed: Mixed) -> None:
+    def __init__(self, apply: ApplyFn, closed: ClosedJaxpr, mixed: Mixed) -> None:
         """A trial that may be made for several calls, and compiles once.
 
         Args:
@@ -47,8 +47,8 @@ class Trial:
         self._rounding, self._where = _rounding(closed), _where(closed, mixed)
         self._left = TRIES
 
-    def __call__(self, params: Any, images: Any) -> bool:
-        """Whether it is settled that images stay apart, for other parameters and images too.
+    def __call__(self, params: Params, images: ArrayOrShape) -> bool:
+        """Whether the question is settled, for other parameters and images too.
 
         It is not where the logits tell the two images from each other by nothing, or are not
         finite; after a few such calls it is left at that. What other processes hold parts of is not
@@ -58,9 +58,9 @@ class Trial:
             ValueError: the logits differ.
         """
         self._left -= 1
-        if not all(_is_here(leaf) for leaf in jax.tree.leaves((params, images))):
+        if not all(host.is_addressable(leaf) for leaf in jax.tree.leaves((params, images))):
             return True
-        pair = _pair(fetched.rows(images, range(min(ROWS, images.shape[0]))))
+        pair = _pair(host.rows(images, range(min(ROWS, images.shape[0]))))
         with jax.default_matmul_precision("highest"), jax.transfer_guard("allow"):
             together = np.asarray(self._run(params, pair), np.float64)
             each = [np.asarray(self._run(params, x[None]), np.float64) for x in pair]
@@ -86,8 +86,10 @@ def _pair(rows: np.ndarray) -> np.ndarray:
 
 
 @contextlib.contextmanager
-def fixed_batch(apply: Callable[..., Any], params: Any, image: Any, count: int) -> Iterator[None]:
-    """Says of a model that fails for one image that its batch size is fixed, if that is why.
+def fixed_batch(
+    apply: ApplyFn, params: Params, image: jax.ShapeDtypeStruct, count: int
+) -> Iterator[None]:
+    """Explains the error of a model that fails for one image because its batch size is fixed.
 
     Raises:
         ValueError: it takes `count` images; else what was raised.
@@ -105,16 +107,12 @@ def fixed_batch(apply: Callable[..., Any], params: Any, image: Any, count: int) 
         ) from error
 
 
-def _takes(apply: Callable[..., Any], params: Any, batch: Any) -> bool:
+def _takes(apply: ApplyFn, params: Params, batch: jax.ShapeDtypeStruct) -> bool:
     try:
         logits = jax.eval_shape(apply, params, batch)
-    except Exception:  # it takes neither: what was raised first is told
+    except Exception:  # it takes neither: the first error is raised
         return False
     return getattr(logits, "shape", ())[:1] == batch.shape[:1] and len(logits.shape) == 2
-
-
-def _is_here(leaf: Any) -> bool:
-    return not isinstance(leaf, jax.Array) or leaf.is_fully_addressable
 
 
 def _same(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -122,7 +120,7 @@ def _same(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 
 def _rounding(closed: ClosedJaxpr) -> float:
-    """By the narrowest dtype that a convolution or a product computes in."""
+    """The tolerance for the narrowest dtype that a convolution or a product computes in."""
     dtypes = {v.aval.dtype for eqn in products(closed.jaxpr) for v in eqn.invars}  # type: ignore[attr-defined]
     eps = [float(jnp.finfo(d).eps) for d in dtypes if jnp.issubdtype(d, jnp.floating)]
     return max(ROUNDING, 16 * max(eps, default=0.0))

@@ -1,4 +1,4 @@
-"""Callables taken apart: structure, which a program is compiled for, and arrays, which it is given.
+"""Splits callables into structure, which a program is compiled for, and arrays, its arguments.
 
 Two explainers share a compiled program where their structures are equal: where they are made of the
 same function objects, as with `jax.jit`, and of options of the same types and values. What only
@@ -51,24 +51,24 @@ class Same(Value):
 
 
 @dataclasses.dataclass
-class Kept:
-    """What holds an object that has no weak references, or that is to be equal to nothing else."""
+class Holder:
+    """Holds an object that cannot be weakly referenced, or that must equal nothing but itself."""
 
     value: Any
 
 
 class Reference:
-    """An object, equal to itself alone; kept alive by its explainer, not by who refers to it."""
+    """A weak reference to an object, equal to references of the same object alone."""
 
-    __slots__ = ("_hash", "held")
+    __slots__ = ("_hash", "referent")
 
-    def __init__(self, held: Any) -> None:
-        self._hash, self.held = id(held), weakref.ref(held)
+    def __init__(self, referent: Any) -> None:
+        self._hash, self.referent = id(referent), weakref.ref(referent)
 
     @property
     def value(self) -> Any:
-        held = self.held()
-        return held.value if isinstance(held, Kept) else held
+        referent = self.referent()
+        return referent.value if isinstance(referent, Holder) else referent
 
     def __hash__(self) -> int:
         return self._hash
@@ -76,8 +76,10 @@ class Reference:
     def __eq__(self, other: object) -> bool:
         if self is other:
             return True
-        held = self.held()
-        return isinstance(other, Reference) and held is not None and held is other.held()
+        referent = self.referent()
+        return (
+            isinstance(other, Reference) and referent is not None and referent is other.referent()
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,12 +133,12 @@ class Split:
         try:
             weakref.ref(value)
         except TypeError:
-            value = Kept(value)
+            value = Holder(value)
         self.kept.append(value)
         return Reference(value)
 
     def structure(self, value: Any, concrete: tuple[str, ...] = ()) -> Structure:
-        """The structure of an option, of a method or of a dict of these; see `join`.
+        """The structure of an option, of a method or of a dict of these; see `assemble`.
 
         Goes into dicts (in their order), tuples, lists and other pytrees; and, where a method is
         jaxsal's own, into `functools.partial` and combinators' results around it, whose arrays are
@@ -167,7 +169,7 @@ class Split:
         if isinstance(value, _PLAIN) or jax.tree_util.all_leaves([value]):
             return self._leaf(value)
         leaves, tree = jax.tree.flatten(value, is_leaf=lambda x: x is not value)
-        rebuild = self.reference(Kept(tree))
+        rebuild = self.reference(Holder(tree))
         return Node(rebuild, tuple(self._take(x, concrete, known) for x in leaves))
 
     def _array(self, value: Any, known: bool) -> Structure:
@@ -187,11 +189,11 @@ class Split:
         if isinstance(value, _PLAIN):
             return Value(value)
         # An object that is no function may change before another explainer is made of it.
-        return self.reference(value if callable(value) else Kept(value))
+        return self.reference(value if callable(value) else Holder(value))
 
 
 def as_it_is(value: Any) -> Structure:
-    """A value that is a part of the program: a plain one as it is written, another by identity.
+    """A value that is a part of the program: plain ones compare by value, others by identity.
 
     It is referred to weakly: who holds it keeps it alive.
     """
@@ -238,15 +240,15 @@ def concrete_options(function: Any) -> tuple[str, ...]:
     return tuple(getattr(innermost(function)[0], "concrete", ()))
 
 
-def join(structure: Structure, arrays: list[Any]) -> Any:
-    """The value that was taken apart, with `arrays` in the place of its own."""
+def assemble(structure: Structure, arrays: list[Any]) -> Any:
+    """The value of this structure, with `arrays` in the place of those that were taken out."""
     if isinstance(structure, Slot):
         return arrays[structure.index]
     if isinstance(structure, Table):
         return structure.array
     if isinstance(structure, Value | Reference):
         return structure.value
-    return _rebuilt(structure.rebuild, [join(part, arrays) for part in structure.parts])
+    return _rebuilt(structure.rebuild, [assemble(part, arrays) for part in structure.parts])
 
 
 def _rebuilt(rebuild: Any, parts: list[Any]) -> Any:

@@ -1,7 +1,7 @@
-"""What comes in, held against what is expected: errors name the argument and both."""
+"""Checks of arguments; errors name the argument, what is expected and what was given."""
 
 import functools
-from collections.abc import Callable
+import operator
 from typing import Any
 
 import jax
@@ -9,11 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsal.compiler import frameworks
+from jaxsal.compiler.arrays import as_array, as_text, is_array
+from jaxsal.types import Params, Tree
 
-Tree = Any
 
-
-def check_images(images: Any) -> None:
+def check_images(images: object) -> None:
     """Raises unless `images` is a floating array [B, ...] with at least one example.
 
     Raises:
@@ -34,40 +34,7 @@ def check_images(images: Any) -> None:
         raise ValueError(f"images: expected at least one, got the shape {tuple(images.shape)}")
 
 
-_ARRAYS = (np.ndarray, np.generic, jax.Array, jax.ShapeDtypeStruct)
-
-
-def in_memory(name: str, value: Any) -> Any:
-    """What can be had as an array (of Zarr, h5py, PyTorch) as NumPy's; all else as it is.
-
-    A weak type is made firm, for which JAX would compile a program of its own.
-
-    Raises:
-        TypeError: it cannot.
-    """
-    if is_settled(value) and getattr(value, "weak_type", False):  # keys have no such attribute
-        return jax.lax.convert_element_type(value, value.dtype)
-    if isinstance(value, _ARRAYS) or not hasattr(value, "__array__"):
-        return value
-    try:
-        return np.asarray(value)
-    except Exception as error:  # whatever another library raises
-        came = f"{type(value).__name__} ({' '.join(str(error).split())[:100]})"
-        raise TypeError(f"{name}: expected an array, got {came}") from error
-
-
-def is_array(value: Any) -> bool:
-    """Whether a value is an array, or the shape of one."""
-    known = isinstance(value, _ARRAYS) or hasattr(value, "__array__")
-    return known and hasattr(value, "dtype") and hasattr(value, "shape")
-
-
-def is_settled(value: Any) -> bool:
-    """Whether a value is an array of JAX with contents, which nobody writes to."""
-    return isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer)
-
-
-def check_maps(maps: Any, count: int, classes: int | None) -> None:
+def check_maps(maps: object, count: int, classes: int | None) -> None:
     """Raises unless `maps` is a floating array with one entry an image (and class, if given).
 
     Raises:
@@ -75,7 +42,7 @@ def check_maps(maps: Any, count: int, classes: int | None) -> None:
         ValueError: another number of maps than of images, or of classes.
     """
     if not is_array(maps) or not jnp.issubdtype(maps.dtype, jnp.floating):
-        raise TypeError(f"maps: expected a floating array [B, ...], got {describe(maps)}")
+        raise TypeError(f"maps: expected a floating array [B, ...], got {as_text(maps)}")
     expected = (count,) if classes is None else (count, classes)
     if tuple(maps.shape[: len(expected)]) != expected:
         wanted = ", ".join(map(str, expected))
@@ -84,17 +51,17 @@ def check_maps(maps: Any, count: int, classes: int | None) -> None:
         )
 
 
-def check_row(name: str, value: Any, count: int) -> Any:
+def check_row(name: str, value: Tree, count: int) -> Tree:
     """`value`, an array (or a pytree of arrays) with one entry an image.
 
     Raises:
         TypeError: a leaf that is no array.
         ValueError: another number of entries than of images.
     """
-    value = jax.tree.map(functools.partial(in_memory, name), value)
+    value = jax.tree.map(functools.partial(as_array, name), value)
     for leaf in jax.tree.leaves(value):
         if not is_array(leaf):
-            came = describe(leaf)
+            came = as_text(leaf)
             raise TypeError(f"{name}: expected an array with one entry an image, got {came}")
         if tuple(leaf.shape[:1]) != (count,):
             raise ValueError(
@@ -103,31 +70,7 @@ def check_row(name: str, value: Any, count: int) -> Any:
     return value
 
 
-def check_targets(targets: Any, count: int) -> str:
-    """How the targets are given: `given`, `predicted` (None) or `all`.
-
-    Raises:
-        TypeError: neither an integer, an array of integers, None nor "all".
-        ValueError: another number of targets than of images, or another string.
-    """
-    if targets is None:
-        return "predicted"
-    if isinstance(targets, str):
-        if targets != "all":
-            raise ValueError(f'targets: expected integers, None or "all", got {targets!r}')
-        return "all"
-    if not isinstance(targets, jax.core.Tracer | jax.ShapeDtypeStruct | jax.Array):
-        targets = _as_array(targets)
-    if not jnp.issubdtype(targets.dtype, jnp.integer):
-        raise TypeError(f'targets: expected integers, None or "all", got {describe(targets)}')
-    if targets.shape not in ((), (count,)):
-        raise ValueError(
-            f"targets: expected one an image, shape ({count},), got the shape {targets.shape}"
-        )
-    return "given"
-
-
-def check_key(key: Any, count: int, names: list[str]) -> str:
+def check_key(key: object, count: int, names: list[str]) -> str:
     """How the key is given: `none`, `one` or `each` (one an example).
 
     Args:
@@ -145,19 +88,19 @@ def check_key(key: Any, count: int, names: list[str]) -> str:
             raise ValueError(f"key: {names[0]} draws random numbers and needs a key, got None")
         return "none"
     if not is_array(key):
-        raise TypeError(f"key: expected jax.random.key(...), got {describe(key)}")
+        raise TypeError(f"key: expected jax.random.key(...), got {as_text(key)}")
     shape = tuple(key.shape)
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         width = jax.eval_shape(jax.random.PRNGKey, 0).shape
         if key.dtype != jnp.uint32 or shape[-1:] != width:
-            raise TypeError(f"key: expected jax.random.key(...), got {describe(key)}")
+            raise TypeError(f"key: expected jax.random.key(...), got {as_text(key)}")
         shape = shape[:-1]
     if shape not in ((), (count,)):
         raise ValueError(f"key: expected one, or one an image ({count}), got the shape {shape}")
     return "one" if shape == () else "each"
 
 
-def check_callables(apply: Any, objective: Any) -> None:
+def check_callables(apply: object, objective: object) -> None:
     """Raises unless the model, and the objective if there is one, are functions.
 
     Raises:
@@ -172,7 +115,41 @@ def check_callables(apply: Any, objective: Any) -> None:
         )
 
 
-def check_dtype(dtype: Any) -> Any:
+def check_batch_size(batch_size: object) -> int | str:
+    """`batch_size`, a positive int or "auto".
+
+    Raises:
+        TypeError: neither.
+        ValueError: less than one, or another string.
+    """
+    expected = 'a positive integer or "auto"'
+    if isinstance(batch_size, str) and batch_size != "auto":
+        raise ValueError(f"batch_size: expected {expected}, got {batch_size!r}")
+    if isinstance(batch_size, str):
+        return batch_size
+    return check_positive("batch_size", batch_size, expected)
+
+
+def check_positive(name: str, value: Any, expected: str) -> int:
+    """`value` as an int.
+
+    Raises:
+        TypeError: no integer.
+        ValueError: less than one.
+    """
+    message = f"{name}: expected {expected}, got {value!r}"
+    try:
+        number = operator.index(value)
+    except Exception as error:  # a tracer raises an error of its own
+        raise TypeError(message) from error
+    if isinstance(value, bool):
+        raise TypeError(message)
+    if number < 1:
+        raise ValueError(message)
+    return number
+
+
+def check_dtype(dtype: Any) -> np.dtype | None:
     """`dtype` as NumPy's, or None.
 
     Raises:
@@ -192,7 +169,7 @@ def check_dtype(dtype: Any) -> Any:
     return wanted
 
 
-def check_params(params: Any) -> Any:
+def check_params(params: Params) -> Params:
     """The parameters, Python's numbers among them as arrays.
 
     What is a part of the program rather than a parameter stays as it is: a function (an activation)
@@ -203,10 +180,10 @@ def check_params(params: Any) -> Any:
         TypeError: another leaf that is no array, or no array at all.
     """
     leaves, structure = jax.tree.flatten(params)
-    held = [in_memory("params", leaf) for leaf in leaves]
-    if all(map(_is_parameter, held)):
-        return jax.tree.unflatten(structure, held)
-    params = jax.tree.unflatten(structure, held)
+    leaves = [as_array("params", leaf) for leaf in leaves]
+    params = jax.tree.unflatten(structure, leaves)
+    if all(map(_is_parameter, leaves)):
+        return params
     parts, above = jax.tree.flatten(params, is_leaf=frameworks.is_equinox)
     beside = any(_is_parameter(part) or frameworks.is_equinox(part) for part in parts)
     return jax.tree.unflatten(above, [_checked(part, beside) for part in parts])
@@ -222,125 +199,20 @@ def _checked(part: Any, beside: bool) -> Any:
 def _as_parameter(value: Any, static: bool) -> Any:
     if _is_parameter(value):
         return value
-    if told := frameworks.in_place_of(value):
-        raise TypeError(f"params: expected a pytree of arrays, got {told}")
+    if known := frameworks.in_place_of(value):
+        raise TypeError(f"params: expected a pytree of arrays, got {known}")
     if static:
         return value
     if isinstance(value, bool | int | float | complex) and _is_plain(np.asarray(value).dtype):
         return np.asarray(value, jax.dtypes.canonicalize_dtype(np.asarray(value).dtype))
-    raise TypeError(f"params: expected a pytree of arrays, got a leaf {describe(value)}")
+    raise TypeError(f"params: expected a pytree of arrays, got a leaf {as_text(value)}")
 
 
-def _is_parameter(value: Any) -> bool:
+def _is_parameter(value: object) -> bool:
     return is_array(value) and _is_plain(value.dtype)
-
-
-def check_values(images: Any, targets: Any, classes: int) -> Callable[[], None]:
-    """Holds concrete images and targets against what is allowed: finite, and classes.
-
-    What lies in host memory is looked at now; what lies on an accelerator there, after what was
-    dispatched before. To ask for that answer waits for the device, so that a call asks when it has
-    dispatched its own program.
-
-    Returns:
-        `verify()`, which raises what the device found.
-
-    Raises:
-        ValueError: a NaN or infinite pixel, or a target outside [0, K); `verify` too.
-    """
-    pending = []
-    if isinstance(images, np.ndarray) or is_settled(images):
-        pending.append((_finite(images), _raise_not_finite))
-    unknown = str | jax.core.Tracer | jax.ShapeDtypeStruct
-    if targets is not None and not isinstance(targets, unknown):
-        pending.append((_in_range(targets, classes), lambda: _raise_no_class(targets, classes)))
-
-    for fine, fail in pending:
-        if fine is False:
-            fail()
-
-    def verify() -> None:
-        for fine, fail in pending:
-            if not fine:
-                fail()
-
-    return verify
-
-
-def _raise_not_finite() -> None:
-    raise ValueError("images: expected finite values, got NaN or infinity")
-
-
-def _raise_no_class(targets: Any, classes: int) -> None:
-    values = np.concatenate([np.zeros(0, int), *(np.ravel(part) for part in _local(targets))])
-    wrong = values[(values < 0) | (values >= classes)]
-    raise ValueError(f"targets: expected classes in [0, {classes}), got {int(wrong[0])}")
-
-
-def _finite(images: Any) -> Any:
-    """Whether all values are finite: a bool, or an array on the accelerator that looks."""
-    if isinstance(images, np.ndarray):
-        return bool(np.isfinite(images).all())
-    if images.is_fully_addressable and _on_host(images):  # nothing to compile
-        return all(bool(np.isfinite(np.asarray(part)).all()) for part in _local(images))
-    with jax.ensure_compile_time_eval():  # also where a program is traced that closes over them
-        return _fetched(_all_finite(images))
-
-
-def _in_range(targets: Any, classes: int) -> Any:
-    """Whether the targets that this process holds are classes, in the same way."""
-    if isinstance(targets, jax.Array) and targets.is_fully_addressable and not _on_host(targets):
-        with jax.ensure_compile_time_eval():
-            return _fetched(_all_below(targets, classes))
-    parts = [np.asarray(part) for part in _local(targets)]
-    return all(bool(((part >= 0) & (part < classes)).all()) for part in parts)
-
-
-def _on_host(array: jax.Array) -> bool:
-    return next(iter(array.devices())).platform == "cpu"
-
-
-def _fetched(answer: Any) -> Any:
-    """An array that is on its way to the host."""
-    answer.copy_to_host_async()
-    return answer
-
-
-def _local(array: Any) -> list[Any]:
-    """The parts of an array that this process holds."""
-    several = isinstance(array, jax.Array)
-    return [shard.data for shard in array.addressable_shards] if several else [array]
-
-
-@jax.jit
-def _all_finite(images: Any) -> Any:
-    return jnp.isfinite(images).all()
-
-
-@functools.partial(jax.jit, static_argnums=1)
-def _all_below(targets: Any, classes: int) -> Any:
-    most = min(classes - 1, jnp.iinfo(targets.dtype).max)  # a narrow dtype holds no larger one
-    return ((targets >= 0) & (targets <= most)).all()
-
-
-def describe(value: Any) -> str:
-    """An array by its dtype and shape, anything else by itself."""
-    if is_array(value):
-        return f"{value.dtype}{list(value.shape)}"
-    text = repr(value)
-    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def _is_plain(dtype: Any) -> bool:
     """Whether JAX holds arrays of this dtype: numbers and keys, but neither text nor objects."""
     kinds = (jnp.number, jnp.bool_, jax.dtypes.extended)
     return any(jnp.issubdtype(dtype, kind) for kind in kinds)
-
-
-def _as_array(targets: Any) -> Any:
-    try:
-        return np.asarray(targets)
-    except (ValueError, OverflowError) as error:
-        raise TypeError(
-            f'targets: expected integers, None or "all", got {describe(targets)}'
-        ) from error

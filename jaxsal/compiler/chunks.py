@@ -1,16 +1,18 @@
-"""Pieces of the host loop: rows cut out, the last one repeated, and results put together."""
+"""Chunks of a batch: rows taken out of it, and results concatenated."""
 
 import functools
-from typing import Any
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Sharding
 
-from jaxsal.compiler.devices import on_host
+from jaxsal.compiler.host import on_host
+from jaxsal.types import ArrayOrShape, Tree
 
 
-def take(rows: Any, start: int, size: int) -> Any:
+def take(rows: Tree, start: int, size: int) -> Tree:
     """Rows [start, start + size) of each array; where they end, the last one is repeated.
 
     Arrays in host memory are cut there, which compiles nothing; others on their devices, by one
@@ -22,8 +24,8 @@ def take(rows: Any, start: int, size: int) -> Any:
     return jax.tree.unflatten(structure, [_take(leaf, start, size) for leaf in leaves])
 
 
-def join(parts: list[Any], count: int, sharding: Any) -> Any:
-    """The first `count` rows of the parts; a single part of this size is itself the answer.
+def concatenate(parts: list[Tree], count: int, sharding: Sharding) -> Tree:
+    """The first `count` rows of the parts; a single part of this size is returned as it is.
 
     In host memory rows are cut off without a program, of which each number of images would need its
     own; the parts are waited for then.
@@ -33,16 +35,16 @@ def join(parts: list[Any], count: int, sharding: Any) -> Any:
         return parts[0]
     whole = sum(x.shape[0] for x in leaves) == count * len(jax.tree.leaves(parts[0]))
     if whole or any(on_host(x) is None for x in leaves):
-        return _joined(sharding)(parts, count)
+        return _concatenated(sharding)(parts, count)
 
-    def cut(*parts: Any) -> Any:
+    def cut(*parts: jax.Array) -> np.ndarray:
         rows = [np.asarray(part) for part in parts]
         return np.concatenate(rows)[:count] if len(rows) > 1 else rows[0][:count]
 
     return jax.device_put(jax.tree.map(cut, *parts), sharding)
 
 
-def _take(array: Any, start: int, size: int) -> Any:
+def _take(array: ArrayOrShape, start: int, size: int) -> np.ndarray | jax.Array:
     host = on_host(array)
     if host is None:
         return gather(array, start, size)
@@ -54,14 +56,14 @@ def _take(array: Any, start: int, size: int) -> Any:
 
 
 @functools.partial(jax.jit, static_argnames="size")
-def gather(array: Any, start: Any, size: int) -> Any:
+def gather(array: jax.Array, start: int | jax.Array, size: int) -> jax.Array:
     """Rows [start, start + size) on the array's own devices, or in a trace."""
     return array[jnp.minimum(start + jnp.arange(size), array.shape[0] - 1)]
 
 
 @functools.lru_cache(maxsize=64)
-def _joined(sharding: Any) -> Any:
-    def joined(parts: list[Any], count: int) -> Any:
+def _concatenated(sharding: Sharding) -> Callable[[list[Tree], int], Tree]:
+    def concatenated(parts: list[Tree], count: int) -> Tree:
         return jax.tree.map(lambda *xs: jnp.concatenate(xs)[:count], *parts)
 
-    return jax.jit(joined, static_argnums=1, out_shardings=sharding)
+    return jax.jit(concatenated, static_argnums=1, out_shardings=sharding)

@@ -1,4 +1,4 @@
-"""A function of a class and an example at every class, some of them at a time."""
+"""Maps a function of a class and an example over all classes, some of them at a time."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,8 +10,7 @@ from jax import lax
 
 from jaxsal.rewrite.interpreter import inline
 from jaxsal.rewrite.program import depending, play, read, trace
-
-Tree = Any
+from jaxsal.types import Tree
 
 
 def map_classes(fun: Callable[[Tree, Tree], Tree], each: Tree, most: int, example: Tree) -> Tree:
@@ -32,12 +31,12 @@ def map_classes(fun: Callable[[Tree, Tree], Tree], each: Tree, most: int, exampl
     width = _width(classes, most)
     of_class, zero = _of_class(fun, each, example)
 
-    def block(start: Any) -> Tree:
+    def block(start: jax.Array) -> Tree:
         entries = jax.tree.map(lambda x: lax.dynamic_slice_in_dim(x, start, width), each)
         return jax.vmap(of_class)(entries)
 
-    def put(maps: Tree, start: Any) -> tuple[Tree, None]:
-        def into(array: Any, part: Any) -> Any:
+    def put(maps: Tree, start: jax.Array) -> tuple[Tree, None]:
+        def into(array: jax.Array, part: jax.Array) -> jax.Array:
             return lax.dynamic_update_slice_in_dim(array, part, start, 0)
 
         return jax.tree.map(into, maps, block(start)), None
@@ -53,7 +52,7 @@ def map_classes(fun: Callable[[Tree, Tree], Tree], each: Tree, most: int, exampl
 
 def _of_class(
     fun: Callable[[Tree, Tree], Tree], each: Tree, example: Tree
-) -> tuple[Callable[[Tree], Tree], Any]:
+) -> tuple[Callable[[Tree], Tree], jax.Array | int]:
     """`fun` as a function of a class alone, what is the same for all being computed already.
 
     And a zero that varies over the mesh axes that anything it is computed from does, as the maps.
@@ -76,7 +75,7 @@ def _of_class(
     return of_class, sum(map(_zero, [*given, *jax.tree.leaves(each)]))
 
 
-def _zero(array: Any) -> Any:
+def _zero(array: Any) -> jax.Array:
     if jnp.issubdtype(jnp.result_type(array), jax.dtypes.prng_key):
         array = jax.random.key_data(array)
     return jnp.zeros_like(array, shape=(), dtype=jnp.float32)

@@ -1,4 +1,4 @@
-"""What becomes of a call: its plan, its cost, and what was rewritten on the way."""
+"""`describe`: the plan of a call, its cost, and what was rewritten."""
 
 import collections
 import dataclasses
@@ -9,9 +9,10 @@ from typing import Any
 import jax
 
 from jaxsal.compiler import memory
-from jaxsal.compiler.execute import Executor, abstract
+from jaxsal.compiler.batch_size import abstract
+from jaxsal.compiler.execute import Executor
 from jaxsal.compiler.prepare import Call
-from jaxsal.compiler.program import axes_read, batch, example
+from jaxsal.compiler.program import Schedule, axes_read, batch, example
 from jaxsal.rewrite.cost import flops
 from jaxsal.rewrite.notes import Note, collect_notes
 from jaxsal.rewrite.optimize import count_rewrites
@@ -20,12 +21,12 @@ from jaxsal.rewrite.split_at_layer import LAYER
 
 def program(call: Call, execute: Executor) -> jax.stages.Compiled:
     """The program of as many images as are on the devices at a time, compiled once more."""
-    placement, here = execute.placement(call), execute.plan(call)
+    placement, (here, schedule) = execute.placement(call), execute.plan(call)
     size = here.images * placement.devices
     shared, row = _abstract(call, execute)
     rows = jax.tree.map(lambda x: abstract(x, (size, *x.shape), placement.rows), row)
     with placement.context():
-        whole = jax.jit(functools.partial(batch, execute.spec(call, placement, here)))
+        whole = jax.jit(functools.partial(batch, call.spec, schedule))
         return whole.lower(shared, rows).compile()
 
 
@@ -48,7 +49,11 @@ def _row(call: Call) -> Any:
 def layers(call: Call) -> list[str]:
     """The values that class activation maps are made of, in words; nothing is compiled."""
     with collect_notes() as notes:
-        jax.eval_shape(functools.partial(example, call.spec), call.shared, _row(call))
+        jax.eval_shape(
+            functools.partial(example, call.spec, Schedule(call.spec.classes)),
+            call.shared,
+            _row(call),
+        )
     return _layers(notes)
 
 
@@ -74,24 +79,22 @@ def describe(call: Call, execute: Executor) -> dict[str, Any]:
             from which on the whole is computed for every window.
         layers: the values that class activation maps are made of: type, operation and place.
     """
-    placement, here = execute.placement(call), execute.plan(call)
-    spec = execute.spec(call, placement, here)
+    placement, (here, schedule) = execute.placement(call), execute.plan(call)
+    spec = call.spec
     shared, row = _abstract(call, execute)
     with collect_notes() as notes:
         start = time.perf_counter()
         compiled = program(call, execute)
         seconds = time.perf_counter() - start
-    one = functools.partial(example, spec)
-    plain = functools.partial(
-        example,
-        dataclasses.replace(spec, rewrite=False, flagged=False, chunk=1, class_chunk=spec.classes),
-    )
-    rewritten = count_rewrites(one, shared, row, platform=spec.platform) if spec.rewrite else {}
+    one = functools.partial(example, spec, schedule)
+    unwritten = dataclasses.replace(spec, rewrite=False, flagged=False)
+    plain = functools.partial(example, unwritten, Schedule(spec.classes))
+    rewritten = count_rewrites(one, shared, row, platform=schedule.platform) if spec.rewrite else {}
     rewritten = {name: count for name, count in rewritten.items() if count}
     done = [str(note) for note in notes if note.done and note.rewrite != LAYER]
     rewritten |= collections.Counter(done)
     return {
-        "platform": spec.platform,
+        "platform": schedule.platform,
         "devices": placement.devices,
         "spatial_axes": axes_of(call),
         "images": here.images,

@@ -1,4 +1,4 @@
-"""What to write for a model of each framework. Types are known by their names: none is imported."""
+"""What a user has to write for a model of each framework; none of them is imported."""
 
 import contextlib
 import functools
@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
+
+from jaxsal.types import ApplyFn, Params
 
 
 class Kind(NamedTuple):
@@ -77,7 +79,7 @@ _KINDS = (
 _KNOWN: weakref.WeakKeyDictionary[type, Kind | None] = weakref.WeakKeyDictionary()
 
 
-def kind_of(value: Any) -> Kind | None:
+def kind_of(value: object) -> Kind | None:
     """The framework's kind that a value's type is of."""
     cls = type(value)
     if cls not in _KNOWN:
@@ -90,14 +92,14 @@ def _is_of(cls: type, kind: Kind) -> bool:
     return any(module.startswith(f"{kind.package}.") and n in kind.types for module, n in names)
 
 
-def is_equinox(value: Any) -> bool:
+def is_equinox(value: object) -> bool:
     """Whether a value is a module of Equinox: a pytree of arrays, functions, flags and numbers."""
     kind = kind_of(value)
     return kind is not None and kind.package == "equinox"
 
 
-def in_place_of(value: Any) -> str:
-    """What came in the place of a function or of arrays, and what to write; "" for other things."""
+def in_place_of(value: object) -> str:
+    """A framework's object in place of a function or arrays, and what to write; else ""."""
     if kind := kind_of(value):
         return f"{kind.words} ({type(value).__name__}): write {kind.write}"
     if isinstance(value, tuple) and len(value) == 2 and all(map(callable, value)):
@@ -221,15 +223,15 @@ _REMEDIES: tuple[tuple[str, str], ...] = (
 what to write then."""
 
 
-def remedy(error: Exception, apply: Any = None, params: Any = None) -> str:
+def remedy(error: Exception, apply: object = None, params: Params = None) -> str:
     """What to write for an apply that failed; "" where it is not known.
 
     Args:
         error: what it raised.
         apply, params: what it was, and what it was given.
     """
-    if told := in_place_of(model_within(apply)):
-        return f"apply is {told}"
+    if known := in_place_of(model_within(apply)):
+        return f"apply is {known}"
     text = " ".join(str(error).split())
     said = f"{type(error).__module__}.{type(error).__name__}: {text} {_passed(error)}"
     for pattern, write in _REMEDIES:
@@ -253,7 +255,7 @@ def reason(error: Exception, most: int = 300) -> str:
     return " ".join(text.split())[:most].removesuffix(".")
 
 
-def called(apply: Callable[..., Any], params: Any, images: Any) -> Any:
+def called(apply: ApplyFn, params: Params, images: jax.Array) -> Any:
     """`apply(params, images)`.
 
     Raises:
@@ -269,7 +271,7 @@ def called(apply: Callable[..., Any], params: Any, images: Any) -> Any:
 
 @contextlib.contextmanager
 def pure() -> Iterator[None]:
-    """Says of a model that is run what to write, where it holds what an earlier trace left.
+    """Explains the error of a model that uses tracers which an earlier trace left in it.
 
     Raises:
         ValueError: it does.
@@ -281,11 +283,11 @@ def pure() -> Iterator[None]:
 
 
 def same_kind(error: Exception) -> type[Exception]:
-    """TypeError of one, ValueError of all others."""
+    """TypeError for a TypeError, ValueError for all others."""
     return TypeError if isinstance(error, TypeError) else ValueError
 
 
-def part_with_logits(output: Any, fits: Callable[[Any], bool]) -> str:
+def part_with_logits(output: object, fits: Callable[[object], bool]) -> str:
     """Which part of what a model returned its logits are: `[0]`, `["logits"]`, `.logits`, or "".
 
     Args:

@@ -1,23 +1,25 @@
-"""Fingerprints of a call: what decides the maps, told apart by their cause."""
+"""Fingerprints of what decides the maps: parameters, model, method and key, one each."""
 
 import dataclasses
 import functools
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import ClosedJaxpr
 
-from jaxsal.compiler.callables import join
-from jaxsal.compiler.parameters import joined
+from jaxsal.compiler.callables import assemble
+from jaxsal.compiler.parameters import assemble_params
 from jaxsal.compiler.prepare import Call
-from jaxsal.compiler.program import example
+from jaxsal.compiler.program import Schedule, example
+from jaxsal.types import ArrayOrShape, Tree
 
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
-"""Functions print where they lie, which is another place in every process."""
+"""Addresses in the `repr` of functions, which differ from process to process."""
 
 
 def identity(call: Call) -> dict[str, str]:
@@ -28,23 +30,22 @@ def identity(call: Call) -> dict[str, str]:
     The model and the method are fingerprinted as the programs that they are, so that no name is
     believed: an edited function is another one. A method's fingerprint holds its model.
     """
-    apply = join(call.spec.parts, call.shared["arrays"])[0]
+    apply = assemble(call.spec.parts, call.shared["arrays"])[0]
     image, params = _abstract(call.rows["image"], rows=True), _abstract(call.shared["params"])
     one = jax.ShapeDtypeStruct((1, *image.shape), image.dtype)
-    model = jax.make_jaxpr(lambda params, x: apply(joined(call.spec.params, params), x))(
+    model = jax.make_jaxpr(lambda params, x: apply(assemble_params(call.spec.params, params), x))(
         params, one
     )
     plain = dataclasses.replace(
         call.spec,
         rewrite=False,
-        chunk=1,
-        class_chunk=call.spec.classes,
-        images=None,
         bounds=tuple((name, 1) for name, _ in call.spec.bounds),  # the images', as the rows are
         record=False,
     )
     row = {name: _abstract(column, rows=True) for name, column in call.rows.items()}
-    method = jax.make_jaxpr(functools.partial(example, plain))(_abstract(call.shared), row)
+    method = jax.make_jaxpr(functools.partial(example, plain, Schedule(plain.classes)))(
+        _abstract(call.shared), row
+    )
     keys = [tree["key"] for tree in (call.shared, call.rows) if "key" in tree]
     return {
         "params": _hash(_contents(call.shared["params"])),
@@ -55,15 +56,15 @@ def identity(call: Call) -> dict[str, str]:
     }
 
 
-def _abstract(tree: Any, *, rows: bool = False) -> Any:
-    def one(leaf: Any) -> jax.ShapeDtypeStruct:
+def _abstract(tree: Tree, *, rows: bool = False) -> Tree:
+    def one(leaf: ArrayOrShape) -> jax.ShapeDtypeStruct:
         shape, dtype = np.shape(leaf), jnp.result_type(leaf)
         return jax.ShapeDtypeStruct(shape[1:] if rows else shape, dtype)
 
     return jax.tree.map(one, tree)
 
 
-def _program(closed: Any) -> Iterator[bytes]:
+def _program(closed: ClosedJaxpr) -> Iterator[bytes]:
     """A program's text and the contents of its constants, those of inner programs too."""
     yield ADDRESS.sub("", str(closed.jaxpr)).encode()
     yield from _constants(closed)
@@ -78,11 +79,11 @@ def _constants(program: Any) -> Iterator[bytes]:
                 yield from _constants(value)
 
 
-def _is_program(value: Any) -> bool:
+def _is_program(value: object) -> bool:
     return hasattr(value, "eqns") or (hasattr(value, "jaxpr") and hasattr(value, "consts"))
 
 
-def _contents(tree: Any) -> Iterator[bytes]:
+def _contents(tree: Tree) -> Iterator[bytes]:
     """The leaves' paths, dtypes, shapes and values."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
@@ -93,7 +94,7 @@ def _contents(tree: Any) -> Iterator[bytes]:
         yield array.tobytes()
 
 
-def _hash(parts: Any) -> str:
+def _hash(parts: Iterable[bytes]) -> str:
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)

@@ -3,6 +3,10 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
+
+from jaxsal.types import Tree
+
 
 class Lowered:
     """A lowered program, as `jax.stages.Lowered`; array options are arguments, never constants.
@@ -12,9 +16,9 @@ class Lowered:
 
     def __init__(
         self,
-        lowered: Any,
-        arguments: Callable[..., tuple[Any, Any]],
-        ordered: Callable[[Any], Any],
+        lowered: jax.stages.Lowered,
+        arguments: Callable[..., tuple[Tree, Tree]],
+        ordered: Callable[[Tree], Tree],
     ) -> None:
         self._lowered = lowered
         self._given = arguments, ordered
@@ -31,14 +35,14 @@ class Compiled:
 
     def __init__(
         self,
-        compiled: Any,
-        arguments: Callable[..., tuple[Any, Any]],
-        ordered: Callable[[Any], Any],
+        compiled: jax.stages.Compiled,
+        arguments: Callable[..., tuple[Tree, Tree]],
+        ordered: Callable[[Tree], Tree],
     ) -> None:
         self._compiled = compiled
         self._arguments, self._ordered = arguments, ordered
 
-    def __call__(self, *args: Any, **keywords: Any) -> Any:
+    def __call__(self, *args: Tree, **keywords: Tree) -> Tree:
         return self._ordered(self._compiled(*self._arguments(*args, **keywords)))
 
     def __getattr__(self, name: str) -> Any:

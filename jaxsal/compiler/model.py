@@ -1,33 +1,34 @@
-"""The model, held against what the explainer expects of it, from shapes alone."""
+"""Checks of a model from shapes alone: it takes the images and returns logits, one row each."""
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import Jaxpr
 
 from jaxsal.compiler import frameworks
+from jaxsal.compiler.arrays import as_text, is_array
 from jaxsal.compiler.batch_independence import fixed_batch
 from jaxsal.compiler.callables import Node
-from jaxsal.compiler.checks import describe, is_array
 from jaxsal.compiler.outputs import Output
-from jaxsal.compiler.parameters import joined
+from jaxsal.compiler.parameters import assemble_params
 from jaxsal.compiler.program import cast
 from jaxsal.rewrite.cost import products
-from jaxsal.types import accumulator
+from jaxsal.types import ApplyFn, ArrayOrShape, Objective, Params, Tree, accumulator
 
 
 def check_model(
-    apply: Callable[..., Any],
-    objective: Any,
-    params: Any,
-    images: Any,
-    dtype: Any,
+    apply: ApplyFn,
+    objective: Objective | None,
+    params: Params,
+    images: ArrayOrShape,
+    dtype: np.dtype | None,
     output: Output,
-    model: Callable[..., Any],
+    model: ApplyFn,
     whole: Node | None = None,
 ) -> int:
     """The number of outputs, K; nothing is computed.
@@ -47,9 +48,12 @@ def check_model(
     if dtype is not None:
         params = jax.eval_shape(lambda tree: cast(tree, dtype), params)
         image = jax.ShapeDtypeStruct(image.shape, dtype)
-    given = f"params {_shown(params)} and images {describe(image)}"
+    given = f"params {_shown(params)} and images {as_text(image)}"
     plain = functools.partial(_applied, apply, whole)
-    with fixed_batch(plain, params, image, images.shape[0]), _told("apply", given, apply, params):
+    with (
+        fixed_batch(plain, params, image, images.shape[0]),
+        _named_errors("apply", given, apply, params),
+    ):
         program, logits = jax.make_jaxpr(model, return_shape=True)(params, image)
     if not jnp.issubdtype(logits.dtype, jnp.floating):
         raise TypeError(f"apply: expected floating logits, got {logits.dtype}")
@@ -57,10 +61,10 @@ def check_model(
         output.check_program(program)
     row = jax.ShapeDtypeStruct(logits.shape[1:], accumulator(logits.dtype))
     target = jax.ShapeDtypeStruct((), jnp.int32)
-    with _told("objective", f"logits {describe(row)} and a target"):
+    with _named_errors("objective", f"logits {as_text(row)} and a target"):
         score = jax.eval_shape(objective or output.score, row, target)
     if getattr(score, "shape", None) != () or not jnp.issubdtype(score.dtype, jnp.floating):
-        raise ValueError(f"objective: expected a floating scalar, got {describe(score)}")
+        raise ValueError(f"objective: expected a floating scalar, got {as_text(score)}")
     if dtype is not None and not _computes_in(dtype, program.jaxpr):
         name = jnp.dtype(dtype).name
         raise ValueError(
@@ -71,17 +75,17 @@ def check_model(
 
 
 class _NoLogits(ValueError):
-    """What apply returned are no logits."""
+    """The value that `apply` returned is not an array of logits."""
 
 
-def _applied(apply: Callable[..., Any], whole: Node | None, arrays: Any, images: Any) -> Any:
-    return apply(joined(whole, arrays), images)
+def _applied(apply: ApplyFn, whole: Node | None, arrays: Tree, images: jax.Array) -> Any:
+    return apply(assemble_params(whole, arrays), images)
 
 
-def returning_logits(apply: Callable[..., Any], whole: Node | None) -> Callable[..., Any]:
-    """`apply` of arrays, which raises if what it returns are no logits of the images, [B, K]."""
+def returning_logits(apply: ApplyFn, whole: Node | None) -> ApplyFn:
+    """`apply` as a function of arrays, which raises unless it returns logits [B, K]."""
 
-    def checked(params: Any, images: Any) -> Any:
+    def checked(params: Params, images: jax.Array) -> jax.Array:
         output = _applied(apply, whole, params, images)
         if not _are_logits(output, images.shape[0]):
             raise _NoLogits(_no_logits(output, images))
@@ -90,25 +94,25 @@ def returning_logits(apply: Callable[..., Any], whole: Node | None) -> Callable[
     return checked
 
 
-def _are_logits(value: Any, count: int) -> bool:
+def _are_logits(value: object, count: int) -> bool:
     if not is_array(value):
         return False
     shape = tuple(value.shape)
     return len(shape) == 2 and shape[0] == count and shape[1] > 0
 
 
-def _no_logits(output: Any, image: Any) -> str:
-    expected = f"apply: expected logits [B, K] for images {describe(image)}, got"
+def _no_logits(output: object, image: jax.Array) -> str:
+    expected = f"apply: expected logits [B, K] for images {as_text(image)}, got"
     if output is None:
         return f"{expected} None; return them"
     if is_array(output):
         one = "; return a row an image (a model of one image: jax.vmap(model)(images))"
-        return f"{expected} {describe(output)}{one if len(output.shape) == 1 else ''}"
+        return f"{expected} {as_text(output)}{one if len(output.shape) == 1 else ''}"
     part = frameworks.part_with_logits(output, lambda x: _are_logits(x, image.shape[0]))
     return f"{expected} {_outline(output)}{f'; return its {part}' if part else ''}"
 
 
-def _outline(output: Any) -> str:
+def _outline(output: object) -> str:
     """A container by its type and what it begins with."""
     name = type(output).__name__
     if isinstance(output, tuple | list):
@@ -123,24 +127,27 @@ def _outline(output: Any) -> str:
     return f"{name} of {len(parts)} ({', '.join(parts[:3])}{more})"
 
 
-def _short(value: Any) -> str:
-    return describe(value) if is_array(value) else type(value).__name__
+def _short(value: object) -> str:
+    return as_text(value) if is_array(value) else type(value).__name__
 
 
 @contextlib.contextmanager
-def _told(name: str, given: str, apply: Any = None, params: Any = None) -> Iterator[None]:
-    """What a function of the user's raises, with its name, what it was given and what to write."""
+def _named_errors(
+    name: str, given: str, apply: ApplyFn | None = None, params: Params = None
+) -> Iterator[None]:
+    """Names a user's function in the errors it raises, with its arguments and what to write."""
     try:
         yield
     except Exception as error:
         write = frameworks.remedy(error, apply, params)
-        told = f"given {given}, it raised {frameworks.reason(error, 200 if write else 300)}"
-        told = str(error) if isinstance(error, _NoLogits) else f"{name}: {told}"
-        raise frameworks.same_kind(error)(f"{told}; {write}" if write else told) from error
+        raised = frameworks.reason(error, 200 if write else 300)
+        text = f"{name}: given {given}, it raised {raised}"
+        text = str(error) if isinstance(error, _NoLogits) else text
+        raise frameworks.same_kind(error)(f"{text}; {write}" if write else text) from error
 
 
-def _shown(params: Any) -> str:
-    leaves = [describe(leaf) for leaf in jax.tree.leaves(params)]
+def _shown(params: Params) -> str:
+    leaves = [as_text(leaf) for leaf in jax.tree.leaves(params)]
     return f"of {len(leaves)} arrays ({', '.join(leaves[:3])}{', ...' if leaves[3:] else ''})"
 
 
@@ -148,6 +155,6 @@ def _canonical(dtype: Any) -> Any:
     return jax.dtypes.canonicalize_dtype(dtype, allow_extended_dtype=True)  # keys, too
 
 
-def _computes_in(dtype: Any, program: Any) -> bool:
+def _computes_in(dtype: np.dtype, program: Jaxpr) -> bool:
     operands: list[list[Any]] = [[v.aval for v in eqn.invars] for eqn in products(program)]
     return any(all(aval.dtype == dtype for aval in avals) for avals in operands)

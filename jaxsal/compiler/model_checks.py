@@ -1,7 +1,7 @@
-"""What a model's program is held to before a checked call runs it, once for each signature."""
+"""Checks of a model's program, once for each signature: images reach the score, each its own."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 import jax
@@ -15,18 +15,20 @@ from jaxsal.compiler.warned import warn
 from jaxsal.rewrite.dataflow import Dataflow
 from jaxsal.rewrite.non_differentiable import constant_weights, non_differentiable
 from jaxsal.rewrite.row_independence import ROWS, Mixed, first_mixing, same_program
-from jaxsal.types import accumulator
+from jaxsal.types import ApplyFn, ArrayOrShape, Objective, Params, accumulator
 
 
 class ModelChecks:
-    """Holds a model to what the maps are to mean.
+    """Checks that maps of a model can mean something.
 
-    Its images must reach the score, by a path that a derivative passes where a method takes one;
-    so must its parameters, where there are any; and a batch's logits must be the images' own, which
-    is proved from the program or else tried.
+    The images must reach the score, by a path with a derivative where a method takes one. So must
+    the parameters, where there are any. The logits of an image must not depend on the batch around
+    it, which is proved from the program or else tried.
     """
 
-    def __init__(self, objective: Any, dtype: Any, differentiates: list[str]) -> None:
+    def __init__(
+        self, objective: Objective, dtype: np.dtype | None, differentiates: list[str]
+    ) -> None:
         """The checks of one model.
 
         Args:
@@ -36,11 +38,13 @@ class ModelChecks:
         """
         self._objective, self._dtype = objective, dtype
         self._differentiates = differentiates
-        self._told: set[Any] = set()
-        self._apart: set[Any] = set()
-        self._trials: dict[Any, Trial | None] = {}
+        self._warned: set[Hashable] = set()
+        self._independent: set[Hashable] = set()
+        self._trials: dict[Hashable, Trial | None] = {}
 
-    def __call__(self, signature: Any, model: Any, params: Any, images: Any) -> None:
+    def __call__(
+        self, signature: Hashable, model: ApplyFn, params: Params, images: ArrayOrShape
+    ) -> None:
         """Warns of maps that cannot mean anything.
 
         Args:
@@ -51,23 +55,23 @@ class ModelChecks:
         Raises:
             ValueError: a batch's logits are not the images' own.
         """
-        if signature not in self._told:
-            self._told.add(signature)
+        if signature not in self._warned:
+            self._warned.add(signature)
             if (one := self._traced(model, params, images, 1)) is not None:
                 for text in self._paths(one):
                     warn(text)
-        if images.shape[0] > 1 and signature not in self._apart:
+        if images.shape[0] > 1 and signature not in self._independent:
             if signature not in self._trials:
                 self._trials[signature] = self._trial(model, params, images)
             trial = self._trials[signature]
             if trial is None or trial(params, images):
-                self._apart.add(signature)
+                self._independent.add(signature)
                 self._trials[signature] = None
 
-    def _trial(self, model: Any, params: Any, images: Any) -> Trial | None:
-        """What has to be tried, where the program does not prove that images stay apart.
+    def _trial(self, model: ApplyFn, params: Params, images: ArrayOrShape) -> Trial | None:
+        """A trial, where the program does not prove that logits are independent of the batch.
 
-        A model of one image, which takes no two, has nothing to be held against.
+        A model that takes one image and no two needs no trial.
         """
         one, two = (self._traced(model, params, images, count) for count in (1, ROWS))
         if one is None or two is None:
@@ -77,13 +81,15 @@ class ModelChecks:
             return None
         return Trial(functools.partial(_in_dtype, model, self._dtype), two, mixed or Mixed())
 
-    def _traced(self, model: Any, params: Any, images: Any, count: int) -> ClosedJaxpr | None:
+    def _traced(
+        self, model: ApplyFn, params: Params, images: ArrayOrShape, count: int
+    ) -> ClosedJaxpr | None:
         """The program of so many images; None where it takes no such number."""
         batch = _abstract(images, (count, *images.shape[1:]))
         params = jax.tree.map(lambda x: _abstract(x, np.shape(x)), params)
-        if self._dtype is not None:
-            params = jax.eval_shape(lambda tree: cast(tree, self._dtype), params)
-            batch = jax.ShapeDtypeStruct(batch.shape, self._dtype)
+        if (dtype := self._dtype) is not None:
+            params = jax.eval_shape(lambda tree: cast(tree, dtype), params)
+            batch = jax.ShapeDtypeStruct(batch.shape, dtype)
         try:
             return jax.make_jaxpr(model)(params, batch)
         except Exception:  # of the model; one image was taken before
@@ -113,7 +119,7 @@ class ModelChecks:
 
 
 def _frozen(arrays: int, constants: int) -> Iterator[str]:
-    """What there is to say of parameters that reach no score."""
+    """The warning of parameters that do not reach the score."""
     given = f"none of its {arrays} arrays reaches the logits" if arrays else "holds no arrays"
     if constants:
         yield (
@@ -124,18 +130,20 @@ def _frozen(arrays: int, constants: int) -> Iterator[str]:
         yield f"params: {given}: other parameters give the same maps"
 
 
-def _in_dtype(apply: Callable[..., Any], dtype: Any, params: Any, images: Any) -> Any:
+def _in_dtype(
+    apply: ApplyFn, dtype: np.dtype | None, params: Params, images: jax.Array
+) -> jax.Array:
     if dtype is None:
         return apply(params, images)
     return apply(cast(params, dtype), images.astype(dtype))
 
 
-def _abstract(array: Any, shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
+def _abstract(array: ArrayOrShape, shape: tuple[int, ...]) -> jax.ShapeDtypeStruct:
     dtype = jax.dtypes.canonicalize_dtype(array.dtype, allow_extended_dtype=True)
     return jax.ShapeDtypeStruct(shape, dtype)
 
 
-def _score(objective: Any, logits: Any) -> ClosedJaxpr:
+def _score(objective: Objective, logits: Any) -> ClosedJaxpr:
     row = jax.ShapeDtypeStruct(logits.shape[1:], accumulator(logits.dtype))
     target = jax.ShapeDtypeStruct((), jnp.int32)
     return jax.make_jaxpr(objective)(row, target)

@@ -1,10 +1,10 @@
-"""What a model's outputs are: the classes they tell apart, the predicted one, a class's score."""
+"""What a model's outputs mean: how many classes, which one is predicted, the score of a class."""
 
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr
 
@@ -28,7 +28,7 @@ class Output:
     name: str
     plural: str
     noun: str
-    other: Callable[[Any], Any] | None
+    other: Callable[[jax.Array], jax.Array] | None
     middle: float = 0.0
     confined: bool = True
 
@@ -36,14 +36,14 @@ class Output:
         """How many targets a model with so many outputs has."""
         return outputs if self.other is None else max(2, outputs)
 
-    def score(self, outputs: Any, target: Any) -> Any:
+    def score(self, outputs: jax.Array, target: int | jax.Array) -> jax.Array:
         """The score of one target."""
         if outputs.shape[0] == 1 and self.other is not None:
             return jnp.where(target == 1, outputs[0], self.other(outputs[0]))
         own = jnp.arange(outputs.shape[0], dtype=jnp.int32) == target
         return jnp.sum(jnp.where(own, outputs, 0))
 
-    def predicted(self, outputs: Any) -> Any:
+    def predicted(self, outputs: jax.Array) -> jax.Array:
         """The target that the model predicts, int32: the largest output, the one above middle.
 
         Outputs of which one is NaN predict none: -1.
@@ -81,7 +81,7 @@ class Output:
             )
 
 
-def _against(probability: Any) -> Any:
+def _against(probability: jax.Array) -> jax.Array:
     return 1 - probability
 
 
@@ -96,7 +96,7 @@ OUTPUTS = {
 """Every meaning by its name."""
 
 
-def output_of(name: Any) -> Output:
+def output_of(name: object) -> Output:
     """The meaning of that name.
 
     Raises:

@@ -1,13 +1,13 @@
-"""The plan: how many images, and how many points of each, are evaluated at a time."""
+"""Arithmetic of batch sizes: how many images, classes and points are evaluated at a time."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 CAPS = {"cpu": 32, "gpu": 512, "tpu": 512}
 """Where `"auto"` starts: evaluations in flight on one device, beyond which more mostly do not pay;
-where they do, see `FILLS`."""
+where they do, see `TEMPORARIES_TARGET`."""
 
-PAYS = {"cpu": 32 * 2**20}
+TEMPORARIES_LIMIT = {"cpu": 32 * 2**20}
 """Bytes of temporaries of one program, beyond which more evaluations at a time do not pay.
 
 The CPU's allocator (glibc) asks the kernel anew for each larger block, and the kernel clears it
@@ -16,7 +16,7 @@ mostly still lies in the cache. Temporaries that are there for any number of eva
 another layout: 113 MiB of a ResNet-50) are no reason for fewer, over which they are shared.
 """
 
-FILLS = {"gpu": 4.0 * 2**30}
+TEMPORARIES_TARGET = {"gpu": 4.0 * 2**30}
 """Bytes of temporaries of one program, up to which more evaluations at a time pay: tried once, with
 one more compilation, for methods that evaluate points.
 
@@ -61,8 +61,8 @@ def plan(
 ) -> Plan:
     """Classes first, which share a forward pass; then images, as many as there are; then points.
 
-    Fewer images than may be held are padded to a power of two; more are cut into chunks of one
-    size, as even as multiples of an eighth of what may be held: few shapes, little padding.
+    Fewer images than the size allows are padded to a power of two; more are cut into chunks of one
+    size, as even as multiples of an eighth of it allow: few shapes, little padding.
 
     Args:
         evaluations: model evaluations in flight on one device.
@@ -77,7 +77,7 @@ def plan(
     evaluations = max(1, evaluations // class_chunk)
     most = max(1, evaluations // bound)
     if share <= most:
-        images = min(most, 1 << (share - 1).bit_length())
+        images = min(most, next_power_of_two(share))
     else:
         step = -(-most // 8)
         even = -(-share // -(-share // most))
@@ -85,48 +85,48 @@ def plan(
     return Plan(images, class_chunk, max(1, evaluations // images) if points else 1)
 
 
-def grown(evaluations: int, temporaries: float, fill: float) -> int:
+def scale_up(evaluations: int, temporaries: float, target: float) -> int:
     """As many more evaluations, a power of two times, as their temporaries may fill.
 
     None where these are not known: 0.
     """
     if not temporaries:
         return evaluations
-    times = min(int(fill / max(temporaries, 1.0)), MOST_GROWTH)
+    times = min(int(target / max(temporaries, 1.0)), MOST_GROWTH)
     return evaluations << max(times.bit_length() - 1, 0)
 
 
-def paying(most: int, temporaries: Callable[[int], float], pays: float) -> int:
+def limit_temporaries(most: int, temporaries: Callable[[int], float], limit: float) -> int:
     """As many evaluations, up to `most`, as have temporaries that pay; `most`, if no number has.
 
-    .. math:: t(n) = a + b n;  none of them where a + b > pays
+    .. math:: t(n) = a + b n;  none of them where a + b > limit
 
     Args:
         most: as many as fit.
         temporaries: t, which compiles; asked three times at most.
-        pays: bytes.
+        limit: bytes.
     """
     first = temporaries(most)
-    if first <= pays or first > pays * most:
+    if first <= limit or first > limit * most:
         return most
-    fewer = min(_power(pays * most / first), most // 2)
+    fewer = min(_last_power_of_two(limit * most / first), most // 2)
     second = temporaries(fewer)
-    if second <= pays:
+    if second <= limit:
         return fewer
     each = max(0.0, first - second) / (most - fewer)
-    room = pays - (second - each * fewer)
+    room = limit - (second - each * fewer)
     if room < each or not each:
         return most
-    fewest = min(_power(room / each), fewer // 2)
-    return fewest if fewest and temporaries(fewest) <= pays else most
+    fewest = min(_last_power_of_two(room / each), fewer // 2)
+    return fewest if fewest and temporaries(fewest) <= limit else most
 
 
-def _power(number: float) -> int:
+def _last_power_of_two(number: float) -> int:
     """The largest power of two that is no larger, 1 at least."""
     return 1 << max(int(number).bit_length() - 1, 0)
 
 
-def fit(evaluations: int, load: Callable[[int], float]) -> int:
+def scale_down(evaluations: int, load: Callable[[int], float]) -> int:
     """`evaluations`, scaled down until their load is at most one, or three times.
 
     Args:
@@ -138,5 +138,10 @@ def fit(evaluations: int, load: Callable[[int], float]) -> int:
         share = load(evaluations)
         if share <= 1 or evaluations == 1:
             break
-        evaluations = max(1, min(_power(evaluations / share), evaluations // 2))
+        evaluations = max(1, min(_last_power_of_two(evaluations / share), evaluations // 2))
     return evaluations
+
+
+def next_power_of_two(count: int) -> int:
+    """The next power of two: what is found for one number of images serves its neighbours."""
+    return 1 << (count - 1).bit_length()

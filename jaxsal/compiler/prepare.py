@@ -1,50 +1,62 @@
-"""From the arguments of a call to those of a program, checked on the way."""
+"""Turns the arguments of a call into a `Call`: what to compute, and the checked arrays."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import get_opaque_trace_state
 
 from jaxsal.compiler import checks, signatures
-from jaxsal.compiler.callables import Node, Split, Value, concrete_options, join
+from jaxsal.compiler.arrays import as_array
+from jaxsal.compiler.callables import Node, Split, Value, assemble, concrete_options
 from jaxsal.compiler.frameworks import pure
+from jaxsal.compiler.host import is_addressable, is_concrete
 from jaxsal.compiler.model import check_model, returning_logits
 from jaxsal.compiler.model_checks import ModelChecks
 from jaxsal.compiler.outputs import output_of
-from jaxsal.compiler.parameters import Parameters, Recent
+from jaxsal.compiler.parameters import ParameterCache, Parameters, Signature
+from jaxsal.compiler.plan import Plan
 from jaxsal.compiler.program import Spec
+from jaxsal.compiler.targets import as_rows, check_targets
+from jaxsal.compiler.values import check_values
 from jaxsal.rewrite.axes.spatial import checked
+from jaxsal.types import ApplyFn, ArrayOrShape, Params, Tree
 
 
 class Call(NamedTuple):
-    """A checked call: what the program is compiled for, and what it is given.
+    """A checked call: what is computed, and the arrays that it is computed of.
 
     Attributes:
-        spec: for one point at a time and no mesh; the executor replaces these.
+        spec: what the program computes.
         shared: parameters, array options, and one key if there is one.
         rows: arrays with one entry an example.
         size: B.
         classes: of an image that are explained one by one: one, where a pass serves all.
         signature: what of the parameters and images a compilation depends on.
         params: the parameters as one object, the same for the same arrays.
+        traced: whether the call is a part of a program that is being traced.
         verify: raises if a device, which was asked, found values that are not allowed.
     """
 
     spec: Spec
-    shared: dict[str, Any]
-    rows: dict[str, Any]
+    shared: dict[str, Tree]
+    rows: dict[str, Tree]
     size: int
     classes: int
-    signature: Any
+    signature: Hashable
     params: Parameters
+    traced: bool
     verify: Callable[[], None]
 
-    def class_chunk(self, planned: int) -> int:
+    def class_chunk(self, plan: Plan) -> int:
         """Classes of an image at a time: as planned, or all, where a pass serves all."""
-        return planned if self.classes > 1 else self.spec.classes
+        return plan.class_chunk if self.classes > 1 else self.spec.classes
+
+    @property
+    def inputs(self) -> Hashable:
+        """What of the parameters and images the model's own program depends on."""
+        return self.signature[0]  # type: ignore[index]
 
     @property
     def options(self) -> tuple[frozenset[str], dict[str, int]]:
@@ -65,15 +77,9 @@ class Call(NamedTuple):
                 most = bounds[name]
                 raise ValueError(f"{name}: compiled for {most} at most, these images have more")
 
-    @property
-    def traced(self) -> bool:
-        """Whether it is a part of a program that is being traced."""
-        leaves = jax.tree.leaves((self.shared, self.rows))
-        return any(isinstance(leaf, jax.core.Tracer) for leaf in leaves) or _staged()
-
 
 class Prepare:
-    """A model, a function of one example and its settings; called, it makes a `Call`."""
+    """Makes a `Call` of the arguments of an explainer's or evaluator's call."""
 
     def __init__(
         self,
@@ -83,12 +89,20 @@ class Prepare:
         *,
         objective: Any,
         rewrite: bool,
-        dtype: Any,
+        dtype: object,
         check: bool,
-        output: Any,
+        output: object,
         spatial_axes: Any = None,
         by_example: bool = False,
     ) -> None:
+        """Checks the model and the function, and takes them apart.
+
+        Args:
+            apply, objective, rewrite, dtype, check, output, spatial_axes: as of `explainer`.
+            function: a method or metric, or a dict of them.
+            options: of the only function.
+            by_example: whether the function is a metric: of each example's own map, and options.
+        """
         checks.check_callables(apply, objective)
         self.output = output_of(output)
         functions = signatures.functions_of(
@@ -114,88 +128,108 @@ class Prepare:
         self._checks = ModelChecks(
             objective or self.output.score, self._dtype, [] if by_example else names
         )
-        self._models: dict[Any, Callable[..., Any]] = {}
+        self._models: dict[Node | None, ApplyFn] = {}
         self._parts, self._arrays, self._kept = _taken_apart(apply, function, objective, options)
         self._rewrite, self.check = rewrite, check
         self._axes = checked(spatial_axes)
-        self._outputs: dict[Any, int] = {}
-        self._recent = Recent()
+        self._outputs: dict[Hashable, int] = {}
+        self._parameters = ParameterCache()
 
     def arguments(self) -> tuple[tuple[Any, Any], dict[str, Any]]:
-        """What it was made of: the model and the function, and everything else by its name."""
-        apply, function, objective, options = join(self._parts, self._arrays)
+        """The arguments of `explainer` or `evaluator`, positional and by name."""
+        apply, function, objective, options = assemble(self._parts, self._arrays)
         settings = {"objective": objective, "rewrite": self._rewrite, "dtype": self._dtype}
         settings |= {"check": self.check, "output": self.output.name, "spatial_axes": self._axes}
         return (apply, function), {**settings, **options}
 
     def check_model(self, call: Call) -> None:
-        """Holds the model to what maps are to mean, where values are checked; see `ModelChecks`.
+        """Checks that maps of the model can mean something, where values are checked.
 
         Raises:
             ValueError: a batch's logits are not the images' own.
         """
         if self.check and not call.traced:
-            params, images = call.shared["params"], call.rows["image"]
+            model = self._model_of(call.spec.params)
             with pure():
-                model = self._model_of(call.spec.params)
-                self._checks(call.signature[0], model, params, images)
+                self._checks(call.inputs, model, call.shared["params"], call.rows["image"])
 
-    def _model_of(self, whole: Node | None) -> Callable[..., Any]:
+    def _model_of(self, whole: Node | None) -> ApplyFn:
         """The model as one function of arrays and images, for JAX to trace once."""
         if whole not in self._models:
             self._models[whole] = returning_logits(self._model[0], whole)
         return self._models[whole]
 
-    def ordered(self, results: Any) -> Any:
+    def ordered(self, results: Tree) -> Tree:
         """The results of a dict of functions in the order given, which JAX sorts."""
         return results if self._names is None else {name: results[name] for name in self._names}
 
     def __call__(
         self,
-        params: Any,
-        rows: dict[str, Any],
-        targets: Any,
+        params: Params,
+        rows: dict[str, Tree],
+        targets: object,
         key: Any,
-        each: Mapping[str, Any] | None = None,
+        each: Mapping[str, Tree] | None = None,
+        *,
+        record: bool = False,
+        flagged: bool = False,
     ) -> Call:
-        """A call of these arguments, each held against what is expected; nothing is compiled.
+        """Checks the arguments of a call; nothing is compiled.
 
         Args:
             params, targets, key: as of an explainer's call.
             rows: `image`, and a metric's `map`.
             each: options with an entry an image.
+            record: whether targets and logits are wanted with the results.
+            flagged: whether to report results that are not finite; only where values are checked
+                and the call is not part of a larger program.
         """
         rows = self._checked_rows(rows, each or {})
-        count, rank = rows["image"].shape[0], len(rows["image"].shape) - 1
+        images = rows["image"]
+        count, rank = images.shape[0], len(images.shape) - 1
         axes = checked(self._axes, rank)
-        mode = checks.check_targets(targets, count)
-        given = checks.check_key(key, count, self.keyed)
-        given = given if self._draws else checks.check_key(None, count, [])  # one argument less
-        known, params = self._recent(params)
-        signature = _signature(known, rows)
-        classes = self._classes(signature, mode, known.whole, params, rows["image"])
+        mode, given = check_targets(targets, count)
+        keys = checks.check_key(key, count, self.keyed)
+        known, params = self._parameters(params)
+        inputs = _signature(known.signature, rows)
+        whole = known.signature.whole
+        classes = self._classes(inputs, mode, whole, params, images)
         if "map" in rows and mode == "all":
             checks.check_maps(rows["map"], count, classes)
-        verify = _nothing
-        if self.check:
-            verify = checks.check_values(rows["image"], targets, classes)
+        verify = check_values(images, given, classes) if self.check else _nothing
         shared = {"params": params, "arrays": self._arrays}
-        if mode == "given":
-            rows["target"] = _targets(targets, count)
-        if given == "each":
+        if given is not None:
+            rows["target"] = as_rows(given, count)
+        if not self._draws:
+            keys = "none"  # one argument less
+        elif keys == "each":
             rows["key"] = key
-        elif given == "one":
+        elif keys == "one":
             shared["key"] = key
             rows["index"] = np.arange(count, dtype=np.int32)
-        spec = self._spec(rows, known.whole, classes, mode, axes)
+        traced = _is_traced((shared, rows))
+        spec = Spec(
+            parts=self._parts,
+            params=whole,
+            classes=classes,
+            output=self.output,
+            targets=mode,
+            dtype=self._dtype,
+            rewrite=self._rewrite,
+            spatial_axes=axes,
+            bounds=self._bounds(rows),
+            may_be_nan=self._may_be_nan,
+            record=record,
+            flagged=flagged and self.check and not traced,
+        )
         apart = classes if mode == "all" and not self._forward_only else 1
-        signature = (signature, mode, given, spec.bounds)
-        return Call(spec, shared, rows, count, apart, signature, known, verify)
+        signature = inputs, mode, keys, spec.bounds, record
+        return Call(spec, shared, rows, count, apart, signature, known, traced, verify)
 
-    def _checked_rows(self, rows: dict[str, Any], each: Mapping[str, Any]) -> dict[str, Any]:
+    def _checked_rows(self, rows: dict[str, Tree], each: Mapping[str, Tree]) -> dict[str, Tree]:
         """The rows of a call as arrays, with the options that have an entry an image."""
         words = {"image": "images", "map": "maps"}
-        rows = {name: checks.in_memory(words[name], x) for name, x in rows.items()}
+        rows = {name: as_array(words[name], x) for name, x in rows.items()}
         checks.check_images(rows["image"])
         count = rows["image"].shape[0]
         if each or self._open:
@@ -207,7 +241,12 @@ class Prepare:
         return rows
 
     def _classes(
-        self, signature: Any, mode: str, whole: Node | None, params: Any, images: Any
+        self,
+        signature: Hashable,
+        mode: str,
+        whole: Node | None,
+        params: Params,
+        images: ArrayOrShape,
     ) -> int:
         """How many targets the model has; it is looked at once for each signature."""
         if signature not in self._outputs:
@@ -219,33 +258,22 @@ class Prepare:
             self.output.check_predicts(self._outputs[signature])
         return self.output.classes(self._outputs[signature])
 
-    def _spec(
-        self, rows: dict[str, Any], whole: Node | None, classes: int, mode: str, axes: Any
-    ) -> Spec:
-        """What the program of a call is compiled for, before its plan and its devices are known."""
-        known = _known(rows)
-        return Spec(
-            parts=self._parts,
-            params=whole,
-            classes=classes,
-            output=self.output,
-            targets=mode,
-            chunk=1,
-            class_chunk=classes,
-            images=None,
-            dtype=self._dtype,
-            rewrite=self._rewrite,
-            bounds=signatures.bounds(self._functions, self._options, known) if known else (),
-            platform=jax.default_backend(),
-            spatial_axes=axes,
-            may_be_nan=self._may_be_nan,
-        )
+    def _bounds(self, rows: dict[str, Tree]) -> tuple[tuple[str, int], ...]:
+        """Options read off the rows that this process can look at."""
+        readable = {
+            name: x
+            for name, x in rows.get("each", {}).items()
+            if isinstance(x, np.ndarray) or (is_concrete(x) and is_addressable(x))
+        }
+        if not readable:
+            return ()
+        return signatures.bounds(self._functions, self._options, readable)
 
 
 def _taken_apart(
     apply: Any, function: Any, objective: Any, options: Mapping[str, Any]
 ) -> tuple[Node, list[Any], list[Any]]:
-    """What a program is compiled for, the arrays it is given, and what has to live meanwhile."""
+    """The structure of the functions and options, their arrays, and objects to keep alive."""
     split = Split()
     several = isinstance(function, Mapping)
     concrete = () if several else concrete_options(function)
@@ -258,8 +286,8 @@ def _taken_apart(
     return Node(tuple, parts), [_own(x) for x in split.arrays], split.kept
 
 
-def _own(array: Any) -> Any:
-    """A copy: what happens to the caller's array later is not the explainer's business."""
+def _own(array: np.ndarray | jax.Array) -> np.ndarray | jax.Array:
+    """A copy of an array that the caller could change later."""
     if isinstance(array, np.ndarray):
         array = np.array(array)
         array.flags.writeable = False
@@ -269,47 +297,22 @@ def _own(array: Any) -> Any:
 _EAGER = get_opaque_trace_state()
 
 
-def _staged() -> bool:
-    """Whether whatever is computed now becomes a part of a program, constants too (under jit)."""
+def _is_traced(arrays: Tree) -> bool:
+    """Whether a computation with these arrays becomes a part of a program that is being traced."""
+    return any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(arrays)) or _is_staged()
+
+
+def _is_staged() -> bool:
+    """Whether any computation now becomes a part of a program, of constants too (under jit)."""
     if get_opaque_trace_state() == _EAGER:
         return False
     return isinstance(jax.lax.full((), 0.0), jax.core.Tracer)
-
-
-def _known(rows: dict[str, Any]) -> dict[str, Any]:
-    """The row options of a call that this process can look at."""
-    return {
-        name: x
-        for name, x in rows.get("each", {}).items()
-        if isinstance(x, np.ndarray) or (checks.is_settled(x) and x.is_fully_addressable)
-    }
 
 
 def _nothing() -> None:
     """No value is looked at."""
 
 
-def _signature(params: Parameters, rows: dict[str, Any]) -> Any:
+def _signature(params: Signature, rows: dict[str, Tree]) -> Hashable:
     columns, names = jax.tree.flatten(rows)
     return params, names, tuple((x.shape[1:], x.dtype) for x in columns)
-
-
-def _targets(targets: Any, count: int) -> Any:
-    """int32, one an image; what int32 cannot hold is no class, and stays none."""
-    if isinstance(targets, jax.ShapeDtypeStruct):
-        return jax.ShapeDtypeStruct((count,), jnp.int32, sharding=targets.sharding)
-    if isinstance(targets, jax.core.Tracer):
-        return _as_int32(targets, count)
-    if isinstance(targets, jax.Array) and targets.dtype == jnp.int32 and targets.shape == (count,):
-        return checks.in_memory("targets", targets)
-    if isinstance(targets, jax.Array) and not targets.is_fully_addressable:
-        return _as_int32(targets, count)
-    values = np.asarray(targets).astype(np.int64)  # unsigned ones that do not fit turn negative
-    values = np.where(values > np.iinfo(np.int32).max, -1, values).astype(np.int32)
-    return np.broadcast_to(values, (count,))
-
-
-def _as_int32(targets: Any, count: int) -> Any:
-    largest = min(np.iinfo(np.int32).max, jnp.iinfo(targets.dtype).max)
-    values = jnp.where((targets < 0) | (targets > largest), -1, targets.astype(jnp.int32))
-    return jnp.broadcast_to(values, (count,))

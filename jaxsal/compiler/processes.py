@@ -1,17 +1,20 @@
-"""Several processes, usually one a host: joined, waited for, each given its own rows.
+"""Several processes, usually one a host: joining them, and moving arrays between them.
 
 Each process makes the same calls with the same arguments, and puts on its own devices its own rows
 of a batch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
-from jax.sharding import Sharding
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
+
+from jaxsal.types import ArrayOrShape, Tree
 
 
 def local_devices(count: Any = None) -> Sequence[jax.Device]:
@@ -122,19 +125,32 @@ def wait(name: str) -> None:
         multihost_utils.sync_global_devices(name)
 
 
-def place(tree: Any, sharding: Sharding) -> Any:
+def place(tree: Tree, sharding: Sharding) -> Tree:
     """Arrays of host memory on the devices of a sharding; each process puts its own part there."""
     if sharding.is_fully_addressable:
         return jax.device_put(tree, sharding)
-
-    def one(leaf: Any) -> jax.Array:
-        host = np.asarray(leaf)
-        return jax.make_array_from_callback(host.shape, sharding, host.__getitem__)
-
-    return jax.tree.map(one, tree)
+    return jax.tree.map(lambda leaf: put_own_part(leaf, sharding), tree)
 
 
-def gather(tree: Any) -> Any:
+def put_own_part(
+    leaf: ArrayOrShape, sharding: Sharding, own: Callable[[np.ndarray], Any] = np.asarray
+) -> jax.Array:
+    """An array that every process has, spread over the devices of all.
+
+    Args:
+        leaf: an array, or an array of keys.
+        sharding: over several processes.
+        own: of a part of it in host memory, what is put there: a copy, where it may change.
+    """
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        data = put_own_part(jax.random.key_data(leaf), sharding, own)
+        return jax.random.wrap_key_data(data, impl=jax.random.key_impl(leaf))
+    host = np.asarray(leaf)
+    host = host.astype(jax.dtypes.canonicalize_dtype(host.dtype), copy=False)
+    return jax.make_array_from_callback(host.shape, sharding, lambda index: own(host[index]))
+
+
+def gather(tree: Tree) -> Tree:
     """Arrays of any sharding as NumPy's, whole, in every process."""
 
     def one(leaf: Any) -> Any:
@@ -144,3 +160,17 @@ def gather(tree: Any) -> Any:
         return multihost_utils.process_allgather(leaf, tiled=True)
 
     return jax.tree.map(one, tree)
+
+
+def least(value: float, mesh: Mesh) -> float:
+    """The least of the values of the processes that share a mesh."""
+    split = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+    if split.is_fully_addressable:
+        return value
+    own = np.full(mesh.size, min(value, float(np.finfo(np.float32).max)), np.float32)
+    return float(_least(jax.make_array_from_callback(own.shape, split, own.__getitem__)))
+
+
+@jax.jit
+def _least(values: jax.Array) -> jax.Array:
+    return jnp.min(values)

@@ -1,8 +1,8 @@
 """The program: a method at one image, made from a model and a target, then vmapped over the batch.
 
-Everything here is pure. `Spec` is what a program is compiled for; `shared` (parameters, a key,
-array options) and `rows` (images, targets, indices, keys: one entry an example) are what it is
-given.
+Everything here is pure. A program is compiled for a `Spec` (what is computed) and a `Schedule` (how
+it is laid out, on which nothing but the speed depends). It is given `shared` (parameters, a key,
+array options) and `rows` (images, targets, indices, keys: one entry an example).
 """
 
 import functools
@@ -12,20 +12,21 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+from jax.sharding import Sharding
 from jax.tree_util import keystr
 
-from jaxsal.compiler.callables import Node, Structure, join
+from jaxsal.compiler.callables import Node, Structure, assemble
 from jaxsal.compiler.classes import map_classes
 from jaxsal.compiler.frameworks import called
 from jaxsal.compiler.outputs import Output
-from jaxsal.compiler.parameters import joined
+from jaxsal.compiler.parameters import assemble_params
 from jaxsal.compiler.signatures import accepts, takes
+from jaxsal.compiler.targets import are_classes
 from jaxsal.rewrite.axes.spatial import spatial_axes
 from jaxsal.rewrite.optimize import optimize
-from jaxsal.types import ScoreFn, accumulator
-
-Tree = Any
+from jaxsal.types import Method, Metric, Objective, ScoreFn, SpatialAxes, Tree, accumulator
 
 
 class Record(NamedTuple):
@@ -39,13 +40,13 @@ class Record(NamedTuple):
             explainer was told that they are.
     """
 
-    maps: Any
-    targets: Any
-    logits: Any
+    maps: Tree
+    targets: jax.Array
+    logits: jax.Array
 
 
 RESULTS, LOGITS, OPEN = 1, 2, 4
-"""What of an example is not finite: bits of a flag. `OPEN`: results that may be NaN."""
+"""Bits of a flag: results, logits, or results that may be NaN by definition are not finite."""
 
 
 class Flagged(NamedTuple):
@@ -54,78 +55,87 @@ class Flagged(NamedTuple):
     Logits are looked at but for a metric under given targets, whose program may not have them.
     """
 
-    results: Any
-    flag: Any
+    results: Tree
+    flag: jax.Array
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What one program is compiled for; programs of equal specifications are the same program."""
+    """What a program computes."""
 
     parts: Structure
     """The structure of `(apply, function or dict of functions, objective, options)`."""
+    params: Node | None
+    """The structure of parameters that are not all arrays; None: all are."""
     classes: int
     """K: 2 for a model with one logit."""
     output: Output
     """What the model's outputs are."""
     targets: str
     """`given` (in the rows), `predicted` or `all`."""
-    chunk: int
-    """Points of one image evaluated at a time, by functions that take `chunk`."""
-    class_chunk: int
-    """Classes of one image explained at a time, under targets "all"."""
-    images: int | None
-    """Images evaluated at a time; None: the whole batch."""
-    dtype: Any
+    dtype: np.dtype | None
     """What the score computes in; None: what it is given."""
     rewrite: bool
-    platform: str
-    params: Node | None = None
-    """The structure of parameters that are not all arrays; None: all are."""
-    sharding: Any = None
-    """How images and results are spread over the devices; None: left to the caller."""
-    spatial_axes: tuple[int, ...] | None = None
+    spatial_axes: SpatialAxes | None
     """Of an image, as the option says; None: as the program does."""
-    bounds: tuple[tuple[str, int], ...] = ()
+    bounds: tuple[tuple[str, int], ...]
     """Options that were read off the rows of the call, by name."""
-    record: bool = False
-    """Whether targets and logits come with the results, as a `Record`."""
-    flagged: bool = False
-    """Whether it says of each example what is not finite, as `Flagged`."""
-    may_be_nan: frozenset[str] = frozenset()
+    may_be_nan: frozenset[str]
     """The functions, by name ("" alone), whose results are NaN where they are not defined."""
+    record: bool
+    """Whether targets and logits come with the results, as a `Record`."""
+    flagged: bool
+    """Whether results come with a flag of what is not finite, as `Flagged`."""
 
 
-def batch(spec: Spec, shared: Tree, rows: Tree) -> Tree:
+@dataclass(frozen=True)
+class Schedule:
+    """How a program is laid out: how much of a batch is computed at a time, and where."""
+
+    class_chunk: int
+    """Classes of one image explained at a time, under targets "all"."""
+    chunk: int = 1
+    """Points of one image evaluated at a time, by functions that take `chunk`."""
+    images: int | None = None
+    """Images evaluated at a time; None: the whole batch."""
+    platform: str = ""
+    """The platform whose rewrites `batch` applies."""
+    sharding: Sharding | None = None
+    """How images and results are spread over the devices; None: left to the caller."""
+
+
+def batch(spec: Spec, schedule: Schedule, shared: Tree, rows: Tree) -> Tree:
     """The results of a batch; the method sees one example."""
-    one: Callable[..., Tree] = functools.partial(example, spec)
+    one: Callable[..., Tree] = functools.partial(example, spec, schedule)
     if spec.rewrite:
-        one = optimize(one, platform=spec.platform)
+        one = optimize(one, platform=schedule.platform)
     size = rows["image"].shape[0]
-    if spec.sharding is not None:
-        image = lax.with_sharding_constraint(rows["image"], spec.sharding)
+    if schedule.sharding is not None:
+        image = lax.with_sharding_constraint(rows["image"], schedule.sharding)
         rows = {**rows, "image": image}
-    if spec.images is None or spec.images >= size:
+    if schedule.images is None or schedule.images >= size:
         results = jax.vmap(one, in_axes=(None, 0))(shared, rows)
     else:
-        results = lax.map(functools.partial(one, shared), rows, batch_size=spec.images)
-    if spec.sharding is not None:
-        results = lax.with_sharding_constraint(results, spec.sharding)
+        results = lax.map(functools.partial(one, shared), rows, batch_size=schedule.images)
+    if schedule.sharding is not None:
+        results = lax.with_sharding_constraint(results, schedule.sharding)
     return results
 
 
-def example(spec: Spec, shared: Tree, row: Tree) -> Tree:
+def example(spec: Spec, schedule: Schedule, shared: Tree, row: Tree) -> Tree:
     """The result of one example: the function, or the dict of functions, at its score and image."""
-    logits, explain = _functions(spec, shared, row)
+    logits, explain = _functions(spec, schedule.chunk, shared, row)
     image = row["image"].astype(accumulator(row["image"].dtype))
     maps = (row["map"],) if "map" in row else ()
     if spec.targets == "all":
         target = jnp.arange(spec.classes, dtype=jnp.int32)
         each = (target, *maps)  # a metric's maps have one for each class
-        results = map_classes(lambda c, x: explain(c[0], x, *c[1:]), each, spec.class_chunk, image)
+        results = map_classes(
+            lambda c, x: explain(c[0], x, *c[1:]), each, schedule.class_chunk, image
+        )
     else:
         target = row["target"] if spec.targets == "given" else spec.output.predicted(logits(image))
-        valid = (target >= 0) & (target < spec.classes)
+        valid = are_classes(target, spec.classes)
         results = explain(target, image, *maps)
         results = jax.tree.map(lambda x: jnp.where(valid, x, jnp.nan), results)
     found = Record(results, target, logits(image)) if spec.record else results
@@ -146,22 +156,22 @@ def _by_definition(spec: Spec, results: Tree) -> tuple[Tree, Tree]:
 
 
 def _functions(
-    spec: Spec, shared: Tree, row: Tree
-) -> tuple[Callable[[Any], Any], Callable[..., Tree]]:
+    spec: Spec, chunk: int, shared: Tree, row: Tree
+) -> tuple[Callable[[jax.Array], jax.Array], Callable[..., Tree]]:
     """`logits(image)`, and `explain(target, image, *maps) -> results`, of one example."""
-    apply, function, objective, options = join(spec.parts, shared["arrays"])
+    apply, function, objective, options = assemble(spec.parts, shared["arrays"])
     key, each = _key(shared, row), row.get("each", {})
     params = shared["params"] if spec.dtype is None else cast(shared["params"], spec.dtype)
-    params = joined(spec.params, params)
+    params = assemble_params(spec.params, params)
 
     leaves = jax.tree_util.tree_leaves_with_path(params)
     named = {tuple(keystr((k,), simple=True) for k in path): leaf for path, leaf in leaves}
 
-    def logits(image: Any) -> Any:
+    def logits(image: jax.Array) -> jax.Array:
         values = called(apply, params, image.astype(spec.dtype or row["image"].dtype)[None])[0]
         return values.astype(accumulator(values.dtype))
 
-    def explain(target: Any, *inputs: Any) -> Tree:
+    def explain(target: jax.Array, *inputs: jax.Array) -> Tree:
         score = _score(logits, target, objective, spec)
         score.parameters = named  # type: ignore[attr-defined]
         given = {**each, **dict(spec.bounds)}
@@ -172,7 +182,7 @@ def _functions(
             options=options,
             each=given,
             key=key,
-            chunk=spec.chunk,
+            chunk=chunk,
         )
         results = jax.tree.map(call, function, is_leaf=callable)
         return jax.tree.map(lambda x: x.astype(jnp.float32), results)
@@ -185,8 +195,8 @@ def axes_read(spec: Spec, shared: Tree, row: Tree) -> tuple[int, ...] | None:
     found: list[tuple[int, ...] | None] = []
 
     def read(shared: Tree, row: Tree) -> None:
-        logits, _ = _functions(spec, shared, row)
-        score = _score(logits, 0, join(spec.parts, shared["arrays"])[2], spec)
+        logits, _ = _functions(spec, 1, shared, row)
+        score = _score(logits, jnp.int32(0), assemble(spec.parts, shared["arrays"])[2], spec)
         image = row["image"].astype(accumulator(row["image"].dtype))
         try:
             found.append(spatial_axes(score, image))
@@ -197,10 +207,15 @@ def axes_read(spec: Spec, shared: Tree, row: Tree) -> tuple[int, ...] | None:
     return found[0]
 
 
-def _score(logits: Callable[[Any], Any], target: Any, objective: Any, spec: Spec) -> ScoreFn:
+def _score(
+    logits: Callable[[jax.Array], jax.Array],
+    target: jax.Array,
+    objective: Objective | None,
+    spec: Spec,
+) -> ScoreFn:
     """The score of one class as a function of one image."""
 
-    def score(image: Any) -> Any:
+    def score(image: jax.Array) -> jax.Array:
         return (objective or spec.output.score)(logits(image), target)
 
     score.rewrite = spec.rewrite  # type: ignore[attr-defined]
@@ -210,15 +225,15 @@ def _score(logits: Callable[[Any], Any], target: Any, objective: Any, spec: Spec
 
 
 def _call(
-    function: Callable[..., Any],
+    function: Method | Metric,
     *,
     score: ScoreFn,
-    inputs: Any,
-    options: Any,
-    each: Any,
-    key: Any,
+    inputs: tuple[jax.Array, ...],
+    options: dict[str, Any],
+    each: dict[str, Any],
+    key: jax.Array | None,
     chunk: int,
-) -> Any:
+) -> Tree:
     options = {**options, **{name: x for name, x in each.items() if takes(function, name)}}
     if key is not None and accepts(function, "key"):
         options = {**options, "key": key}
@@ -227,7 +242,7 @@ def _call(
     return function(score, *inputs, **options)
 
 
-def _not_finite(tree: Tree) -> Any:
+def _not_finite(tree: Tree) -> jax.Array:
     """Whether any value is not finite, uint8."""
     fine = jnp.ones((), bool)
     for values in jax.tree.leaves(tree):
@@ -235,14 +250,14 @@ def _not_finite(tree: Tree) -> Any:
     return (~fine).astype(jnp.uint8)
 
 
-def cast(tree: Tree, dtype: Any) -> Tree:
+def cast(tree: Tree, dtype: np.dtype) -> Tree:
     """The floating leaves in another dtype, the others as they are."""
     return jax.tree.map(
         lambda x: jnp.asarray(x).astype(dtype) if jnp.issubdtype(x.dtype, jnp.floating) else x, tree
     )
 
 
-def _key(shared: Tree, row: Tree) -> Any:
+def _key(shared: Tree, row: Tree) -> jax.Array | None:
     """The example's own key: its entry of B keys, or one key folded with its index."""
     if "key" in row:
         return typed(row["key"])
@@ -251,7 +266,7 @@ def _key(shared: Tree, row: Tree) -> Any:
     return None
 
 
-def typed(key: Any) -> Any:
+def typed(key: jax.Array) -> jax.Array:
     """A threefry key: itself, or made of the first words of a key of another kind.
 
     Under `vmap` other generators (rbg) draw one stream for the whole batch: maps would depend on

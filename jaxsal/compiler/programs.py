@@ -1,50 +1,51 @@
-"""The jitted programs that explainers share, for as long as the functions they are made of live."""
+"""A cache of jitted programs, shared by all explainers while their functions are alive."""
 
 import functools
 import weakref
-from typing import Any
+from collections.abc import Hashable
 
 import jax
 
 from jaxsal.compiler.callables import references
-from jaxsal.compiler.program import Spec, batch
+from jaxsal.compiler.program import Schedule, Spec, batch
+from jaxsal.types import Tree
 
 MOST = 512
-"""Programs that are kept; the oldest goes first."""
+"""Size of the cache; the oldest program is dropped first."""
 
 
-def compiled(spec: Spec, *, inline: bool = False) -> Any:
-    """The jitted program `(shared, rows) -> results`, one for all explainers of a specification.
+def compiled(spec: Spec, schedule: Schedule, *, inline: bool = False) -> jax.stages.Wrapped:
+    """The jitted program `(shared, rows) -> results`, one for all explainers of equal arguments.
 
     It refers to functions weakly, and goes with the first of them: what a model closes over is kept
     no longer than `jax.jit` would keep it. What was compiled of it lies in JAX's own caches, which
     `jax.clear_caches` empties.
 
     Args:
-        spec: what the program is compiled for.
+        spec, schedule: what the program computes, and how it is laid out.
         inline: whether it becomes a part of the program that calls it, rather than a call there.
     """
-    key = spec, inline
+    key = spec, schedule, inline
     found = _PROGRAMS.get(key)
     if found is None:
         forget = functools.partial(_forget, key)
-        held = references(spec.parts) + (references(spec.params) if spec.params else [])
-        watched = [weakref.ref(each.held(), forget) for each in held]
-        found = _PROGRAMS[key] = _jitted(spec, inline), watched
+        used = references(spec.parts) + (references(spec.params) if spec.params else [])
+        watched = [weakref.ref(each.referent(), forget) for each in used]
+        found = _PROGRAMS[key] = _jitted(spec, schedule, inline), watched
         for old in list(_PROGRAMS)[:-MOST]:
             _PROGRAMS.pop(old, None)
     return found[0]
 
 
-_PROGRAMS: dict[Any, tuple[Any, list[Any]]] = {}
+_PROGRAMS: dict[Hashable, tuple[jax.stages.Wrapped, list[weakref.ref]]] = {}
 
 
-def _jitted(spec: Spec, inline: bool) -> Any:
-    def saliency(shared: Any, rows: Any) -> Any:
-        return batch(spec, shared, rows)
+def _jitted(spec: Spec, schedule: Schedule, inline: bool) -> jax.stages.Wrapped:
+    def saliency(shared: Tree, rows: Tree) -> Tree:
+        return batch(spec, schedule, shared, rows)
 
     return jax.jit(saliency, inline=inline)
 
 
-def _forget(key: Any, _: Any) -> None:
+def _forget(key: Hashable, _: object) -> None:
     _PROGRAMS.pop(key, None)

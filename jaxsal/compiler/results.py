@@ -1,22 +1,22 @@
-"""What comes out, looked at: values that are not finite are counted, named and explained."""
+"""Warnings of results that are not finite: how many, which images, and why."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsal.compiler import fetched
+from jaxsal.compiler import host
 from jaxsal.compiler.prepare import Call
 from jaxsal.compiler.program import LOGITS, OPEN, RESULTS
 from jaxsal.compiler.warned import warn
+from jaxsal.types import Params
 
 FEW = 5
 """Images and parameters that a warning names."""
 
 
-def warn_not_finite(flags: Any, call: Call, *, what: str) -> None:
+def warn_not_finite(flags: jax.Array, call: Call, *, what: str) -> None:
     """Warns of a call's results that are not finite; waits for them.
 
     Of those that may be NaN by definition only where parameters are broken. Of an array that other
@@ -27,7 +27,7 @@ def warn_not_finite(flags: Any, call: Call, *, what: str) -> None:
         call: what was run.
         what: the results are called.
     """
-    found = _local(flags)
+    found = host.numbered(flags)
     if all(flag in (0, OPEN) for _, flag in found):
         if not any(flag for _, flag in found) or not broken(call.shared["params"]):
             return
@@ -39,25 +39,25 @@ def warn_not_finite(flags: Any, call: Call, *, what: str) -> None:
     warn(f"{'; '.join(parts)}. {_reason(call, dict(found))}")
 
 
-def listed(noun: str, names: list[Any]) -> str:
+def listed(noun: str, names: Sequence[object]) -> str:
     """The first few of some names, with the number of all the others."""
     shown, rest = ", ".join(map(str, names[:FEW])), len(names) - FEW
     more = f" and {rest} more" if rest > 0 else ""
     return f"{noun}{'s' if len(names) > 1 else ''} {shown}{more}"
 
 
-def broken(params: Any) -> list[str]:
+def broken(params: Params) -> list[str]:
     """The paths of the parameters, as far as this process holds them, that are not finite."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
     return [
         jax.tree_util.keystr(path, simple=True, separator="/")
         for path, leaf in leaves
-        if jnp.issubdtype(leaf.dtype, jnp.inexact) and not _finite(leaf)
+        if jnp.issubdtype(leaf.dtype, jnp.inexact) and not host.is_finite(leaf)
     ]
 
 
 def _reason(call: Call, flags: dict[int, int]) -> str:
-    """Why, as far as it can be told from what the call was given."""
+    """Why, as far as the arguments of the call show it."""
     params = call.shared["params"]
     if names := broken(params):
         count = len(jax.tree.leaves(params))
@@ -83,32 +83,9 @@ def _reason(call: Call, flags: dict[int, int]) -> str:
     )
 
 
-def _local(flags: Any) -> list[tuple[int, int]]:
-    """`(row, flag)` of the rows that this process holds, in order."""
-    if not isinstance(flags, jax.Array) or flags.is_fully_addressable:
-        return list(enumerate(np.asarray(flags).tolist()))
-    found: dict[int, int] = {}
-    for shard in flags.addressable_shards:
-        first = shard.index[0].start or 0
-        found |= dict(enumerate(np.asarray(shard.data).tolist(), first))
-    return sorted(found.items())
-
-
-def _finite(array: Any) -> bool:
-    return all(bool(jnp.isfinite(part).all()) for part in _parts(array))
-
-
-def _parts(array: Any) -> Iterator[Any]:
-    """An array as NumPy's; of one that others hold too, the parts that lie here."""
-    if isinstance(array, jax.Array) and not array.is_fully_addressable:
-        yield from (np.asarray(shard.data) for shard in array.addressable_shards)
-    else:
-        yield np.asarray(array)
-
-
-def _is_flat(images: Any, row: int) -> bool:
+def _is_flat(images: np.ndarray | jax.Array, row: int) -> bool:
     """Whether an image holds one value; one that other processes hold is not asked."""
-    if isinstance(images, jax.Array) and not images.is_fully_addressable:
+    if not host.is_addressable(images):
         return False
-    image = fetched.rows(images, [row])
+    image = host.rows(images, [row])
     return bool((image == image.flat[0]).all())

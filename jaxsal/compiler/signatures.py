@@ -1,43 +1,50 @@
-"""What a method or metric accepts: read from its signature, through partials and combinators."""
+"""Reads from its signature which options a method takes, through partials and combinators."""
 
 import functools
 import inspect
-import operator
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
+from jaxsal.compiler.checks import check_positive
+
+Function = Callable[..., Any]
+"""A method, a metric, a partial of one, or what a combinator returns."""
+
 RESERVED = ("key",)
 """Options that only the call of the explainer gives."""
 
+CHUNK = "a concrete integer >= 1"
+"""What is expected of `chunk`, for errors."""
 
-def name_of(function: Any) -> str:
+
+def name_of(function: object) -> str:
     """A readable name, for messages."""
     while isinstance(function, functools.partial):
         function = function.func
     return str(getattr(function, "__name__", type(function).__name__))
 
 
-def accepts(function: Callable[..., Any], option: str) -> bool:
+def accepts(function: Function, option: str) -> bool:
     """Whether `option` is a named parameter that no partial has bound yet."""
     return option in _parameters(function) and option not in _bound(function)
 
 
-def takes(function: Callable[..., Any], option: str) -> bool:
+def takes(function: Function, option: str) -> bool:
     """Whether `option` is one that nothing has bound yet: of the innermost method, too."""
     inner, bound = innermost(function)
     return accepts(function, option) or (option in _parameters(inner) and option not in bound)
 
 
-def fixed(function: Any) -> set[str]:
+def fixed(function: Function) -> set[str]:
     """The options that must be known when the method is traced, the same for all images."""
     inner = innermost(function)[0]
     read = {row for row, _ in getattr(inner, "bounds", {}).values()}
     return set(getattr(inner, "concrete", ())) - read
 
 
-def needs_key(function: Callable[..., Any]) -> bool:
+def needs_key(function: Function) -> bool:
     """Whether `function` draws random numbers and has no key of its own."""
     parameter = _parameters(function).get("key")
     return (
@@ -47,27 +54,27 @@ def needs_key(function: Callable[..., Any]) -> bool:
     )
 
 
-def forward_only(function: Any) -> bool:
+def forward_only(function: Function) -> bool:
     """Whether a method says that it evaluates scores alone: one pass then serves all classes."""
     return bool(getattr(innermost(function)[0], "forward_only", False))
 
 
-def differentiates(function: Any) -> bool:
+def differentiates(function: Function) -> bool:
     """Whether a method takes a derivative of the image: not a layer's, where it is of a layer."""
     inner = innermost(function)[0]
     of_layer = "layer" in _parameters(inner) and not getattr(inner, "of_image", False)
     return not (of_layer or forward_only(function))
 
 
-def may_be_nan(function: Any) -> bool:
+def may_be_nan(function: Function) -> bool:
     """Whether what it is defined by leaves some values NaN: its attribute `may_be_nan` says so."""
     return bool(getattr(innermost(function)[0], "may_be_nan", False))
 
 
 def functions_of(
     function: Any, options: Mapping[str, Any], *, complete: bool = True, role: str = "method"
-) -> list[Callable[..., Any]]:
-    """The functions that an explainer is made of, each held against the options.
+) -> list[Function]:
+    """The functions that an explainer is made of, each checked against the options.
 
     Args:
         function: one, or a dict of them.
@@ -96,7 +103,7 @@ def functions_of(
     return list(function.values())
 
 
-def bound_chunk(function: Callable[..., Any], options: Mapping[str, Any]) -> int:
+def bound_chunk(function: Function, options: Mapping[str, Any]) -> int:
     """The `chunk` that the options or a partial give, else 1.
 
     Raises:
@@ -104,10 +111,10 @@ def bound_chunk(function: Callable[..., Any], options: Mapping[str, Any]) -> int
         ValueError: less than one.
     """
     if "chunk" in options:
-        return _positive("chunk", options["chunk"])
+        return check_positive("chunk", options["chunk"], CHUNK)
     while isinstance(function, functools.partial):
         if "chunk" in function.keywords:
-            return _positive("chunk", function.keywords["chunk"])
+            return check_positive("chunk", function.keywords["chunk"], CHUNK)
         function = function.func
     return 1
 
@@ -117,8 +124,8 @@ def check_options(
 ) -> None:
     """Raises if `function` does not take `options`, or lacks one that no call gives (if complete).
 
-    A combinator passes its options on to the method inside, so that they are held against the
-    innermost signature.
+    A combinator passes its options on to the method inside, so that they are checked against
+    the innermost signature.
 
     Raises:
         TypeError: not callable; an unknown, a reserved or a missing option.
@@ -141,7 +148,7 @@ def check_options(
         raise TypeError(f"{missing[0]}: {name_of(inner)} needs this option, and got none")
 
 
-def missing_options(function: Any, options: Iterable[str]) -> list[str]:
+def missing_options(function: Function, options: Iterable[str]) -> list[str]:
     """The options without a default that neither `options` nor a partial give."""
     inner, given = innermost(function)
     have = {*options, *given, "key", "chunk"}
@@ -154,7 +161,7 @@ def missing_options(function: Any, options: Iterable[str]) -> list[str]:
     ]
 
 
-def check_rows(functions: list[Any], options: Iterable[str], rows: Iterable[str]) -> None:
+def check_rows(functions: list[Function], options: Iterable[str], rows: Iterable[str]) -> None:
     """Raises unless the options given with a call, an entry an example, are those still open.
 
     Args:
@@ -181,7 +188,7 @@ def check_rows(functions: list[Any], options: Iterable[str], rows: Iterable[str]
 
 
 def bounds(
-    functions: list[Any], options: Iterable[str], rows: Mapping[str, Any]
+    functions: list[Function], options: Iterable[str], rows: Mapping[str, Any]
 ) -> tuple[tuple[str, int], ...]:
     """The options that methods read off the rows of a call, before they are traced.
 
@@ -203,7 +210,7 @@ def _rounded(number: int) -> int:
     return -(-number // step) * step
 
 
-def innermost(function: Any) -> tuple[Any, set[str]]:
+def innermost(function: Function) -> tuple[Function, set[str]]:
     """The method inside partials and combinators, and the names of the options bound on the way."""
     bound: set[str] = set()
     while True:
@@ -211,31 +218,19 @@ def innermost(function: Any) -> tuple[Any, set[str]]:
             bound |= set(function.keywords)
             function = function.func
         elif callable(getattr(function, "inner", None)):
-            function = function.inner
+            function = function.inner  # type: ignore[attr-defined]
         else:
             return function, bound
 
 
-def _positive(name: str, value: Any) -> int:
-    try:
-        number = operator.index(value)
-    except Exception as error:  # a tracer raises an error of its own
-        raise TypeError(f"{name}: expected a concrete integer, got {value!r}") from error
-    if isinstance(value, bool):
-        raise TypeError(f"{name}: expected an integer, got {value!r}")
-    if number < 1:
-        raise ValueError(f"{name}: expected an integer >= 1, got {number}")
-    return number
-
-
-def _parameters(function: Any) -> Mapping[str, inspect.Parameter]:
+def _parameters(function: Function) -> Mapping[str, inspect.Parameter]:
     try:
         return inspect.signature(function).parameters
     except (TypeError, ValueError):  # a builtin without a signature
         return {}
 
 
-def _bound(function: Any) -> set[str]:
+def _bound(function: Function) -> set[str]:
     bound: set[str] = set()
     while isinstance(function, functools.partial):
         bound |= set(function.keywords)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxsal
-from jaxsal.compiler.callables import Split, join
+from jaxsal.compiler.callables import Split, assemble
 
 TAKEN: list[Split] = []
 """What explainers keep alive."""
@@ -35,7 +35,7 @@ def test_arrays_of_floats_and_keys_are_taken_out_and_put_back() -> None:
     key = jax.random.key(0)
     structure, arrays = split(nested(np.ones(3)) | {"a": key})
     assert len(arrays) == 3
-    joined = join(structure, [arrays[0] * 2, arrays[1] * 3, arrays[2]])
+    joined = assemble(structure, [arrays[0] * 2, arrays[1] * 3, arrays[2]])
     assert list(joined) == ["z", "b", "a"] and joined["z"].samples == 3
     np.testing.assert_array_equal(joined["z"].inner.keywords["baseline"], np.full(3, 2.0))
     inner = joined["b"][0]
@@ -74,9 +74,9 @@ def test_containers_of_equal_values_are_equal() -> None:
     ):
         (one, arrays), other = split(make()), split(make())[0]
         assert one == other
-        assert jax.tree.structure(join(one, arrays)) == jax.tree.structure(make())
+        assert jax.tree.structure(assemble(one, arrays)) == jax.tree.structure(make())
     table = np.arange(3).astype(jnp.bfloat16)
-    assert join(split({"labels": table}, ("labels",))[0], [])["labels"].dtype == jnp.bfloat16
+    assert assemble(split({"labels": table}, ("labels",))[0], [])["labels"].dtype == jnp.bfloat16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +103,7 @@ FUNCTIONS = {
 def test_functions_are_equal_to_themselves_alone_and_bound_as_they_are(name: str) -> None:
     made, twin = FUNCTIONS[name](), FUNCTIONS[name]()
     (structure, arrays), again = split(made), split(made)[0]
-    assert arrays == [] and join(structure, []) is made
+    assert arrays == [] and assemble(structure, []) is made
     assert structure != split(twin)[0]
     assert structure == again or name == "an object without weak references"
 
@@ -112,7 +112,7 @@ def test_functions_are_equal_to_themselves_alone_and_bound_as_they_are(name: str
     "value", [2.5, np.float32(2), np.float64(2), jnp.asarray(2.5), jnp.int8(3)]
 )
 def test_scalars_keep_their_dtype_and_weakness(value: Any) -> None:
-    back = join(*split({"value": value}))["value"]
+    back = assemble(*split({"value": value}))["value"]
     with jax.numpy_dtype_promotion("standard"):
         for dtype in (jnp.bfloat16, jnp.uint8):
             assert jnp.result_type(dtype, back) == jnp.result_type(dtype, value)
@@ -125,7 +125,7 @@ def test_arrays_that_must_be_concrete_are_structure_by_their_contents(
     array = np.array(values).astype(dtype)
     structure, arrays = split({"labels": array}, ("labels",))
     assert arrays == [] and structure == split({"labels": jnp.asarray(array)}, ("labels",))[0]
-    back = join(structure, [])["labels"]
+    back = assemble(structure, [])["labels"]
     assert back.dtype == array.dtype
     np.testing.assert_array_equal(back, array)
     changed = array.copy()
@@ -139,7 +139,7 @@ def test_segments_are_structure_and_other_integers_are_data() -> None:
     method = functools.partial(jaxsal.feature_ablation, segments=labels, baseline=labels + 7)
     structure, arrays = split({"a": jaxsal.smoothgrad(method), "segments": labels})
     assert len(arrays) == 2
-    joined = join(structure, [arrays[0] * 2, arrays[1]])
+    joined = assemble(structure, [arrays[0] * 2, arrays[1]])
     np.testing.assert_array_equal(joined["a"].inner.keywords["segments"], labels)
     np.testing.assert_array_equal(joined["a"].inner.keywords["baseline"], (labels + 7) * 2)
 
@@ -147,8 +147,8 @@ def test_segments_are_structure_and_other_integers_are_data() -> None:
 def test_integers_without_axes_are_known_when_a_program_is_traced() -> None:
     for value in (np.int64(2), np.uint8(2), np.array(2), jnp.int32(2), jnp.asarray(2)):
         structure, arrays = split(value)
-        assert arrays == [] and operator.index(join(structure, [])) == 2
-    assert join(*split(np.bool_(True))) is True
+        assert arrays == [] and operator.index(assemble(structure, [])) == 2
+    assert assemble(*split(np.bool_(True))) is True
 
 
 def test_objects_that_may_change_are_equal_to_nothing() -> None:
@@ -157,7 +157,7 @@ def test_objects_that_may_change_are_equal_to_nothing() -> None:
 
     odd = Odd()
     structure = split(odd)[0]
-    assert join(structure, []) is odd and structure == structure
+    assert assemble(structure, []) is odd and structure == structure
     assert structure != split(odd)[0] and structure != split(Odd())[0]
 
 
@@ -167,8 +167,8 @@ def test_nothing_is_kept_alive_by_a_structure() -> None:
 
     taken = Split()
     structure = taken.structure({"baseline": closure})
-    assert join(structure, [])["baseline"] is closure
+    assert assemble(structure, [])["baseline"] is closure
     taken.kept.clear()
     del closure
     gc.collect()
-    assert join(structure, [])["baseline"] is None and structure == structure
+    assert assemble(structure, [])["baseline"] is None and structure == structure

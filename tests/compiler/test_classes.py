@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxsal
-from jaxsal.compiler import execute
+from jaxsal.compiler import batch_size as sizes
 from jaxsal.compiler.classes import _width, map_classes
 from tests import toy
 
@@ -84,7 +84,7 @@ def test_one_forward_pass_serves_all_classes(name: str) -> None:
     explain = jaxsal.explainer(toy.apply, method, batch_size=2)
     call = explain._prepare(params, {"image": images}, "all", key)
     assert call.classes == apart
-    assert explain._execute.whole(call).class_chunk == (5 if apart == 1 else 2)
+    assert explain._execute._batch_size.whole(call).class_chunk == (5 if apart == 1 else 2)
     assert explain._prepare(params, {"image": images}, 0, key).classes == 1
 
 
@@ -96,11 +96,11 @@ def test_automatically_all_classes_are_explained_at_once_where_that_fits(
     explain = jaxsal.explainer(toy.apply, jaxsal.gradient, mesh=mesh)
     maps = explain(params, images, "all")
     call = explain._prepare(params, {"image": images}, "all", None)
-    assert explain._execute.plan(call).class_chunk == 40
-    monkeypatch.setattr(execute, "PAYS", {"cpu": 2**15})
+    assert explain._execute.plan(call)[0].class_chunk == 40
+    monkeypatch.setattr(sizes, "TEMPORARIES_LIMIT", {"cpu": 2**15})
     tight = jaxsal.explainer(toy.apply, jaxsal.gradient, mesh=mesh)
     toy.close(tight(params, images, "all"), maps)
-    assert tight._execute.plan(call).class_chunk < 40
+    assert tight._execute.plan(call)[0].class_chunk < 40
 
 
 def test_classes_at_a_time_inside_shard_map_with_an_ensemble() -> None:

@@ -6,7 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxsal.compiler import memory
-from jaxsal.compiler.plan import COMPILATIONS, MOST_GROWTH, fit, grown, paying, plan
+from jaxsal.compiler.plan import (
+    COMPILATIONS,
+    MOST_GROWTH,
+    limit_temporaries,
+    plan,
+    scale_down,
+    scale_up,
+)
 
 SIZES = st.integers(1, 600)
 
@@ -47,7 +54,7 @@ def test_what_is_taken_fits_or_was_scaled_down_three_times(
         asked.append(size)
         return (fixed + 10.0 * size) / budget
 
-    taken = fit(evaluations, load)
+    taken = scale_down(evaluations, load)
     assert len(asked) <= COMPILATIONS
     assert asked == sorted(set(asked), reverse=True)
     assert taken == 1 or load(taken) <= 1 or len(asked) >= COMPILATIONS
@@ -60,9 +67,9 @@ def test_what_is_small_grows_until_it_fills(
     evaluations: int, temporaries: float, fill: float
 ) -> None:
     """A power of two times as many, the most of them whose temporaries fill no more."""
-    assert grown(evaluations, 0.0, fill) == evaluations
+    assert scale_up(evaluations, 0.0, fill) == evaluations
     temporaries += 1
-    times, rest = divmod(grown(evaluations, temporaries, fill), evaluations)
+    times, rest = divmod(scale_up(evaluations, temporaries, fill), evaluations)
     assert rest == 0 and times & (times - 1) == 0 and 1 <= times <= MOST_GROWTH
     assert times == 1 or times * temporaries <= fill
     assert times == MOST_GROWTH or 2 * times * temporaries > fill
@@ -78,7 +85,7 @@ def test_fewer_evaluations_only_where_their_temporaries_then_pay(
         asked.append(evaluations)
         return fixed + float(each * evaluations)
 
-    taken = paying(most, temporaries, pays)
+    taken = limit_temporaries(most, temporaries, pays)
     assert len(asked) <= 3 and asked == sorted(set(asked), reverse=True)
     assert taken == most or temporaries(taken) <= pays < temporaries(most)
     if fixed + each * most <= pays or fixed + each > pays:

@@ -1,0 +1,231 @@
+"""How many evaluations are in flight at a time: as given, or as many as pay and fit in memory."""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Sharding
+
+from jaxsal.compiler import checks, memory, processes
+from jaxsal.compiler.placement import Placement
+from jaxsal.compiler.plan import (
+    CAPS,
+    TEMPORARIES_LIMIT,
+    TEMPORARIES_TARGET,
+    Plan,
+    limit_temporaries,
+    next_power_of_two,
+    plan,
+    scale_down,
+    scale_up,
+)
+from jaxsal.compiler.prepare import Call
+from jaxsal.compiler.program import Schedule
+from jaxsal.compiler.programs import compiled
+from jaxsal.types import ArrayOrShape, Tree
+
+DRAFT = {"xla_backend_optimization_level": 0}
+"""Compiler options that halve the time for a CPU, and leave the memory of a program the same."""
+
+
+class Placed(NamedTuple):
+    """A call and its devices; `shared` are the arrays that all chunks use, which lie there."""
+
+    call: Call
+    placement: Placement
+    shared: dict[str, Tree]
+
+    def schedule(self, plan: Plan) -> Schedule:
+        """How the program of one chunk is laid out."""
+        call, placement = self.call, self.placement
+        return Schedule(
+            call.class_chunk(plan),
+            plan.chunk,
+            platform=placement.platform,
+            sharding=placement.rows if placement.devices > 1 else None,
+        )
+
+
+class Size(NamedTuple):
+    """How a call is cut into chunks.
+
+    Attributes:
+        evaluations: in flight on one device.
+        plan: of this call.
+        key: the calls that share it; None where it was given.
+        new: whether nothing has run at this size.
+    """
+
+    evaluations: int
+    plan: Plan
+    key: Any = None
+    new: bool = False
+
+
+class Footprint(NamedTuple):
+    """Bytes on one device: a program's, its temporaries' among them, one image's, one result's."""
+
+    program: float
+    temporaries: float
+    image: float
+    result: float
+
+
+class BatchSize:
+    """How many evaluations are in flight: the number given, or under "auto" a measured one."""
+
+    def __init__(self, batch_size: object, *, points: bool, bound: int) -> None:
+        """A batch size, checked.
+
+        Args:
+            batch_size: evaluations in flight on one device, or "auto".
+            points: whether a method evaluates several points of an image, as many as we say.
+            bound: the points that it evaluates at a time if we do not say.
+        """
+        self._given = checks.check_batch_size(batch_size)
+        self._points, self._bound = points, bound
+        self._found: dict[Any, int] = {}
+        self._measured: dict[Any, Footprint] = {}
+
+    def of(self, placed: Placed) -> Size:
+        """The size of a call's chunks; under "auto" a new kind of call is compiled and measured."""
+        if self._given != "auto":
+            return Size(int(self._given), self._plan(placed, int(self._given)))
+        most = self._most(placed)
+        start = self._plan(placed, most)
+        key = self._key(placed, start)
+        if new := key not in self._found:
+            self._found[key] = self._fitting(placed, most)
+        evaluations = self._found[key]
+        here = start if evaluations == most else self._plan(placed, evaluations)
+        return Size(evaluations, here, key, new)
+
+    def halved(self, placed: Placed, size: Size, error: Exception) -> Size | None:
+        """Half of a size that ran out of memory; None where the error is to be raised."""
+        if size.key is None or not is_exhausted(error) or size.evaluations == 1:
+            return None
+        if not placed.placement.rows.is_fully_addressable:  # the others go on with this program
+            return None
+        evaluations = self._found[size.key] = size.evaluations // 2
+        return size._replace(evaluations=evaluations, plan=self._plan(placed, evaluations))
+
+    def whole(self, call: Call) -> Schedule:
+        """The batch as one program: under "auto" vmapped whole, else a `lax.map` of that size."""
+        platform = jax.default_backend()
+        automatic = self._given == "auto"
+        size = CAPS.get(platform, 32) if automatic else int(self._given)
+        here = self._plan_on(call, 1, size)
+        images = None if automatic else here.images
+        return Schedule(call.class_chunk(here), here.chunk, images, platform)
+
+    def _plan(self, placed: Placed, evaluations: int) -> Plan:
+        return self._plan_on(placed.call, placed.placement.devices, evaluations)
+
+    def _plan_on(self, call: Call, devices: int, evaluations: int) -> Plan:
+        return plan(
+            evaluations,
+            call.size,
+            devices,
+            classes=call.classes,
+            points=self._points,
+            bound=self._bound,
+        )
+
+    def _most(self, placed: Placed) -> int:
+        """Where "auto" starts: with all classes of as many images as there are, or as pay."""
+        call, placement = placed.call, placed.placement
+        cap = CAPS.get(placement.platform, 32)
+        images = -(-call.size // placement.devices)
+        several = call.classes > 1 and not self._points
+        return call.classes * (min(cap, next_power_of_two(images)) if several else cap)
+
+    def _key(self, placed: Placed, start: Plan) -> Any:
+        """Which calls share a size: those that start alike, of about as many images."""
+        call, placement = placed.call, placed.placement
+        several = start.images * placement.devices < call.size
+        return placement, start, next_power_of_two(call.size) if several else None, call.signature
+
+    def _fitting(self, placed: Placed, most: int) -> int:
+        """As many evaluations as fit in memory, but no more than make the call faster."""
+        placement = placed.placement
+        free = memory.free_bytes(placement.mesh.local_devices)
+        budget = memory.SHARE * processes.least(free, placement.mesh)
+
+        def load(evaluations: int) -> float:
+            return self._load(placed, evaluations, budget)
+
+        fitting = scale_down(most, load)
+        if self._points and fitting == most:
+            target = TEMPORARIES_TARGET.get(placement.platform, 0.0)
+            more = scale_up(most, self._temporaries(placed, most), target)
+            fitting = more if more == most or load(more) <= 1 else most
+        return self._paying(placed, fitting)
+
+    def _paying(self, placed: Placed, fitting: int) -> int:
+        """As many of those that fit as keep temporaries below the limit of the platform."""
+        limit = float(TEMPORARIES_LIMIT.get(placed.placement.platform, math.inf))
+        most = self._plan(placed, fitting).evaluations
+        # Kernels are copied: where they alone reach the limit, fewer will hardly be what is run.
+        kernels = sum(x.nbytes for x in jax.tree.leaves(placed.shared["params"]))
+        options = (DRAFT,) if kernels > limit else ()
+
+        def temporaries(evaluations: int) -> float:
+            return self._temporaries(
+                placed, fitting if evaluations == most else evaluations, *options
+            )
+
+        paying = limit_temporaries(most, temporaries, limit)
+        return fitting if paying == most else paying
+
+    def _load(self, placed: Placed, evaluations: int, budget: float) -> float:
+        """The memory of a program of so many evaluations, as a share of the budget."""
+        call, devices = placed.call, placed.placement.devices
+        here = self._plan(placed, evaluations)
+        try:
+            found = self._footprint(placed, here)
+        except jax.errors.JaxRuntimeError as error:
+            if not is_exhausted(error) or evaluations == 1:
+                raise
+            return 2.0  # where compiling alone, trying algorithms, runs out of memory
+        need = found.program
+        if here.images * devices < call.size:  # of several chunks, all rows and results are there
+            need += next_power_of_two(call.size) * (2 * found.result + found.image) / devices
+        return need / max(budget, 1)
+
+    def _temporaries(self, placed: Placed, evaluations: int, *options: Any) -> float:
+        return self._footprint(placed, self._plan(placed, evaluations), *options).temporaries
+
+    def _footprint(self, placed: Placed, here: Plan, *options: Any) -> Footprint:
+        known = placed.placement, here, placed.call.signature
+        if known not in self._measured:
+            self._measured[known] = self._measure(placed, here, *options)
+        return self._measured[known]
+
+    def _measure(self, placed: Placed, here: Plan, options: Any = None) -> Footprint:
+        """The memory of a program; without compiler `options` it is the program that will run."""
+        call, placement = placed.call, placed.placement
+        size = here.images * placement.devices
+        rows = jax.tree.map(lambda x: abstract(x, (size, *x.shape[1:]), placement.rows), call.rows)
+        lowered = compiled(call.spec, placed.schedule(here)).lower(placed.shared, rows)
+        program = lowered.compile(compiler_options=options)
+        results = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(lowered.out_info))
+        image = rows["image"]
+        return Footprint(
+            float(memory.program_bytes(program)),
+            float(memory.temporary_bytes(program)),
+            image.size * image.dtype.itemsize / size,
+            results / size,
+        )
+
+
+def is_exhausted(error: Exception) -> bool:
+    """Whether memory ran out."""
+    return "RESOURCE_EXHAUSTED" in str(error)
+
+
+def abstract(
+    array: ArrayOrShape, shape: tuple[int, ...], sharding: Sharding | None
+) -> jax.ShapeDtypeStruct:
+    """An array of another shape and sharding, of which only these and the dtype are known."""
+    dtype = jax.dtypes.canonicalize_dtype(array.dtype, allow_extended_dtype=True)
+    return jax.ShapeDtypeStruct(shape, dtype, sharding=sharding)

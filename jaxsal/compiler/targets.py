@@ -1,0 +1,96 @@
+"""The classes to explain: how they are given, their range, and as int32 for a program."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxsal.compiler.arrays import as_array, as_text
+from jaxsal.compiler.host import is_addressable, is_on_cpu, parts
+from jaxsal.types import ArrayOrShape
+
+OF_NO_CLASS = -1
+"""Replaces a target that int32 cannot hold: it is not a class either, and gives a NaN map."""
+
+
+def check_targets(targets: object, count: int) -> tuple[str, ArrayOrShape | None]:
+    """How the targets are given: `given`, `predicted` (None) or `all`; and the array, if given.
+
+    Raises:
+        TypeError: neither an integer, an array of integers, None nor "all".
+        ValueError: another number of targets than of images, or another string.
+    """
+    if targets is None:
+        return "predicted", None
+    if isinstance(targets, str):
+        if targets != "all":
+            raise ValueError(f'targets: expected integers, None or "all", got {targets!r}')
+        return "all", None
+    if not isinstance(targets, jax.core.Tracer | jax.ShapeDtypeStruct | jax.Array):
+        targets = _integers(targets)
+    if not jnp.issubdtype(targets.dtype, jnp.integer):
+        raise TypeError(f'targets: expected integers, None or "all", got {as_text(targets)}')
+    if targets.shape not in ((), (count,)):
+        raise ValueError(
+            f"targets: expected one an image, shape ({count},), got the shape {targets.shape}"
+        )
+    return "given", targets
+
+
+def are_classes(targets: Any, classes: int) -> Any:
+    """Whether each target is a class, elementwise; of NumPy's and JAX's arrays, traced ones too."""
+    if classes > jnp.iinfo(targets.dtype).max:  # a narrow dtype holds no larger one
+        return targets >= 0
+    return (targets >= 0) & (targets < classes)
+
+
+def all_are_classes(targets: np.ndarray | jax.Array, classes: int) -> bool | jax.Array:
+    """Whether all targets that this process holds are classes; an accelerator's are asked there."""
+    if isinstance(targets, jax.Array) and is_addressable(targets) and not is_on_cpu(targets):
+        with jax.ensure_compile_time_eval():
+            return _all_are_classes(targets, classes)
+    return all(bool(are_classes(part, classes).all()) for part in parts(targets))
+
+
+def raise_no_class(targets: np.ndarray | jax.Array, classes: int) -> None:
+    """Raises ValueError of targets that are no classes, and names the first that lies here."""
+    values = np.concatenate([np.zeros(0, int), *map(np.ravel, parts(targets))])
+    wrong = values[(values < 0) | (values >= classes)]
+    raise ValueError(f"targets: expected classes in [0, {classes}), got {int(wrong[0])}")
+
+
+def as_rows(targets: ArrayOrShape, count: int) -> ArrayOrShape:
+    """int32, one an image; what int32 cannot hold is no class either: -1."""
+    if isinstance(targets, jax.ShapeDtypeStruct):
+        return jax.ShapeDtypeStruct((count,), jnp.int32, sharding=targets.sharding)
+    if isinstance(targets, jax.core.Tracer):
+        return _as_int32(targets, count)
+    if isinstance(targets, jax.Array) and targets.dtype == jnp.int32 and targets.shape == (count,):
+        return as_array("targets", targets)
+    if isinstance(targets, jax.Array) and not is_addressable(targets):
+        return _as_int32(targets, count)
+    values = np.asarray(targets).astype(np.int64)  # unsigned ones that do not fit turn negative
+    values = np.where(values > np.iinfo(np.int32).max, OF_NO_CLASS, values).astype(np.int32)
+    return np.broadcast_to(values, (count,))
+
+
+def _as_int32(targets: jax.Array, count: int) -> jax.Array:
+    largest = min(np.iinfo(np.int32).max, jnp.iinfo(targets.dtype).max)
+    values = jnp.where((targets < 0) | (targets > largest), OF_NO_CLASS, targets.astype(jnp.int32))
+    return jnp.broadcast_to(values, (count,))
+
+
+def _integers(targets: object) -> np.ndarray:
+    try:
+        return np.asarray(targets)
+    except (ValueError, OverflowError) as error:
+        raise TypeError(
+            f'targets: expected integers, None or "all", got {as_text(targets)}'
+        ) from error
+
+
+@functools.partial(jax.jit, static_argnums=1)
+def _all_are_classes(targets: jax.Array, classes: int) -> jax.Array:
+    return are_classes(targets, classes).all()

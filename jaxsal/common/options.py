@@ -17,14 +17,14 @@ Baseline = ArrayLike | Callable[[Image], ArrayLike]
 
 
 LARGEST = 2**31 - 1
-"""What the indices of a loop can count."""
+"""The largest 32-bit integer, which loop indices can hold."""
 
 
 def count(name: str, value: int, *, least: int = 1) -> int:
     """`value` as an int that is at least `least`.
 
     Raises:
-        TypeError: not an integer (a bool and a traced value are none).
+        TypeError: not an integer (nor is a bool or a traced value).
         ValueError: less than `least`.
     """
     try:
@@ -41,7 +41,7 @@ def count(name: str, value: int, *, least: int = 1) -> int:
 
 
 def scale(name: str, value: ArrayLike, *, most: float = float("inf")) -> ArrayLike:
-    """`value`, a scalar that is not negative nor above `most` (a traced value is not looked at).
+    """`value`, a scalar in [0, most]; a traced value is not checked.
 
     Raises:
         TypeError: not a real scalar.
@@ -59,8 +59,8 @@ def numbers(name: str, value: object) -> jax.Array | np.ndarray:
     """`value` as an array of real numbers; what is traced stays so.
 
     Raises:
-        TypeError: it is none.
-        ValueError: a number that no array holds.
+        TypeError: not real numbers.
+        ValueError: an integer of more than 32 bits.
     """
     expected = f"{name}: expected real numbers, got "
     try:
@@ -117,7 +117,10 @@ def over_image(values: Array, image: Image, axes: tuple[int, ...]) -> Array:
 
 
 def takes_key(method: Method) -> bool:
-    """Whether the method draws random numbers from a `key` that is not bound yet."""
+    """Whether the method takes a `key` that is not bound yet, one with the default `None` too.
+
+    `compiler.signatures.needs_key` asks for less: whether a call without a key is an error.
+    """
     parameter = inspect.signature(method).parameters.get("key")
     return parameter is not None and (
         parameter.default is None or parameter.default is parameter.empty

@@ -2,9 +2,9 @@
 
 Every path, noise and perturbation method is a reduction over points, and so is every metric that
 evaluates the score many times. The points run in a `lax.scan` over chunks of vmapped points, so
-that memory does not grow with their number, and the answer does not depend on the chunk: a
-remainder is padded with the last point, which is left out again: at weight zero an infinite value
-would turn the sum to NaN. Accumulators are float32.
+that memory does not grow with their number, and the answer does not depend on the chunk. The last
+chunk is padded with the last point, and padding is masked out: a weight of zero would turn an
+infinite value to NaN. Accumulators are float32.
 """
 
 from collections.abc import Callable

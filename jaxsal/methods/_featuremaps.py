@@ -49,7 +49,7 @@ def channels_last(
         )
     else:
         there = [axis for axis in parts.axes if axis is not None]
-        value = jnp.moveaxis(jnp.flip(value, parts.turned), there, range(len(there)))
+        value = jnp.moveaxis(jnp.flip(value, parts.reversed_axes), there, range(len(there)))
         value = jnp.expand_dims(value, [i for i in range(rank) if parts.axes[i] is None])
     if math.prod(value.shape[:rank]) == 1:
         raise ValueError(

@@ -12,9 +12,8 @@ def guided_backprop(score: ScoreFn, image: Image) -> Image:
     """The gradient that passes each ReLU only where its input and the cotangent are positive.
 
     Every ReLU's own vjp, `g * 1[x > 0]`, becomes `g * 1[x > 0] * 1[g > 0]`. A ReLU is
-    `max(x, 0)` or relu6, in whichever words it is written; a leaky or parametric ReLU, ELU,
-    hard_swish and its gate are none, as modules of their own are none in other libraries: see
-    `jaxsal.rewrite.activations.relus`.
+    `max(x, 0)` or relu6, however it is written; a leaky or parametric ReLU, ELU, hard_swish and its
+    gate are not, as in libraries that replace modules: see `jaxsal.rewrite.activations.relus`.
 
     Args:
         score: image -> scalar.

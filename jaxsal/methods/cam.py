@@ -2,24 +2,27 @@
 
 A `[*s, C]` is the layer's value with its spatial axes first, and G = dscore/dA its gradient. Every
 method makes a map `[*s]` of the two, keeps its positive part and brings it to the image's size.
-Called as `method(score, image, *, layer=None, relu=True, resize=True, spatial=None)`:
+Called as `method(score, image, *, layer=None, relu=True, resize=True, spatial=None)`.
 
-  score: image -> scalar.
-  image: `[...]` float.
-  layer: which layer, see `jaxsal.rewrite.split_at_layer`; `None` = the last feature map that every
-    path from the image to the score passes, after norm and activation, before the pools that
-    follow.
-  relu: whether to keep the positive part only.
-  resize: `True` = `"bilinear"`, `"nearest"`, or `False`: the map keeps the layer's spatial shape.
-  spatial: for a layer without spatial axes (a ViT's tokens, a Swin's windows): a function from its
-    value, without its batch axis, to `[*s, C]`, by reshaping and selecting; the gradient goes the
-    same way. Needed where the program does not say which axes are the image's: none is guessed.
+Args:
+    score: image -> scalar.
+    image: `[...]` float.
+    layer: which layer, see `jaxsal.rewrite.split_at_layer`; `None` = the last feature map that
+        every path from the image to the score passes, after norm and activation, before the pools
+        that follow.
+    relu: whether to keep the positive part only.
+    resize: `True` = `"bilinear"`, `"nearest"`, or `False`: the map keeps the layer's spatial shape.
+    spatial: for a layer without spatial axes (a ViT's tokens, a Swin's windows): a function from
+        its value, without its batch axis, to `[*s, C]`, by reshaping and selecting; the gradient
+        goes the same way. Needed where the program does not tell which axes are the image's.
 
-Returns a float32 map of the image's spatial shape, see `jaxsal.rewrite.axes.spatial`.
+Returns:
+    A float32 map of the image's spatial shape, see `jaxsal.rewrite.axes.spatial`.
 
-Raises ValueError: the layer is unknown, ambiguous, of one position, or without spatial axes and
-without `spatial`; it is `None`, and there is no such feature map or attention comes after it; the
-image's spatial axes cannot be read.
+Raises:
+    ValueError: the layer is unknown, ambiguous, of one position, or without spatial axes and
+        without `spatial`; it is `None`, and there is no such feature map or attention comes after
+        it; the image's spatial axes cannot be read.
 """
 
 import functools

@@ -127,7 +127,7 @@ def masked_scores(
         kept = over_image(mask, image, axes).astype(wide)
         value = score((kept * full + (1 - kept) * empty).astype(image.dtype))
         value = value.astype(accumulator(value.dtype))
-        # An infinite score is none of what it did not see.
+        # An infinite score says nothing about pixels that its mask hides: no 0 * inf.
         return jnp.where(mask == 0, 0, value * mask.astype(value.dtype))
 
     ones = np.ones(samples)

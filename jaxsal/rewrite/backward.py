@@ -117,12 +117,14 @@ def _warn(kept: Sequence[Finding], replaced: int) -> None:
     if not kept:
         return
     places = Counter(each.note.what for each in kept)
-    told = [place if n == 1 else f"{place} ({n} times)" for place, n in places.most_common(_SHOWN)]
-    told += [f"and {len(places) - _SHOWN} more"] if len(places) > _SHOWN else []
+    listed = [
+        place if n == 1 else f"{place} ({n} times)" for place, n in places.most_common(_SHOWN)
+    ]
+    listed += [f"and {len(places) - _SHOWN} more"] if len(places) > _SHOWN else []
     warnings.warn(
         f"score: expected no activation with a kink but ReLUs, of which {replaced} are given"
         f" another derivative; {len(kept)} others keep their own, and the map mixes the two:"
-        f" {'; '.join(told)}",
+        f" {'; '.join(listed)}",
         UserWarning,
         stacklevel=2,
     )

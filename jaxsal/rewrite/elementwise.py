@@ -62,7 +62,7 @@ def on_blocks(eqn: JaxprEqn) -> OnBlocks | None:
         return None
     try:
         derivative = _derivative(eqn)
-    except Exception:  # of the user's rule: nobody has asked for a derivative
+    except Exception:  # raised by the user's rule, where no derivative is asked for
         return None
     return _call(eqn) if _elementwise(derivative) else None
 

@@ -49,7 +49,7 @@ def incremental_score(score: ScoreFn, image: Image) -> Callable[[Array, Corner],
     known = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
     known |= dict(zip(closed.jaxpr.invars, [image], strict=True))
     play(closed.jaxpr.eqns, known)
-    told: list[bool] = []
+    reported: list[bool] = []
 
     def replaced(values: Array, corner: Corner) -> Scalar:
         spans = tuple(
@@ -66,9 +66,9 @@ def incremental_score(score: ScoreFn, image: Image) -> Callable[[Array, Corner],
                     outs, share, why = _step(eqn, known, changed, corner)
                 changed.update(zip(eqn.outvars, outs, strict=True))
                 saved.step(eqn, share, why)
-        if not told:
+        if not reported:
             saved.report()
-        told.append(True)
+        reported.append(True)
         result = closed.jaxpr.outvars[0]
         return _whole(read(result, known | changed), corner)
 

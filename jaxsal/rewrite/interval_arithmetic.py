@@ -102,7 +102,7 @@ def _any_of(eqn: JaxprEqn, inputs: list[Value]) -> Bounds:
 
 
 def _selected(eqn: JaxprEqn, inputs: list[Value]) -> Bounds:
-    """One of the cases; where NaN is told apart (`x != x`), the other."""
+    """One of the cases; where NaN selects the case (`x != x`), the case for numbers."""
     del eqn
     which, *cases = inputs
     for_nan = which.name == "ne" and which.inputs[0] is which.inputs[1]

@@ -115,7 +115,7 @@ def bodies(eqn: JaxprEqn) -> list[Jaxpr | ClosedJaxpr]:
 
 
 def open_jaxpr(body: Jaxpr | ClosedJaxpr) -> Jaxpr:
-    """A body's equations and variables, whichever way this version of JAX wraps them."""
+    """A body's equations and variables, however this version of JAX wraps them."""
     return getattr(body, "jaxpr", body)
 
 

@@ -12,7 +12,7 @@ from jax.extend.core import ClosedJaxpr, JaxprEqn, Var
 from jaxtyping import Array
 
 from jaxsal.rewrite.axes.layout import Axes, AxisLayout, layout
-from jaxsal.rewrite.axes.spatial import given, told
+from jaxsal.rewrite.axes.spatial import axes_or_raise, stated_axes
 from jaxsal.rewrite.layers.find import LayerName, find_layer, loops_to_unroll
 from jaxsal.rewrite.layers.flatten import flatten
 from jaxsal.rewrite.layers.names import Names
@@ -67,7 +67,7 @@ class SplitScore(NamedTuple):
         axes: the axes of `value` that run along the image's spatial axes, in their order, `None`
             for one of length one that was dropped; `None` where the value has lost one of them.
         spatial: the image's spatial axes.
-        turned: the axes of `value` that run along the image from its end to its start.
+        reversed_axes: the axes of `value` that run along the image from its end to its start.
         lost: where one of the image's axes was lost, in words; empty if none was.
     """
 
@@ -75,7 +75,7 @@ class SplitScore(NamedTuple):
     head: Callable[[Array], Scalar]
     axes: Axes | None
     spatial: tuple[int, ...]
-    turned: tuple[int, ...] = ()
+    reversed_axes: tuple[int, ...] = ()
     lost: str = ""
 
 
@@ -86,7 +86,7 @@ def split_at_layer(score: ScoreFn, image: Image, layer: LayerName = None) -> Spl
         ValueError: as of `cut`; or the image's spatial axes cannot be read (`reading`).
     """
     parts, lay = _split(score, image, layer)
-    told(score, lay, image.shape)
+    axes_or_raise(score, lay, image.shape)
     return parts
 
 
@@ -95,7 +95,7 @@ def _split(score: ScoreFn, image: Image, layer: LayerName) -> tuple[SplitScore, 
     closed, _ = trace(score, image)
     parameters = getattr(score, "parameters", {})
     flat = flatten(closed, unroll=loops_to_unroll(closed, layer, parameters))
-    names, lay = Names(flat, parameters), layout(flat, given(score, image.ndim))
+    names, lay = Names(flat, parameters), layout(flat, stated_axes(score, image.ndim))
     var = find_layer(names, layer, lay)
     note(Note(LAYER, names.describe(var), True))
     before, after = depending(live_equations(flat.jaxpr), [var])
@@ -105,7 +105,9 @@ def _split(score: ScoreFn, image: Image, layer: LayerName) -> tuple[SplitScore, 
     head = partial(_head, flat, after, known, var)
     at = None if lay.axes(var) else lay.lost_at(flat.jaxpr, var)
     lost = names.describe(at.outvars[0]) if at else ""
-    return SplitScore(known[var], head, lay.axes(var), lay.spatial, lay.turned(var), lost), lay
+    return SplitScore(
+        known[var], head, lay.axes(var), lay.spatial, lay.reversed_axes(var), lost
+    ), lay
 
 
 def _index(layer: object) -> int:

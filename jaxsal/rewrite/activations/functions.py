@@ -1,8 +1,8 @@
 """Finds the values of a program that are elementwise functions of one other value, and which.
 
 In `x * (x > 0)` and in `where(x > 0, x, a * x)` all paths from the image to the result pass through
-`x`, and after it there is nothing but elementwise operations: the result is a function of `x`
-alone. The nearest such value is what a result stands `above` of.
+`x`, and after it all operations are elementwise: the result is a function of `x` alone. The nearest
+such value is the one `above` the result.
 """
 
 from __future__ import annotations
@@ -171,7 +171,7 @@ def derivative(eqn: JaxprEqn, place: int) -> ClosedJaxpr | None:
 
     try:
         return jax.make_jaxpr(slope)(*(v.aval for v in eqn.invars))
-    except Exception:  # of the user's rule: it has no derivative, or not one of its own
+    except Exception:  # raised by the user's rule: there is no derivative
         return None
 
 
@@ -214,13 +214,13 @@ def played(
 
 
 def _moving(functions: Sequence[Piecewise | None]) -> int | None:
-    """Which one of the functions is none of constants, if that is only one."""
+    """The number of the only function that is not constant; `None` where several are not."""
     moving = [i for i, f in enumerate(functions) if f is None or f.knots or f.parts[0].slope]
     return moving[0] if len(moving) == 1 else None
 
 
 def _by_name(eqn: JaxprEqn, functions: Sequence[Piecewise | None]) -> Piecewise | None:
-    """A ReLU, because it is called so."""
+    """The ReLU that a call is by its name."""
     place = _moving(functions)
     x = None if place is None else functions[place]
     return x and piecewise_affine.clipped(x, 6.0 if call_name(eqn) == "relu6" else math.inf)

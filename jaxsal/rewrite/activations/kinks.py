@@ -1,7 +1,7 @@
 """Finds activations with a kink that are no ReLUs and that the gradient of the image passes.
 
-Leaky and parametric ReLUs, hard_tanh, hard_swish, ELU, an absolute value, a call whose derivative
-somebody wrote: functions of one value whose derivative has cases. Not among them are maxima of
+Leaky and parametric ReLUs, hard_tanh, hard_swish, ELU, an absolute value, a call with a derivative
+of its own: functions of one value whose derivative has cases. Not among them are maxima of
 several values (pools, a softmax), masks and choices that another value makes, guards of
 denominators, roots and logarithms, what no gradient goes through, and the image cut to a range.
 """

@@ -6,11 +6,11 @@ falls from there on the other: `max(x, 0)`, `where(x > 0, x, 0)`, `x * (x > 0)`,
 propagation and do not depend on the image, and its derivative is the ReLU's own. A call named
 `relu` or `relu6` whose body is not understood is one by its name.
 
-It is none where its result only reaches a root, a logarithm or a denominator (layer norm has
+It is no ReLU where its result only reaches a root, a logarithm or a denominator (layer norm has
 `max(0, var)`), where it is half of a clip to another range, nor where it is more than a ReLU: where
 its result and x meet again, elementwise, in a larger function of x. So no ReLU is replaced in a
 leaky or parametric ReLU (`relu(x) - a * relu(-x)`, `where(x > 0, x, a * x)`), in ELU, CELU, a
-softplus, in `x * relu6(x + 3) / 6` and its gate `relu6(x + 3) / 6`, in whichever words they come.
+softplus, in `x * relu6(x + 3) / 6` and its gate `relu6(x + 3) / 6`, however they are written.
 """
 
 from __future__ import annotations

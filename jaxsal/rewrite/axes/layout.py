@@ -39,13 +39,13 @@ class AxisLayout(NamedTuple):
         gone: for each variable, the image's axes that it had, of length one, and that were dropped.
         spatial: the image's spatial axes: those that the first convolution slides along, else those
             that the first pool or reshape into patches tiles; where there is none, `usual_axes`.
-        told: whether the program or the shape says which they are.
+        is_known: whether the program or the shape says which they are.
     """
 
     labels: dict[Var, Labels]
     gone: dict[Var, frozenset[int]]
     spatial: tuple[int, ...]
-    told: bool = True
+    is_known: bool = True
 
     def axes(self, var: Var) -> Axes | None:
         """The axes of a value along the image's spatial axes, in order; `None` if one is lost.
@@ -66,7 +66,7 @@ class AxisLayout(NamedTuple):
                 return None
         return tuple(found)
 
-    def turned(self, var: Var) -> tuple[int, ...]:
+    def reversed_axes(self, var: Var) -> tuple[int, ...]:
         """The axes of a value that run along one of the image's from its end to its start."""
         found = enumerate(map(full_axis, self.labels.get(var, ())))
         return tuple(i for i, each in found if each and each[1] < 0)

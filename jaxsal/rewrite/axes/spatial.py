@@ -36,28 +36,28 @@ def spatial_axes(score: ScoreFn | None, image: Image) -> SpatialAxes:
     """
     if score is None:
         return usual_axes(image.shape)
-    known = given(score, image.ndim)
+    known = stated_axes(score, image.ndim)
     readings: dict[tuple[int, ...], SpatialAxes] = getattr(score, "readings", {})
     if known:
         return known
     if image.shape not in readings:
-        readings[image.shape] = told(score, layout(trace(score, image)[0]), image.shape)
+        readings[image.shape] = axes_or_raise(score, layout(trace(score, image)[0]), image.shape)
     return readings[image.shape]
 
 
-def given(score: ScoreFn, rank: int) -> SpatialAxes:
+def stated_axes(score: ScoreFn, rank: int) -> SpatialAxes:
     """What a score says of an image of so many axes; empty where it says nothing."""
     return checked(getattr(score, "spatial_axes", None), rank) or ()
 
 
-def told(score: ScoreFn, lay: AxisLayout, shape: tuple[int, ...]) -> SpatialAxes:
+def axes_or_raise(score: ScoreFn, lay: AxisLayout, shape: tuple[int, ...]) -> SpatialAxes:
     """The spatial axes by a program's layout.
 
     Raises:
         ValueError: as of `spatial_axes`.
     """
     plain = getattr(score, "spatial_axes", _NOT_SAID) is _NOT_SAID
-    if lay.told or (plain and len(shape) > 1):
+    if lay.is_known or (plain and len(shape) > 1):
         return lay.spatial
     raise ValueError(
         f"spatial_axes: the model has no convolution, pool or patches that tell which axes of an "

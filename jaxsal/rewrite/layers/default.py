@@ -135,7 +135,8 @@ def _scales(eqn: JaxprEqn, flow: Dataflow) -> bool:
 def _attends(closed: ClosedJaxpr, flow: Dataflow, start: list[Var]) -> bool:
     """Whether values that depend on `start` are multiplied by products of such values.
 
-    Such are queries and keys, whose products weigh the values; one product alone is none.
+    Queries and keys are such values: their products weigh the values. One product alone is not
+    attention.
     """
     after = flow.reached(start)
     eqns = list(equations(closed.jaxpr))

@@ -86,7 +86,7 @@ def _concatenate(
 ) -> ChangedBlock | None:
     axis = eqn.params["dimension"]
     if any(isinstance(v, BlockUpdate) and v.spans[axis] is not None for v in values):
-        return data_movement.joined(eqn, values, bases, out, corner)
+        return data_movement.concatenated(eqn, values, bases, out, corner)
     lengths = tuple(np.shape(bases[0]))
     spans = _common(values, lengths)
     if spans is None:
@@ -215,7 +215,7 @@ _RULES: dict[str, Rule] = {
     "concatenate": _concatenate,
     "pad": data_movement.padded,
     "slice": data_movement.sliced,
-    "rev": data_movement.turned,
+    "rev": data_movement.reversed_axes,
     "reshape": data_movement.reshaped,
     "squeeze": data_movement.reshaped,
     "broadcast_in_dim": _broadcast,

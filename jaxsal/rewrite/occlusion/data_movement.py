@@ -81,7 +81,7 @@ def sliced(
     return windowed(value, out.shape, windows, 0.0, apply, corner)
 
 
-def turned(
+def reversed_axes(
     eqn: JaxprEqn, values: list[Operand], bases: Values, out: Array, corner: Corner
 ) -> ChangedBlock | None:
     """`rev`."""
@@ -94,7 +94,7 @@ def turned(
     return lax.rev(value.block, axes), spans
 
 
-def joined(
+def concatenated(
     eqn: JaxprEqn, values: list[Operand], bases: Values, out: Array, corner: Corner
 ) -> ChangedBlock | None:
     """`concatenate` along an axis of which the block has a part: every part's block is put in."""

@@ -207,7 +207,7 @@ def test_axes_that_run_backward_are_told():
     fun = lambda x: _conv(jnp.flip(x, 1)[None]).transpose(0, 2, 1, 3)  # noqa: E731
     flat = inline(trace(fun, jnp.ones((8, 6, 2)))[0])
     found, out = layout(flat), flat.jaxpr.outvars[0]
-    assert (found.axes(out), found.turned(out)) == ((2, 1), (1,))
+    assert (found.axes(out), found.reversed_axes(out)) == ((2, 1), (1,))
 
 
 def _moved(rng, shape):
@@ -244,7 +244,7 @@ def test_what_is_said_of_an_axis_is_true_of_the_positions_it_holds():
         for axis, along in enumerate(found.axes(out) or ()):
             value = np.asarray(fun(jnp.asarray(np.indices(shape)[axis])))
             others = tuple(i for i in range(value.ndim) if i != along)
-            steps = np.diff(value.mean(others)) * (-1 if along in found.turned(out) else 1)
+            steps = np.diff(value.mean(others)) * (-1 if along in found.reversed_axes(out) else 1)
             assert np.all(steps > 0) and len(steps) > 0
             said += 1
     assert said > 50

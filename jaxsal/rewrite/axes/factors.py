@@ -99,7 +99,7 @@ def inset(factors: Factors, start: int, size: int) -> Factors:
 
 
 def cut_out(factors: Factors, start: int, size: int) -> Factors:
-    """The axis of the positions from `start` on of one that is not a line."""
+    """The axis of the positions from `start` on of one that is no full axis."""
     for factor in factors[:1]:
         held = math.prod(f.size for f in factor.inner)
         if factor.inner and (factor.start, held) == (start, size):

@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,17 +57,17 @@ def publish(
 
 @contextmanager
 def timed(timings: dict[str, float], name: str) -> Iterator[None]:
-    """Says what begins, and notes the seconds that it took."""
+    """Prints the name of a stage, and notes the seconds that it took."""
     print(f"{name} ...", flush=True)
     begin = time.perf_counter()
     yield
     timings[name] = round(time.perf_counter() - begin, 2)
 
 
-def full_precision() -> Any:
+def full_precision() -> AbstractContextManager[None]:
     """Products and convolutions in full float32, where an accelerator's default is a shorter one.
 
-    What is measured on maps is of the order of what that leaves out.
+    The shorter one's rounding is of the order of what is measured on maps.
     """
     return jax.default_matmul_precision("highest")
 
@@ -78,7 +78,7 @@ def start(kind: type, main: Callable[[Any], str], prog: str, description: str | 
     try:
         given: Any = tyro.cli(kind, prog=f"python -m experiments.{prog}", description=description)
         with full_precision():
-            said = main(given)
+            summary = main(given)
     except (ValueError, TypeError, OSError) as error:
         sys.exit(f"error: {error}")
-    print(f"{said}\n{time.perf_counter() - begin:.0f} seconds")
+    print(f"{summary}\n{time.perf_counter() - begin:.0f} seconds")

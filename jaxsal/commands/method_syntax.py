@@ -1,48 +1,48 @@
-"""Methods by their words: `smoothgrad(integrated_gradients(steps=8), samples=10)`."""
+"""Methods written as Python calls: `smoothgrad(integrated_gradients(steps=8), samples=10)`."""
 
 import ast
 import functools
 import inspect
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jaxsal.methods import COMBINATORS, METHODS
+from jaxsal.types import Combinator, Method
 
 LONGEST = 500
-"""Characters of a method in words."""
+"""The most characters of a method."""
 
 
-def method(words: str) -> Callable[..., Any]:
-    """The method that `words` call, with its options bound.
+def method(text: str) -> Method:
+    """The method that `text` calls, with its options bound.
 
     Args:
-        words: a name, or a call as in Python: options by name, a combinator's method first. An
+        text: a name, or a call as in Python: options by name, a combinator's method first. An
             option that ends in `.npy` is read as an array.
 
     Raises:
-        ValueError: no such method, words of another form, or too many of them.
+        ValueError: no such method, text of another form, or too long.
     """
-    if len(words) > LONGEST:
-        start = words[:60]
+    if len(text) > LONGEST:
+        start = text[:60]
         raise ValueError(f"method: expected {LONGEST} characters at most, got {start!r}...")
     try:
-        text, words = words, words if len(words) <= 100 else f"{words[:97]}..."
+        shown = text if len(text) <= 100 else f"{text[:97]}..."
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-        raise ValueError(f"method: {words!r} is neither a name nor name(option=value)") from error
-    return _method(tree, words)
+        raise ValueError(f"method: {shown!r} is neither a name nor name(option=value)") from error
+    return _method(tree, shown)
 
 
-def methods(wanted: tuple[str, ...]) -> Any:
-    """One method, or of several a dict by their words.
+def methods(texts: tuple[str, ...]) -> Method | dict[str, Method]:
+    """One method, or of several a dict by their texts.
 
     Raises:
         ValueError: none, one twice, or see `method`.
     """
-    names = [" ".join(words.split()) for words in wanted]
+    names = [" ".join(text.split()) for text in texts]
     if not names:
         raise ValueError("method: expected at least one; `jaxsal methods` lists them")
     twice = sorted({name for name in names if names.count(name) > 1})
@@ -52,7 +52,7 @@ def methods(wanted: tuple[str, ...]) -> Any:
     return found[names[0]] if len(found) == 1 else found
 
 
-def options(function: Callable[..., Any]) -> dict[str, str]:
+def options(function: Method | Combinator) -> dict[str, str]:
     """The options of a method with their defaults as text; "" where one is needed."""
     return {
         name: "" if parameter.default is parameter.empty else repr(parameter.default)
@@ -61,7 +61,7 @@ def options(function: Callable[..., Any]) -> dict[str, str]:
     }
 
 
-def _method(tree: ast.expr, words: str) -> Callable[..., Any]:
+def _method(tree: ast.expr, text: str) -> Method:
     if isinstance(tree, ast.Name):
         if tree.id in COMBINATORS:
             raise ValueError(f"method: {tree.id} is of a method; write {tree.id}(gradient)")
@@ -70,28 +70,28 @@ def _method(tree: ast.expr, words: str) -> Callable[..., Any]:
             raise ValueError(f"method: expected one of {listed}; got {tree.id!r}")
         return METHODS[tree.id]
     if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name):
-        raise ValueError(f"method: {words!r} is neither a name nor name(option=value)")
-    given = {str(k.arg): _value(k.value, words) for k in tree.keywords if k.arg is not None}
+        raise ValueError(f"method: {text!r} is neither a name nor name(option=value)")
+    given = {str(k.arg): _value(k.value, text) for k in tree.keywords if k.arg is not None}
     if len(given) < len(tree.keywords):
-        raise ValueError(f"method: options of {words!r} are given by name")
-    name, inner = tree.func.id, [_method(each, words) for each in tree.args if name_like(each)]
+        raise ValueError(f"method: options of {text!r} are given by name")
+    name, inner = tree.func.id, [_method(each, text) for each in tree.args if _may_be_method(each)]
     if len(inner) < len(tree.args) or len(inner) != (name in COMBINATORS):
         expected = "one method, then options" if name in COMBINATORS else "options only"
-        raise ValueError(f"method: {name} takes {expected}, by name; got {words!r}")
+        raise ValueError(f"method: {name} takes {expected}, by name; got {text!r}")
     if inner:
         _check(COMBINATORS[name], given, name)
         return COMBINATORS[name](*inner, **given)
-    function = _method(tree.func, words)
+    function = _method(tree.func, text)
     _check(function, given, name)
     return functools.partial(function, **given) if given else function
 
 
-def name_like(tree: ast.expr) -> bool:
+def _may_be_method(tree: ast.expr) -> bool:
     """Whether an argument can be a method."""
     return isinstance(tree, ast.Name | ast.Call)
 
 
-def _check(function: Callable[..., Any], given: dict[str, Any], name: str) -> None:
+def _check(function: Method | Combinator, given: dict[str, Any], name: str) -> None:
     known = options(function)
     unknown = next((option for option in given if option not in known), None)
     if unknown is not None:
@@ -99,11 +99,11 @@ def _check(function: Callable[..., Any], given: dict[str, Any], name: str) -> No
         raise ValueError(f"method: {name} has no option {unknown!r}; its options: {listed}")
 
 
-def _value(tree: ast.expr, words: str) -> Any:
+def _value(tree: ast.expr, text: str) -> Any:
     try:
         value = ast.literal_eval(tree)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError) as error:
-        raise ValueError(f"method: options of {words!r} must be plain values") from error
+        raise ValueError(f"method: options of {text!r} must be plain values") from error
     if isinstance(value, str) and value.endswith(".npy"):
         try:
             return np.load(Path(value), allow_pickle=False)

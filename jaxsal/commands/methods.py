@@ -1,11 +1,11 @@
 """`jaxsal methods`: what can be written after `--method`."""
 
-from collections.abc import Callable
 from typing import Any
 
 from jaxsal.commands.method_syntax import options
 from jaxsal.commands.settings import Methods
 from jaxsal.methods import COMBINATORS, METHODS
+from jaxsal.types import Combinator, Method
 
 
 def run(settings: Methods) -> dict[str, Any]:
@@ -17,5 +17,5 @@ def run(settings: Methods) -> dict[str, Any]:
     }
 
 
-def _about(function: Callable[..., Any]) -> dict[str, Any]:
+def _about(function: Method | Combinator) -> dict[str, Any]:
     return {"about": (function.__doc__ or "").split("\n")[0], "options": options(function)}

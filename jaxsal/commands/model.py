@@ -67,22 +67,22 @@ def function(name: str) -> ApplyFn:
     return found
 
 
-def target(words: str, classes: tuple[str, ...]) -> int | str | None:
-    """The target that a word names: predicted, all, label, a class's number or its name.
+def target(text: str, classes: tuple[str, ...]) -> int | str | None:
+    """The target that `text` names: predicted, all, label, a class's number or its name.
 
     Raises:
         ValueError: none of these.
     """
-    if words in ("all", "label"):
-        return words
-    if words == "predicted":
+    if text in ("all", "label"):
+        return text
+    if text == "predicted":
         return None
-    if words in classes:
-        return classes.index(words)
+    if text in classes:
+        return classes.index(text)
     try:
-        return int(words)
+        return int(text)
     except ValueError:
         known = ", ".join(classes) or "unknown names"
         raise ValueError(
-            f"targets: expected predicted, all, label, a number or one of {known}; got {words!r}"
+            f"targets: expected predicted, all, label, a number or one of {known}; got {text!r}"
         ) from None

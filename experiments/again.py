@@ -15,8 +15,7 @@ from experiments import outputs, report, sections
 from experiments.report import Figure, figure_html, page, write_page
 from experiments.settings import plain
 from experiments.study import Reopened
-from jaxsal.commands import output_folder
-from jaxsal.common import provenance
+from jaxsal.common import files, provenance
 
 Section = Callable[[dict[str, Any]], str]
 
@@ -43,13 +42,13 @@ def publish(
     out.mkdir(parents=True, exist_ok=True)
     record = {**record, "settings": plain(settings), **provenance.describe()}
     # As a reader of the file will see it: what is not defined is null.
-    record = json.loads(json.dumps(output_folder.finite(record)))
+    record = json.loads(json.dumps(files.finite(record)))
     for title, _, png in drawn:
         (out / f"{name}-{title.lower().replace(' ', '_')}.png").write_bytes(png)
     html = section(record) + "".join(figure_html(*figure) for figure in drawn)
     whole = page(name.replace("_", " ").capitalize(), html + report.provenance(record))
     write_page(out / f"{name}.html", whole)
-    output_folder.write_json(out / f"{name}.json", record)
+    files.write_json(out / f"{name}.json", record)
     sections.write(settings.checkpoint, name, html)
     finished = settings.checkpoint / "metrics.json"
     outputs.write_study_report(settings.checkpoint, json.loads(finished.read_text()))

@@ -27,9 +27,8 @@ from experiments import explaining, outputs, study
 from experiments.again import exactly
 from experiments.explaining import Explained
 from experiments.settings import Settings, load, plain, resolve
-from jaxsal.commands import output_folder
 from jaxsal.commands.fitting import fitted
-from jaxsal.common import provenance
+from jaxsal.common import files, provenance
 from jaxsal.compiler import processes
 from jaxsal.data.examples import Dataset, Examples
 from jaxsal.data.splits import take
@@ -46,7 +45,7 @@ def main(settings: Settings) -> dict[str, Any]:
     processes.join_if(settings.processes)
     settings = resolve(settings)
     timings: dict[str, float] = {}
-    with output_folder.writable(settings.out) as folder, _timed(timings, "load"):
+    with files.writable(settings.out) as folder, _timed(timings, "load"):
         dataset, splits = load(settings)
     _announce(dataset, splits)
     model = _network(settings, len(dataset.classes))

@@ -21,8 +21,7 @@ import tyro
 
 from experiments import brain_tumor
 from experiments.settings import Settings, plain, resolve
-from jaxsal.commands import output_folder
-from jaxsal.common import provenance
+from jaxsal.common import files, provenance
 from jaxsal.compiler import processes
 from jaxsal.compiler.processes import Processes
 
@@ -50,7 +49,7 @@ def main(settings: Settings, folds: Sequence[int] = FOLDS) -> dict[str, Any]:
         "folds": runs,
         **provenance.describe(),
     }
-    output_folder.write_json(settings.out / "folds.json", record)
+    files.write_json(settings.out / "folds.json", record)
     return record
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from experiments import figures, sections
 from experiments.explaining import Explained
 from experiments.report import write_report
-from jaxsal.commands import output_folder
+from jaxsal.common import files
 from jaxsal.data.examples import Examples
 
 
@@ -34,7 +34,7 @@ def write(
     drawn = figures.draw(metrics, explained, shown, training_set, classes)
     figures.write(folder / "figures", drawn)
     write_study_report(folder, metrics)
-    output_folder.write_json(folder / "metrics.json", metrics)
+    files.write_json(folder / "metrics.json", metrics)
 
 
 def measured_again(folder: Path, metrics: dict[str, Any]) -> dict[str, Any]:

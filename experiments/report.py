@@ -5,8 +5,6 @@ is a dash. Numbers are formatted and compared here, never computed.
 """
 
 import base64
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +21,7 @@ from experiments.tables import (
     times,
     words,
 )
+from jaxsal.common.files import write_atomically
 from jaxsal.metrics.controls import CONTROLS
 
 Metrics = Mapping[str, Any]
@@ -38,18 +37,9 @@ def write_report(
 
 
 def write_page(path: str | Path, page: str) -> None:
-    """Write a page whole or not at all: to a temporary file beside it, then renamed."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(page)
-        # mkstemp's own mode hides the file from everybody else.
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    """Write a page whole or not at all."""
+    with write_atomically(Path(path)) as partial:
+        partial.write_text(page, encoding="utf-8")
 
 
 def render_report(

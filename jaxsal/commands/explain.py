@@ -9,9 +9,10 @@ from typing import Any
 import jax
 
 from jaxsal import engine
-from jaxsal.commands import method_syntax, model, output_folder, overlays
+from jaxsal.commands import method_syntax, model, overlays
 from jaxsal.commands.progress import Explaining
 from jaxsal.commands.settings import Explain
+from jaxsal.common import files
 from jaxsal.compiler import processes
 from jaxsal.data import pictures
 from jaxsal.store.dataset import explain_dataset
@@ -81,7 +82,7 @@ def _explained(settings: Explain) -> tuple[Stored, float, list[str]]:
                 **common,
             )
         else:
-            with output_folder.writable(out) as out:
+            with files.writable(out) as out:
                 stored = overlays.explain_folder(
                     explain,
                     network.params,

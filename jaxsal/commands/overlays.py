@@ -2,7 +2,6 @@
 
 import json
 import operator
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -11,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxsal.commands import output_folder
+from jaxsal.common import files
 from jaxsal.compiler import processes
 from jaxsal.engine import Explainer
 from jaxsal.store.layout import EXPLAINED, NOT_FINITE, SKIPPED
@@ -138,7 +137,7 @@ def _indexed(
 
 
 def _write_index(path: Path, entries: list[dict[str, Any]]) -> None:
-    _write(path, (json.dumps(output_folder.finite(entries), indent=1) + "\n").encode())
+    files.write_json(path, entries)
 
 
 def free_name(name: str, taken: set[str], mark: str = "") -> str:
@@ -216,11 +215,6 @@ def _called(classes: tuple[str, ...], noun: str) -> Callable[[int], str]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with files.write_atomically(path) as partial:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(content)
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OSError(f"out: {path} cannot be written: {error.strerror}") from error

@@ -9,10 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsal.commands import output_folder
 from jaxsal.commands.fitting import fitted
 from jaxsal.commands.settings import Train
-from jaxsal.common import provenance
+from jaxsal.common import files, provenance
 from jaxsal.compiler import processes
 from jaxsal.data import pipeline
 from jaxsal.data.examples import Dataset, Examples
@@ -29,7 +28,7 @@ def train(settings: Train) -> dict[str, Any]:
     """Runs the command; returns what is told of it."""
     processes.join_if(settings.processes)
     in_memory.check(settings)
-    with output_folder.writable(settings.out) as folder:
+    with files.writable(settings.out) as folder:
         dataset = pipeline.folder(
             settings.images, image_size=settings.image_size, strict=settings.strict
         )
@@ -74,7 +73,7 @@ def train(settings: Train) -> dict[str, Any]:
         _write(folder, model, trained, dataset, metrics | about)
     processes.wait("trained")
     told = {"out": str(folder), **metrics, "skipped": list(dataset.skipped)}
-    return dict(output_folder.finite(told))
+    return dict(files.finite(told))
 
 
 def _kept(settings: Train) -> dict[str, Any]:
@@ -104,4 +103,4 @@ def _write(
     variables = trained.fitted.variables
     checkpoint.save(folder, model, variables, classes=dataset.classes, image_size=size)
     about = {"data": dataset.source, "notes": dataset.notes, "skipped": dataset.skipped}
-    output_folder.write_json(folder / "metrics.json", {**metrics, **about, **provenance.describe()})
+    files.write_json(folder / "metrics.json", {**metrics, **about, **provenance.describe()})

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.claims import listed, resampled
+from experiments.controls import CONTROLS
 from experiments.methods import SENSITIVITIES
 from experiments.tables import measured, number, table, text, times, words
 from jaxsal.metrics import LOWER_IS_BETTER
-from jaxsal.metrics.controls import CONTROLS
 
 Record = Mapping[str, Any]
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.controls import CONTROLS
 from experiments.relevance import relevance_section
 from experiments.tables import (
     bounds,
@@ -22,7 +23,6 @@ from experiments.tables import (
     words,
 )
 from jaxsal.common.files import write_atomically
-from jaxsal.metrics.controls import CONTROLS
 
 Metrics = Mapping[str, Any]
 Figure = tuple[str, str, bytes]

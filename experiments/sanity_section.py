@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.claims import listed, resampled
+from experiments.controls import CONTROLS
 from experiments.tables import measured, number, table, text
-from jaxsal.metrics.controls import CONTROLS
 
 Record = Mapping[str, Any]
 

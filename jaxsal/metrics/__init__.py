@@ -14,7 +14,6 @@ from jaxsal.metrics.complexity import sparseness as sparseness
 from jaxsal.metrics.controls import CONTROLS as CONTROLS
 from jaxsal.metrics.controls import centre_prior as centre_prior
 from jaxsal.metrics.controls import edge_detector as edge_detector
-from jaxsal.metrics.controls import even_in_head as even_in_head
 from jaxsal.metrics.controls import uniform_random as uniform_random
 from jaxsal.metrics.curves import deletion as deletion
 from jaxsal.metrics.curves import deletion_curve as deletion_curve

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import edits, shams, shape_figures
-from jaxsal.metrics import regions
+from jaxsal.metrics.regions import ring
 
 SIZE = 40
 GRID = np.mgrid[:SIZE, :SIZE]
@@ -77,11 +77,11 @@ def test_only_the_disc_is_round(black) -> None:
 
 
 def test_the_surround_goes_and_the_tumour_stays() -> None:
-    ring = np.asarray(regions.ring(jnp.asarray(TALL), width=edits.SURROUND))
-    far = ~TALL & ~ring
-    scene = np.where(ring, 0.9, np.where(TALL, 0.6, 0.2))[..., None].astype(np.float32)
+    around = np.asarray(ring(jnp.asarray(TALL), width=edits.SURROUND))
+    far = ~TALL & ~around
+    scene = np.where(around, 0.9, np.where(TALL, 0.6, 0.2))[..., None].astype(np.float32)
     found = _edit(scene, TALL, PLACE)
-    np.testing.assert_allclose(found["surround removed"][..., 0][ring], 0.2, atol=1e-3)
+    np.testing.assert_allclose(found["surround removed"][..., 0][around], 0.2, atol=1e-3)
     for where in (TALL, far):
         np.testing.assert_array_equal(found["surround removed"][where], scene[where])
     np.testing.assert_allclose(found["both removed"], 0.2, atol=1e-3)

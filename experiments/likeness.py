@@ -10,10 +10,11 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.stats import rankdata
 from jaxtyping import Array
 
 from experiments.head import head
-from jaxsal.metrics import SIMILARITIES, ranks
+from jaxsal.metrics import SIMILARITIES
 from jaxsal.types import Scalar
 
 _heads = jax.jit(jax.vmap(head))
@@ -39,7 +40,7 @@ def in_head(first: Array, second: Array) -> Scalar:
     def centred(map: Array) -> Array:
         values = jnp.sum(jnp.abs(map[..., :-1]), -1).ravel()
         # All else comes before the head, which shifts the head's own ranks alike.
-        rank = ranks.average_ranks(jnp.where(inside, values, -1.0)) / values.size
+        rank = rankdata(jnp.where(inside, values, -1.0)) / values.size
         return jnp.where(inside, rank - jnp.sum(rank, where=inside) / count, 0)
 
     a, b = centred(first), centred(second)

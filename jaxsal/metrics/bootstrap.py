@@ -51,7 +51,7 @@ def mean_interval(
     sums, counts = np.bincount(groups, values), np.bincount(groups)
     if len(counts) < 2:
         return Interval(mean, np.nan, np.nan)
-    drawn = _draws(len(counts), resamples, seed)
+    drawn = resample_counts(len(counts), resamples, seed)
     # einsum, not matmul: its order of summation does not depend on the machine's BLAS.
     means = np.einsum("rg,g->r", drawn, sums) / np.einsum("rg,g->r", drawn, counts)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
@@ -99,7 +99,7 @@ def summarise(measures: Any, clusters: Any = None, **options: Any) -> Any:
 
 
 @functools.lru_cache(maxsize=4)
-def _draws(clusters: int, resamples: int, seed: int) -> np.ndarray:
+def resample_counts(clusters: int, resamples: int, seed: int) -> np.ndarray:
     """How often each cluster is drawn `[resamples, clusters]`; kept, as many measures share it."""
     even = np.full(clusters, 1 / clusters)
     drawn = np.random.default_rng(seed).multinomial(clusters, even, size=resamples)

@@ -3,7 +3,6 @@
 import json
 import operator
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,19 +12,9 @@ import numpy as np
 from jaxsal.common import files
 from jaxsal.compiler import processes
 from jaxsal.engine import Explainer
-from jaxsal.store.layout import EXPLAINED, NOT_FINITE, SKIPPED
-from jaxsal.store.records import Record, Source, stacked
-from jaxsal.store.stream import (
-    READERS,
-    Progress,
-    Stored,
-    ahead,
-    fold,
-    held,
-    shapes,
-    unsound,
-)
-from jaxsal.store.targets import Targets
+from jaxsal.store.layout import EXPLAINED, NOT_FINITE, SKIPPED, Layout
+from jaxsal.store.stream import Chunk, Progress, Stored, Stream, unsound
+from jaxsal.types import Key, Params, SpatialAxes
 from jaxsal.viz import figures
 
 CHUNK = 32
@@ -34,15 +23,18 @@ STATUSES = {EXPLAINED: "explained", SKIPPED: "skipped", NOT_FINITE: "not finite"
 PART = ".index-{}.json"
 """Of one process, until the last is done."""
 
+Entry = dict[str, Any]
+"""What `index.json` says of an image."""
+
 
 def explain_folder(
     explain: Explainer,
-    params: Any,
+    params: Params,
     source: Any,
     out: Path,
     *,
     targets: Any,
-    key: Any,
+    key: Key | None,
     classes: tuple[str, ...],
     names: tuple[str, ...],
     strict: bool,
@@ -63,81 +55,101 @@ def explain_folder(
         ValueError: as of `explain_dataset`.
         OSError: it cannot be written.
     """
-    records = Source(source, transform=None, count=None)
-    expected = records.peek()
-    wanted = Targets(targets, records.count)
-    wanted.check_labelled(expected.labelled)
-    one = jax.ShapeDtypeStruct((1, *expected.shape), expected.dtype)
-    outputs = shapes(explain, params, one, wanted.abstract, key).logits
-    wanted.bound(explain.output.classes(outputs.shape[-1]))
-    spans = _spans(records.count or 0, shard)
-    mine, taken = sum(last - first for _, first, last in spans), set[str]()
-    entries: list[dict[str, Any]] = []
-    params, called = held(params), _called(classes, explain.output.noun)
-    axes = explain.spatial_axes(params, one)
+    stream = Stream(explain, params, source, targets=targets, key=key, strict=strict)
+    axes = explain.spatial_axes(params, stream.image)
     axes = axes if axes is not None and len(axes) in (2, 3) else None  # a signal is no picture
-    on_progress(Progress(0, mine))
-    with ThreadPoolExecutor(READERS) as pool:
-        for number, read in ahead(records.chunks(spans, expected, pool)):
-            chunk, first = wanted.usable(read, strict=strict), number * CHUNK
-            found = _explained(explain, params, chunk, first, wanted, key, expected)
-            wrong = [""] * len(chunk) if found is None else unsound(found)
-            for row, record in enumerate(chunk):
-                entry: dict[str, Any] = {"source": record.name, "number": first + row}
-                if record.fault:
-                    entry |= {"status": STATUSES[SKIPPED], "fault": record.fault}
-                else:
-                    own = jax.tree.map(operator.itemgetter(row), found._asdict())
-                    entry |= {"status": STATUSES[EXPLAINED], **_said(own, explain.output.plural)}
-                if not record.fault and wrong[row]:  # a picture would show zeros for no number
-                    entry |= {"status": STATUSES[NOT_FINITE], "fault": wrong[row]}
-                elif not record.fault:
-                    # What another process has taken is not known here.
-                    mark = f"-{first + row}" if shard[1] > 1 else ""
-                    entry["file"] = free_name(record.name, taken, mark)
-                    _write(out / entry["file"], _draw(record, own, names, called, axes))
-                entries.append(entry)
-                on_progress(Progress(len(entries), mine))
-    return _stored(out, _indexed(out, entries, shard), records.count)
+    named = _class_names(classes, explain.output.noun)
+
+    def draw(image: np.ndarray, found: Entry, title: str) -> bytes:
+        return figures.png(_figure(image, found, title, names, named, axes))
+
+    sink = PictureSink(out, stream.source.count or 0, shard, draw, explain.output.plural)
+    stream.run(sink, shard, on_progress)
+    return sink.stored()
 
 
-def _stored(out: Path, entries: list[dict[str, Any]], count: int | None) -> Stored:
-    explained, skipped = (
-        sum(entry["status"] == STATUSES[which] for entry in entries)
-        for which in (EXPLAINED, SKIPPED)
-    )
-    faults = tuple((e["source"], e["fault"]) for e in entries if "fault" in e)
-    return Stored(out, explained, skipped, 0, len(entries) == count, faults)
+class PictureSink:
+    """A folder of pictures as a stream writes into it, see `jaxsal.store.stream.Sink`."""
+
+    threads = 1
+    """matplotlib's settings are the whole process's."""
+
+    def __init__(
+        self,
+        out: Path,
+        count: int,
+        shard: tuple[int, int],
+        draw: Callable[[np.ndarray, Entry, str], bytes],
+        outputs: str,
+    ) -> None:
+        """Takes `draw(image, results of one image, name)`, and what the outputs are called."""
+        self.out, self.shard, self.draw, self.outputs = out, shard, draw, outputs
+        self.layout = Layout((), CHUNK, count)
+        index, number = shard
+        spans = (self.layout.span(n) for n in range(index, self.layout.chunks or 0, number))
+        self.total: int | None = sum(last - first for first, last in spans)
+        self.entries: list[Entry] = []
+        self.taken = set[str]()
+
+    def finished(self) -> set[int]:
+        return set()
+
+    def status(self) -> np.ndarray:
+        return np.zeros(self.layout.count or 0, np.uint8)
+
+    def write(self, chunk: Chunk, results: Any) -> None:
+        wrong = [""] * len(chunk.records) if results is None else unsound(results)
+        for row, record in enumerate(chunk.records):
+            entry: Entry = {"source": record.name, "number": chunk.first + row}
+            self.entries.append(entry)
+            if record.fault:
+                entry |= {"status": STATUSES[SKIPPED], "fault": record.fault}
+                continue
+            own = jax.tree.map(operator.itemgetter(row), results._asdict())
+            target, outputs = np.asarray(own["targets"]), np.asarray(own["logits"], float)
+            entry |= {"status": STATUSES[EXPLAINED]}
+            entry |= {"target": target.tolist(), self.outputs: outputs.tolist()}
+            if wrong[row]:  # a picture would show zeros for no number
+                entry |= {"status": STATUSES[NOT_FINITE], "fault": wrong[row]}
+                continue
+            # What another process has taken is not known here.
+            mark = f"-{entry['number']}" if self.shard[1] > 1 else ""
+            entry["file"] = free_name(record.name, self.taken, mark)
+            _write(self.out / entry["file"], self.draw(chunk.images[row], own, record.name))
+
+    def stored(self) -> Stored:
+        """Writes `index.json`; returns what became of the images of all processes."""
+        entries = _indexed(self.out, self.entries, self.shard)
+
+        def of(status: int) -> list[Entry]:
+            return [entry for entry in entries if entry["status"] == STATUSES[status]]
+
+        return Stored(
+            path=self.out,
+            explained=len(of(EXPLAINED)),
+            skipped=len(of(SKIPPED)),
+            resumed=0,
+            complete=len(entries) == self.layout.count,
+            faults=tuple((e["source"], e["fault"]) for e in entries if "fault" in e),
+            not_finite=tuple((e["source"], e["fault"]) for e in of(NOT_FINITE)),
+        )
 
 
-def _spans(total: int, shard: tuple[int, int]) -> list[tuple[int, int, int]]:
-    """`(chunk, first, last)` of the chunks that are this process's."""
-    process, count = shard
-    numbers = range(process, -(-total // CHUNK), count)
-    return [(n, n * CHUNK, min((n + 1) * CHUNK, total)) for n in numbers]
-
-
-def _indexed(
-    out: Path, entries: list[dict[str, Any]], shard: tuple[int, int]
-) -> list[dict[str, Any]]:
+def _indexed(out: Path, entries: list[Entry], shard: tuple[int, int]) -> list[Entry]:
     """Writes `index.json`; returns the entries of all processes, by number."""
     process, count = shard
     part = out / PART.format(process)
     if count > 1:
-        _write_index(part, entries)
+        files.write_json(part, entries)
         processes.wait("drawn")
         parts = [out / PART.format(p) for p in range(count)]
         entries = [entry for part in parts for entry in json.loads(part.read_text())]
-    entries = sorted(entries, key=lambda entry: entry["number"])
+    entries = sorted(entries, key=operator.itemgetter("number"))
     if not process:
-        _write_index(out / INDEX, entries)
+        files.write_json(out / INDEX, entries)
     processes.wait("indexed")
     part.unlink(missing_ok=True)
     return entries
-
-
-def _write_index(path: Path, entries: list[dict[str, Any]]) -> None:
-    files.write_json(path, entries)
 
 
 def free_name(name: str, taken: set[str], mark: str = "") -> str:
@@ -167,48 +179,30 @@ def _short(part: str) -> str:
     return part.encode(errors="backslashreplace")[:200].decode(errors="ignore")
 
 
-def _explained(
-    explain: Explainer,
-    params: Any,
-    chunk: list[Record],
-    first: int,
-    wanted: Targets,
-    key: Any,
-    expected: Any,
-) -> Any:
-    """Maps, targets and logits of a chunk; None where none of its images can be used."""
-    if all(record.fault for record in chunk):
-        return None
-    images = stacked(chunk, expected)
-    keys = None if key is None else fold(key, np.arange(first, first + len(chunk)))
-    return jax.device_get(explain.dispatch(params, images, wanted.of(first, chunk), key=keys))
-
-
-def _draw(
-    record: Record,
-    found: dict[str, Any],
-    names: tuple[str, ...],
-    called: Callable[[int], str],
-    axes: tuple[int, ...] | None,
-) -> bytes:
+def _figure(
+    image: np.ndarray,
+    found: Entry,
+    name: str,
+    methods: tuple[str, ...],
+    class_name: Callable[[int], str],
+    axes: SpatialAxes | None,
+) -> figures.Figure:
+    """An image beside its maps; with several targets a panel for each."""
     maps, target = found["maps"], found["targets"]
-    panels = dict(maps) if isinstance(maps, dict) else {names[0]: maps}
+    panels = dict(maps) if isinstance(maps, dict) else {methods[0]: maps}
     if np.ndim(target):
         panels = {
-            f"{name}, {called(k)}": every[k] for name, every in panels.items() for k in target
+            f"{method}, {class_name(k)}": every[k]
+            for method, every in panels.items()
+            for k in target
         }
-        title = record.name
+        title = name
     else:
-        title = f"{record.name}: {called(int(target))}"
-    return figures.png(figures.explanation(record.image, panels, title=title, spatial_axes=axes))
+        title = f"{name}: {class_name(int(target))}"
+    return figures.explanation(image, panels, title=title, spatial_axes=axes)
 
 
-def _said(found: dict[str, Any], plural: str) -> dict[str, Any]:
-    target, outputs = np.asarray(found["targets"]), np.asarray(found["logits"], float)
-    return {"target": target.tolist(), plural: outputs.tolist()}
-
-
-def _called(classes: tuple[str, ...], noun: str) -> Callable[[int], str]:
+def _class_names(classes: tuple[str, ...], noun: str) -> Callable[[int], str]:
     """From a target to its name, or its number where it has none; -1 is no target."""
     names = {-1: f"no {noun}", **dict(enumerate(classes))}
     return lambda number: names.get(number, f"{noun} {number}")

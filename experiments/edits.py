@@ -157,7 +157,8 @@ CONTROLS = {
     "dilated": "nudged",
     "eroded": "nudged",
 }
-"""What an edit's own means do without its end: cutting out, resampling; of the others nothing."""
+"""By edit, one that changes pixels in the same way (cutting out, resampling) but leaves the tumour
+where and as it was; of the others it is the untouched image."""
 
 
 def edited(image: Image, mask: Mask, place: Int[Array, " 2"]) -> dict[str, Image]:

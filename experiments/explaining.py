@@ -13,7 +13,7 @@ import jaxsal
 from experiments import study
 from experiments.controls import CONTROLS
 from experiments.head import REGIONS, regions_of
-from experiments.likeness import LIKENESS, headed
+from experiments.head_similarity import HEAD_SIMILARITIES, headed
 from jaxsal.common.options import takes_key
 from jaxsal.data.examples import Examples
 from jaxsal.data.splits import take
@@ -174,7 +174,7 @@ def randomisation(
     key: jax.Array,
     mesh: Any = None,
 ) -> dict[str, Any]:
-    """Likeness of each method's maps before and after the network's parameters are drawn anew.
+    """Similarity of each method's maps before and after the network's parameters are drawn anew.
 
     Spearman's correlation of |map| over the pixels of the head, where it says something, and over
     the image.
@@ -191,7 +191,7 @@ def randomisation(
             few,
             targets,
             key=key,
-            similarity={kind: LIKENESS[kind] for kind in ("in_head", "spearman")},
+            similarity={kind: HEAD_SIMILARITIES[kind] for kind in ("in_head", "spearman")},
         )
         result[name] = bootstrap.summarise(values, clusters)
     return result

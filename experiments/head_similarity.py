@@ -55,7 +55,7 @@ def _of_maps(similarity: Callable[[Array, Array], Scalar]) -> Callable[[Array, A
     return lambda first, second: similarity(first[..., :-1], second[..., :-1])
 
 
-LIKENESS = {"in_head": in_head} | {
+HEAD_SIMILARITIES = {"in_head": in_head} | {
     name: _of_maps(similarity) for name, similarity in SIMILARITIES.items()
 }
 """Of two maps that `headed` has made: the rank correlation in the head, and `SIMILARITIES`."""

@@ -31,7 +31,8 @@ def mean_interval(
 
     Args:
         values: `[N]` numbers or truth values; what is not finite is left out before the draw.
-        clusters: `[N]` labels of any type, each "" a cluster of its own; None: each value is one.
+        clusters: `[N]` labels of any type; each value labelled "" is a cluster of its own, and with
+            None every value is.
         level: probability content. resamples: number of draws. seed: of the draws.
 
     Returns:
@@ -121,6 +122,6 @@ def _checked(values: Any, clusters: Any, level: float) -> tuple[np.ndarray, np.n
     if labels.shape != values.shape:
         raise ValueError(f"clusters {labels.shape}: expected {values.shape} as the values")
     _, groups = np.unique(labels, return_inverse=True)
-    # A patient that nobody named is nobody else's patient.
+    # A value without a name is a cluster of its own.
     unnamed = labels == "" if labels.dtype.kind in "US" else np.zeros(len(labels), bool)
     return values, np.where(unnamed, len(values) + own, groups)

@@ -28,7 +28,7 @@ from jaxsal.types import (
 Perturbation = Callable[[Key, Image], Image]
 """`perturbation(key, image) -> I`: what is taken away from the image.
 
-One with an option `spatial_axes` (None) is told the image's.
+Where it has an option `spatial_axes` (None), the image's are passed in.
 """
 
 

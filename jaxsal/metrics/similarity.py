@@ -17,7 +17,7 @@ from jaxsal.rewrite.reading import checked
 from jaxsal.types import Map, Scalar, SpatialAxes, usual_axes
 
 Similarity = Callable[..., Scalar]
-"""`similarity(first, second)` of two maps; an option `spatial_axes` is told the image's."""
+"""`similarity(first, second)` of two maps; an option `spatial_axes` is given the image's."""
 
 WINDOW = 7
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import edits, shams, shape_figures
+from experiments import edits, sham_controls, shape_figures
 from jaxsal.metrics.regions import ring
 
 SIZE = 40
@@ -92,13 +92,13 @@ def test_shams_lie_in_the_head_and_off_the_tumour() -> None:
     small = (np.abs(GRID[0] - 20) <= 4) & (np.abs(GRID[1] - 20) <= 2)
     scene = np.where(small, 0.9, np.where(head, 0.4, 0.0))[..., None].astype(np.float32)
     scenes, masks = np.stack([scene, scene]), np.stack([small, head])
-    places = shams.draw(scenes, masks, 5, width=edits.SURROUND, seed=0)
+    places = sham_controls.draw(scenes, masks, 5, width=edits.SURROUND, seed=0)
     np.testing.assert_array_equal(places.found, [True, False])  # the head fits nowhere else
     for first, second in zip(places.first[0], places.second[0], strict=True):
-        sham = shams.shifted(small, first)
+        sham = sham_controls.shifted(small, first)
         assert sham.sum() == small.sum() and not (sham & small).any()
         assert not (sham & ~head).any() and (first != 0).any()
-        onward = shams.shifted(sham, second)
+        onward = sham_controls.shifted(sham, second)
         assert not (onward & ~head).any() and not (onward & (sham | small)).any()
     assert len(np.unique(places.first[0], axis=0)) == 5
 

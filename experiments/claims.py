@@ -5,6 +5,9 @@ from typing import Any
 
 from experiments.tables import DASH, bounds, defined, number, text
 
+Findings = Mapping[str, Any]
+"""What the JSON file of an experiment holds."""
+
 HOLDS, SMALL, OPEN = "holds", "is small at most", "is not decided"
 
 
@@ -28,7 +31,7 @@ def together(verdicts: Sequence[str]) -> str:
     return SMALL if SMALL in verdicts else OPEN
 
 
-def said(interval: Sequence[Any], digits: int = 2) -> str:
+def with_bounds(interval: Sequence[Any], digits: int = 2) -> str:
     """`mean [low, high]` as text."""
     if not defined(interval[0]):
         return DASH
@@ -47,13 +50,13 @@ def bullets(items: Sequence[str]) -> str:
     return f"<ul>{''.join(f'<li>{text(item)}</li>' for item in items)}</ul>"
 
 
-def resampled(record: Mapping[str, Any]) -> str:
+def resampled(findings: Findings) -> str:
     """What the brackets of a table are; that files without patients make them too narrow."""
-    unit = record["bootstrap"]
-    told = f"In brackets: 95 % bootstrap intervals, resampled by {unit}."
+    unit = findings["bootstrap"]
+    brackets = f"In brackets: 95 % bootstrap intervals, resampled by {unit}."
     if unit == "patient":
-        return told
+        return brackets
     return (
-        f"{told} The files name no patients: slices of one patient count as independent, and these "
-        "intervals are too narrow."
+        f"{brackets} The files name no patients: slices of one patient count as independent, and "
+        "these intervals are too narrow."
     )

@@ -18,10 +18,11 @@ import tqdm
 
 from experiments import explaining, follow_up, methods, ranking, scoring, study
 from experiments.compare_section import compare_section
+from experiments.controls import CONTROLS
 from experiments.ranking import Ranking
 from experiments.study import Chosen, Reopened
 from jaxsal import render
-from jaxsal.metrics import CONTROLS, LOWER_IS_BETTER, bootstrap
+from jaxsal.metrics import LOWER_IS_BETTER, bootstrap
 from jaxsal.viz import charts
 
 Values = dict[str, dict[str, np.ndarray]]

@@ -1,18 +1,15 @@
 """The report on all methods by all metrics: a ranking, every value, and what the intervals say."""
 
-from collections.abc import Mapping
 from typing import Any
 
-from experiments.claims import listed, resampled
+from experiments.claims import Findings, listed, resampled
+from experiments.controls import CONTROLS
 from experiments.methods import SENSITIVITIES
 from experiments.tables import measured, number, table, text, times, words
 from jaxsal.metrics import LOWER_IS_BETTER
-from jaxsal.metrics.controls import CONTROLS
-
-Record = Mapping[str, Any]
 
 
-def compare_section(record: Record) -> str:
+def compare_section(record: Findings) -> str:
     """Tables and reading of `compare_methods.json`."""
     faithful = record["families"]["faithfulness"]
     ranks = [
@@ -57,12 +54,12 @@ def _one(value: Any) -> str:
     return number(value, 1)
 
 
-def _above(record: Record, name: str) -> str:
+def _above(record: Findings, name: str) -> str:
     found = record["above_controls"].get(name)
     return "" if found is None else str(len(found))
 
 
-def _intro(record: Record) -> str:
+def _intro(record: Findings) -> str:
     faithful, local = (
         listed([words(name) for name in record["families"][family]])
         for family in ("faithfulness", "localisation")
@@ -81,7 +78,7 @@ def _intro(record: Record) -> str:
     )
 
 
-def _reading(record: Record) -> str:
+def _reading(record: Findings) -> str:
     """What the intervals support: who leads, who is not told apart, who is no better than blind."""
     behind, best = record["behind"]["faithfulness"], record["best"]["faithfulness"]
     near = [n for n in behind if n != best and behind[n][1] <= 0]
@@ -112,7 +109,7 @@ def _reading(record: Record) -> str:
     return " ".join(parts)
 
 
-def _before(record: Record, control: str) -> bool:
+def _before(record: Findings, control: str) -> bool:
     """Whether a control's mean rank is better than that of some method."""
     ranks = record["ranks"]["faithfulness"]
     return any(ranks[control][0] < ranks[name][0] for name in ranks if name not in CONTROLS)

@@ -11,7 +11,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxsal.metrics import impute, regions
+from experiments.head import head
+from jaxsal.metrics import impute
+from jaxsal.metrics.regions import distance, ring
 from jaxsal.types import Image
 
 Mask = Bool[Array, "height width"]
@@ -51,7 +53,7 @@ def cut_out(image: Image, mask: Mask, place: Int[Array, " 2"]) -> Cut:
     return Cut(
         image,
         mask,
-        impute(image, regions.distance(mask) <= MARGIN),
+        impute(image, distance(mask) <= MARGIN),
         jnp.where(mask[..., None], image, mean[None, None]),
         centre[:, None, None],
         jnp.sqrt(area / jnp.pi),
@@ -120,14 +122,14 @@ def eroded(cut: Cut) -> Image:
 
 def surround_removed(cut: Cut) -> Image:
     """Without the ring around the tumour: imputed from beyond it, the tumour as it was."""
-    around = regions.ring(cut.mask, width=SURROUND) & regions.head(cut.image)
+    around = ring(cut.mask, width=SURROUND) & head(cut.image)
     outside = impute(cut.image, cut.mask | around)
     return jnp.where(around[..., None], outside, cut.image)
 
 
 def both_removed(cut: Cut) -> Image:
     """Without tumour and ring."""
-    around = regions.ring(cut.mask, width=SURROUND) & regions.head(cut.image)
+    around = ring(cut.mask, width=SURROUND) & head(cut.image)
     return impute(cut.image, cut.mask | around)
 
 
@@ -155,7 +157,8 @@ CONTROLS = {
     "dilated": "nudged",
     "eroded": "nudged",
 }
-"""What an edit's own means do without its end: cutting out, resampling; of the others nothing."""
+"""By edit, one that changes pixels in the same way (cutting out, resampling) but leaves the tumour
+where and as it was; of the others it is the untouched image."""
 
 
 def edited(image: Image, mask: Mask, place: Int[Array, " 2"]) -> dict[str, Image]:

@@ -11,12 +11,13 @@ import numpy as np
 
 import jaxsal
 from experiments import study
-from experiments.likeness import LIKENESS, headed
-from jaxsal.compiler.signatures import accepts
+from experiments.controls import CONTROLS
+from experiments.head import REGIONS, regions_of
+from experiments.head_similarity import HEAD_SIMILARITIES, headed
+from jaxsal.common.options import takes_key
 from jaxsal.data.examples import Examples
 from jaxsal.data.splits import take
-from jaxsal.metrics import CONTROLS, bootstrap, localization, sanity
-from jaxsal.metrics.regions import REGIONS
+from jaxsal.metrics import bootstrap, localization, sanity
 
 STEPS = 64
 SURROUND = 0.5  # equivalent diameters of the tumour
@@ -75,7 +76,7 @@ def relevance(explained: Explained, examples: Examples, correct: np.ndarray) -> 
     maps = {name: values[chosen] for name, values in explained.maps.items()}
     maps |= _controls(images)
     clusters, unit = study.resampled(take(examples, chosen))
-    measures = localization.localize(maps, masks, images, width=SURROUND)
+    measures = localization.localize(maps, masks, regions_of(images, masks, width=SURROUND))
     gaps = {name: differences(measures, name) for name in explained.maps}
     summary = bootstrap.summarise(measures, clusters)
     for methods in summary.values():
@@ -117,7 +118,7 @@ def _controls(images: np.ndarray) -> dict[str, np.ndarray]:
 
     def maps(control: Any) -> np.ndarray:
         def one(image: Any, key: Any) -> Any:
-            return control(None, image, **({"key": key} if accepts(control, "key") else {}))
+            return control(None, image, **({"key": key} if takes_key(control) else {}))
 
         return np.asarray(jax.jit(jax.vmap(one))(images, keys))
 
@@ -173,7 +174,7 @@ def randomisation(
     key: jax.Array,
     mesh: Any = None,
 ) -> dict[str, Any]:
-    """Likeness of each method's maps before and after the network's parameters are drawn anew.
+    """Similarity of each method's maps before and after the network's parameters are drawn anew.
 
     Spearman's correlation of |map| over the pixels of the head, where it says something, and over
     the image.
@@ -190,7 +191,7 @@ def randomisation(
             few,
             targets,
             key=key,
-            similarity={kind: LIKENESS[kind] for kind in ("in_head", "spearman")},
+            similarity={kind: HEAD_SIMILARITIES[kind] for kind in ("in_head", "spearman")},
         )
         result[name] = bootstrap.summarise(values, clusters)
     return result

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from experiments.explaining import Explained
+from experiments.head import REGIONS
 from jaxsal import render
 from jaxsal.data.examples import Examples
-from jaxsal.metrics.regions import REGIONS
 from jaxsal.viz import charts
 
 Figure = tuple[str, str, bytes]
@@ -45,6 +45,7 @@ def draw(
             shown.masks[rows],
             maps,
             rows=[classes[label] for label in shown.labels[rows]],
+            mask_label="tumour outline",
         ),
         charts.region_densities(metrics["relevance"]["methods"], REGIONS),
         charts.learning_curves(metrics["history"]),

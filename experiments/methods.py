@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 import jaxsal
-from jaxsal.metrics import CONTROLS
+from experiments.controls import CONTROLS
 
 STEPS = 64  # of integrated gradients, as in the study
 MASKS = 512  # of RISE

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.stats
 
+from jaxsal.metrics.bootstrap import resample_counts
+
 RESAMPLES = 1000
 SAME = 1e-4
 
@@ -63,8 +65,7 @@ def _weights(count: int, clusters: Any, seed: int) -> np.ndarray:
     """How often each image counts in each resample, [resamples, N]."""
     labels = np.arange(count) if clusters is None else np.asarray(clusters)
     _, groups = np.unique(labels, return_inverse=True)
-    size = groups.max() + 1
-    drawn = np.random.default_rng(seed).multinomial(size, np.full(size, 1 / size), RESAMPLES)
+    drawn = resample_counts(int(groups.max()) + 1, RESAMPLES, seed)
     return drawn[:, groups].astype(float)
 
 

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.claims import HOLDS, resampled, verdict
+from experiments.controls import CONTROLS
+from experiments.head import REGIONS
 from experiments.tables import measured, percent, table, text, times, words
-from jaxsal.metrics.controls import CONTROLS
 from jaxsal.metrics.localization import MEASURES
-from jaxsal.metrics.regions import REGIONS
 
 Metrics = Mapping[str, Any]
 

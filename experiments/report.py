@@ -5,12 +5,11 @@ is a dash. Numbers are formatted and compared here, never computed.
 """
 
 import base64
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.controls import CONTROLS
 from experiments.relevance import relevance_section
 from experiments.tables import (
     bounds,
@@ -23,7 +22,7 @@ from experiments.tables import (
     times,
     words,
 )
-from jaxsal.metrics.controls import CONTROLS
+from jaxsal.common.files import write_atomically
 
 Metrics = Mapping[str, Any]
 Figure = tuple[str, str, bytes]
@@ -38,18 +37,9 @@ def write_report(
 
 
 def write_page(path: str | Path, page: str) -> None:
-    """Write a page whole or not at all: to a temporary file beside it, then renamed."""
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(page)
-        # mkstemp's own mode hides the file from everybody else.
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    """Write a page whole or not at all."""
+    with write_atomically(Path(path)) as partial:
+        partial.write_text(page, encoding="utf-8")
 
 
 def render_report(

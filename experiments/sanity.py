@@ -18,7 +18,7 @@ import tqdm
 
 import jaxsal
 from experiments import follow_up, methods, study
-from experiments.likeness import LIKENESS, headed
+from experiments.head_similarity import HEAD_SIMILARITIES, headed
 from experiments.sanity_section import FAILS, PASSES, UNDECIDED, sanity_section
 from experiments.study import Chosen, Reopened, Study
 from jaxsal import render
@@ -26,7 +26,7 @@ from jaxsal.metrics import bootstrap, sanity
 from jaxsal.metrics.parameters import flax_module
 from jaxsal.viz import charts
 
-Likeness = dict[str, dict[str, dict[str, np.ndarray]]]
+Similarities = dict[str, dict[str, dict[str, np.ndarray]]]
 """`{schedule: {layer: {similarity: [N]}}}`."""
 
 SCHEDULES: dict[str, sanity.Schedule] = {
@@ -46,7 +46,7 @@ class Settings(Reopened):
     alike: float = 0.95
     """A method ignores a layer where, that layer alone drawn anew, the correlation is not below."""
     draws: int = 1
-    """Networks drawn anew, whose likenesses are averaged image by image."""
+    """Networks drawn anew, whose similarities are averaged image by image."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -61,7 +61,7 @@ def main(settings: Settings) -> str:
         found, chosen = study.tumours(settings)
     with follow_up.timed(timings, "randomise"):
         every = methods.with_controls(found.about["image_size"], found.background)
-        likeness = {
+        similarity = {
             name: averaged(
                 [
                     randomised(
@@ -78,7 +78,7 @@ def main(settings: Settings) -> str:
         "bootstrap": chosen.unit,
         "draws": settings.draws,
         "rule": {"unlike": settings.unlike, "alike": settings.alike},
-        "methods": {name: judged(values, chosen, settings) for name, values in likeness.items()},
+        "methods": {name: judged(values, chosen, settings) for name, values in similarity.items()},
         "timings": timings,
     }
     out = follow_up.publish("sanity", settings, record, [_figure(record)], sanity_section)
@@ -95,7 +95,7 @@ def layer(path: Any) -> str:
     return flax_module(path).replace("BatchNorm_", "Conv_")
 
 
-def averaged(likenesses: list[Likeness]) -> Likeness:
+def averaged(draws: list[Similarities]) -> Similarities:
     """The mean over draws, image by image; what is not defined in one of them is left out."""
 
     def mean(values: list[np.ndarray]) -> np.ndarray:
@@ -106,16 +106,14 @@ def averaged(likenesses: list[Likeness]) -> Likeness:
     # Not by jax.tree.map, which would sort the layers by name.
     return {
         schedule: {
-            name: {
-                kind: mean([each[schedule][name][kind] for each in likenesses]) for kind in kinds
-            }
+            name: {kind: mean([each[schedule][name][kind] for each in draws]) for kind in kinds}
             for name, kinds in by_layer.items()
         }
-        for schedule, by_layer in likenesses[0].items()
+        for schedule, by_layer in draws[0].items()
     }
 
 
-def randomised(found: Study, chosen: Chosen, method: Any, seed: int, *, fresh: int) -> Likeness:
+def randomised(found: Study, chosen: Chosen, method: Any, seed: int, *, fresh: int) -> Similarities:
     """How like a method's maps stay when layers are drawn anew by the seed `fresh`."""
     images = jnp.asarray(chosen.examples.images)
     drawn = jax.jit(found.init)(jax.random.key(fresh), images[:1])
@@ -131,13 +129,13 @@ def randomised(found: Study, chosen: Chosen, method: Any, seed: int, *, fresh: i
             schedule=schedule,
             group=layer,
             key=jax.random.key(seed),
-            similarity=LIKENESS,
+            similarity=HEAD_SIMILARITIES,
         )
         for name, schedule in SCHEDULES.items()
     }
 
 
-def judged(likeness: Likeness, chosen: Chosen, settings: Settings) -> dict[str, Any]:
+def judged(similarity: Similarities, chosen: Chosen, settings: Settings) -> dict[str, Any]:
     """Means, intervals, and whether a method passes by the rule, fails, or is undecided.
 
     By the interval of Spearman's correlation in the head. A method passes where that lies below
@@ -145,7 +143,7 @@ def judged(likeness: Likeness, chosen: Chosen, settings: Settings) -> dict[str, 
     them does not reach below. What is not defined (a map without relevance has no order) is left
     out, and counted; where nothing is, nothing is decided.
     """
-    means = bootstrap.summarise(likeness, chosen.clusters)
+    means = bootstrap.summarise(similarity, chosen.clusters)
     final = list(means["cascading"].values())[-1]
     alone = {name: values["in_head"] for name, values in means["independent"].items()}
     ignored = [name for name, interval in alone.items() if interval[1] >= settings.alike]
@@ -154,7 +152,7 @@ def judged(likeness: Likeness, chosen: Chosen, settings: Settings) -> dict[str, 
     clear &= all(interval[2] < settings.alike for interval in alone.values())
     counts = [
         int(np.isfinite(values["in_head"]).sum())
-        for schedule in likeness.values()
+        for schedule in similarity.values()
         for values in schedule.values()
     ]
     return {

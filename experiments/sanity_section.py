@@ -1,18 +1,15 @@
 """The report on randomised networks: which maps depend on what was learned."""
 
-from collections.abc import Mapping
 from typing import Any
 
-from experiments.claims import listed, resampled
+from experiments.claims import Findings, listed, resampled
+from experiments.controls import CONTROLS
 from experiments.tables import measured, number, table, text
-from jaxsal.metrics.controls import CONTROLS
-
-Record = Mapping[str, Any]
 
 PASSES, FAILS, UNDECIDED = "passes", "fails", "undecided"
 
 
-def sanity_section(record: Record) -> str:
+def sanity_section(record: Findings) -> str:
     """Table and reading of `sanity.json`."""
     found = record["methods"]
     head = [
@@ -32,12 +29,12 @@ def sanity_section(record: Record) -> str:
         [
             "<h2>Do the maps depend on what was learned?</h2>",
             f"<p>{text(_intro(record))}</p><p>{text(_reading(record))}</p>",
-            table(head, rows, caption="Likeness of maps before and after", quiet=CONTROLS),
+            table(head, rows, caption="Similarity of maps before and after", quiet=CONTROLS),
         ]
     )
 
 
-def _cells(each: Record, cases: int) -> list[str]:
+def _cells(each: Findings, cases: int) -> list[str]:
     alone = list(each["independent"].values())
     return [
         f"<b>{PASSES}</b>" if each["verdict"] == PASSES else each["verdict"],
@@ -56,9 +53,9 @@ def _two(value: Any) -> str:
     return number(value, 2)
 
 
-def _intro(record: Record) -> str:
+def _intro(record: Findings) -> str:
     rule, draws = record["rule"], record["draws"]
-    anew = "once" if draws == 1 else f"{draws} times (likenesses are averaged)"
+    anew = "once" if draws == 1 else f"{draws} times (similarities are averaged)"
     return (
         f"Maps of {record['cases']} correctly classified test tumours, of the trained network and "
         f"of the same network with layers drawn anew, {anew}, from its initial distribution: "
@@ -74,7 +71,7 @@ def _intro(record: Record) -> str:
     )
 
 
-def _reading(record: Record) -> str:
+def _reading(record: Findings) -> str:
     """Who passes, who fails, and why, from the verdicts alone."""
     found = {n: each for n, each in record["methods"].items() if n not in CONTROLS}
     by = {
@@ -95,7 +92,7 @@ def _reading(record: Record) -> str:
     return " ".join(parts)
 
 
-def _why(each: Record) -> str:
+def _why(each: Findings) -> str:
     reasons = [f"ignores {layer}" for layer in each["ignored"]]
     if each["unchanged"]:
         reasons.insert(0, "hardly changed by a network that has learned nothing")

@@ -28,35 +28,27 @@ def mean_sensitivity_n(score: ScoreFn, image: Image, map: Map, *, key: Key, chun
 
 
 def families(size: int) -> dict[str, dict[str, Any]]:
-    """The metrics of one map: curves by their areas, sensitivity-n by its mean.
+    """The metrics of one map by family: curves by their areas, sensitivity-n by its mean.
 
     Args:
         size: the side of the images; top-k takes a hundredth of the pixels.
     """
-    k = max(1, size * size // 100)
-    top_k = functools.partial(metrics.top_k_intersection, k=k)
-    return {
-        "faithfulness": {
-            "deletion": functools.partial(metrics.deletion, steps=STEPS),
-            "insertion": functools.partial(metrics.insertion, steps=STEPS),
-            "road": metrics.road,
-            "infidelity": functools.partial(metrics.infidelity, normalize=True, samples=30),
-            "sensitivity_n": mean_sensitivity_n,
-        },
-        "localisation": {
-            "relevance_mass": metrics.relevance_mass,
-            "rank_accuracy": metrics.rank_accuracy,
-            "pointing_game": metrics.pointing_game,
-            "roc_auc": metrics.roc_auc,
-            "average_precision": metrics.average_precision,
-            "top_k_intersection": top_k,
-        },
-        "other": {
-            "completeness": metrics.completeness,
-            "sparseness": metrics.sparseness,
-            "entropy": metrics.entropy,
-        },
+    bound = {
+        "deletion": functools.partial(metrics.deletion, steps=STEPS),
+        "insertion": functools.partial(metrics.insertion, steps=STEPS),
+        "infidelity": functools.partial(metrics.infidelity, normalize=True, samples=30),
+        "sensitivity_n": mean_sensitivity_n,
+        "top_k_intersection": functools.partial(
+            metrics.top_k_intersection, k=max(1, size * size // 100)
+        ),
     }
+    families: dict[str, dict[str, Any]] = {"faithfulness": {}, "localisation": {}, "other": {}}
+    for row in metrics.TABLE:
+        name = row.function.__name__
+        if row.family != "robustness" and not name.endswith("_curve"):
+            family = row.family if row.family in families else "other"
+            families[family][name] = bound.get(name, row.function)
+    return families
 
 
 def score(

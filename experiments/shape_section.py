@@ -3,10 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-from experiments.claims import HOLDS, SMALL, bullets, listed, resampled, said, together, verdict
+from experiments.claims import (
+    HOLDS,
+    SMALL,
+    Findings,
+    bullets,
+    listed,
+    resampled,
+    together,
+    verdict,
+    with_bounds,
+)
 from experiments.tables import bounds, measured, number, percent, table, text
-
-Record = Mapping[str, Any]
 
 CLAIMS = {
     "The tumour matters": "tumour removed",
@@ -34,7 +42,7 @@ SMALL_SHARE = 0.05
 QUIET = {"untouched", "put back", "nudged", "turned"}
 
 
-def shape_section(record: Record) -> str:
+def shape_section(record: Findings) -> str:
     """Table and reading of `tumor_shape.json`."""
     edits = record["edits"]
     rows = [(name, *_cells(edit)) for name, edit in edits.items()]
@@ -73,7 +81,7 @@ def _two(value: Any) -> str:
     return number(value, 2)
 
 
-def _cells(edit: Record) -> list[str]:
+def _cells(edit: Findings) -> list[str]:
     own, sham = edit["tumour"], edit["sham"]
     ratio = own["amount"][0] / sham["amount"][0] if sham["amount"][0] else None
     return [
@@ -94,21 +102,22 @@ def _bold(interval: Any) -> str:
     return f"<b>{cell}</b>" if verdict(interval) == HOLDS else cell
 
 
-def _intro(record: Record) -> str:
+def _intro(record: Findings) -> str:
     return (
         f"{record['cases']} correctly classified test tumours, each edited, and the same edit done "
         f"at {record['shams']} other places of equal area in the same head (shams; "
         f"{record['without_place']} more tumours fit nowhere else and are left out). A drop is the "
-        f"logit of the predicted class before ({said(record['logit'])} on average) less after. An "
-        "edit's control does what its means do, without its end. Put back: the tumour cut out and "
-        "put back, the control of removing and moving it. Nudged: by half a pixel, which resamples "
-        "and no more, the control of the edits that resample. The control of the others is the "
-        "image untouched. A sham has the tumour's area, not its contrast: mean change says how "
-        f"much more the edit of the tumour alters the pixels. {resampled(record)} Bold: above zero."
+        f"logit of the predicted class before ({with_bounds(record['logit'])} on average) less "
+        "after. An edit's control does what its means do, without its end. Put back: the tumour "
+        "cut out and put back, the control of removing and moving it. Nudged: by half a pixel, "
+        "which resamples and no more, the control of the edits that resample. The control of the "
+        "others is the image untouched. A sham has the tumour's area, not its contrast: mean "
+        "change says how much more the edit of the tumour alters the pixels. "
+        f"{resampled(record)} Bold: above zero."
     )
 
 
-def verdicts(record: Record) -> dict[str, str]:
+def verdicts(record: Findings) -> dict[str, str]:
     """Each claim of `CLAIMS`: holds, is small at most, or is not decided."""
     edits, margin = record["edits"], _margin(record)
     return {
@@ -117,19 +126,20 @@ def verdicts(record: Record) -> dict[str, str]:
     }
 
 
-def _margin(record: Record) -> float:
+def _margin(record: Findings) -> float:
     """In logits, what counts as small."""
     return max(0.0, SMALL_SHARE * record["logit"][0])
 
 
-def _reading(record: Record) -> str:
+def _reading(record: Findings) -> str:
     edits, found = record["edits"], verdicts(record)
     items = []
     for claim, name in CLAIMS.items():
         edit = edits[name]
         items.append(
-            f"{claim}: {found[claim]} ({name}: a drop of {said(edit['over_sham'])} more than its "
-            f"sham, {said(edit['over_control'])} more than {edit['control']})."
+            f"{claim}: {found[claim]} ({name}: a drop of "
+            f"{with_bounds(edit['over_sham'])} more than its sham, "
+            f"{with_bounds(edit['over_control'])} more than {edit['control']})."
         )
     items += [f"Without {what} {_changed(edits[edit])}." for edit, what in WITHOUT.items()]
     answers = edits["tumour removed"]["answers"]
@@ -148,7 +158,7 @@ WITHOUT = {
 """What each removal takes away."""
 
 
-def _changed(edit: Record) -> str:
+def _changed(edit: Findings) -> str:
     return (
         f"{percent(edit['tumour']['changed'][0])} of the predictions change, against "
         f"{percent(edit['sham']['changed'][0])} for shams (interval of the difference "
@@ -156,7 +166,7 @@ def _changed(edit: Record) -> str:
     )
 
 
-def _conclusion(record: Record, found: Mapping[str, str]) -> str:
+def _conclusion(record: Findings, found: Mapping[str, str]) -> str:
     """What all of it says of the paper's claim: over all tumours, then class by class."""
     parts = ["The paper: tumour and surround play a significant role, and so does shape."]
     holding = [claim for claim in PAPER if found[claim] == HOLDS]

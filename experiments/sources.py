@@ -1,17 +1,17 @@
-"""Where the study's images come from, and what suits each source unless told otherwise."""
+"""The study's data sets: how each is loaded, and the settings that suit it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from jaxsal.data import phantom
 from jaxsal.data.examples import Dataset
 
 
 @dataclass(frozen=True)
-class Source:
-    """A way to images, and the settings that are used with it by default."""
+class DataSet:
+    """How a data set is loaded, and the settings that are used with it by default."""
 
     load: Callable[..., Dataset]
     """`load(data_dir, count=, image_size=, seed=, strict=) -> Dataset`."""
@@ -45,12 +45,19 @@ def _folder(data_dir: Path | None, *, image_size: int, strict: bool, **_: Any) -
     return pipeline.folder(data_dir, image_size=image_size, strict=strict)
 
 
-SOURCES = {
+SOURCES: dict[str, DataSet] = {
     # Four stages and fourteen epochs are enough for phantoms: there are as many as one likes.
-    "phantom": Source(_phantom, 64, 14, 64, (16, 32, 64, 128), 4, 240),
+    "phantom": DataSet(_phantom, 64, 14, 64, (16, 32, 64, 128), 4, 240),
     # Real slices are few: all folds but the tested one train, none is held out to stop early.
     # After the fifth stage a value sees the whole head: of folds 3 and 4, networks of folds 1 and 2
     # know 0.848 with it and 0.814 without (24 epochs, 128x128).
-    "figshare": Source(_figshare, 64, 60, 32, (32, 64, 128, 256, 256), 0, 0),
-    "folder": Source(_folder, 64, 60, 32, (32, 64, 128, 256, 256), 0, 0),
+    "figshare": DataSet(_figshare, 64, 60, 32, (32, 64, 128, 256, 256), 0, 0),
+    "folder": DataSet(_folder, 64, 60, 32, (32, 64, 128, 256, 256), 0, 0),
 }
+"""By name; a new data set is one row here."""
+
+if TYPE_CHECKING:
+    Name = str
+else:
+    Name = Literal[tuple(SOURCES)]
+    """A data set's name: the choices of a command's option."""

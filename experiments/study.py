@@ -4,11 +4,12 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from experiments import settings as studies
+from experiments import sources
 from jaxsal.data.examples import Dataset, Examples
 from jaxsal.data.splits import known_patients, take
 from jaxsal.training import checkpoint, predict
@@ -22,7 +23,7 @@ class Reopened:
     """The --out folder of a study that has finished training."""
     out: Path | None = None
     """Where record, figures and page are written; none = in a folder of the study's."""
-    data: Literal["phantom", "figshare", "folder"] | None = None
+    data: sources.Name | None = None
     """Generated phantoms, Cheng's figshare set, or any folder of <class>/*.png|jpg."""
     data_dir: Path | None = None
     """Where the images lie."""
@@ -106,8 +107,8 @@ def reopen(given: Reopened) -> Study:
 def _check_held_out(given: Reopened, finished: dict[str, Any], test: Examples) -> None:
     """Raises where the test images are not those that the network was not trained on.
 
-    Patients without folds are dealt anew where one comes or goes; other images than the study's own
-    (`data`, `data_dir`) may hold some that it was trained on, which is for who gives them to know.
+    Patients without folds are dealt anew where one comes or goes. Other images than the study's own
+    (`data`, `data_dir`) are not checked: they may hold some that the network was trained on.
 
     Raises:
         ValueError: the images of the study have changed.

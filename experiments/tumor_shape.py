@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from experiments import edits, follow_up, shams, shape_figures, study
+from experiments import edits, follow_up, sham_controls, shape_figures, study
 from experiments.shape_section import shape_section
 from experiments.study import Chosen, Reopened, Study
 from jaxsal.metrics import bootstrap
@@ -83,19 +83,21 @@ def main(settings: Settings) -> str:
     return "\n".join(["drop in logit, change of prediction:", *lines, f"wrote {out}"])
 
 
-def placed(chosen: Chosen, settings: Settings) -> tuple[Chosen, shams.Places, int]:
+def placed(chosen: Chosen, settings: Settings) -> tuple[Chosen, sham_controls.Places, int]:
     """The tumours that would fit elsewhere in their head, with the places; how many do not."""
     images, masks = chosen.examples.images, chosen.examples.masks
-    places = shams.draw(images, masks, settings.shams, width=edits.SURROUND, seed=settings.seed)
+    places = sham_controls.draw(
+        images, masks, settings.shams, width=edits.SURROUND, seed=settings.seed
+    )
     rows = np.flatnonzero(places.found)
     if not len(rows):
         raise ValueError("explain: none of the tumours fits elsewhere in its head")
-    places = shams.Places(*(column[rows] for column in places))
+    places = sham_controls.Places(*(column[rows] for column in places))
     return study.subset(chosen, rows), places, int(len(images) - len(rows))
 
 
 def outcomes(
-    found: Study, chosen: Chosen, places: shams.Places, rows: np.ndarray
+    found: Study, chosen: Chosen, places: sham_controls.Places, rows: np.ndarray
 ) -> tuple[dict[str, Outcome], dict[str, Outcome], dict[str, np.ndarray]]:
     """What each edit of tumour and shams (their mean) did; and the edited images of `rows`."""
     images, masks = chosen.examples.images, chosen.examples.masks
@@ -113,7 +115,7 @@ def outcomes(
     each = []
     for s in range(places.first.shape[1]):
         by = places.first[:, s]
-        moved = np.stack([shams.shifted(m, d) for m, d in zip(masks, by, strict=True)])
+        moved = np.stack([sham_controls.shifted(m, d) for m, d in zip(masks, by, strict=True)])
         each.append(measured(moved, places.second[:, s])[0])
     other = {name: _mean([outcome[name] for outcome in each]) for name in own}
     return own, other, shown
@@ -190,7 +192,7 @@ def summary(
 
 
 def control(edit: str) -> str:
-    """The edit that does what this one's means do, without its end."""
+    """The edit that an edit is compared with, see `edits.CONTROLS`."""
     return edits.CONTROLS.get(edit, "untouched")
 
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxsal
+from experiments.controls import even_in_head
 from jaxsal import metrics
 
 SIZE = 24
@@ -74,7 +75,7 @@ def wins(seeds: int = SEEDS) -> dict[str, int]:
         blind = [
             metrics.edge_detector(None, image),
             metrics.centre_prior(None, image),
-            metrics.even_in_head(None, image),
+            even_in_head(None, image),
             metrics.uniform_random(None, image, key=k_control),
         ]
         maps = jnp.stack([contributions(region, image), *blind])

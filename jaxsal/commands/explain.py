@@ -78,7 +78,7 @@ def _write(
     settings: Explain,
     explain: engine.Explainer,
     found: model.Model,
-    source: pictures.Source,
+    source: pictures.Pictures,
     out: Path,
 ) -> Stored:
     """Maps into a store where its name ends in .zarr, else overlays into a folder."""
@@ -113,7 +113,7 @@ def _write(
             )
 
 
-def _layers(explain: engine.Explainer, params: Params, source: pictures.Source) -> list[str]:
+def _layers(explain: engine.Explainer, params: Params, source: pictures.Pictures) -> list[str]:
     """The layers that class activation maps were made of, in words."""
     first = Source(source, transform=None, count=None).peek()
     image = jax.ShapeDtypeStruct((1, *first.shape), first.dtype)

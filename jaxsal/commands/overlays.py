@@ -2,9 +2,7 @@
 
 import json
 import operator
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,22 +11,10 @@ import numpy as np
 
 from jaxsal.common import files
 from jaxsal.compiler import processes
-from jaxsal.compiler.outputs import Output
 from jaxsal.data import pictures
 from jaxsal.engine import Explainer
-from jaxsal.store.layout import EXPLAINED, NOT_FINITE, SKIPPED
-from jaxsal.store.records import Record, Shape, Source, stacked
-from jaxsal.store.stream import (
-    READERS,
-    Progress,
-    Stored,
-    ahead,
-    fold,
-    held,
-    shapes,
-    unsound,
-)
-from jaxsal.store.targets import Targets
+from jaxsal.store.layout import EXPLAINED, NOT_FINITE, SKIPPED, Layout
+from jaxsal.store.stream import Chunk, Progress, Stored, Stream, unsound
 from jaxsal.types import Key, Params, SpatialAxes
 from jaxsal.viz import figures
 
@@ -39,13 +25,13 @@ PART = ".index-{}.json"
 """Of one process, until the last is done."""
 
 Entry = dict[str, Any]
-"""What `index.json` says of one image."""
+"""What `index.json` says of an image."""
 
 
 def explain_folder(
     explain: Explainer,
     params: Params,
-    source: pictures.Source | np.ndarray,
+    source: pictures.Pictures | np.ndarray,
     out: Path,
     *,
     targets: int | str | None,
@@ -70,129 +56,86 @@ def explain_folder(
         ValueError: as of `explain_dataset`.
         OSError: it cannot be written.
     """
-    records = Source(source, transform=None, count=None)
-    expected = records.peek()
-    wanted = Targets(targets, records.count)
-    wanted.check_labelled(expected.labelled)
-    one = jax.ShapeDtypeStruct((1, *expected.shape), expected.dtype)
-    outputs = shapes(explain, params, one, wanted.abstract, key).logits
-    wanted.bound(explain.output.classes(outputs.shape[-1]))
-    spans = _spans(records.count or 0, shard)
-    axes = explain.spatial_axes(params, one)
-    folder = _Folder(
-        out,
-        explain.output,
-        classes,
-        names,
-        spatial_axes=axes if axes is not None and len(axes) in (2, 3) else None,  # no signal's
-        numbered=shard[1] > 1,
-    )
-    mine, params = sum(last - first for _, first, last in spans), held(params)
-    entries: list[Entry] = []
-    on_progress(Progress(0, mine))
-    with ThreadPoolExecutor(READERS) as pool:
-        for number, read in ahead(records.chunks(spans, expected, pool)):
-            chunk, first = wanted.usable(read, strict=strict), number * CHUNK
-            found = _explain(explain, params, chunk, first, wanted, key, expected)
-            for entry in folder.write(chunk, first, found):
-                entries.append(entry)
-                on_progress(Progress(len(entries), mine))
-    return _stored(out, _indexed(out, entries, shard), records.count)
+    stream = Stream(explain, params, source, targets=targets, key=key, strict=strict)
+    axes = explain.spatial_axes(params, stream.image)
+    axes = axes if axes is not None and len(axes) in (2, 3) else None  # a signal is no picture
+    named = _class_names(classes, explain.output.noun)
+
+    def draw(image: np.ndarray, found: Entry, title: str) -> bytes:
+        return figures.png(_figure(image, found, title, names, named, axes))
+
+    sink = PictureSink(out, stream.source.count or 0, shard, draw, explain.output.plural)
+    stream.run(sink, shard, on_progress)
+    return sink.stored()
 
 
-def _explain(
-    explain: Explainer,
-    params: Params,
-    chunk: list[Record],
-    first: int,
-    wanted: Targets,
-    key: Key | None,
-    expected: Shape,
-) -> Any:
-    """Maps, targets and logits of a chunk; None where none of its images can be used."""
-    if all(record.fault for record in chunk):
-        return None
-    images = stacked(chunk, expected)
-    keys = None if key is None else fold(key, np.arange(first, first + len(chunk)))
-    return jax.device_get(explain.dispatch(params, images, wanted.of(first, chunk), key=keys))
+class PictureSink:
+    """A folder of pictures as a stream writes into it, see `jaxsal.store.stream.Sink`."""
 
+    threads = 1
+    """matplotlib's settings are the whole process's."""
 
-@dataclass
-class _Folder:
-    """The pictures of a folder: names that are taken, and what all of them have in common.
+    def __init__(
+        self,
+        out: Path,
+        count: int,
+        shard: tuple[int, int],
+        draw: Callable[[np.ndarray, Entry, str], bytes],
+        outputs: str,
+    ) -> None:
+        """Takes `draw(image, results of one image, name)`, and what the outputs are called."""
+        self.out, self.shard, self.draw, self.outputs = out, shard, draw, outputs
+        self.layout = Layout((), CHUNK, count)
+        index, number = shard
+        spans = (self.layout.span(n) for n in range(index, self.layout.chunks or 0, number))
+        self.total: int | None = sum(last - first for first, last in spans)
+        self.entries: list[Entry] = []
+        self.taken = set[str]()
 
-    Attributes:
-        numbered: names end with the image's number, for those that other processes have taken are
-            not known here.
-    """
+    def finished(self) -> set[int]:
+        return set()
 
-    out: Path
-    output: Output
-    classes: tuple[str, ...]
-    names: tuple[str, ...]
-    spatial_axes: SpatialAxes | None
-    numbered: bool
-    taken: set[str] = field(default_factory=set)
+    def status(self) -> np.ndarray:
+        return np.zeros(self.layout.count or 0, np.uint8)
 
-    def write(self, chunk: list[Record], first: int, found: Any) -> Iterator[Entry]:
-        """Draws the pictures of a chunk whose first image has that number."""
-        faults = [""] * len(chunk) if found is None else unsound(found)
-        for row, record in enumerate(chunk):
-            entry: Entry = {"source": record.name, "number": first + row}
-            if record.fault or found is None:
-                yield entry | {"status": STATUSES[SKIPPED], "fault": record.fault}
+    def write(self, chunk: Chunk, results: Any) -> None:
+        wrong = [""] * len(chunk.records) if results is None else unsound(results)
+        for row, record in enumerate(chunk.records):
+            entry: Entry = {"source": record.name, "number": chunk.first + row}
+            self.entries.append(entry)
+            if record.fault:
+                entry |= {"status": STATUSES[SKIPPED], "fault": record.fault}
                 continue
-            own = jax.tree.map(operator.itemgetter(row), found._asdict())
-            status = STATUSES[NOT_FINITE if faults[row] else EXPLAINED]
-            entry |= {"status": status, "target": np.asarray(own["targets"]).tolist()}
-            entry |= {self.output.plural: np.asarray(own["logits"], float).tolist()}
-            if faults[row]:  # a picture would show zeros where there is no number
-                yield entry | {"fault": faults[row]}
+            own = jax.tree.map(operator.itemgetter(row), results._asdict())
+            target, outputs = np.asarray(own["targets"]), np.asarray(own["logits"], float)
+            entry |= {"status": STATUSES[EXPLAINED]}
+            entry |= {"target": target.tolist(), self.outputs: outputs.tolist()}
+            if wrong[row]:  # a picture would show zeros for no number
+                entry |= {"status": STATUSES[NOT_FINITE], "fault": wrong[row]}
                 continue
-            mark = f"-{first + row}" if self.numbered else ""
+            # What another process has taken is not known here.
+            mark = f"-{entry['number']}" if self.shard[1] > 1 else ""
             entry["file"] = free_name(record.name, self.taken, mark)
-            files.write_result(self.out / entry["file"], self._draw(record, own))
-            yield entry
+            files.write_result(
+                self.out / entry["file"], self.draw(chunk.images[row], own, record.name)
+            )
 
-    def _draw(self, record: Record, own: dict[str, Any]) -> bytes:
-        maps, target = own["maps"], own["targets"]
-        panels = dict(maps) if isinstance(maps, dict) else {self.names[0]: maps}
-        if np.ndim(target):
-            panels = {
-                f"{name}, {self._class(k)}": of_classes[k]
-                for name, of_classes in panels.items()
-                for k in target
-            }
-            title = record.name
-        else:
-            title = f"{record.name}: {self._class(int(target))}"
-        return figures.png(
-            figures.explanation(record.image, panels, title=title, spatial_axes=self.spatial_axes)
+    def stored(self) -> Stored:
+        """Writes `index.json`; returns what became of the images of all processes."""
+        entries = _indexed(self.out, self.entries, self.shard)
+
+        def of(status: int) -> list[Entry]:
+            return [entry for entry in entries if entry["status"] == STATUSES[status]]
+
+        return Stored(
+            path=self.out,
+            explained=len(of(EXPLAINED)),
+            skipped=len(of(SKIPPED)),
+            resumed=0,
+            complete=len(entries) == self.layout.count,
+            faults=tuple((e["source"], e["fault"]) for e in entries if "fault" in e),
+            not_finite=tuple((e["source"], e["fault"]) for e in of(NOT_FINITE)),
         )
-
-    def _class(self, number: int) -> str:
-        """The name of a class, or its number where it has none; -1 is no class."""
-        noun = self.output.noun
-        if number == -1:
-            return f"no {noun}"
-        known = 0 <= number < len(self.classes)
-        return self.classes[number] if known else f"{noun} {number}"
-
-
-def _stored(out: Path, entries: list[Entry], count: int | None) -> Stored:
-    explained, skipped = (
-        sum(entry["status"] == STATUSES[which] for entry in entries)
-        for which in (EXPLAINED, SKIPPED)
-    )
-    faults = tuple((e["source"], e["fault"]) for e in entries if "fault" in e)
-    return Stored(out, explained, skipped, 0, len(entries) == count, faults)
-
-
-def _spans(total: int, shard: tuple[int, int]) -> list[tuple[int, int, int]]:
-    """`(chunk, first, last)` of the chunks that are this process's."""
-    process, count = shard
-    numbers = range(process, -(-total // CHUNK), count)
-    return [(n, n * CHUNK, min((n + 1) * CHUNK, total)) for n in numbers]
 
 
 def _indexed(out: Path, entries: list[Entry], shard: tuple[int, int]) -> list[Entry]:
@@ -204,7 +147,7 @@ def _indexed(out: Path, entries: list[Entry], shard: tuple[int, int]) -> list[En
         processes.wait("drawn")
         parts = [out / PART.format(p) for p in range(count)]
         entries = [entry for part in parts for entry in json.loads(part.read_text())]
-    entries = sorted(entries, key=lambda entry: entry["number"])
+    entries = sorted(entries, key=operator.itemgetter("number"))
     if not process:
         files.write_json(out / INDEX, entries)
     processes.wait("indexed")
@@ -237,3 +180,32 @@ def free_name(name: str, taken: set[str], mark: str = "") -> str:
 def _short(part: str) -> str:
     """A name that leaves room for endings: file systems take 255 bytes."""
     return part.encode(errors="backslashreplace")[:200].decode(errors="ignore")
+
+
+def _figure(
+    image: np.ndarray,
+    found: Entry,
+    name: str,
+    methods: tuple[str, ...],
+    class_name: Callable[[int], str],
+    axes: SpatialAxes | None,
+) -> figures.Figure:
+    """An image beside its maps; with several targets a panel for each."""
+    maps, target = found["maps"], found["targets"]
+    panels = dict(maps) if isinstance(maps, dict) else {methods[0]: maps}
+    if np.ndim(target):
+        panels = {
+            f"{method}, {class_name(k)}": every[k]
+            for method, every in panels.items()
+            for k in target
+        }
+        title = name
+    else:
+        title = f"{name}: {class_name(int(target))}"
+    return figures.explanation(image, panels, title=title, spatial_axes=axes)
+
+
+def _class_names(classes: tuple[str, ...], noun: str) -> Callable[[int], str]:
+    """From a target to its name, or its number where it has none; -1 is no target."""
+    names = {-1: f"no {noun}", **dict(enumerate(classes))}
+    return lambda number: names.get(number, f"{noun} {number}")

@@ -20,8 +20,8 @@ LARGEST = 2**31 - 1
 """The largest 32-bit integer, which loop indices can hold."""
 
 
-def count(name: str, value: int, *, least: int = 1) -> int:
-    """`value` as an int that is at least `least`.
+def count(name: str, value: int, *, least: int = 1, most: int = LARGEST) -> int:
+    """`value` as an int from `least` to `most`.
 
     Raises:
         TypeError: not an integer (nor is a bool or a traced value).
@@ -35,8 +35,8 @@ def count(name: str, value: int, *, least: int = 1) -> int:
         raise TypeError(f"{name}: expected an integer, got {value!r}")
     if number < least:
         raise ValueError(f"{name}: expected an integer >= {least}, got {number}")
-    if number > LARGEST:
-        raise ValueError(f"{name}: expected an integer up to {LARGEST}, got {number}")
+    if number > most:
+        raise ValueError(f"{name}: expected an integer up to {most}, got {number}")
     return number
 
 

@@ -16,8 +16,8 @@
    of a new kind it compiles, and compares the program with the free memory (`memory`).
 5. For each chunk of the rows (`chunks`), moved to its devices (`transfer`), the program runs.
 6. `programs.compiled(spec, schedule)` is that program, made once: `jax.jit` of `program.batch`,
-   which is `vmap` of `rewrite.optimize` of `program.example`, which calls the method with a score and
-   one image. XLA compiles it.
+   which is `vmap` of `rewrite.optimize` of `program.example`, which calls the method with a score
+   and one image. XLA compiles it.
 7. The chunks' results are put together (`chunks`) on the caller's mesh (`placement`). The engine
    raises what a device found in the arguments (`values`), warns of results that are not finite
    (`results`), and gives a dict of maps in the order of its methods.

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from jaxsal.common.filters import binomial
 from jaxsal.types import Key
@@ -28,40 +28,21 @@ def augment(
     With every range closed (False, 0, (1, 1), 0, 0, 0, 0) the image comes back unchanged.
 
     Args:
-      key: consumed.
-      image: [H, W, C] in [0, 1], float.
-      flip: mirrors left and right, half of the time.
-      rotation: θ is uniform in ±rotation, radians.
-      scale: s is log-uniform in this range; above 1 enlarges.
-      shift: t is uniform in ±shift, a fraction of each side.
-      sharpness: u is uniform in ±sharpness; blur is the binomial mean of 3x3 pixels. Scanners
-        differ in sharpness, and a class is often from few scanners.
-      noise: v is uniform in [0, noise], n standard normal, where the image is not black.
-      intensity: log a and log g are uniform in ±intensity.
+        key: consumed.
+        image: [H, W, C] in [0, 1], float.
+        flip: mirrors left and right, half of the time.
+        rotation: θ is uniform in ±rotation, radians.
+        scale: s is log-uniform in this range; above 1 enlarges.
+        shift: t is uniform in ±shift, a fraction of each side.
+        sharpness: u is uniform in ±sharpness; blur is the binomial mean of 3x3 pixels. Scanners
+            differ in sharpness, and a class is often from few scanners.
+        noise: v is uniform in [0, noise], n standard normal, where the image is not black.
+        intensity: log a and log g are uniform in ±intensity.
     """
     pose_key, tone_key = jax.random.split(key)
     drawn = pose(pose_key, *image.shape[:2], flip=flip, rotation=rotation, scale=scale, shift=shift)
     moved = resample(image, *drawn)
     return tone(tone_key, moved, sharpness=sharpness, noise=noise, intensity=intensity)
-
-
-def augment_with_mask(
-    key: Key,
-    image: Float[Array, "H W C"],
-    mask: Bool[Array, "H W"],
-    *,
-    intensity: float = 0.1,
-    flip: bool = True,
-    rotation: float = 0.5,
-    scale: tuple[float, float] = (0.8, 1.3),
-    shift: float = 0.06,
-) -> tuple[Float[Array, "H W C"], Bool[Array, "H W"]]:
-    """`augment` with the same key, and the mask in the same pose: where it weighs half or more."""
-    pose_key, tone_key = jax.random.split(key)
-    drawn = pose(pose_key, *image.shape[:2], flip=flip, rotation=rotation, scale=scale, shift=shift)
-    both = jnp.concatenate([image, mask[..., None].astype(image.dtype)], axis=-1)
-    moved = resample(both, *drawn)
-    return tone(tone_key, moved[..., :-1], intensity=intensity), moved[..., -1] >= 0.5
 
 
 def tone(

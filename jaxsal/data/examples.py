@@ -11,12 +11,12 @@ class Examples(NamedTuple):
     """N labelled images in host memory, one row of every array per example.
 
     Attributes:
-      images: float32 [N, H, W, C] in [0, 1].
-      labels: int32 [N], an index into the dataset's classes.
-      masks: bool [N, H, W], the object's pixels; all False where there is none.
-      folds: int32 [N], the cross-validation fold from 1 on; 0 where unknown.
-      patients: str [N]; "" where unknown.
-      names: str [N], where the example came from, such as "glioma/1841.png".
+        images: float32 [N, H, W, C] in [0, 1].
+        labels: int32 [N], an index into the dataset's classes.
+        masks: bool [N, H, W], the object's pixels; all False where there is none.
+        folds: int32 [N], the cross-validation fold from 1 on; 0 where unknown.
+        patients: str [N]; "" where unknown.
+        names: str [N], where the example came from, such as "glioma/1841.png".
     """
 
     images: Float32[np.ndarray, "N H W C"]
@@ -32,11 +32,11 @@ class Dataset:
     """Examples with the names of their classes and the story of their reading.
 
     Attributes:
-      examples: every readable example.
-      classes: the name of label 0, 1, ...
-      source: one line saying where the examples came from.
-      skipped: the files that could not be read, each with its reason.
-      notes: what was converted, resized or assumed on the way.
+        examples: every readable example.
+        classes: the name of label 0, 1, ...
+        source: one line saying where the examples came from.
+        skipped: the files that could not be read, each with its reason.
+        notes: what was converted, resized or assumed on the way.
     """
 
     examples: Examples

@@ -1,10 +1,10 @@
-"""Cheng's figshare set as a directory: the original files, or PNG folders with a table."""
+"""Cheng's figshare set as a directory: its original files, or PNG folders with a table."""
 
 import csv
 from functools import partial
 from pathlib import Path
 
-from jaxsal.data import matlab
+from jaxsal.data import figshare_matlab
 from jaxsal.data.listing import Item, Listing, read_pair
 
 TABLE = "labels.csv"
@@ -14,13 +14,13 @@ def listing(root: Path) -> Listing:
     """Lists whichever of the two forms a directory holds.
 
     Raises:
-      ValueError: if it holds neither.
+        ValueError: if it holds neither.
     """
     if (root / TABLE).is_file():
         return of_table(root)
     try:
-        return matlab.listing(root)
-    except matlab.NoSlices as error:
+        return figshare_matlab.listing(root)
+    except figshare_matlab.NoSlices as error:
         raise ValueError(
             f"data_dir={str(root)!r} holds neither {TABLE} with images/<class>/*.png nor the"
             f" original N.mat files or zips"
@@ -31,7 +31,7 @@ def of_table(root: Path) -> Listing:
     """Lists `images/<class>/N.png`, `masks/<class>/N.png` and the folds of `labels.csv`.
 
     Raises:
-      ValueError: if the table lacks a column, or holds something that is no fold.
+        ValueError: if the table lacks a column, or holds something that is no fold.
     """
     rows = _rows(root / TABLE)
     items, files, notes = [], [root / TABLE], []

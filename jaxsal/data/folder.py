@@ -34,7 +34,7 @@ def listing(root: Path) -> Listing:
     class folders once more.
 
     Raises:
-      ValueError: if there are fewer than two classes, or sets in place of classes.
+        ValueError: if there are fewer than two classes, or sets in place of classes.
     """
     home = next((root / name for name in HOMES if (root / name).is_dir()), root)
     paths = [path.relative_to(home) for path in visible(home) if path.suffix.lower() in IMAGES]

@@ -39,9 +39,9 @@ class Grey(NamedTuple):
     """An 8-bit grey image, encoded.
 
     Attributes:
-      png: the PNG file's bytes.
-      size: (width, height) in pixels.
-      was: how it was stored if that had to be converted, such as "RGBA"; "" if not.
+        png: the PNG file's bytes.
+        size: (width, height) in pixels.
+        was: how it was stored if that had to be converted, such as "RGBA"; "" if not.
     """
 
     png: bytes
@@ -56,7 +56,7 @@ def stretch(values: Shaped[np.ndarray, "H W"]) -> Image.Image:
     is each image's own. A constant image is black.
 
     Raises:
-      ValueError: where a value is not finite.
+        ValueError: where a value is not finite.
     """
     values = np.asarray(values, np.float64)
     if not np.isfinite(values).all():
@@ -80,7 +80,7 @@ def grey(path: Path) -> Grey:
     An 8-bit grey PNG passes unchanged.
 
     Raises:
-      one of READ_ERRORS: for a broken file.
+        one of READ_ERRORS: for a broken file.
     """
     content = path.read_bytes()
     image, kind, turned = _upright(content)
@@ -97,7 +97,7 @@ def mask(path: Path, size: tuple[int, int]) -> bytes:
     A pixel belongs to the mask where it is not black; in a lossy file, where it is above half.
 
     Raises:
-      one of READ_ERRORS: for a broken file.
+        one of READ_ERRORS: for a broken file.
     """
     image, kind, _ = _upright(path.read_bytes())
     values = np.asarray(image if _is_deep(image) else _flat(image)[0])
@@ -155,7 +155,7 @@ def read(
     As `grey`, then `decode`, without the PNG between them; size None leaves the size as it is.
 
     Raises:
-      one of READ_ERRORS: for a broken file.
+        one of READ_ERRORS: for a broken file.
     """
     image, _, _ = _upright(path.read_bytes())
     return _pixels(stretch(np.asarray(image)) if _is_deep(image) else image, size, channels)
@@ -167,7 +167,7 @@ def of_array(
     """Pixels [H, W], [H, W, 1] or [H, W, 3] as `read` gives them; of more than 8 bits stretched.
 
     Raises:
-      ValueError: for another shape.
+        ValueError: for another shape.
     """
     if values.ndim == 3 and values.shape[-1] == 1:
         values = values[..., 0]
@@ -197,12 +197,7 @@ def _colour(image: Image.Image) -> Image.Image:
 
 
 def decode(content: bytes, size: int) -> Float32[np.ndarray, "size size 1"]:
-    """Decodes an encoded grey image, made square with black, antialiased, in [0, 1].
-
-    A size of 0 decodes nothing.
-    """
-    if size == 0:
-        return np.empty((0, 0, 1), np.float32)
+    """Decodes an encoded grey image, made square with black, antialiased, in [0, 1]."""
     image = _square(Image.open(io.BytesIO(content)))
     resized = image.resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(resized, np.float32)[..., None] / np.float32(255)
@@ -213,8 +208,6 @@ def decode_mask(content: bytes, size: int) -> Bool[np.ndarray, "size size"]:
 
     A mask too small for that keeps the pixels most covered: it does not vanish.
     """
-    if size == 0:
-        return np.empty((0, 0), bool)
     image = _square(Image.open(io.BytesIO(content)).convert("L"))
     covered = np.asarray(image.resize((size, size), Image.Resampling.BOX))
     return (covered >= min(128, covered.max())) & (covered > 0)

@@ -18,12 +18,12 @@ class Slice(NamedTuple):
     """One slice as it is stored in the cache.
 
     Attributes:
-      image: the encoded 8-bit grey image.
-      mask: the encoded 1-bit mask, of the image's size; empty where there is none.
-      label: the class's name.
-      patient: "" where unknown.
-      size: (width, height) in pixels.
-      remarks: what was converted, such as "RGBA images converted to grey".
+        image: the encoded 8-bit grey image.
+        mask: the encoded 1-bit mask, of the image's size; empty where there is none.
+        label: the class's name.
+        patient: "" where unknown.
+        size: (width, height) in pixels.
+        remarks: what was converted, such as "RGBA images converted to grey".
     """
 
     image: bytes
@@ -38,9 +38,9 @@ class Item(NamedTuple):
     """A slice not read yet.
 
     Attributes:
-      name: where it comes from, such as "glioma/1841.png".
-      fold: its cross-validation fold from 1 on, 0 where unknown.
-      read: reads it; raises one of `images.READ_ERRORS`.
+        name: where it comes from, such as "glioma/1841.png".
+        fold: its cross-validation fold from 1 on, 0 where unknown.
+        read: reads it; raises one of `images.READ_ERRORS`.
     """
 
     name: str
@@ -53,10 +53,10 @@ class Listing:
     """The slices of one data directory, before any is read.
 
     Attributes:
-      classes: the name of label 0, 1, ...
-      items: the slices in a fixed order.
-      files: every file that the slices are read from.
-      notes: what was assumed in listing them.
+        classes: the name of label 0, 1, ...
+        items: the slices in a fixed order.
+        files: every file that the slices are read from.
+        notes: what was assumed in listing them.
     """
 
     classes: tuple[str, ...]
@@ -79,8 +79,8 @@ def directory(data_dir: Path | str) -> Path:
     """Checks a data directory.
 
     Raises:
-      TypeError: if it is no path.
-      ValueError: if it is missing, no directory, or not readable.
+        TypeError: if it is no path.
+        ValueError: if it is missing, no directory, or not readable.
     """
     if not isinstance(data_dir, str | os.PathLike) or "\0" in str(data_dir):
         raise TypeError(f"data_dir={data_dir!r}, expected a path")
@@ -99,7 +99,7 @@ def visible(root: Path, argument: str = "data_dir") -> list[Path]:
     """Every file below a directory, in order; hidden ones left out, no directory taken twice.
 
     Raises:
-      ValueError: if a directory cannot be read.
+        ValueError: if a directory cannot be read.
     """
 
     def refuse(error: OSError) -> None:

@@ -81,7 +81,7 @@ class Prepared:
         return {**row, "image": image}
 
 
-Source = Files | Arrays | Prepared
+Pictures = Files | Arrays | Prepared
 
 
 def find(
@@ -91,7 +91,7 @@ def find(
     channels: int = 1,
     split: str = "test",
     without: Path | None = None,
-) -> Source:
+) -> Pictures:
     """The images that `what` names, in a fixed order.
 
     Args:

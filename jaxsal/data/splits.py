@@ -22,29 +22,18 @@ def split(
     alike, and a random split measures how well they are recognised.
 
     Args:
-      dataset: examples with folds, or with patients.
-      test_fold: the fold to test on.
-      validation_fold: the fold to validate on; None leaves validation empty and trains on it.
-      seed: of the dealing of patients; of no effect where folds are known.
+        dataset: examples with folds, or with patients.
+        test_fold: the fold to test on.
+        validation_fold: the fold to validate on; None leaves validation empty and trains on it.
+        seed: of the dealing of patients; of no effect where folds are known.
 
     Returns:
-      (train, validation, test).
+        (train, validation, test).
 
     Raises:
-      ValueError: if a fold is empty or both are the same, if neither fold nor patient is known, if
-        a patient would be on two sides, or if a class is tested that training never sees.
+        ValueError: if a fold is empty or both are the same, if neither fold nor patient is known,
+            if a patient would be on two sides, or if a class is tested that training never sees.
     """
-    train, validation, test = sides(
-        dataset, test_fold=test_fold, validation_fold=validation_fold, seed=seed
-    )
-    examples = dataset.examples
-    return take(examples, train), take(examples, validation), take(examples, test)
-
-
-def sides(
-    dataset: Dataset, *, test_fold: int, validation_fold: int | None = None, seed: int = 0
-) -> Bool[np.ndarray, "3 N"]:
-    """The rows that `split` puts into train, validation and test; arguments and errors as there."""
     examples = dataset.examples
     folds = examples.folds if examples.folds.any() else _dealt(examples, seed)
     _check_folds(folds, {"test_fold": test_fold, "validation_fold": validation_fold})
@@ -52,7 +41,8 @@ def sides(
     found = np.stack([~(test | validation), validation, test])
     _check_patients(examples.patients, folds, found)
     _check_classes(dataset, found)
-    return found
+    train, validation, test = (take(examples, rows) for rows in found)
+    return train, validation, test
 
 
 def take(examples: Examples, rows: Bool[np.ndarray, " N"] | Int32[np.ndarray, " M"]) -> Examples:
@@ -73,12 +63,12 @@ def deal(groups: Sequence[str], labels: Sequence[str], seed: int = 0) -> list[in
     nor the order of the files. A group with several classes counts under its first.
 
     Args:
-      groups: the group of each example, such as a patient.
-      labels: the class of each example.
-      seed: an integer.
+        groups: the group of each example, such as a patient.
+        labels: the class of each example.
+        seed: an integer.
 
     Returns:
-      the fold of each example.
+        the fold of each example.
     """
     members: dict[str, set[str]] = defaultdict(set)
     first = dict(zip(reversed(groups), reversed(labels), strict=True))

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
-from jaxsal.data import images, matlab
+from jaxsal.data import figshare_matlab, images
 from jaxsal.data.listing import Listing, fingerprint
 
 SPLIT = "slices"
@@ -117,8 +117,8 @@ def prepare(
     interrupted is never taken for complete.
 
     Raises:
-      ValueError: if the cache lies under the data directory or cannot be written, if the source
-        has fewer than two classes, or if no image can be read.
+        ValueError: if the cache lies under the data directory or cannot be written, if the source
+            has fewer than two classes, or if no image can be read.
     """
     if len(listing.classes) < 2:
         raise ValueError(f"data_dir={str(root)!r} holds the classes {listing.classes}; two needed")
@@ -136,9 +136,11 @@ def download(cache: Path | str | None) -> Slices:
     TFDS shows its progress on the standard error.
 
     Raises:
-      ValueError: if the cache cannot be written, the network fails, or an MD5 is wrong.
+        ValueError: if the cache cannot be written, the network fails, or an MD5 is wrong.
     """
-    return _made(partial(Figshare, classes=matlab.CLASSES, find=_fetch), _home(cache), "1512427")
+    return _made(
+        partial(Figshare, classes=figshare_matlab.CLASSES, find=_fetch), _home(cache), "1512427"
+    )
 
 
 def _fetch(manager: Any) -> Listing:
@@ -158,7 +160,7 @@ def _fetch(manager: Any) -> Listing:
         if found != published:
             os.unlink(paths[name])
             raise ValueError(f"{name} has MD5 {found}, figshare says {published}; removed")
-    return matlab.of_files({name: Path(path) for name, path in paths.items()})
+    return figshare_matlab.of_files({name: Path(path) for name, path in paths.items()})
 
 
 def _home(cache: Path | str | None) -> Path:

@@ -1,5 +1,7 @@
 """Is the map true? Where its relevance lies, whether the score follows it, whether it is sane."""
 
+from typing import Literal, NamedTuple
+
 from jaxsal.metrics.baselines import blur as blur
 from jaxsal.metrics.baselines import mean as mean
 from jaxsal.metrics.bootstrap import Interval as Interval
@@ -14,7 +16,6 @@ from jaxsal.metrics.complexity import sparseness as sparseness
 from jaxsal.metrics.controls import CONTROLS as CONTROLS
 from jaxsal.metrics.controls import centre_prior as centre_prior
 from jaxsal.metrics.controls import edge_detector as edge_detector
-from jaxsal.metrics.controls import even_in_head as even_in_head
 from jaxsal.metrics.controls import uniform_random as uniform_random
 from jaxsal.metrics.curves import deletion as deletion
 from jaxsal.metrics.curves import deletion_curve as deletion_curve
@@ -52,32 +53,45 @@ from jaxsal.metrics.similarity import spearman as spearman
 from jaxsal.metrics.similarity import ssim as ssim
 from jaxsal.types import Metric
 
-METRICS: dict[str, Metric] = {
-    function.__name__: function
-    for function in (
-        relevance_mass,
-        rank_accuracy,
-        pointing_game,
-        roc_auc,
-        average_precision,
-        top_k_intersection,
-        insertion,
-        insertion_curve,
-        deletion,
-        deletion_curve,
-        road,
-        road_curve,
-        infidelity,
-        sensitivity_max,
-        sensitivity_n,
-        completeness,
-        sparseness,
-        entropy,
-    )
-}
+
+class Row(NamedTuple):
+    """A metric of one image and its map.
+
+    Attributes:
+        function: the metric.
+        family: what it says of a map.
+        lower_is_better: whether lower values are better (of `road_curve`: as it is asked for).
+    """
+
+    function: Metric
+    family: Literal["localisation", "faithfulness", "robustness", "axiomatic", "complexity"]
+    lower_is_better: bool = False
+
+
+TABLE = (
+    Row(relevance_mass, "localisation"),
+    Row(rank_accuracy, "localisation"),
+    Row(pointing_game, "localisation"),
+    Row(roc_auc, "localisation"),
+    Row(average_precision, "localisation"),
+    Row(top_k_intersection, "localisation"),
+    Row(deletion, "faithfulness", lower_is_better=True),
+    Row(deletion_curve, "faithfulness", lower_is_better=True),
+    Row(insertion, "faithfulness"),
+    Row(insertion_curve, "faithfulness"),
+    Row(road, "faithfulness"),
+    Row(road_curve, "faithfulness"),
+    Row(infidelity, "faithfulness", lower_is_better=True),
+    Row(sensitivity_n, "faithfulness"),
+    Row(sensitivity_max, "robustness", lower_is_better=True),
+    Row(completeness, "axiomatic", lower_is_better=True),
+    Row(sparseness, "complexity"),
+    Row(entropy, "complexity", lower_is_better=True),
+)
+"""A new metric is one row here."""
+
+METRICS: dict[str, Metric] = {row.function.__name__: row.function for row in TABLE}
 """Every metric of one image and its map, by its name; for `jaxsal.evaluator`."""
 
-LOWER_IS_BETTER = frozenset(
-    {"deletion", "deletion_curve", "infidelity", "sensitivity_max", "completeness", "entropy"}
-)
-"""Of the metrics; of the others, higher values are better (`road_curve`: as it is asked for)."""
+LOWER_IS_BETTER = frozenset(row.function.__name__ for row in TABLE if row.lower_is_better)
+"""Of the metrics; of the others, higher values are better."""

@@ -70,12 +70,9 @@ def relevance(score: ScoreFn | None, map: Map, mask: Mask) -> tuple[Pixels, Bool
     They are not for an empty mask, an all-zero map, or a map with a value that is not finite.
     """
     check_mask(map, mask)
-    magnitude = jnp.abs(map.astype(jnp.float32))
-    # Divided first: sums of very large or very small gradients would overflow or vanish.
-    top = jnp.max(magnitude)
-    magnitude = magnitude / jnp.where(top > 0, top, 1.0)
+    scaled, top = by_largest(map.astype(jnp.float32))
     channels = channel_axes(map, _axes_under(mask, map, score))
-    values = jnp.sum(magnitude, axis=channels)
+    values = jnp.sum(jnp.abs(scaled), axis=channels)
     return values, jnp.any(mask) & (top > 0) & jnp.isfinite(top)
 
 
@@ -112,8 +109,17 @@ def as_image(score: ScoreFn | None, map: Map, image: Image) -> Map:
     )
 
 
-def places(values: Pixels) -> Int[Array, "*space"]:
-    """Each pixel's place in decreasing order, from 0; ties in an order drawn once, never by place.
+def by_largest(values: Float[Array, "..."]) -> tuple[Float[Array, "..."], Scalar]:
+    """The values over their largest magnitude, and that; zeros stay zeros.
+
+    Sums of the squares of very large or very small gradients would overflow or vanish.
+    """
+    top = jnp.max(jnp.abs(values))
+    return values / jnp.where(top == 0, 1, top), top
+
+
+def descending_ranks(values: Pixels) -> Int[Array, "*space"]:
+    """Each pixel's rank in decreasing order, from 0; ties in an order drawn once, never by place.
 
     The order of ties is a fixed random permutation: what a constant map removes first is a random
     set of pixels, the same one in every image of a shape.

@@ -31,7 +31,8 @@ def mean_interval(
 
     Args:
         values: `[N]` numbers or truth values; what is not finite is left out before the draw.
-        clusters: `[N]` labels of any type, each "" a cluster of its own; None: each value is one.
+        clusters: `[N]` labels of any type; each value labelled "" is a cluster of its own, and with
+            None every value is.
         level: probability content. resamples: number of draws. seed: of the draws.
 
     Returns:
@@ -51,7 +52,7 @@ def mean_interval(
     sums, counts = np.bincount(groups, values), np.bincount(groups)
     if len(counts) < 2:
         return Interval(mean, np.nan, np.nan)
-    drawn = _draws(len(counts), resamples, seed)
+    drawn = resample_counts(len(counts), resamples, seed)
     # einsum, not matmul: its order of summation does not depend on the machine's BLAS.
     means = np.einsum("rg,g->r", drawn, sums) / np.einsum("rg,g->r", drawn, counts)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
@@ -99,7 +100,7 @@ def summarise(measures: Any, clusters: Any = None, **options: Any) -> Any:
 
 
 @functools.lru_cache(maxsize=4)
-def _draws(clusters: int, resamples: int, seed: int) -> np.ndarray:
+def resample_counts(clusters: int, resamples: int, seed: int) -> np.ndarray:
     """How often each cluster is drawn `[resamples, clusters]`; kept, as many measures share it."""
     even = np.full(clusters, 1 / clusters)
     drawn = np.random.default_rng(seed).multinomial(clusters, even, size=resamples)
@@ -121,6 +122,6 @@ def _checked(values: Any, clusters: Any, level: float) -> tuple[np.ndarray, np.n
     if labels.shape != values.shape:
         raise ValueError(f"clusters {labels.shape}: expected {values.shape} as the values")
     _, groups = np.unique(labels, return_inverse=True)
-    # A patient that nobody named is nobody else's patient.
+    # A value without a name is a cluster of its own.
     unnamed = labels == "" if labels.dtype.kind in "US" else np.zeros(len(labels), bool)
     return values, np.where(unnamed, len(values) + own, groups)

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxsal.common.options import over_image, spatial_shape
-from jaxsal.metrics import regions
 from jaxsal.rewrite.axes.spatial import spatial_axes
 from jaxsal.types import Image, Key, Method, ScoreFn, SpatialAxes
 
@@ -13,7 +12,7 @@ from jaxsal.types import Image, Key, Method, ScoreFn, SpatialAxes
 def centre_prior(score: ScoreFn | None, image: Image) -> Image:
     """A Gaussian at the image's centre, its deviation a quarter of each side.
 
-    A method like any other, blind to model and image; above chance where tumours lie centrally.
+    A method like any other, blind to model and image; above chance where objects lie centrally.
     """
     axes = spatial_axes(score, image)
     grids = jnp.meshgrid(*map(_about_centre, spatial_shape(image, axes)), indexing="ij")
@@ -24,18 +23,6 @@ def centre_prior(score: ScoreFn | None, image: Image) -> Image:
 def _about_centre(length: int) -> Float[Array, " length"]:
     """Each pixel's distance to the middle of an axis, in quarters of its length."""
     return (jnp.arange(length, dtype=jnp.float32) - (length - 1) / 2) / (length / 4)
-
-
-def even_in_head(score: ScoreFn | None, image: Image) -> Image:
-    """1 in the head (`jaxsal.metrics.regions.head`), 0 on the background around it.
-
-    A method like any other, blind to the model: what chance is where a background is black, on
-    which most methods put nothing whatever the model says.
-    """
-    axes = spatial_axes(score, image)
-    last = jnp.moveaxis(image, axes, range(len(axes)))
-    inside = regions.head(last.reshape(*spatial_shape(image, axes), -1))
-    return jnp.broadcast_to(over_image(inside, image, axes), image.shape).astype(image.dtype)
 
 
 def uniform_random(score: ScoreFn | None, image: Image, *, key: Key) -> Image:
@@ -67,7 +54,6 @@ def _sobel(image: Image, along: int, axes: SpatialAxes) -> Image:
 
 CONTROLS: dict[str, Method] = {
     "centre prior": centre_prior,
-    "even in the head": even_in_head,
     "edge detector": edge_detector,
     "uniform random": uniform_random,
 }

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxsal.common.options import Baseline, baseline_image, count, over_image
 from jaxsal.common.points import map_points
-from jaxsal.metrics._relevance import pixels, places
+from jaxsal.metrics._relevance import descending_ranks, pixels
 from jaxsal.metrics.baselines import blur
 from jaxsal.rewrite.axes.spatial import spatial_axes, with_axes
 from jaxsal.types import Image, Map, Scalar, ScoreFn, accumulator, may_be_nan
@@ -134,7 +134,7 @@ def _curve(
 ) -> Curve:
     """The score of images that have the first pixels from one part and the rest from another."""
     values = pixels(score, map, image, signed=signed)
-    place = over_image(places(values), image, spatial_axes(score, image))
+    place = over_image(descending_ranks(values), image, spatial_axes(score, image))
     first, rest = parts
 
     def at(taken: Int[Array, ""]) -> Scalar:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from jaxsal.common.options import Baseline, baseline_image, count, over_image, scale, spatial_shape
 from jaxsal.common.points import map_points
-from jaxsal.metrics._relevance import as_image
+from jaxsal.metrics._relevance import as_image, by_largest
 from jaxsal.rewrite.axes.spatial import bind_axes, checked, with_axes
 from jaxsal.types import (
     Image,
@@ -28,7 +28,7 @@ from jaxsal.types import (
 Perturbation = Callable[[Key, Image], Image]
 """`perturbation(key, image) -> I`: what is taken away from the image.
 
-One with an option `spatial_axes` (None) is told the image's.
+Where it has an option `spatial_axes` (None), the image's are passed in.
 """
 
 
@@ -179,8 +179,6 @@ def infidelity_over(
 
 def _fitted(forecasts: Float[Array, " n"], changes: Float[Array, " n"]) -> Float[Array, " n"]:
     """The forecasts times the factor that brings them nearest to the changes."""
-    # Divided first: squares of very large or very small gradients would overflow or vanish.
-    top = jnp.max(jnp.abs(forecasts))
-    forecasts = forecasts / jnp.where(top == 0, 1, top)
+    forecasts, _ = by_largest(forecasts)
     power = jnp.mean(jnp.square(forecasts))
     return forecasts * (jnp.mean(forecasts * changes) / jnp.where(power == 0, 1, power))

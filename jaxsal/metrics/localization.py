@@ -7,28 +7,28 @@ Which axes of a map are channels, the mask says: those that it has not.
 What is not defined is NaN, and `exclusions` counts it; it is never a hit:
 
 - an empty mask, a map without relevance (all zero) or with a value not finite: NaN everywhere;
-- an empty region (a head that fills the image has no background): share 0, density NaN;
+- an empty region: share 0, density NaN;
 - a constant map is no special case: ties count by their expectation, so it scores exactly chance.
 """
 
-import functools
 import math
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from jaxsal.metrics import ranks
 from jaxsal.metrics._relevance import Mask, check_mask, hits_among_top, placings
 from jaxsal.metrics._relevance import relevance as relevance_of
-from jaxsal.metrics.regions import REGIONS, distance
-from jaxsal.metrics.regions import regions as part
+from jaxsal.metrics.regions import distance
 from jaxsal.rewrite.axes.spatial import checked
-from jaxsal.types import Image, Map, Scalar, ScoreFn, may_be_nan, usual_axes
+from jaxsal.types import Image, Map, Scalar, ScoreFn, SpatialAxes, may_be_nan, usual_axes
 
 
 @may_be_nan
@@ -100,12 +100,10 @@ def region_measures(
     mask: Mask,
     regions: dict[str, Bool[Array, "*space"]],
 ) -> dict[str, dict[str, Scalar]]:
-    """Share, density and area of each region (`jaxsal.metrics.regions.regions`) of one image.
+    """Share, density and area of each named region of one image.
 
     `share = sum of |map| in the region / sum of |map|`, `area = the region's pixels / all pixels`,
-    `density = share / area`: 1 is what a map even over the image gives. On a black background
-    most maps are zero; what to compare them with is a map even over the head
-    (`jaxsal.metrics.even_in_head`).
+    `density = share / area`: 1 is what a map even over the image gives.
     """
     del image
     relevance, defined = relevance_of(score, map, mask)
@@ -119,22 +117,21 @@ def region_measures(
 
 
 def localize(
-    maps: Any,
-    masks: Any,
-    images: Any,
+    maps: ArrayLike | Mapping[str, ArrayLike],
+    masks: ArrayLike,
+    regions: Mapping[str, ArrayLike] = MappingProxyType({}),
     *,
-    width: float | int = 0.5,
-    spatial_axes: tuple[int, ...] | None = None,
+    spatial_axes: SpatialAxes | None = None,
 ) -> dict[str, Any]:
     """All localization measures of N images at once, on the device.
 
     Args:
-        maps: `[N, *space]` or signed, of the images' shape, numpy or jax; or a dict of such, by
-            method: the regions are then found once for all.
-        masks: bool `[N, *space]`, True in the tumour.
-        images: float `[N, *space]` with channels anywhere; the head is found in them.
-        width: width of the surround, in equivalent diameters of the tumour.
-        spatial_axes: of one image; None: those of the masks' lengths, of several the usual ones.
+        maps: `[N, *space]`, or with channels anywhere, signed, numpy or jax; or a dict of such, by
+            method.
+        masks: bool `[N, *space]`, True inside the object.
+        regions: bool `[N, *space]` by name, see `region_measures`.
+        spatial_axes: of one map with channels; None: those of the masks' lengths, of several the
+            usual ones.
 
     Returns:
         `{region: {"share", "density", "area"}, ..., "relevance_mass", "rank_accuracy",
@@ -144,26 +141,25 @@ def localize(
     Raises:
         ValueError: shapes that do not belong together. TypeError: masks that are not bool.
     """
-    several = isinstance(maps, Mapping)
-    maps = {name: jnp.asarray(batch) for name, batch in (maps if several else {"": maps}).items()}
-    masks, images = jnp.asarray(masks), jnp.asarray(images)
-    for batch in maps.values():
-        check_mask(batch, masks, batch=1)
-    choices = placings(images.shape[1:], masks.shape[1:])
-    usual = usual_axes(images.shape[1:])
-    axes = checked(spatial_axes, images.ndim - 1)
-    axes = axes or (usual if usual in choices else (*choices, None)[0])
-    if images.shape[:1] != masks.shape[:1] or axes not in choices:
-        raise ValueError(
-            f"images {images.shape}: expected {masks.shape} as the masks, and channels"
-        )
-    maps = {
-        name: _channels_last(b, axes) if b.ndim == images.ndim else b for name, b in maps.items()
-    }
-    images = _channels_last(images, axes)
-    measures = jax.tree.map(np.asarray, _localize(list(maps.values()), masks, images, width=width))
-    table = {name: _ordered(measures, column) for column, name in enumerate(maps)}
-    return table if several else table[""]
+    by_method = maps if isinstance(maps, Mapping) else {"": maps}
+    inside = jnp.asarray(masks)
+    parts = {name: jnp.asarray(region) for name, region in regions.items()}
+    for name, region in parts.items():
+        if region.shape != inside.shape or region.dtype != bool:
+            raise ValueError(
+                f"regions: expected bool {inside.shape} as the masks, got {region.dtype} "
+                f"{region.shape} in {name!r}"
+            )
+    batches = [_channels_last(jnp.asarray(b), inside, spatial_axes) for b in by_method.values()]
+    found = jax.tree.map(np.asarray, _localize(batches, inside, [*parts.values()]))
+    names = (*parts, *MEASURES)  # in this order: a jitted function sorts its dicts
+
+    def of(column: int) -> dict[str, Any]:
+        own = jax.tree.map(lambda values: values[:, column], found)
+        return dict(zip(names, own, strict=True))
+
+    table = {name: of(column) for column, name in enumerate(by_method)}
+    return table if isinstance(maps, Mapping) else table[""]
 
 
 def exclusions(maps: Any, masks: Any) -> dict[str, int]:
@@ -183,36 +179,41 @@ def exclusions(maps: Any, masks: Any) -> dict[str, int]:
     }
 
 
-def _channels_last(batch: Array, axes: tuple[int, ...]) -> Array:
-    """`[N, ...]` as `[N, *space, channels]`."""
+def _channels_last(batch: Array, masks: Array, spatial_axes: SpatialAxes | None) -> Array:
+    """Maps `[N, ...]` as `[N, *space, channels]`; those without channels as they are."""
+    check_mask(batch, masks, batch=1)
+    if batch.ndim == masks.ndim:
+        return batch
+    shape = batch.shape[1:]
+    choices, usual = placings(shape, masks.shape[1:]), usual_axes(shape)
+    axes = checked(spatial_axes, len(shape)) or (usual if usual in choices else choices[0])
+    if axes not in choices:
+        raise ValueError(f"map {shape}: expected {masks.shape[1:]} as the mask along axes {axes}")
     moved = jnp.moveaxis(batch, [axis + 1 for axis in axes], range(1, len(axes) + 1))
-    return moved.reshape(*moved.shape[: len(axes) + 1], math.prod(moved.shape[len(axes) + 1 :]))
+    return moved.reshape(*masks.shape, math.prod(moved.shape[masks.ndim :]))
 
 
 def _share(relevance: Float[Array, "*space"], region: Mask) -> Scalar:
     return jnp.sum(relevance, where=region) / jnp.sum(relevance)
 
 
-def _ordered(measures: dict[str, Any], column: int) -> dict[str, Any]:
-    """One method's, regions from the inside out first: a jitted function sorts its dicts."""
-    column_of = functools.partial(jax.tree.map, lambda values: values[:, column])
-    return {name: column_of(measures[name]) for name in (*REGIONS, *MEASURES)}
+@jax.jit
+def _localize(maps: list[Array], masks: Array, regions: list[Array]) -> list[Any]:
+    """Every measure `[N, methods]`: of the regions, then `MEASURES`."""
 
+    def one(example: tuple[list[Array], Mask, list[Mask]]) -> list[Any]:
+        maps, mask, regions = example
+        numbered = {str(i): region for i, region in enumerate(regions)}
 
-@functools.partial(jax.jit, static_argnames="width")
-def _localize(maps: list[Array], masks: Array, images: Array, *, width: float | int) -> Any:
-    """Every measure `[N, methods]`."""
-
-    def one(example: Any) -> Any:
-        maps, mask, image = example
-        regions = part(image, mask, width=width)
-
-        def measure(map: Array) -> dict[str, Any]:
-            lies = region_measures(None, image, map, mask=mask, regions=regions)
-            return lies | {name: f(None, image, map, mask=mask) for name, f in MEASURES.items()}
+        def measure(map: Array) -> list[Any]:
+            shares = region_measures(None, None, map, mask=mask, regions=numbered)
+            return [
+                *(shares[number] for number in numbered),
+                *(measure(None, None, map, mask=mask) for measure in MEASURES.values()),
+            ]
 
         # Of one shape without channels, so that one program serves all methods.
         return jax.vmap(measure)(jnp.stack([relevance_of(None, map, mask)[0] for map in maps]))
 
-    # In batches: thousands of large images, their sorts and distances need not be held at once.
-    return lax.map(one, (maps, masks, images), batch_size=64)
+    # In batches: thousands of large images and their sorts need not be held at once.
+    return lax.map(one, (maps, masks, regions), batch_size=64)

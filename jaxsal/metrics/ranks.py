@@ -2,18 +2,10 @@
 
 import jax.numpy as jnp
 from jax import lax
+from jax.scipy.stats import rankdata
 from jaxtyping import Array, Bool, Float, Float32, Int
 
 from jaxsal.types import Scalar
-
-
-def average_ranks(values: Float[Array, " n"]) -> Float[Array, " n"]:
-    """Ranks from 1 to n in increasing order; equal values share the mean of their ranks.
-
-    `rank_i = #{values < v_i} + (#{values == v_i} + 1) / 2`.
-    """
-    ordered, order = lax.sort((values, jnp.arange(values.size, dtype=jnp.int32)), num_keys=1)
-    return jnp.zeros(values.shape, jnp.float32).at[order].set(_ranks_in_order(ordered))
 
 
 def roc_auc(values: Float[Array, " n"], positive: Bool[Array, " n"]) -> Scalar:
@@ -70,7 +62,7 @@ def spearman(first: Float[Array, " n"], second: Float[Array, " n"]) -> Scalar:
     NaN where one of the two is constant or holds a NaN: it has no order to compare.
     """
     # Scaled to [-1/2, 1/2], so that the sums of squares stay well inside float32.
-    a, b = (average_ranks(values) / values.size for values in (first, second))
+    a, b = (rankdata(values) / values.size for values in (first, second))
     a, b = a - jnp.mean(a), b - jnp.mean(b)
     # A NaN is its array's least and largest value, and unequal to itself.
     ordered = (jnp.min(first) < jnp.max(first)) & (jnp.min(second) < jnp.max(second))

@@ -1,6 +1,6 @@
-"""Regions of an image around an object: the ring around it, the head that holds it, the rest.
+"""Distances from an object, and the ring around it.
 
-Functions of ONE mask `[*space]` or image `[*space, channels]`, any number of axes, on the device.
+Functions of ONE mask `[*space]`, any number of axes, on the device.
 """
 
 import math
@@ -8,9 +8,6 @@ import math
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
-
-REGIONS = ("tumour", "surround", "rest of head", "background")
-"""The regions that part an image, from the inside out."""
 
 
 def distance(mask: Bool[Array, "*space"]) -> Float[Array, "*space"]:
@@ -45,39 +42,3 @@ def ring(mask: Bool[Array, "*space"], *, width: float | int = 0.5) -> Bool[Array
     diameter = 2 * (jnp.sum(mask).astype(jnp.float32) / unit_ball) ** (1 / axes)
     away = distance(mask)
     return (away > 0) & (away <= jnp.maximum(width * diameter, 1.0))
-
-
-def head(image: Float[Array, "*space channels"]) -> Bool[Array, "*space"]:
-    """The head: all that lies between bright pixels along every axis.
-
-    Bright is above `min + 0.1 (99th percentile - min)` of the channels' mean, with a third of the
-    neighbourhood (3x3) bright too, which specks of noise lack. A line sweep then fills: a pixel
-    is inside when there are bright pixels on both sides of it in its row AND in its column, which
-    closes ventricles, sinuses and dark skull. A constant image has no head.
-    """
-    grey = jnp.mean(image, axis=-1)
-    axes = grey.ndim
-    low = jnp.min(grey)
-    high = lax.top_k(grey.ravel(), -(-grey.size // 100))[0][-1]
-    bright = (grey > low + 0.1 * (high - low)).astype(jnp.int32)
-    crowd = lax.reduce_window(bright, 0, lax.add, (3,) * axes, (1,) * axes, "SAME")
-    bright &= (crowd >= 3 ** (axes - 1)).astype(bright.dtype)
-    inside = jnp.ones_like(bright)
-    for axis in range(axes):
-        before = lax.cummax(bright, axis=axis)
-        after = lax.cummax(bright, axis=axis, reverse=True)
-        inside &= before & after
-    return inside == 1
-
-
-def regions(
-    image: Float[Array, "*space channels"], mask: Bool[Array, "*space"], *, width: float | int = 0.5
-) -> dict[str, Bool[Array, "*space"]]:
-    """Part an image: tumour (the mask), surround (`ring` in the head), rest of head, background.
-
-    Each pixel is in exactly one of `REGIONS`; the tumour counts as head wherever it lies.
-    """
-    inside = head(image) | mask
-    surround = ring(mask, width=width) & inside
-    parts = (mask, surround, inside & ~mask & ~surround, ~inside)
-    return dict(zip(REGIONS, parts, strict=True))

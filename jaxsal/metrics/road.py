@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxsal.common.options import count
 from jaxsal.common.points import map_points
-from jaxsal.metrics._relevance import pixels, places
+from jaxsal.metrics._relevance import descending_ranks, pixels
 from jaxsal.metrics.imputation import impute_noisily
 from jaxsal.rewrite.axes.spatial import spatial_axes
 from jaxsal.types import Image, Key, Map, Scalar, ScoreFn, accumulator, may_be_nan
@@ -102,7 +102,7 @@ def _scores(
         raise ValueError(f"removed: expected shares in (0, 1), got {removed}")
     axes = spatial_axes(score, image)
     values = pixels(score, map, image, signed=signed)
-    place = places(values)
+    place = descending_ranks(values)
     taken = np.round(np.asarray(removed) * values.size).astype(np.int32)
     draws = np.unique(removed, return_inverse=True)[1].astype(np.int32)
 

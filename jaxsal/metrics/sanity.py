@@ -146,9 +146,9 @@ def random_logit(
 def _comparison(
     similarity: Any, explain: Any, params: Params, images: Array
 ) -> Callable[[Any, Any], Any]:
-    """Similarities by image in the place of every map, numpy; the axes are read as `explain` does.
+    """Similarities by image in the place of every map, numpy; the spatial axes are `explain`'s.
 
-    What only behaves like an explainer has no reading: channels are last.
+    Where `explain` is a function without `spatial_axes`, channels are last.
     """
     asked = any(map(takes_axes, jax.tree.leaves(similarity))) and hasattr(explain, "spatial_axes")
     axes = explain.spatial_axes(params, images) if asked else None

@@ -15,6 +15,7 @@ from jaxtyping import Array
 
 from jaxsal.common.options import count, scale, takes_key
 from jaxsal.common.points import map_points
+from jaxsal.metrics._relevance import by_largest
 from jaxsal.types import Image, Key, Map, Method, Scalar, ScoreFn, accumulator
 
 
@@ -92,7 +93,6 @@ def sensitivity_over(
 
 
 def _norm(map: Map) -> Scalar:
-    """Frobenius' norm; squares of very large or very small gradients would overflow or vanish."""
-    wide = map.astype(accumulator(map.dtype))
-    top = jnp.max(jnp.abs(wide))
-    return top * jnp.sqrt(jnp.sum(jnp.square(wide / jnp.where(top == 0, 1, top))))
+    """Frobenius' norm."""
+    scaled, top = by_largest(map.astype(accumulator(map.dtype)))
+    return top * jnp.sqrt(jnp.sum(jnp.square(scaled)))

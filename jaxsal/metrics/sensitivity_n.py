@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxsal.common.options import Baseline, baseline_image, count, over_image
 from jaxsal.common.points import map_points
-from jaxsal.metrics._relevance import pixels
+from jaxsal.metrics._relevance import by_largest, pixels
 from jaxsal.rewrite.axes.spatial import bind_axes, spatial_axes
 from jaxsal.types import Image, Key, Map, Scalar, ScoreFn, accumulator, may_be_nan
 
@@ -95,7 +95,6 @@ def _correlation(first: Float[Array, " n"], second: Float[Array, " n"]) -> Scala
 def _apart(values: Float[Array, "*n"], reference: Scalar) -> Float[Array, "*n"]:
     """The values less `reference`, over the largest such; NaN where they differ by rounding."""
     wide = values.astype(accumulator(values.dtype))
-    apart = wide - reference.astype(wide.dtype)
-    top = jnp.max(jnp.abs(apart))
+    scaled, top = by_largest(wide - reference.astype(wide.dtype))
     rounding = ULPS * float(jnp.finfo(values.dtype).eps) * jnp.max(jnp.abs(wide))
-    return (apart / jnp.where(top > rounding, top, jnp.nan)).astype(jnp.float32)
+    return jnp.where(top > rounding, scaled, jnp.nan).astype(jnp.float32)

@@ -12,11 +12,12 @@ from jax import lax
 from jaxtyping import Array
 
 from jaxsal.metrics import ranks
+from jaxsal.metrics._relevance import by_largest
 from jaxsal.rewrite.axes.spatial import checked
 from jaxsal.types import Map, Scalar, SpatialAxes, usual_axes
 
 Similarity = Callable[..., Scalar]
-"""`similarity(first, second)` of two maps; an option `spatial_axes` is told the image's."""
+"""`similarity(first, second)` of two maps; an option `spatial_axes` is given the image's."""
 
 WINDOW = 7
 
@@ -58,8 +59,8 @@ def ssim(first: Map, second: Map, *, spatial_axes: SpatialAxes | None = None) ->
     var_b = unbiased * (_local_mean(b * b) - mean_b**2)
     both = unbiased * (_local_mean(a * b) - mean_a * mean_b)
     low, high = 0.01**2, 0.03**2
-    likeness = (2 * mean_a * mean_b + low) * (2 * both + high)
-    return jnp.mean(likeness / ((mean_a**2 + mean_b**2 + low) * (var_a + var_b + high)))
+    similarity = (2 * mean_a * mean_b + low) * (2 * both + high)
+    return jnp.mean(similarity / ((mean_a**2 + mean_b**2 + low) * (var_a + var_b + high)))
 
 
 SIMILARITIES: dict[str, Similarity] = {"spearman": spearman, "ssim": ssim, "cosine": cosine}
@@ -68,9 +69,8 @@ SIMILARITIES: dict[str, Similarity] = {"spearman": spearman, "ssim": ssim, "cosi
 
 def _scaled(map: Map) -> Array:
     """The map over its largest |value|; NaN for an all-zero one."""
-    values = map.astype(jnp.float32)
-    top = jnp.max(jnp.abs(values))
-    return values / jnp.where(top > 0, top, jnp.nan)
+    scaled, top = by_largest(map.astype(jnp.float32))
+    return jnp.where(top > 0, scaled, jnp.nan)
 
 
 def _channelled(map: Array, axes: SpatialAxes | None) -> Array:

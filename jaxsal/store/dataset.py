@@ -9,13 +9,14 @@ from typing import Any
 import jax
 
 from jaxsal.common import provenance
+from jaxsal.common.options import count as checked_count
 from jaxsal.compiler import processes
 from jaxsal.engine import Explainer
 from jaxsal.store.layout import Layout, automatic_chunk, columns
-from jaxsal.store.records import Source
-from jaxsal.store.stream import Progress, Stored, Stream, shapes
-from jaxsal.store.targets import Targets
+from jaxsal.store.stream import Progress, Stored, Stream
 from jaxsal.store.zarr import Store
+from jaxsal.store.zarr_sink import ZarrSink
+from jaxsal.types import Params
 
 DTYPES = ("float32", "float16")
 LARGEST_CHUNK = 2**20
@@ -76,11 +77,73 @@ def explain_dataset(
 
     Raises:
         TypeError: no explainer, a source that is none, images of integers.
-        ValueError: a store of another model, method, option or source (told by its first image and
-            name, and by some more of an array); a target that is no class; targets "label" of a
+        ValueError: a store of another model, method, option or source (compared by its first image
+            and name, and by some more of an array); a target that is no class; targets "label" of a
             source without; no image that can be read; with `strict`, an image that cannot; maps
             that float16 cannot hold.
         OSError: the store cannot be written; what is finished stays so.
+    """
+    check_arguments(explain, dtype, transform, about)
+    folder, process = check_out(out), check_shard(shard)
+    stream = Stream(
+        explain,
+        params,
+        source,
+        targets=targets,
+        key=key,
+        strict=strict,
+        transform=transform,
+        count=count,
+    )
+    if process[1] > 1 and stream.source.count is None:
+        raise ValueError("count: a source without a length needs it with several processes")
+    layout = _layout(stream, chunk, dtype)
+    facts = _facts(stream, params, layout, dtype, about or {})
+    store = Store.create(folder, layout, facts, first=process[0] == 0)
+    sink = ZarrSink(store, outputs=explain.output.plural)
+    resumed = stream.run(sink, process, on_progress)
+    if shard is None:
+        processes.wait("stored")  # the others' chunks count too
+    return sink.stored(resumed)
+
+
+def _facts(
+    stream: Stream, params: Params, layout: Layout, dtype: str, about: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What decides the maps of a store, and a few facts that do not."""
+    explain, image, targets = stream.explain, stream.image, stream.targets.abstract
+    identity = explain.identity(params, image, targets, key=stream.key)
+    layers = explain.layers(params, image, targets, key=stream.key)
+    return {
+        **{name: identity[name] for name in ("params", "model", "output", "method", "key")},
+        **({"layers": layers} if layers else {}),
+        "targets": stream.targets.text,
+        "image": [*stream.spec.shape, str(stream.spec.dtype)],
+        "count": stream.source.count,
+        "source": stream.spec.digest,
+        "chunk": layout.chunk,
+        "dtype": dtype,
+        **about,
+        "spatial_axes": explain.spatial_axes(params, image),
+        "versions": provenance.versions("jaxsal", "jax"),
+    }
+
+
+def _layout(stream: Stream, chunk: int | str, dtype: str) -> Layout:
+    """The columns of what an explainer gives, by shape alone, and the chunk."""
+    every = columns(*stream.example, plural=stream.explain.output.plural, dtype=dtype)
+    if chunk == "auto":
+        return Layout(every, automatic_chunk(every), stream.source.count)
+    if isinstance(chunk, str):
+        raise ValueError(f'chunk: expected an integer or "auto", got {chunk!r}')
+    return Layout(every, checked_count("chunk", chunk, most=LARGEST_CHUNK), stream.source.count)
+
+
+def check_arguments(explain: Any, dtype: Any, transform: Any, about: Any) -> None:
+    """Raises unless these are an explainer, a dtype, a function or None, and facts.
+
+    Raises:
+        TypeError: they are not. ValueError: another dtype.
     """
     if not isinstance(explain, Explainer):
         came = type(explain).__name__
@@ -90,51 +153,6 @@ def explain_dataset(
     if transform is not None and not callable(transform):
         raise TypeError(f"transform: expected a function of a record, got {transform!r}")
     check_about(about)
-    folder = check_out(out)
-    records = Source(source, transform=transform, count=count)
-    process = check_shard(shard)
-    if process[1] > 1 and records.count is None:
-        raise ValueError("count: a source without a length needs it with several processes")
-    expected = records.peek()
-    wanted = Targets(targets, records.count)
-    wanted.check_labelled(expected.labelled)
-    image = jax.ShapeDtypeStruct((1, *expected.shape), expected.dtype)
-    identity = explain.identity(params, image, wanted.abstract, key=key)
-    found = shapes(explain, params, image, wanted.abstract, key)
-    wanted.bound(explain.output.classes(found.logits.shape[-1]))
-    layers = explain.layers(params, image, wanted.abstract, key=key)
-    layout = _layout(found, explain.output.plural, chunk, dtype, records.count)
-    facts = {
-        **{name: identity[name] for name in ("params", "model", "output", "method", "key")},
-        **({"layers": layers} if layers else {}),
-        "targets": wanted.text,
-        "image": [*expected.shape, str(expected.dtype)],
-        "count": records.count,
-        "source": expected.digest,
-        "chunk": layout.chunk,
-        "dtype": dtype,
-        **(about or {}),
-        "spatial_axes": explain.spatial_axes(params, image),
-        "versions": provenance.versions("jaxsal", "jax"),
-    }
-    store = Store.create(folder, layout, facts, first=process[0] == 0)
-    stream = Stream(explain, params, records, store, expected, wanted, key, strict=strict)
-    resumed = stream.run(process, on_progress)
-    if shard is None:
-        processes.wait("stored")  # the others' chunks count too
-    return stream.told(resumed)
-
-
-def _layout(found: Any, plural: str, chunk: int | str, dtype: str, count: int | None) -> Layout:
-    """The columns of what an explainer gives, by shape alone, and the chunk."""
-    every = columns(*found, plural=plural, dtype=dtype)
-    if chunk == "auto":
-        return Layout(every, automatic_chunk(every), count)
-    if isinstance(chunk, bool) or not isinstance(chunk, int) or not 1 <= chunk <= LARGEST_CHUNK:
-        raise ValueError(
-            f'chunk: expected an integer from 1 to {LARGEST_CHUNK} or "auto", got {chunk!r}'
-        )
-    return Layout(every, chunk, count)
 
 
 def check_out(out: Any) -> Path:

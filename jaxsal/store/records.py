@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from jaxsal.common.options import count as checked_count
+
 NAMES = ("name", "id", "tfds_id", "path")
 """Where a record may say where it comes from."""
 
@@ -37,7 +39,7 @@ class Record(NamedTuple):
     fault: str = ""
 
 
-class Shape(NamedTuple):
+class ImageSpec(NamedTuple):
     """What all images of a source have in common, and which source it is.
 
     Attributes:
@@ -69,9 +71,9 @@ class Source:
         self._source = source
         self._rest: Iterator[Any] = iter(()) if self.random else iter(source)
         self._seen = 0
-        self.count = _count(len(source) if self.random else None, count)
+        self.count = _length(len(source) if self.random else None, count)
 
-    def peek(self) -> Shape:
+    def peek(self) -> ImageSpec:
         """The shape of the first image that can be read.
 
         Raises:
@@ -99,7 +101,7 @@ class Source:
         self._rest = itertools.chain(tried, self._rest)
         if record.image is None:
             raise ValueError(f"source: no image can be read; the last: {record.fault}")
-        return Shape(
+        return ImageSpec(
             record.image.shape, record.image.dtype, record.label is not None, self._digest(record)
         )
 
@@ -113,7 +115,7 @@ class Source:
         return content.hexdigest()[:16]
 
     def chunks(
-        self, wanted: Iterable[tuple[int, int, int]], expected: Shape, pool: Executor
+        self, wanted: Iterable[tuple[int, int, int]], expected: ImageSpec, pool: Executor
     ) -> Iterator[tuple[int, list[Record]]]:
         """The records of each wanted `(chunk, first, last)`, in order.
 
@@ -140,7 +142,7 @@ class Source:
             if self._seen > first:
                 yield self._seen - 1, raw
 
-    def _read(self, number: int, expected: Shape) -> Record:
+    def _read(self, number: int, expected: ImageSpec) -> Record:
         try:
             raw = self._source[number]
         except Exception as error:  # whatever a decoder raises on a broken file
@@ -148,17 +150,19 @@ class Source:
             return _broken(known if isinstance(known, str) else str(number), error)
         return self._checked(number, raw, expected)
 
-    def _checked(self, number: int, raw: Any, expected: Shape | None) -> Record:
+    def _checked(self, number: int, raw: Any, expected: ImageSpec | None) -> Record:
         try:
             record = _record(number, raw if self._transform is None else self._transform(raw))
         except _NotARecord as error:
             raise TypeError(str(error)) from None
         except Exception as error:  # whatever a transform raises on a broken image
             return _broken(_name(raw, number), error)
-        return record if record.image is None else record._replace(**_held(record, expected))
+        if record.image is None:
+            return record
+        return record._replace(**_checked_image(record, expected))
 
 
-def stacked(records: list[Record], expected: Shape) -> np.ndarray:
+def stacked(records: list[Record], expected: ImageSpec) -> np.ndarray:
     """The records' images, [B, ...], black where one has none."""
     images = np.zeros((len(records), *expected.shape), expected.dtype)
     for i, record in enumerate(records):
@@ -190,8 +194,8 @@ def _record(number: int, raw: Any) -> Record:
     return Record(name, np.asarray(raw))
 
 
-def _held(record: Record, expected: Shape | None) -> dict[str, Any]:
-    """The record's image held against the first one's.
+def _checked_image(record: Record, expected: ImageSpec | None) -> dict[str, Any]:
+    """The record's image as it is used, or why it is not: checked against the first one's.
 
     Raises:
         TypeError: its pixels are no floating numbers: not one image's fault.
@@ -234,12 +238,12 @@ def _label(value: Any) -> int | None:
     return None if value is None else int(value)
 
 
-def _count(length: int | None, count: int | None) -> int | None:
-    if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
-        raise ValueError(f"count: expected an integer >= 1, got {count!r}")
+def _length(length: int | None, wanted: int | None) -> int | None:
+    """How many examples are taken of a source of that length (None: unknown)."""
+    wanted = None if wanted is None else checked_count("count", wanted)
     if length is None:
-        return count
+        return wanted
     if length == 0 or length > 2**53:  # Grain's endless repeats have the largest length there is
-        if count is None:
+        if wanted is None:
             raise ValueError(f"source: expected a length between 1 and 2^53, got {length}")
-    return length if count is None else min(length, count)
+    return length if wanted is None else min(length, wanted)

@@ -37,10 +37,10 @@ class Targets:
             self.rows = values.astype(np.int64)
         self.given = self.by_label or self.rows is not None
         self.word = None if self.given else targets
-        self.text = targets if isinstance(targets, str) else self._said()
+        self.text = targets if isinstance(targets, str) else self._described()
 
     @property
-    def abstract(self) -> Any:
+    def abstract(self) -> jax.ShapeDtypeStruct | str | None:
         """Targets of one example, by shape where they are numbers."""
         return jax.ShapeDtypeStruct((1,), np.int32) if self.given else self.word
 
@@ -56,8 +56,8 @@ class Targets:
         if self.by_label and not labelled:
             raise ValueError('targets: "label", but the first image of the source has no label')
 
-    def bound(self, classes: int) -> None:
-        """Says how many classes there are: labels beyond them are faults of their records.
+    def set_classes(self, classes: int) -> None:
+        """Sets how many classes there are: labels beyond them are faults of their records.
 
         Raises:
             ValueError: a given target is none of them.
@@ -102,7 +102,7 @@ class Targets:
             return f"the record's label is {label}, the model has {self.classes} classes"
         return ""
 
-    def _said(self) -> str:
+    def _described(self) -> str:
         if self.rows is None:
             return "predicted"
         if not self.rows.ndim:

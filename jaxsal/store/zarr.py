@@ -4,7 +4,8 @@ import json
 import struct
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from jaxsal.store.layout import STATUS, Column, Layout, as_json
 KEY = "jaxsal"
 """The group attribute that says what the store was made of."""
 
-TOLD = ("versions", "spatial_axes", "layers")
+NOT_COMPARED = ("versions", "spatial_axes", "layers")
 """Facts that decide no map: where axes do, the method's fingerprint holds them."""
 
 PATIENCE = 60.0
@@ -50,7 +51,7 @@ class Store:
         Args:
             path: a folder that does not exist, is empty, or holds a store.
             layout: of the store.
-            identity: JSON-able facts, in the order in which differences are told.
+            identity: JSON-able facts, in the order in which differences are named.
             first: whether this process creates it; the others wait for it.
 
         Raises:
@@ -63,7 +64,7 @@ class Store:
         found = read_about(path)
         if found is None and first:
             _check_empty(path)
-            with _told(path):
+            with _named(path):
                 _open_folder(path).write("zarr.json", as_json(about)).result()
         deadline = time.monotonic() + PATIENCE
         while (found := read_about(path)) is None:
@@ -74,7 +75,7 @@ class Store:
                 )
             time.sleep(0.05)
         _refuse_another(path, found, facts)
-        with _told(path):
+        with _named(path):
             store = cls(path, layout)
             if first:  # a kill may have come before any of them
                 store._write_groups(group)
@@ -98,20 +99,22 @@ class Store:
         Raises:
             OSError: a chunk of it cannot be read.
         """
-        with _told(self.path, "read"):
+        with _named(self.path, "read"):
             return np.asarray(self._arrays[STATUS].read().result())
 
-    def faults(self) -> list[tuple[str, str]]:
-        """`(source, fault)` of every example that was skipped or is not finite, in order.
+    def faults(self) -> dict[int, tuple[str, str]]:
+        """`(source, fault)` of each example that was skipped or is not finite, by its number.
 
         Raises:
             OSError: they cannot be read.
         """
-        found = []
+        found: dict[int, tuple[str, str]] = {}
         for number in sorted(self.finished()):
-            with _told(self.path, "read", f"source/c/{number} or fault/c/{number}: "):
+            first, _ = self.layout.span(number)
+            with _named(self.path, "read", f"source/c/{number} or fault/c/{number}: "):
                 names, faults = (self._read_text(each, number) for each in ("source", "fault"))
-                found += [(n, f) for n, f in zip(names, faults, strict=True) if f]
+            pairs = enumerate(zip(names, faults, strict=True), first)
+            found |= {example: (name, fault) for example, (name, fault) in pairs if fault}
         return found
 
     def write(self, number: int, values: Mapping[str, np.ndarray | Sequence[str]]) -> None:
@@ -122,7 +125,7 @@ class Store:
         """
         first, _ = self.layout.span(number)
         last = first + len(values[STATUS])
-        with _told(self.path):
+        with _named(self.path):
             with self._growing:  # several chunks are written at a time
                 if last > self._count:
                     self._grow(last)
@@ -137,7 +140,7 @@ class Store:
                 raise failed[0]
             self._arrays[STATUS][first:last].write(values[STATUS]).result()
 
-    def tidy(self) -> None:
+    def remove_locks(self) -> None:
         """Removes what a killed process left of files that it was writing."""
         for left in self.path.rglob("*.__lock"):
             left.unlink(missing_ok=True)
@@ -210,7 +213,7 @@ def _check_empty(path: Path) -> None:
 
 def _refuse_another(path: Path, found: dict[str, Any], identity: dict[str, Any]) -> None:
     for name in (*identity, *found):
-        if found.get(name) != identity.get(name) and name not in TOLD:
+        if found.get(name) != identity.get(name) and name not in NOT_COMPARED:
             made = found.get("versions", {})
             raise ValueError(
                 f"out: {path} holds maps of another {name}: {found.get(name)!r}, this run has "
@@ -222,20 +225,14 @@ def _open_folder(path: Path) -> Any:
     return ts.KvStore.open({"driver": "file", "path": f"{path.absolute()}/"}).result()
 
 
-class _told:
-    """What TensorStore raises, as one line that names the store."""
-
-    def __init__(self, path: Path, done: str = "written", what: str = "") -> None:
-        self.path, self.done, self.what = path, done, what
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if isinstance(error, Exception):
-            reason = " ".join(str(error).split()).split(" [source locations")[0]
-            text = f"out: {self.path} cannot be {self.done}: {self.what}{reason[:300]}"
-            raise OSError(text) from error
+@contextmanager
+def _named(path: Path, done: str = "written", what: str = "") -> Iterator[None]:
+    """What TensorStore raises becomes an OSError of one line that names the store."""
+    try:
+        yield
+    except Exception as error:
+        reason = " ".join(str(error).split()).split(" [source locations")[0]
+        raise OSError(f"out: {path} cannot be {done}: {what}{reason[:300]}") from error
 
 
 def _encode(texts: Sequence[str]) -> bytes:

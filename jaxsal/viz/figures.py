@@ -49,6 +49,7 @@ def relevance_grid(
     percentile: Any = 99.5,
     common: bool = False,
     overlay: bool = False,
+    mask_label: str = "outline",
     spatial_axes: Any = None,
 ) -> Figure:
     """A row an image: the image, its mask's outline, and a signed map for each method.
@@ -61,6 +62,7 @@ def relevance_grid(
         rows: N labels. title: over all. percentile: where the scale is clipped.
         common: one scale for all methods; else one a method, the same for all of its images.
         overlay: maps over the image, as opaque as they are strong.
+        mask_label: title of the column of outlines.
         spatial_axes: of ONE image (and its map): (1, 2) where channels come first; None: by its
             shape (`jaxsal.types.axes_by_shape`), else the first two. `Explainer.spatial_axes` says
             which they are to a model.
@@ -75,7 +77,7 @@ def relevance_grid(
     maps = inputs.columns(maps, len(images), axes=axes)
     rows = inputs.labels(rows, len(images))
     inputs.check_percentile(percentile)
-    first = ["image"] if masks is None else ["image", "tumour outline"]
+    first = ["image"] if masks is None else ["image", mask_label]
     titles = [*first, *maps]
     figure, axes = _panels(len(images), len(titles), top=0.9 if title else 0.65, bottom=0.75)
     bounds = {name: limit(batch, percentile=percentile) for name, batch in maps.items()}
@@ -111,6 +113,7 @@ def explanation(
     percentile: Any = 99.5,
     common: bool = False,
     overlay: bool = True,
+    mask_label: str = "outline",
     axis: int = 0,
     slices: int = 5,
     spatial_axes: Any = None,
@@ -123,7 +126,7 @@ def explanation(
         mask: bool, of the image's spatial axes.
         axis: of a volume's three, the one that is cut across; slices: how many, evenly spread.
         spatial_axes: as of `relevance_grid`; three, such as (1, 2, 3), are those of a volume.
-        title, percentile, common, overlay: as of `relevance_grid`.
+        title, percentile, common, overlay, mask_label: as of `relevance_grid`.
 
     Raises:
         ValueError: an image of other axes, or no such axis.
@@ -166,6 +169,7 @@ def explanation(
         percentile=percentile,
         common=common,
         overlay=overlay,
+        mask_label=mask_label,
         spatial_axes=(0, 1),
     )
 

@@ -1,4 +1,4 @@
-"""Poses are affine maps, tones keep black and white in range, and a mask moves with its image."""
+"""Poses are affine maps, and tones keep black and white in range."""
 
 from functools import partial
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.interpolate import BarycentricInterpolator
 
-from jaxsal.data.augment import augment, augment_with_mask, pose, resample, tone
+from jaxsal.data.augment import augment, pose, resample, tone
 
 STILL = {"flip": False, "rotation": 0.0, "scale": (1.0, 1.0), "shift": 0.0}
 IMAGE = jax.random.uniform(jax.random.key(0), (9, 12, 2))
@@ -119,17 +119,6 @@ def test_intensity_is_a_gain_and_a_gamma_and_black_stays_black():
     gamma, gain = np.polyfit(x, y, 1)
     np.testing.assert_allclose(y, gamma * x + gain, atol=1e-5)
     assert 0 < abs(np.log(gamma)) <= 0.2 and 0 < abs(gain) <= 0.2 and found[0, 0, 0] == 0
-
-
-def test_the_mask_moves_with_the_image():
-    mask = jnp.zeros((9, 12), bool).at[2:6, 3:9].set(True)
-    image = mask[..., None].astype(jnp.float32)
-    both = jax.jit(jax.vmap(partial(augment_with_mask, image=image, mask=mask, intensity=0.0)))
-    images, masks = both(KEYS[:32])
-    np.testing.assert_array_equal(masks, images[..., 0] >= 0.5)
-    alone = jax.jit(partial(augment, intensity=0.0))(KEYS[3], image)
-    np.testing.assert_allclose(images[3], alone, atol=1e-6)
-    assert masks.any((1, 2)).all() and len(np.unique(masks.sum((1, 2)))) > 5
 
 
 def test_the_gradient_is_finite_on_black():

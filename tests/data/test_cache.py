@@ -94,7 +94,7 @@ def test_whoever_comes_second_uses_what_the_first_prepared(tmp_path, monkeypatch
 
     def both(self, *, download_dir):
         monkeypatch.undo()
-        pipeline.prepare_figshare(tmp_path, cache=tmp_path.parent / "shared")
+        pipeline.figshare(tmp_path, image_size=8, cache=tmp_path.parent / "shared")
         raise OSError("Directory not empty")
 
     monkeypatch.setattr(tfds_builders.Slices, "download_and_prepare", both)

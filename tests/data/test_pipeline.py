@@ -1,14 +1,12 @@
-"""Splits keep patients apart; batches and streams are the same rows from the same seed."""
+"""Splits keep patients apart; batches are the same rows from the same seed."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from grain.python import NoSharding, ShardOptions
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from jaxsal.data import pipeline
+from jaxsal.data.batches import batches
 from jaxsal.data.splits import deal, known_patients
 from tests.data import files
 
@@ -119,121 +117,32 @@ def test_dealing_keeps_groups_whole_and_ignores_the_order_of_other_groups(pairs,
 
 @given(sizes, sizes, st.integers(0, 99), st.integers(0, 9))
 def test_an_epoch_has_every_row_and_full_steps_without_repeats(count, batch_size, seed, epoch):
-    rows = pipeline.batches(count, batch_size, seed=seed, epoch=epoch)
+    rows = batches(count, batch_size, seed=seed, epoch=epoch)
     assert rows.dtype == np.int32 and rows.shape == (-(-count // batch_size), batch_size)
     assert sorted(rows.ravel()[:count].tolist()) == list(range(count))
     if batch_size <= count:
         assert all(len(set(step.tolist())) == batch_size for step in rows)
-    np.testing.assert_array_equal(rows, pipeline.batches(count, batch_size, seed=seed, epoch=epoch))
+    np.testing.assert_array_equal(rows, batches(count, batch_size, seed=seed, epoch=epoch))
 
 
 def test_epochs_and_seeds_differ():
     drawn = {
-        pipeline.batches(50, 10, seed=seed, epoch=epoch).tobytes()
-        for seed in range(3)
-        for epoch in range(3)
+        batches(50, 10, seed=seed, epoch=epoch).tobytes() for seed in range(3) for epoch in range(3)
     }
     assert len(drawn) == 9
-
-
-@given(sizes, sizes)
-def test_in_order_weighs_every_row_once(count, batch_size):
-    rows, weights = pipeline.in_order(count, batch_size)
-    assert np.bincount(rows.ravel(), weights.ravel(), count).tolist() == [1] * count
 
 
 @pytest.mark.parametrize("bad", [(0, 1), (1, 0)])
 def test_nothing_to_draw_is_an_error(bad):
     with pytest.raises(ValueError, match="expected both at least 1"):
-        pipeline.batches(*bad, seed=0, epoch=0)
-    with pytest.raises(ValueError, match="expected both at least 1"):
-        pipeline.in_order(*bad)
+        batches(*bad, seed=0, epoch=0)
     with pytest.raises(ValueError, match=r"epoch=-1, expected integers >= 0"):
-        pipeline.batches(1, 1, seed=0, epoch=-1)
-
-
-def test_rows_are_drawn_on_the_device_replicated_or_not():
-    examples = _dataset([1] * 6).examples
-    mesh = jax.make_mesh((8,), ("batch",))
-    spread = jax.NamedSharding(mesh, jax.P())
-    for sharding in (None, spread):
-        whole = pipeline.on_device(examples, sharding)
-        batch = jax.jit(pipeline.draw)(whole, jnp.array([4, 0, 4]))
-        assert batch.labels.tolist() == [0, 0, 0]
-        np.testing.assert_allclose(batch.images[:, 0, 0, 0], np.array([4, 0, 4]) / 6)
-    assert whole.images.sharding.is_equivalent_to(spread, 4)
-
-
-# Streams.
-
-ROWS = [{"row": np.int32(n)} for n in range(11)]
-
-
-def _streamed(**options):
-    options = {"seed": 3, "epochs": 2, "shard": NoSharding()} | options
-    return [step["row"].tolist() for step in pipeline.stream(ROWS, 4, **options)]
-
-
-def _drawn(count=11):
-    epochs = [pipeline.batches(count, 4, seed=3, epoch=epoch) for epoch in range(2)]
-    return np.concatenate(epochs)
-
-
-def test_a_stream_has_the_rows_of_the_batches():
-    assert _streamed() == _drawn().tolist()
-
-
-@pytest.mark.parametrize("start", [1, 3, 5, 6])
-def test_a_stream_begins_where_another_stopped(start):
-    assert _streamed(start=start) == _drawn()[start:].tolist()
-
-
-def test_processes_together_read_what_one_reads():
-    parts = [_streamed(shard=ShardOptions(part, 2)) for part in range(2)]
-    assert np.concatenate(parts, 1).tolist() == _drawn().tolist()
-
-
-def test_a_stream_of_chosen_rows():
-    chosen = np.array([1, 4, 9, 10, 2])
-    assert _streamed(chosen=chosen) == chosen[_drawn(5)].tolist()
-
-
-def test_the_state_of_a_stream_can_be_kept():
-    steps = iter(pipeline.stream(ROWS, 4, seed=3, epochs=2))
-    first = [next(steps)["row"].tolist() for _ in range(2)]
-    state = steps.get_state()
-    again = iter(pipeline.stream(ROWS, 4, seed=3, epochs=2))
-    again.set_state(state)
-    assert first + [step["row"].tolist() for step in again] == _drawn().tolist()
-
-
-def test_processes_that_do_not_divide_the_batch_are_refused():
-    with pytest.raises(ValueError, match="batch_size=4 is no multiple of 3 processes"):
-        _streamed(shard=ShardOptions(0, 3))
-
-
-# From the files to the batch.
-
-
-def test_a_set_is_split_without_pixels_and_streamed_with_them(tmp_path):
-    rows = [(f"{n}.png", "ab"[n % 2], str(1 + n // 4)) for n in range(12)]
-    files.write_table(tmp_path, rows)
-    bare = pipeline.figshare(tmp_path, image_size=0)
-    assert bare.examples.images.size == 0 and not bare.notes
-    whole = pipeline.figshare(tmp_path, image_size=8).examples
-    chosen = np.flatnonzero(pipeline.sides(bare, test_fold=3, validation_fold=2)[0])
-    assert chosen.tolist() == [0, 1, 2, 3]
-    records = pipeline.records(pipeline.prepare_figshare(tmp_path), image_size=8)
-    (batch,) = pipeline.stream(records, 4, seed=0, epochs=1, chosen=chosen)
-    order = pipeline.batches(4, 4, seed=0, epoch=0)[0]
-    np.testing.assert_array_equal(batch["image"], whole.images[order])
-    np.testing.assert_array_equal(batch["mask"], whole.masks[order])
-    assert batch["name"].tolist() == whole.names[order].tolist()
+        batches(1, 1, seed=0, epoch=-1)
 
 
 def test_images_of_no_size_are_an_error(tmp_path):
     files.write_folders(tmp_path)
-    with pytest.raises(ValueError, match="image_size=-8, expected"):
+    with pytest.raises(ValueError, match="image_size: expected an integer >= 1, got -8"):
         pipeline.folder(tmp_path, image_size=-8)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import jaxsal
 from experiments import compare_methods, methods, sanity, scoring, sections, study, tumor_shape
-from jaxsal.metrics import CONTROLS
+from experiments.controls import CONTROLS
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import edits, shams, shape_figures
-from jaxsal.metrics import regions
+from experiments import edits, sham_controls, shape_figures
+from jaxsal.metrics.regions import ring
 
 SIZE = 40
 GRID = np.mgrid[:SIZE, :SIZE]
@@ -77,11 +77,11 @@ def test_only_the_disc_is_round(black) -> None:
 
 
 def test_the_surround_goes_and_the_tumour_stays() -> None:
-    ring = np.asarray(regions.ring(jnp.asarray(TALL), width=edits.SURROUND))
-    far = ~TALL & ~ring
-    scene = np.where(ring, 0.9, np.where(TALL, 0.6, 0.2))[..., None].astype(np.float32)
+    around = np.asarray(ring(jnp.asarray(TALL), width=edits.SURROUND))
+    far = ~TALL & ~around
+    scene = np.where(around, 0.9, np.where(TALL, 0.6, 0.2))[..., None].astype(np.float32)
     found = _edit(scene, TALL, PLACE)
-    np.testing.assert_allclose(found["surround removed"][..., 0][ring], 0.2, atol=1e-3)
+    np.testing.assert_allclose(found["surround removed"][..., 0][around], 0.2, atol=1e-3)
     for where in (TALL, far):
         np.testing.assert_array_equal(found["surround removed"][where], scene[where])
     np.testing.assert_allclose(found["both removed"], 0.2, atol=1e-3)
@@ -92,13 +92,13 @@ def test_shams_lie_in_the_head_and_off_the_tumour() -> None:
     small = (np.abs(GRID[0] - 20) <= 4) & (np.abs(GRID[1] - 20) <= 2)
     scene = np.where(small, 0.9, np.where(head, 0.4, 0.0))[..., None].astype(np.float32)
     scenes, masks = np.stack([scene, scene]), np.stack([small, head])
-    places = shams.draw(scenes, masks, 5, width=edits.SURROUND, seed=0)
+    places = sham_controls.draw(scenes, masks, 5, width=edits.SURROUND, seed=0)
     np.testing.assert_array_equal(places.found, [True, False])  # the head fits nowhere else
     for first, second in zip(places.first[0], places.second[0], strict=True):
-        sham = shams.shifted(small, first)
+        sham = sham_controls.shifted(small, first)
         assert sham.sum() == small.sum() and not (sham & small).any()
         assert not (sham & ~head).any() and (first != 0).any()
-        onward = shams.shifted(sham, second)
+        onward = sham_controls.shifted(sham, second)
         assert not (onward & ~head).any() and not (onward & (sham | small)).any()
     assert len(np.unique(places.first[0], axis=0)) == 5
 

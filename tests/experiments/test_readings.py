@@ -135,12 +135,12 @@ def test_who_passes_the_sanity_check() -> None:
 )
 def test_a_wide_interval_decides_nothing(all_layers, one_layer, expected) -> None:
     alone = np.array([one_layer, one_layer - 0.01, one_layer, one_layer])
-    likeness = {
+    similarity = {
         "cascading": {"Dense_0": {"in_head": alone}, "Conv_0": {"in_head": np.array(all_layers)}},
         "independent": {"Dense_0": {"in_head": alone}, "Conv_0": {"in_head": 0 * alone}},
     }
     chosen = study.Chosen(None, None, None, None, "image")
-    found = sanity.judged(likeness, chosen, sanity.Settings(Path()))
+    found = sanity.judged(similarity, chosen, sanity.Settings(Path()))
     assert found["verdict"] == expected
     assert found["defined"] == np.isfinite(all_layers).sum()
 

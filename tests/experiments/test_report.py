@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from experiments import report, tables
+from experiments.head import REGIONS
 from experiments.relevance import CLAIMS
 from jaxsal import render
-from jaxsal.metrics.regions import REGIONS
 from jaxsal.viz import charts
 
 PNG = render.png(charts.confusion([[1]], ["a"]), dpi=30)

@@ -12,15 +12,20 @@ from hypothesis import strategies as st
 
 from jaxsal.metrics import controls
 from jaxsal.metrics import localization as loc
-from jaxsal.metrics.regions import REGIONS
 
 GOLDEN = Path(__file__).parents[1] / "golden.npz"
 NAMES = list(loc.MEASURES)
 
 MASK = np.zeros((8, 8), bool)
 MASK[2:5, 3:6] = True
-IMAGE = np.zeros((8, 8, 1), np.float32)
-IMAGE[1:7, 1:7] = 0.5
+REGIONS = {
+    "inside": MASK,
+    "beside": MASK.T & ~MASK,
+    "outside": ~(MASK | MASK.T),
+    "nowhere": 0 * MASK,
+}
+REGIONS = {name: np.asarray(region, bool) for name, region in REGIONS.items()}
+"""Every pixel is in one of them."""
 CHANCE = {
     "relevance_mass": 9 / 64,
     "rank_accuracy": 9 / 64,
@@ -31,6 +36,10 @@ CHANCE = {
 
 def random_map(seed, shape=(8, 8)):
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def regions(count):
+    return {name: np.tile(region, (count, 1, 1)) for name, region in REGIONS.items()}
 
 
 def measure(name, map, mask=MASK):
@@ -106,11 +115,12 @@ def test_ties_count_by_their_expectation():
 
 def test_shares_sum_to_one_and_density_of_noise_is_one():
     maps = np.random.default_rng(0).random((256, 8, 8)).astype(np.float32)
-    got = loc.localize(maps, np.tile(MASK, (256, 1, 1)), np.tile(IMAGE, (256, 1, 1, 1)))
+    got = loc.localize(maps, np.tile(MASK, (256, 1, 1)), regions(256))
     np.testing.assert_allclose(sum(got[r]["share"] for r in REGIONS), 1.0, rtol=1e-5)
     np.testing.assert_allclose(sum(got[r]["area"] for r in REGIONS), 1.0, rtol=1e-6)
-    np.testing.assert_array_equal(got["tumour"]["share"], got["relevance_mass"])
-    for region in REGIONS:
+    np.testing.assert_array_equal(got["inside"]["share"], got["relevance_mass"])
+    assert np.isnan(got["nowhere"]["density"]).all() and not got["nowhere"]["share"].any()
+    for region in ("inside", "beside", "outside"):
         assert abs(got[region]["density"].mean() - 1) < 0.06
     for name in NAMES:
         assert abs(got[name].mean() - CHANCE[name]) < 0.06
@@ -126,30 +136,29 @@ def test_an_empty_region_has_no_share_and_no_density():
 
 def test_batches_equal_singles_and_a_dict_its_members():
     maps, signed = random_map(0, (3, 8, 8)), random_map(1, (3, 8, 8, 2))
-    masks, images = np.stack([MASK, MASK.T, ~MASK]), np.tile(IMAGE, (3, 1, 1, 1))
-    both = loc.localize({"two": signed, "one": maps}, masks, images)
+    masks = np.stack([MASK, MASK.T, ~MASK])
+    both = loc.localize({"two": signed, "one": maps}, masks, regions(3))
     assert list(both) == ["two", "one"] and list(both["one"]) == [*REGIONS, *NAMES]
     for name in NAMES:
         singles = [measure(name, signed[i], masks[i]) for i in range(3)]
         np.testing.assert_allclose(both["two"][name], singles, rtol=1e-6)
-    alone = loc.localize(maps, masks, images)
+    alone = loc.localize(maps, masks, regions(3))
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6), alone, both["one"])
 
 
 def test_channels_may_come_first_and_the_mask_says_so():
     signed, masks = random_map(1, (3, 8, 6, 2)), np.tile(MASK[:, :6], (3, 1, 1))
-    images, first = np.tile(IMAGE[:, :6], (3, 1, 1, 2)), lambda x: np.moveaxis(x, -1, 1)
-    expected = loc.localize({"all": signed, "one": signed[..., 0]}, masks, images)
-    given = {"all": first(signed), "one": signed[..., 0]}
-    jax.tree.map(np.testing.assert_array_equal, loc.localize(given, masks, first(images)), expected)
-    assert loc.exclusions(first(signed), masks) == loc.exclusions(signed, masks)
+    first = np.moveaxis(signed, -1, 1)
+    expected = loc.localize({"all": signed, "one": signed[..., 0]}, masks)
+    found = loc.localize({"all": first, "one": signed[..., 0]}, masks)
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    assert loc.exclusions(first, masks) == loc.exclusions(signed, masks)
 
 
 def test_a_mask_as_long_as_the_channels_leaves_it_to_the_option():
     signed, masks = random_map(1, (1, 8, 8, 8)), MASK[None]
-    images = np.tile(IMAGE, (1, 1, 1, 8))
     last, first = (
-        loc.localize(np.moveaxis(signed, -1, at), masks, images, spatial_axes=axes)
+        loc.localize(np.moveaxis(signed, -1, at), masks, spatial_axes=axes)
         for at, axes in ((-1, None), (1, (1, 2)))
     )
     np.testing.assert_allclose(first["roc_auc"], last["roc_auc"])
@@ -170,16 +179,16 @@ def test_excluded_examples_are_counted_once_and_are_the_nans():
     maps[2, 1, 1] = np.nan
     counts = loc.exclusions(maps, masks)
     assert counts == {"empty mask": 1, "map not finite": 1, "map without relevance": 1}
-    got = loc.localize(maps, masks, np.tile(IMAGE, (5, 1, 1, 1)))
+    got = loc.localize(maps, masks, regions(5))
     for name in NAMES:
         np.testing.assert_array_equal(np.isnan(got[name]), [True, True, True, False, False])
-    assert np.isnan(got["tumour"]["share"][0])
+    assert np.isnan(got["inside"]["share"][0])
 
 
 def test_no_examples_are_no_error():
     empty = np.zeros((0, 8, 8), np.float32)
-    got = loc.localize({"m": empty}, empty.astype(bool), empty[..., None])
-    assert got["m"]["tumour"]["density"].shape == got["m"]["roc_auc"].shape == (0,)
+    got = loc.localize({"m": empty}, empty.astype(bool), {"all": empty == 0})
+    assert got["m"]["all"]["density"].shape == got["m"]["roc_auc"].shape == (0,)
     assert set(loc.exclusions(empty, empty.astype(bool)).values()) == {0}
 
 
@@ -198,9 +207,11 @@ def test_controls():
     [
         ((2, 8, 8), np.ones((2, 8, 8)), TypeError, "mask: expected bool"),
         ((2, 4, 4), np.ones((2, 8, 8), bool), ValueError, r"map \(2, 4, 4\)"),
-        ((3, 8, 8), np.ones((3, 8, 8), bool), ValueError, r"images \(2, 8, 8, 1\)"),
+        ((3, 8, 8), np.ones((3, 8, 8), bool), ValueError, r"regions: .* \(3, 8, 8\)"),
+        ((2, 8, 8, 8), np.ones((2, 8, 8), bool), ValueError, "spatial_axes"),
     ],
 )
 def test_bad_input_is_named(maps, masks, error, words):
+    axes = (0, 9) if len(maps) == 4 else None
     with pytest.raises(error, match=words):
-        loc.localize(np.ones(maps), masks, np.ones((2, 8, 8, 1)))
+        loc.localize(np.ones(maps), masks, regions(2), spatial_axes=axes)

@@ -13,12 +13,6 @@ from jaxsal.metrics import ranks
 VALUES = st.lists(st.integers(-3, 3), min_size=12, max_size=12)
 
 
-@given(VALUES)
-def test_average_ranks_are_scipys(values):
-    got = ranks.average_ranks(jnp.array(values, jnp.float32))
-    np.testing.assert_array_equal(got, stats.rankdata(values))
-
-
 @given(VALUES, st.lists(st.booleans(), min_size=12, max_size=12))
 def test_roc_auc_is_sklearns(values, positive):
     assume(0 < sum(positive) < 12)

@@ -13,7 +13,7 @@ import zarr
 
 import jaxsal
 from jaxsal.store.records import Source
-from jaxsal.store.stream import ahead
+from jaxsal.store.stream import prefetch
 from tests import toy
 
 P = toy.params()
@@ -40,7 +40,7 @@ def files(path: Path) -> dict[str, bytes]:
 
 def test_a_store_opens_in_plain_zarr_and_holds_what_the_explainer_gives(tmp_path) -> None:
     done = jaxsal.explain_dataset(GRADIENT, P, records(), tmp_path / "m.zarr", chunk=4)
-    assert done[1:] == (11, 0, 0, True, ())
+    assert done[1:] == (11, 0, 0, True, (), ())
     found = zarr.open(str(tmp_path / "m.zarr"), mode="r")
     maps = GRADIENT(P, X)
     toy.close(found["maps"][:], maps)
@@ -434,7 +434,7 @@ def test_the_next_is_made_while_this_one_is_used() -> None:
             made.append(i)
             yield i
 
-    stream = ahead(items())
+    stream = prefetch(items())
     assert next(stream) == 0
     stream_of_two = [next(stream)]
     assert 1 in made and stream_of_two == [1]

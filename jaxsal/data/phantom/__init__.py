@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxsal.common.options import count as checked_count
 from jaxsal.data.examples import Dataset, Examples
 from jaxsal.data.phantom import anatomy, lesion, tissue
 from jaxsal.data.phantom.anatomy import Field
@@ -32,18 +33,18 @@ def phantom(
     same key shows the same head at every size.
 
     Args:
-      key: consumed.
-      label: index into `CLASSES`; may be traced.
-      size: pixels a side, 32 or more; static.
+        key: consumed.
+        label: index into `CLASSES`; may be traced.
+        size: pixels a side, 32 or more; static.
 
     Returns:
-      The image, float32 [size, size, 1] in [0, 1], and the mask, bool [size, size]: the tumour
-      without its oedema, empty for `no_tumor`.
+        The image, float32 [size, size, 1] in [0, 1], and the mask, bool [size, size]: the tumour
+        without its oedema, empty for `no_tumor`.
 
     Raises:
-      ValueError: `size` is below 32.
+        ValueError: `size` is below 32.
     """
-    _check_size(size)
+    size = checked_count("size", size, least=SMALLEST)
     label = jnp.asarray(label, jnp.int32)
     keys = jax.random.split(key, 5)
     head = anatomy.draw_head(keys[0])
@@ -69,13 +70,6 @@ def _scan(key: Key, coil: Field, image: Field) -> Field:
     return jnp.clip(jnp.sqrt(jnp.maximum(squared, 0.0)), 0.0, 1.0)
 
 
-def _check_size(size: int) -> None:
-    if not isinstance(size, int) or isinstance(size, bool):
-        raise TypeError(f"size: expected an int, got {type(size).__name__}")
-    if size < SMALLEST:
-        raise ValueError(f"size: expected at least {SMALLEST} pixels, got {size}")
-
-
 @partial(jax.jit, static_argnames="size")
 def _generate(
     key: Key, indices: Int[Array, " N"], labels: Int[Array, " N"], *, size: int
@@ -91,18 +85,15 @@ def dataset(seed: int, count: int, *, size: int) -> Dataset:
     `seed`, `i` and its label only.
 
     Args:
-      seed: of everything.
-      count: number of examples, at least 1.
-      size: pixels a side, 32 or more.
+        seed: of everything.
+        count: number of examples, at least 1.
+        size: pixels a side, 32 or more.
 
     Raises:
-      ValueError: `count` is below 1 or `size` below 32.
+        ValueError: `count` is below 1 or `size` below 32.
     """
-    _check_size(size)
-    if not isinstance(count, int) or isinstance(count, bool):
-        raise TypeError(f"count: expected an int, got {type(count).__name__}")
-    if not 1 <= count < 2**31:
-        raise ValueError(f"count: expected at least 1, below 2^31, got {count}")
+    size = checked_count("size", size, least=SMALLEST)
+    count = checked_count("count", count)
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(count, dtype=np.int32) % len(CLASSES))
     folds = rng.permutation(np.arange(count, dtype=np.int32) % FOLDS + 1)

@@ -17,18 +17,19 @@ class Lesion(NamedTuple):
     """One tumour; lengths in mm, brightness in units of the image, angles in radians.
 
     Attributes:
-      x, y: of the centre.
-      radius: of the disc that shape starts from; below zero where there is no tumour.
-      stretch, tilt: of the ellipse that the disc becomes.
-      ragged: irregularity of its outline, as a share of the radius.
-      rim, rim_value: thickness and brightness of the enhancing rim.
-      core: brightness of the rest, as a share of the rim's.
-      texture: of the brightness, as a share.
-      fringe: width of the transition to the brain.
-      oedema, reach: share of brightness lost around the tumour, and how far.
-      push: share of the tumour's area by which the brain makes room.
-      cleft: half the width of the film of fluid between tumour and brain.
-      inward, sunk: the centre's distance from the axis is `inward` of the dura's less `sunk` radii.
+        x, y: of the centre.
+        radius: of the disc that shape starts from; below zero where there is no tumour.
+        stretch, tilt: of the ellipse that the disc becomes.
+        ragged: irregularity of its outline, as a share of the radius.
+        rim, rim_value: thickness and brightness of the enhancing rim.
+        core: brightness of the rest, as a share of the rim's.
+        texture: of the brightness, as a share.
+        fringe: width of the transition to the brain.
+        oedema, reach: share of brightness lost around the tumour, and how far.
+        push: share of the tumour's area by which the brain makes room.
+        cleft: half the width of the film of fluid between tumour and brain.
+        inward, sunk: the centre's distance from the axis is `inward` of the dura's less `sunk`
+            radii.
     """
 
     x: Scalar

@@ -22,10 +22,10 @@ def paint(noise: Noise, head: Head, outer: Pixels, inner: Pixels) -> Healthy:
     """Paints skull, brain and skull base.
 
     Args:
-      noise: makes it irregular.
-      head: the person.
-      outer: where pixels lie for the skull.
-      inner: where they lie for the brain, which a tumour may displace.
+        noise: makes it irregular.
+        head: the person.
+        outer: where pixels lie for the skull.
+        inner: where they lie for the brain, which a tumour may displace.
     """
     depth = anatomy.skull_depth(head, outer.x, outer.y, outer.z)
     dura = anatomy.wall(head, outer.x, outer.y, outer.z)

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.stats
 
-from experiments.likeness import LIKENESS, headed
+from experiments.head_similarity import HEAD_SIMILARITIES, headed
 from jaxsal.metrics import spearman
 
 GRID = np.mgrid[:24, :24]
@@ -22,19 +22,19 @@ def with_head(map: jnp.ndarray) -> jnp.ndarray:
 
 def test_the_background_does_not_count() -> None:
     first, second = maps(0), maps(1)
-    found = LIKENESS["in_head"](with_head(first), with_head(second))
+    found = HEAD_SIMILARITIES["in_head"](with_head(first), with_head(second))
     expected = scipy.stats.spearmanr(*(np.abs(m)[..., 0][HEAD] for m in (first, second)))[0]
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert spearman(first, second) > found + 0.3
     np.testing.assert_allclose(
-        LIKENESS["spearman"](with_head(first), with_head(second)), spearman(first, second)
+        HEAD_SIMILARITIES["spearman"](with_head(first), with_head(second)), spearman(first, second)
     )
 
 
 def test_a_map_that_is_constant_in_the_head_has_no_order() -> None:
     flat = jnp.asarray(HEAD[..., None], jnp.float32)
-    assert jnp.isnan(LIKENESS["in_head"](with_head(flat), with_head(maps(0))))
-    assert jnp.isnan(LIKENESS["in_head"](with_head(0 * flat), with_head(maps(0))))
+    assert jnp.isnan(HEAD_SIMILARITIES["in_head"](with_head(flat), with_head(maps(0))))
+    assert jnp.isnan(HEAD_SIMILARITIES["in_head"](with_head(0 * flat), with_head(maps(0))))
 
 
 def test_maps_with_and_without_channels_get_the_head_of_their_image() -> None:

@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from jaxsal.data import matlab, pipeline
+from jaxsal.data import figshare_matlab, pipeline
 from tests.data import files
 
 
@@ -95,4 +95,4 @@ def test_folds_that_cannot_be_read_or_do_not_reach_are_an_error(tmp_path):
 
 
 def test_a_numeric_patient_is_text_too():
-    assert matlab._text(np.array([[100360.0]])) == "100360"
+    assert figshare_matlab._text(np.array([[100360.0]])) == "100360"

@@ -1,4 +1,4 @@
-"""Cheng's original files: MATLAB v7.3 (HDF5) structs, one a slice, loose or in zip archives."""
+"""Cheng's original figshare files: MATLAB v7.3 (HDF5) structs, one a slice, loose or zipped."""
 
 import io
 import re
@@ -41,8 +41,8 @@ def of_files(files: dict[str, Path]) -> Listing:
     """Lists the slices in the given files: `{name: path}`, the name ending in .mat or .zip.
 
     Raises:
-      ValueError: if an archive has an entry that points out of it, if the folds cannot be read or
-        do not cover the slices; NoSlices, if there is none.
+        ValueError: if an archive has an entry that points out of it, if the folds cannot be read or
+            do not cover the slices; NoSlices, if there is none.
     """
     found: dict[int, tuple[str, Opener]] = {}
     broken: list[Item] = []

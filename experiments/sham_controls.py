@@ -8,7 +8,8 @@ import jax
 import numpy as np
 import scipy.signal
 
-from jaxsal.metrics import regions
+from experiments.head import head
+from jaxsal.metrics.regions import ring
 
 
 class Places(NamedTuple):
@@ -74,8 +75,8 @@ def draw(images: np.ndarray, masks: np.ndarray, count: int, *, width: float, see
     size = (len(images), count, 2)
     first, second = np.zeros(size, np.int32), np.zeros(size, np.int32)
     found = np.zeros(len(images), bool)
-    rings = np.asarray(jax.jit(jax.vmap(functools.partial(regions.ring, width=width)))(masks))
-    heads = np.asarray(jax.jit(jax.vmap(regions.head))(images))
+    rings = np.asarray(jax.jit(jax.vmap(functools.partial(ring, width=width)))(masks))
+    heads = np.asarray(jax.jit(jax.vmap(head))(images))
     for i, mask in enumerate(masks):
         fit = fitting(heads[i], mask, rings[i])
         left = (place for place in random.permutation(fit.places) if len(fit.onward(place)))

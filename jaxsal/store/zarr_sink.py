@@ -1,0 +1,96 @@
+"""Explained chunks as entries of a Zarr store."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxsal.compiler.program import Record as Explained
+from jaxsal.store.layout import EXPLAINED, NOT_FINITE, SKIPPED, STATUS
+from jaxsal.store.stream import IN_FLIGHT, Chunk, Stored, unsound
+from jaxsal.store.zarr import Store
+
+
+class ZarrSink:
+    """A store as a stream writes into it, see `jaxsal.store.stream.Sink`."""
+
+    def __init__(self, store: Store, *, outputs: str) -> None:
+        """Takes the store, and the name of its column of the model's outputs."""
+        self.store, self.layout, self.outputs = store, store.layout, outputs
+        self.threads, self.total = IN_FLIGHT, store.layout.count
+
+    def finished(self) -> set[int]:
+        return self.store.finished()
+
+    def status(self) -> np.ndarray:
+        return self.store.status()
+
+    def write(self, chunk: Chunk, results: Explained | None) -> None:
+        count, missing = len(chunk.records), ~chunk.good
+        wrong = [""] * count if results is None else unsound(results)
+        fine = np.array([not why for why in wrong])
+        values: dict[str, np.ndarray | Sequence[str]] = {
+            "source": [record.name for record in chunk.records],
+            "fault": [r.fault or why for r, why in zip(chunk.records, wrong, strict=True)],
+            STATUS: np.select([missing, fine], [SKIPPED, EXPLAINED], NOT_FINITE).astype(np.uint8),
+        }
+        found = {} if results is None else self._named(results)
+        for column in self.layout.columns:
+            if column.name in values:
+                continue
+            fill = np.nan if column.fill == "NaN" else column.fill
+            if column.name not in found:
+                values[column.name] = np.full((count, *column.shape), fill, column.dtype)
+                continue
+            stored = _narrow(np.asarray(found[column.name]), column.dtype)
+            if missing.any():
+                stored = stored.copy() if not stored.flags.writeable else stored
+                stored[missing] = fill
+            values[column.name] = stored
+        self.store.write(chunk.number, values)
+
+    def _named(self, results: Explained) -> dict[str, Any]:
+        maps = results.maps
+        by_name = {f"maps/{k}": v for k, v in maps.items()} if isinstance(maps, dict) else {}
+        named = by_name or {"maps": maps}
+        return {**named, "targets": results.targets, self.outputs: results.logits}
+
+    def stored(self, resumed: int) -> Stored:
+        """What the store holds when the last process is done."""
+        status = self.store.status()
+        complete = bool((status > 0).all())
+        if complete:
+            self.store.remove_locks()
+        faults = self.store.faults() if (status > EXPLAINED).any() else {}
+        return Stored(
+            path=self.store.path,
+            explained=int((status == EXPLAINED).sum()),
+            skipped=int((status == SKIPPED).sum()),
+            resumed=resumed,
+            complete=complete,
+            faults=tuple(faults.values()),
+            not_finite=tuple(f for n, f in faults.items() if status[n] == NOT_FINITE),
+        )
+
+
+def _narrow(values: np.ndarray, dtype: str) -> np.ndarray:
+    """The values in the store's dtype.
+
+    Raises:
+        ValueError: finite ones that float16 cannot hold, or a map that would be nothing but zeros.
+    """
+    if dtype != "float16":
+        return values.astype(dtype, copy=False)
+    with np.errstate(over="ignore"):
+        narrow = values.astype(np.float16)
+    if (np.isinf(narrow) & np.isfinite(values)).any():
+        raise ValueError(
+            f"dtype: maps reach {np.nanmax(np.abs(values)):.3g}, float16 holds up to 65504; "
+            'use dtype="float32"'
+        )
+    rest = tuple(range(1, values.ndim))
+    if (values.any(rest) & ~narrow.any(rest)).any():
+        raise ValueError(
+            'dtype: a map lies below 3e-8 everywhere, which float16 holds as 0; use dtype="float32"'
+        )
+    return narrow

@@ -8,11 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxsal.viz.figures import INK, canvas, styled
-
-REGION_COLOURS = ("#D55E00", "#E69F00", "#0072B2", "#7F7F7F")
-"""Okabe and Ito's colours, one a region from the inside out."""
-LINES = {"train": "#0072B2", "validation": "#D55E00", "": "#555555"}
+from jaxsal.viz.figures import canvas
+from jaxsal.viz.style import INK, LINES, REGION_COLOURS, SERIES_COLOURS, styled
 
 
 @styled
@@ -133,8 +130,7 @@ def _dots(
 ) -> None:
     if reference is not None:
         axis.axvline(reference, color=INK, lw=0.8, ls="--", zorder=0)
-    colours = ("#D55E00", "#0072B2", "#009E73", "#7F7F7F")
-    for k, ((name, values), colour) in enumerate(zip(series.items(), colours, strict=False)):
+    for k, ((name, values), colour) in enumerate(zip(series.items(), SERIES_COLOURS, strict=False)):
         places = np.arange(len(rows)) + 0.2 * (k - (len(series) - 1) / 2)
         cells = [[np.nan if v is None else v for v in values[row]] for row in rows]
         mean, low, high = np.array(cells, float).T

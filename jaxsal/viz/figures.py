@@ -9,7 +9,6 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib import patheffects
 from matplotlib.axes import Axes
@@ -20,22 +19,7 @@ from matplotlib.figure import Figure
 from jaxsal.types import axes_by_shape
 from jaxsal.viz import inputs
 from jaxsal.viz.pixels import grey, limit, note, signed, stretched
-
-DIVERGING = "RdBu_r"
-OUTLINE, INK, FAINT = "#FFD92F", "#222222", "#999999"
-LABEL: Any = {"boxstyle": "round", "facecolor": "white", "edgecolor": FAINT, "alpha": 0.85}
-STYLE: Any = {
-    "font.size": 9.0,
-    "axes.titlesize": 9.5,
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "legend.frameon": False,
-}
-styled = matplotlib.rc_context(STYLE)
+from jaxsal.viz.style import DIVERGING, INK, LABEL, OUTLINE, styled
 
 
 @styled

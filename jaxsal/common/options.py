@@ -25,7 +25,7 @@ def count(name: str, value: int, *, least: int = 1, most: int = LARGEST) -> int:
 
     Raises:
         TypeError: not an integer (nor is a bool or a traced value).
-        ValueError: less than `least`.
+        ValueError: out of range.
     """
     try:
         number = operator.index(value)

@@ -62,7 +62,7 @@ def spearman(first: Float[Array, " n"], second: Float[Array, " n"]) -> Scalar:
     NaN where one of the two is constant or holds a NaN: it has no order to compare.
     """
     # Scaled to [-1/2, 1/2], so that the sums of squares stay well inside float32.
-    a, b = (rankdata(values) / values.size for values in (first, second))
+    a, b = (rankdata(values).astype(jnp.float32) / values.size for values in (first, second))
     a, b = a - jnp.mean(a), b - jnp.mean(b)
     # A NaN is its array's least and largest value, and unequal to itself.
     ordered = (jnp.min(first) < jnp.max(first)) & (jnp.min(second) < jnp.max(second))

@@ -83,7 +83,7 @@ def split_at_layer(score: ScoreFn, image: Image, layer: LayerName = None) -> Spl
     """`cut`, with how the value lies over the image.
 
     Raises:
-        ValueError: as of `cut`; or the image's spatial axes cannot be read (`reading`).
+        ValueError: as of `cut`; or the image's spatial axes cannot be read (`axes.spatial`).
     """
     parts, lay = _split(score, image, layer)
     axes_or_raise(score, lay, image.shape)

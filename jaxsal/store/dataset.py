@@ -112,7 +112,7 @@ def _facts(
 ) -> dict[str, Any]:
     """What decides the maps of a store, and a few facts that do not."""
     explain, image, targets = stream.explain, stream.image, stream.targets.abstract
-    identity = explain.identity(params, image, targets, key=stream.key)
+    identity = stream.identity
     layers = explain.layers(params, image, targets, key=stream.key)
     return {
         **{name: identity[name] for name in ("params", "model", "output", "method", "key")},

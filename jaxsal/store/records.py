@@ -240,7 +240,7 @@ def _label(value: Any) -> int | None:
 
 def _length(length: int | None, wanted: int | None) -> int | None:
     """How many examples are taken of a source of that length (None: unknown)."""
-    wanted = None if wanted is None else checked_count("count", wanted)
+    wanted = None if wanted is None else checked_count("count", wanted, most=2**53)
     if length is None:
         return wanted
     if length == 0 or length > 2**53:  # Grain's endless repeats have the largest length there is

@@ -102,6 +102,7 @@ class Stream:
 
     Attributes:
         image: a batch of one image, by shape.
+        identity: what decides its maps, see `Explainer.identity`.
         example: maps, target and logits of one example, by shape.
     """
 
@@ -112,17 +113,20 @@ class Stream:
         source: Any,
         *,
         targets: Any,
-        key: Key | None,
+        key: Any,
         strict: bool,
         transform: Callable[[Any], Any] | None = None,
         count: int | None = None,
     ) -> None:
-        self.explain, self.params, self.key, self.strict = explain, to_jax(params), key, strict
+        self.explain, self.key, self.strict = explain, key, strict
         self.source = Source(source, transform=transform, count=count)
         self.spec = self.source.peek()
         self.targets = Targets(targets, self.source.count)
         self.targets.check_labelled(self.spec.labelled)
         self.image = jax.ShapeDtypeStruct((1, *self.spec.shape), self.spec.dtype)
+        # Before anything else looks at the key and the parameters: its errors name them.
+        self.identity = explain.identity(params, self.image, self.targets.abstract, key=key)
+        self.params = to_jax(params)
         self.example = shapes(explain, params, self.image, self.targets.abstract, key)
         self.targets.set_classes(explain.output.classes(self.example.logits.shape[-1]))
 
@@ -143,14 +147,18 @@ class Stream:
             return len(chunk.records)
 
         with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(sink.threads) as writers:
-            for chunk in prefetch(self._chunks(sink, len(status), process, readers)):
-                writing.append(writers.submit(write, chunk, self._dispatch(chunk)))
-                while len(writing) > IN_FLIGHT:
+            try:
+                for chunk in prefetch(self._chunks(sink, len(status), process, readers)):
+                    writing.append(writers.submit(write, chunk, self._dispatch(chunk)))
+                    while len(writing) > IN_FLIGHT:
+                        finished += writing.popleft().result()
+                        on_progress(Progress(finished, sink.total))
+                while writing:
                     finished += writing.popleft().result()
                     on_progress(Progress(finished, sink.total))
-            while writing:
-                finished += writing.popleft().result()
-                on_progress(Progress(finished, sink.total))
+            except BaseException:
+                writers.shutdown(cancel_futures=True)  # what is not begun is left
+                raise
         return resumed
 
     def _chunks(

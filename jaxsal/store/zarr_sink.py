@@ -39,7 +39,7 @@ class ZarrSink:
             if column.name in values:
                 continue
             fill = np.nan if column.fill == "NaN" else column.fill
-            if column.name not in found:
+            if results is None:
                 values[column.name] = np.full((count, *column.shape), fill, column.dtype)
                 continue
             stored = _narrow(np.asarray(found[column.name]), column.dtype)

@@ -330,6 +330,9 @@ WRONG = {
     ),
     "a class too high": ({"targets": 3}, ValueError, "targets: .*got 3"),
     "no key": ({"explain": NOISY}, ValueError, "key: .*smoothgrad"),
+    "a key that is a number": ({"explain": NOISY, "key": 3}, TypeError, "key: expected .*got 3"),
+    "a key an image": ({"explain": NOISY, "key": jax.random.split(KEY, 11)}, ValueError, "key: "),
+    "text as params": ({"params": {"w": np.array(["a"])}}, TypeError, "params: expected a pytree"),
     "a shard": ({"shard": (2, 2)}, ValueError, "shard: "),
     "an endless shard": ({"source": iter(X), "shard": (0, 2)}, ValueError, "count: "),
     "a name that leads out": (

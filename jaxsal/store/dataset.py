@@ -112,11 +112,10 @@ def _facts(
 ) -> dict[str, Any]:
     """What decides the maps of a store, and a few facts that do not."""
     explain, image, targets = stream.explain, stream.image, stream.targets.abstract
-    identity = stream.identity
-    layers = explain.layers(params, image, targets, key=stream.key)
+    identity = explain.identity(params, image, targets, key=stream.key)
     return {
         **{name: identity[name] for name in ("params", "model", "output", "method", "key")},
-        **({"layers": layers} if layers else {}),
+        **({"layers": stream.layers} if stream.layers else {}),
         "targets": stream.targets.text,
         "image": [*stream.spec.shape, str(stream.spec.dtype)],
         "count": stream.source.count,

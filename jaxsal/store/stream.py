@@ -102,7 +102,7 @@ class Stream:
 
     Attributes:
         image: a batch of one image, by shape.
-        identity: what decides its maps, see `Explainer.identity`.
+        layers: the values that class activation maps are made of, see `Explainer.layers`.
         example: maps, target and logits of one example, by shape.
     """
 
@@ -125,7 +125,7 @@ class Stream:
         self.targets.check_labelled(self.spec.labelled)
         self.image = jax.ShapeDtypeStruct((1, *self.spec.shape), self.spec.dtype)
         # Before anything else looks at the key and the parameters: its errors name them.
-        self.identity = explain.identity(params, self.image, self.targets.abstract, key=key)
+        self.layers = explain.layers(params, self.image, self.targets.abstract, key=key)
         self.params = to_jax(params)
         self.example = shapes(explain, params, self.image, self.targets.abstract, key)
         self.targets.set_classes(explain.output.classes(self.example.logits.shape[-1]))

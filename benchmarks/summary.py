@@ -22,6 +22,7 @@ from benchmarks.records import (
     read,
     row_of,
 )
+from jaxsal.common import marked_tables
 from jaxsal.rewrite.optimize import REWRITES
 
 HERE = Path(__file__).parent
@@ -266,14 +267,8 @@ PLACES = {HERE.parent / "README.md": ("speed",), HERE / "README.md": tuple(PARTS
 def place(text: str, names: Iterable[str]) -> str:
     """A README's text with the tables of these names between their marks."""
     made = tables()
-    for name in names:
-        begin = f"<!-- {name}: python -m benchmarks.summary --write -->\n"
-        before, *rest = text.split(begin)
-        if len(rest) != 1:
-            raise ValueError(f"README: {len(rest)} places for the table {name!r}, expected one")
-        _, end, after = rest[0].partition(f"<!-- end of {name} -->")
-        text = f"{before}{begin}{made[name]}\n{end}{after}"
-    return text
+    wanted = {name: made[name] for name in names}
+    return marked_tables.place(text, wanted, "python -m benchmarks.summary --write")
 
 
 if __name__ == "__main__":

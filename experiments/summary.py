@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from jaxsal.common import provenance
+from jaxsal.common import marked_tables, provenance
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -148,14 +148,8 @@ def _interval(values: list[float], digits: int) -> str:
 def place(text: str, names: Iterable[str]) -> str:
     """A README's text with the tables of these names between their marks."""
     made = tables()
-    for name in names:
-        begin = f"<!-- {name}: python -m experiments.summary --write -->\n"
-        before, *rest = text.split(begin)
-        if len(rest) != 1:
-            raise ValueError(f"README: {len(rest)} places for the table {name!r}, expected one")
-        _, end, after = rest[0].partition(f"<!-- end of {name} -->")
-        text = f"{before}{begin}{made[name]}\n{end}{after}"
-    return text
+    wanted = {name: made[name] for name in names}
+    return marked_tables.place(text, wanted, "python -m experiments.summary --write")
 
 
 def add(run: Path, *others: Path) -> Path:

@@ -1,1 +1,1 @@
-"""What several rooms share: options, points of an image, filters, provenance."""
+"""What several rooms share: options, points of an image, filters, files, provenance."""

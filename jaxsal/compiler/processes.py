@@ -14,6 +14,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
+from jaxsal.compiler.host import is_addressable
 from jaxsal.types import ArrayOrShape, Tree
 
 
@@ -154,8 +155,7 @@ def gather(tree: Tree) -> Tree:
     """Arrays of any sharding as NumPy's, whole, in every process."""
 
     def one(leaf: Any) -> Any:
-        whole = not isinstance(leaf, jax.Array) or leaf.is_fully_addressable
-        if whole or leaf.is_fully_replicated:
+        if is_addressable(leaf) or leaf.is_fully_replicated:
             return jax.device_get(leaf)
         return multihost_utils.process_allgather(leaf, tiled=True)
 

@@ -75,8 +75,8 @@ def test_a_batch_on_eight_devices_equals_single_images_on_one() -> None:
 
 
 def test_no_map_depends_on_the_batch_size() -> None:
-    """Five evaluations at a time on one device: two chunks of images, the second one padded."""
-    explain = jaxsal.explainer(toy.apply, METHODS, batch_size=5, mesh=one_device())
+    """Three evaluations at a time on one device: chunks of three images, the last one padded."""
+    explain = jaxsal.explainer(toy.apply, METHODS, batch_size=3, mesh=one_device())
     toy.close(explain(P, IMAGES, TARGETS, key=KEYS), maps())
 
 

@@ -1,8 +1,10 @@
-"""Faithfulness metrics on classifiers whose cause is known."""
+"""Faithfulness metrics find a planted cause; `python -m tests.planted_cause` asks 100 seeds."""
 
 from tests import planted_cause
 
+SEEDS, ENOUGH = 20, 19
+
 
 def test_every_faithfulness_metric_ranks_the_true_map_first() -> None:
-    found = planted_cause.wins(planted_cause.SEEDS)
-    assert min(found.values()) >= planted_cause.ENOUGH, found
+    found = planted_cause.wins(SEEDS)
+    assert min(found.values()) >= ENOUGH, found

@@ -99,12 +99,12 @@ class PictureSink:
         return np.zeros(self.layout.count or 0, np.uint8)
 
     def write(self, chunk: Chunk, results: Any) -> None:
-        wrong = [""] * len(chunk.records) if results is None else unsound(results)
-        for row, record in enumerate(chunk.records):
-            entry: Entry = {"source": record.name, "number": chunk.first + row}
+        wrong = [""] * len(chunk.examples) if results is None else unsound(results)
+        for row, example in enumerate(chunk.examples):
+            entry: Entry = {"source": example.name, "number": chunk.first + row}
             self.entries.append(entry)
-            if record.fault:
-                entry |= {"status": STATUSES[SKIPPED], "fault": record.fault}
+            if example.fault:
+                entry |= {"status": STATUSES[SKIPPED], "fault": example.fault}
                 continue
             own = jax.tree.map(operator.itemgetter(row), results._asdict())
             target, outputs = np.asarray(own["targets"]), np.asarray(own["logits"], float)
@@ -115,9 +115,9 @@ class PictureSink:
                 continue
             # What another process has taken is not known here.
             mark = f"-{entry['number']}" if self.shard[1] > 1 else ""
-            entry["file"] = free_name(record.name, self.taken, mark)
+            entry["file"] = free_name(example.name, self.taken, mark)
             files.write_result(
-                self.out / entry["file"], self.draw(chunk.images[row], own, record.name)
+                self.out / entry["file"], self.draw(chunk.images[row], own, example.name)
             )
 
     def stored(self) -> Stored:

@@ -11,7 +11,7 @@ from jax.extend.core import ClosedJaxpr
 
 from jaxsal.compiler.batch_independence import Trial
 from jaxsal.compiler.program import cast
-from jaxsal.compiler.warned import warn
+from jaxsal.compiler.warn import warn
 from jaxsal.rewrite.dataflow import Dataflow
 from jaxsal.rewrite.non_differentiable import constant_weights, non_differentiable
 from jaxsal.rewrite.row_independence import ROWS, Mixed, first_mixing, same_program

@@ -16,9 +16,9 @@ from jax.sharding import Mesh
 from jax.tree_util import PyTreeDef
 
 from jaxsal.compiler import checks, transfer
+from jaxsal.compiler.addressable import is_concrete
 from jaxsal.compiler.arrays import is_array
 from jaxsal.compiler.callables import Node, Slot, as_it_is, assemble
-from jaxsal.compiler.host import is_concrete
 from jaxsal.compiler.placement import Placement, current_mesh, place_batch
 from jaxsal.types import ArrayOrShape, Params, Tree
 

@@ -8,10 +8,10 @@ import numpy as np
 from jax.extend.core import get_opaque_trace_state
 
 from jaxsal.compiler import checks, signatures
+from jaxsal.compiler.addressable import is_addressable, is_concrete
 from jaxsal.compiler.arrays import as_array
 from jaxsal.compiler.callables import Node, Split, Value, assemble, concrete_options
 from jaxsal.compiler.frameworks import pure
-from jaxsal.compiler.host import is_addressable, is_concrete
 from jaxsal.compiler.model import check_model, returning_logits
 from jaxsal.compiler.model_checks import ModelChecks
 from jaxsal.compiler.outputs import output_of

@@ -14,7 +14,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
-from jaxsal.compiler.host import is_addressable
+from jaxsal.compiler.addressable import is_addressable
 from jaxsal.types import ArrayOrShape, Tree
 
 

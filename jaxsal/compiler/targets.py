@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxsal.compiler.addressable import is_addressable, is_on_cpu, parts
 from jaxsal.compiler.arrays import as_array, as_text
-from jaxsal.compiler.host import is_addressable, is_on_cpu, parts
 from jaxsal.types import ArrayOrShape
 
 OF_NO_CLASS = -1

@@ -1,4 +1,4 @@
-"""Sources of any kind as a stream of checked records, several read at a time."""
+"""Sources of any kind as a stream of checked examples, several read at a time."""
 
 import hashlib
 import itertools
@@ -23,7 +23,7 @@ LONGEST = 300
 """Characters of a reason that are kept."""
 
 
-class Record(NamedTuple):
+class Example(NamedTuple):
     """One image to explain, and what is known about it.
 
     Attributes:
@@ -54,7 +54,7 @@ class ImageSpec(NamedTuple):
 
 
 class Source:
-    """Anything with a length and items, or anything iterable, as records by their number."""
+    """Anything with a length and items, or anything iterable, as examples by their number."""
 
     def __init__(
         self, source: Any, *, transform: Callable[[Any], Any] | None, count: int | None
@@ -81,7 +81,7 @@ class Source:
             TypeError: its pixels are not floating.
         """
         tried: list[Any] = []
-        record = Record("", None, fault="the source is empty")
+        example = Example("", None, fault="the source is empty")
         numbers = itertools.count() if self.count is None else range(self.count)
         for number in numbers:
             try:
@@ -91,24 +91,23 @@ class Source:
             except Exception as error:
                 if not self.random:
                     raise
-                record = _broken(str(number), error)
+                example = _broken(str(number), error)
                 continue
             if not self.random:
                 tried.append(raw)
-            record = self._checked(number, raw, None)
-            if record.image is not None:
+            example = self._checked(number, raw, None)
+            if example.image is not None:
                 break
         self._rest = itertools.chain(tried, self._rest)
-        if record.image is None:
-            raise ValueError(f"source: no image can be read; the last: {record.fault}")
-        return ImageSpec(
-            record.image.shape, record.image.dtype, record.label is not None, self._digest(record)
-        )
+        if example.image is None:
+            raise ValueError(f"source: no image can be read; the last: {example.fault}")
+        image, labelled = example.image, example.label is not None
+        return ImageSpec(image.shape, image.dtype, labelled, self._digest(example))
 
-    def _digest(self, record: Record) -> str:
-        """Of the record, and of `SAMPLED` images spread evenly over an array."""
-        content = hashlib.sha256(record.name.encode(errors="backslashreplace"))
-        content.update(np.asarray(record.image).tobytes())
+    def _digest(self, example: Example) -> str:
+        """Of the example, and of `SAMPLED` images spread evenly over an array."""
+        content = hashlib.sha256(example.name.encode(errors="backslashreplace"))
+        content.update(np.asarray(example.image).tobytes())
         if isinstance(self._source, np.ndarray) and self._source.dtype != object:
             rows = np.linspace(0, len(self._source) - 1, SAMPLED).astype(int)
             content.update(self._source[rows].tobytes())
@@ -116,8 +115,8 @@ class Source:
 
     def chunks(
         self, wanted: Iterable[tuple[int, int, int]], expected: ImageSpec, pool: Executor
-    ) -> Iterator[tuple[int, list[Record]]]:
-        """The records of each wanted `(chunk, first, last)`, in order.
+    ) -> Iterator[tuple[int, list[Example]]]:
+        """The examples of each wanted `(chunk, first, last)`, in order.
 
         Of an iterable the records before `first` are passed over; one that ends early ends the
         chunk early.
@@ -125,12 +124,12 @@ class Source:
         for chunk, first, last in wanted:
             if self.random:
                 reads = [pool.submit(self._read, n, expected) for n in range(first, last)]
-                records = [read.result() for read in reads]
+                examples = [read.result() for read in reads]
             else:
-                records = [
+                examples = [
                     self._checked(number, raw, expected) for number, raw in self._pass(first, last)
                 ]
-            yield chunk, records
+            yield chunk, examples
 
     def passed(self) -> int:
         """How many records of an iterable have been taken."""
@@ -142,7 +141,7 @@ class Source:
             if self._seen > first:
                 yield self._seen - 1, raw
 
-    def _read(self, number: int, expected: ImageSpec) -> Record:
+    def _read(self, number: int, expected: ImageSpec) -> Example:
         try:
             raw = self._source[number]
         except Exception as error:  # whatever a decoder raises on a broken file
@@ -150,24 +149,24 @@ class Source:
             return _broken(known if isinstance(known, str) else str(number), error)
         return self._checked(number, raw, expected)
 
-    def _checked(self, number: int, raw: Any, expected: ImageSpec | None) -> Record:
+    def _checked(self, number: int, raw: Any, expected: ImageSpec | None) -> Example:
         try:
-            record = _record(number, raw if self._transform is None else self._transform(raw))
+            example = _example(number, raw if self._transform is None else self._transform(raw))
         except _NotARecord as error:
             raise TypeError(str(error)) from None
         except Exception as error:  # whatever a transform raises on a broken image
             return _broken(_name(raw, number), error)
-        if record.image is None:
-            return record
-        return record._replace(**_checked_image(record, expected))
+        if example.image is None:
+            return example
+        return example._replace(**_checked_image(example, expected))
 
 
-def stacked(records: list[Record], expected: ImageSpec) -> np.ndarray:
-    """The records' images, [B, ...], black where one has none."""
-    images = np.zeros((len(records), *expected.shape), expected.dtype)
-    for i, record in enumerate(records):
-        if record.image is not None:
-            images[i] = record.image
+def stacked(examples: list[Example], expected: ImageSpec) -> np.ndarray:
+    """The examples' images, [B, ...], black where one has none."""
+    images = np.zeros((len(examples), *expected.shape), expected.dtype)
+    for i, example in enumerate(examples):
+        if example.image is not None:
+            images[i] = example.image
     return images
 
 
@@ -175,40 +174,40 @@ class _NotARecord(Exception):
     """What no image of this source can be, rather than one that is broken."""
 
 
-def _record(number: int, raw: Any) -> Record:
+def _example(number: int, raw: Any) -> Example:
     """A mapping with `image`, perhaps `label` and a name; `(image, label)`; or an image."""
-    if isinstance(raw, Record):
+    if isinstance(raw, Example):
         return raw
     if raw is None:  # what Grain's filters leave behind
-        return Record(str(number), None, fault="the source gave None")
+        return Example(str(number), None, fault="the source gave None")
     name = _name(raw, number)
     if isinstance(raw, Mapping):
         if "image" not in raw:
             raise _NotARecord(f"source: expected records with 'image', got {sorted(raw)}")
         label = next((raw[key] for key in LABELS if key in raw), None)
-        return Record(name, np.asarray(raw["image"]), _label(label))
+        return Example(name, np.asarray(raw["image"]), _label(label))
     if isinstance(raw, tuple):
         if len(raw) != 2:
             raise _NotARecord(f"source: expected (image, label), got {len(raw)} entries")
-        return Record(name, np.asarray(raw[0]), _label(raw[1]))
-    return Record(name, np.asarray(raw))
+        return Example(name, np.asarray(raw[0]), _label(raw[1]))
+    return Example(name, np.asarray(raw))
 
 
-def _checked_image(record: Record, expected: ImageSpec | None) -> dict[str, Any]:
-    """The record's image as it is used, or why it is not: checked against the first one's.
+def _checked_image(example: Example, expected: ImageSpec | None) -> dict[str, Any]:
+    """The example's image as it is used, or why it is not: checked against the first one's.
 
     Raises:
         TypeError: its pixels are no floating numbers: not one image's fault.
     """
-    image = record.image
+    image = example.image
     assert image is not None
     if not jnp.issubdtype(image.dtype, jnp.floating):
         raise TypeError(
-            f"source: expected floating images, got {image.dtype} in {record.name!r}; convert and "
+            f"source: expected floating images, got {image.dtype} in {example.name!r}; convert and "
             "scale them: transform=lambda record: ..."
         )
     if not image.ndim:
-        raise TypeError(f"source: expected images, got a number in {record.name!r}")
+        raise TypeError(f"source: expected images, got a number in {example.name!r}")
     if expected is not None and image.shape != expected.shape:
         fault = f"shape {image.shape}, the others have {expected.shape}"
     elif not image.size:
@@ -220,9 +219,9 @@ def _checked_image(record: Record, expected: ImageSpec | None) -> dict[str, Any]
     return {"image": None, "fault": fault}
 
 
-def _broken(name: str, error: Exception) -> Record:
+def _broken(name: str, error: Exception) -> Example:
     reason = " ".join(f"{type(error).__name__}: {error}".split())
-    return Record(name, None, fault=reason[:LONGEST])
+    return Example(name, None, fault=reason[:LONGEST])
 
 
 def _name(raw: Any, number: int) -> str:

@@ -8,7 +8,7 @@ array options) and `rows` (images, targets, indices, keys: one entry an example)
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -229,8 +229,8 @@ def _call(
     *,
     score: ScoreFn,
     inputs: tuple[jax.Array, ...],
-    options: dict[str, Any],
-    each: dict[str, Any],
+    options: dict[str, Tree],
+    each: dict[str, Tree],
     key: jax.Array | None,
     chunk: int,
 ) -> Tree:

@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxsal.common import files
 from jaxsal.compiler import processes
+from jaxsal.compiler.program import Explanation
 from jaxsal.data import pictures
 from jaxsal.engine import Explainer
 from jaxsal.store.layout import EXPLAINED, NOT_FINITE, SKIPPED, Layout
@@ -98,12 +99,12 @@ class PictureSink:
     def status(self) -> np.ndarray:
         return np.zeros(self.layout.count or 0, np.uint8)
 
-    def write(self, chunk: Chunk, results: Any) -> None:
+    def write(self, chunk: Chunk, results: Explanation | None) -> None:
         wrong = [""] * len(chunk.examples) if results is None else unsound(results)
         for row, example in enumerate(chunk.examples):
             entry: Entry = {"source": example.name, "number": chunk.first + row}
             self.entries.append(entry)
-            if example.fault:
+            if results is None or example.fault:
                 entry |= {"status": STATUSES[SKIPPED], "fault": example.fault}
                 continue
             own = jax.tree.map(operator.itemgetter(row), results._asdict())

@@ -4,12 +4,13 @@ import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, SupportsInt
 
 import jax.numpy as jnp
 import numpy as np
 
 from jaxsal.common.options import count as checked_count
+from jaxsal.types import RandomAccess
 
 NAMES = ("name", "id", "tfds_id", "path")
 """Where a record may say where it comes from."""
@@ -57,21 +58,22 @@ class Source:
     """Anything with a length and items, or anything iterable, as examples by their number."""
 
     def __init__(
-        self, source: Any, *, transform: Callable[[Any], Any] | None, count: int | None
+        self, source: object, *, transform: Callable[[Any], Any] | None, count: int | None
     ) -> None:
         self._transform = transform
-        self.random = hasattr(source, "__getitem__") and hasattr(source, "__len__")
         if isinstance(source, Mapping | str | bytes):
             raise TypeError(
                 "source: expected a Grain, TFDS or other sequence or iterable of records, "
                 f"got {type(source).__name__}"
             )
-        if not self.random and not isinstance(source, Iterable):
-            raise TypeError(f"source: expected a sequence or an iterable, got {source!r}")
-        self._source = source
-        self._rest: Iterator[Any] = iter(()) if self.random else iter(source)
+        self._records = source if isinstance(source, RandomAccess) else None
+        self._rest: Iterator[object] = iter(())
+        if self._records is None:
+            if not isinstance(source, Iterable):
+                raise TypeError(f"source: expected a sequence or an iterable, got {source!r}")
+            self._rest = iter(source)
         self._seen = 0
-        self.count = _length(len(source) if self.random else None, count)
+        self.count = _length(None if self._records is None else len(self._records), count)
 
     def peek(self) -> ImageSpec:
         """The shape of the first image that can be read.
@@ -80,20 +82,20 @@ class Source:
             ValueError: none can.
             TypeError: its pixels are not floating.
         """
-        tried: list[Any] = []
+        tried: list[object] = []
         example = Example("", None, fault="the source is empty")
         numbers = itertools.count() if self.count is None else range(self.count)
         for number in numbers:
             try:
-                raw = self._source[number] if self.random else next(self._rest)
+                raw = next(self._rest) if self._records is None else self._records[number]
             except StopIteration:
                 break
             except Exception as error:
-                if not self.random:
+                if self._records is None:
                     raise
                 example = _broken(str(number), error)
                 continue
-            if not self.random:
+            if self._records is None:
                 tried.append(raw)
             example = self._checked(number, raw, None)
             if example.image is not None:
@@ -108,9 +110,9 @@ class Source:
         """Of the example, and of `SAMPLED` images spread evenly over an array."""
         content = hashlib.sha256(example.name.encode(errors="backslashreplace"))
         content.update(np.asarray(example.image).tobytes())
-        if isinstance(self._source, np.ndarray) and self._source.dtype != object:
-            rows = np.linspace(0, len(self._source) - 1, SAMPLED).astype(int)
-            content.update(self._source[rows].tobytes())
+        if isinstance(self._records, np.ndarray) and self._records.dtype != object:
+            rows = np.linspace(0, len(self._records) - 1, SAMPLED).astype(int)
+            content.update(self._records[rows].tobytes())
         return content.hexdigest()[:16]
 
     def chunks(
@@ -122,8 +124,8 @@ class Source:
         chunk early.
         """
         for chunk, first, last in wanted:
-            if self.random:
-                reads = [pool.submit(self._read, n, expected) for n in range(first, last)]
+            if (known := self._records) is not None:
+                reads = [pool.submit(self._read, known, n, expected) for n in range(first, last)]
                 examples = [read.result() for read in reads]
             else:
                 examples = [
@@ -135,21 +137,21 @@ class Source:
         """How many records of an iterable have been taken."""
         return self._seen
 
-    def _pass(self, first: int, last: int) -> Iterator[tuple[int, Any]]:
+    def _pass(self, first: int, last: int) -> Iterator[tuple[int, object]]:
         for raw in itertools.islice(self._rest, max(0, last - self._seen)):
             self._seen += 1
             if self._seen > first:
                 yield self._seen - 1, raw
 
-    def _read(self, number: int, expected: ImageSpec) -> Example:
+    def _read(self, records: RandomAccess, number: int, expected: ImageSpec) -> Example:
         try:
-            raw = self._source[number]
+            raw = records[number]
         except Exception as error:  # whatever a decoder raises on a broken file
             known = getattr(error, "source_name", None)
             return _broken(known if isinstance(known, str) else str(number), error)
         return self._checked(number, raw, expected)
 
-    def _checked(self, number: int, raw: Any, expected: ImageSpec | None) -> Example:
+    def _checked(self, number: int, raw: object, expected: ImageSpec | None) -> Example:
         try:
             example = _example(number, raw if self._transform is None else self._transform(raw))
         except _NotARecord as error:
@@ -174,7 +176,7 @@ class _NotARecord(Exception):
     """What no image of this source can be, rather than one that is broken."""
 
 
-def _example(number: int, raw: Any) -> Example:
+def _example(number: int, raw: object) -> Example:
     """A mapping with `image`, perhaps `label` and a name; `(image, label)`; or an image."""
     if isinstance(raw, Example):
         return raw
@@ -224,7 +226,7 @@ def _broken(name: str, error: Exception) -> Example:
     return Example(name, None, fault=reason[:LONGEST])
 
 
-def _name(raw: Any, number: int) -> str:
+def _name(raw: object, number: int) -> str:
     found = None
     if isinstance(raw, Mapping):
         found = next((raw[key] for key in NAMES if key in raw), None)
@@ -233,7 +235,7 @@ def _name(raw: Any, number: int) -> str:
     return found.decode(errors="backslashreplace") if isinstance(found, bytes) else str(found)
 
 
-def _label(value: Any) -> int | None:
+def _label(value: SupportsInt | str | None) -> int | None:
     return None if value is None else int(value)
 
 

@@ -15,7 +15,7 @@ from jaxsal.engine import Explainer
 from jaxsal.store.layout import UNSOUND, Layout
 from jaxsal.store.source import Example, Source, stacked
 from jaxsal.store.targets import ExampleTargets
-from jaxsal.types import Key, Params
+from jaxsal.types import Key, Params, Targets, Tree, Values
 
 READERS = 8
 """Threads that read and decode."""
@@ -110,9 +110,9 @@ class Stream:
         self,
         explain: Explainer,
         params: Params,
-        source: Any,
+        source: object,
         *,
-        targets: Any,
+        targets: Targets,
         key: Any,
         strict: bool,
         transform: Callable[[Any], Any] | None = None,
@@ -235,7 +235,7 @@ def shapes(
     leaves, tree = jax.tree.flatten(params)
     arrays = {i: leaf for i, leaf in enumerate(leaves) if hasattr(leaf, "dtype")}
 
-    def record(arrays: dict[int, Any], image: Any, numbers: Any, keys: Any) -> Explanation:
+    def record(arrays: dict[int, Tree], image: Tree, numbers: Tree, keys: Tree) -> Explanation:
         params = jax.tree.unflatten(tree, [arrays.get(i, leaf) for i, leaf in enumerate(leaves)])
         return explain.record(params, image, numbers if word is None else word, key=keys)
 
@@ -260,6 +260,6 @@ def unsound(results: Explanation) -> list[str]:
     return [UNSOUND.get(row, "") for row in rows]
 
 
-def _not_finite(values: Any) -> np.ndarray:
+def _not_finite(values: Values) -> np.ndarray:
     values = np.asarray(values)
     return ~np.isfinite(values).all(tuple(range(1, values.ndim)))

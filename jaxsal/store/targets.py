@@ -1,12 +1,12 @@
 """Which class of each example of a source is explained."""
 
 import hashlib
-from typing import Any
 
 import jax
 import numpy as np
 
 from jaxsal.store.source import Example
+from jaxsal.types import Targets
 
 
 class ExampleTargets:
@@ -16,7 +16,7 @@ class ExampleTargets:
         text: says which they are.
     """
 
-    def __init__(self, targets: Any, count: int | None) -> None:
+    def __init__(self, targets: Targets, count: int | None) -> None:
         self.by_label = isinstance(targets, str) and targets == "label"
         self.rows = None
         self.classes: int | None = None
@@ -36,7 +36,7 @@ class ExampleTargets:
                 )
             self.rows = values.astype(np.int64)
         self.given = self.by_label or self.rows is not None
-        self.word = None if self.given else targets
+        self.word = targets if isinstance(targets, str) and not self.given else None
         self.text = targets if isinstance(targets, str) else self._described()
 
     @property
@@ -69,7 +69,7 @@ class ExampleTargets:
                 wrong = low if low < 0 else high
                 raise ValueError(f"targets: expected classes in [0, {classes}), got {wrong}")
 
-    def of(self, first: int, examples: list[Example]) -> Any:
+    def of(self, first: int, examples: list[Example]) -> Targets:
         """The targets of consecutive examples, as an explainer takes them."""
         if self.by_label:
             return np.array([0 if self._wrong(e.label) else e.label for e in examples], np.int64)

@@ -1,7 +1,6 @@
 """Explained chunks as entries of a Zarr store."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -9,6 +8,7 @@ from jaxsal.compiler.program import Explanation
 from jaxsal.store.layout import EXPLAINED, NOT_FINITE, SKIPPED, STATUS
 from jaxsal.store.stream import IN_FLIGHT, Chunk, Stored, unsound
 from jaxsal.store.zarr import Store
+from jaxsal.types import Tree
 
 
 class ZarrSink:
@@ -49,7 +49,7 @@ class ZarrSink:
             values[column.name] = stored
         self.store.write(chunk.number, values)
 
-    def _named(self, results: Explanation) -> dict[str, Any]:
+    def _named(self, results: Explanation) -> dict[str, Tree]:
         maps = results.maps
         by_name = {f"maps/{k}": v for k, v in maps.items()} if isinstance(maps, dict) else {}
         named = by_name or {"maps": maps}

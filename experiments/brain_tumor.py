@@ -42,12 +42,11 @@ from jaxsal.types import Params
 def main(settings: Settings) -> dict[str, Any]:
     """Runs the study; returns what metrics.json holds."""
     processes.join_if(settings.processes)
-    settings = resolve(settings)
+    settings, config = resolve(settings)
     timings: dict[str, float] = {}
     with files.writable(settings.out) as folder, _timed(timings, "load"):
         dataset, splits = load(settings)
     _announce(dataset, splits)
-    config = settings.checked()
     dtype = jnp.bfloat16 if settings.bfloat16 else jnp.float32
     model = loop.make_model(config, len(dataset.classes), dtype=dtype)
     with _timed(timings, "train"):

@@ -31,7 +31,7 @@ FOLDS = (1, 2, 3, 4, 5)
 def main(settings: Settings, folds: Sequence[int] = FOLDS) -> dict[str, Any]:
     """Runs the study for each fold; returns what folds.json holds."""
     processes.join_if(settings.processes)  # once, for all folds
-    settings = resolve(replace(settings, processes=Processes()))
+    settings, _ = resolve(replace(settings, processes=Processes()))
     runs = []
     for fold in folds:
         print(f"== fold {fold}", flush=True)

@@ -2,22 +2,22 @@
 
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 
-from experiments.sources import SOURCES
+from experiments.sources import SOURCES, Name
 from jaxsal.compiler.processes import Processes, local_devices
 from jaxsal.data.examples import Dataset, Examples
 from jaxsal.data.splits import split
-from jaxsal.training.config import TrainOptions
+from jaxsal.training.config import TrainConfig, TrainOptions
 
 
 @dataclass(frozen=True)
 class Settings(TrainOptions):
     """Settings of the study. None: what suits the data, as experiments/sources.py has it."""
 
-    data: Literal["phantom", "figshare", "folder"] = "phantom"
+    data: Name = "phantom"
     """Generated phantoms, Cheng's figshare set, or any folder of <class>/*.png|jpg."""
     data_dir: Path | None = None
     """Where the images lie (figshare: the folder layout or the original files; none = download)."""
@@ -44,8 +44,8 @@ class Settings(TrainOptions):
     processes: Annotated[Processes, tyro.conf.arg(name="")] = field(default_factory=Processes)
 
 
-def resolve(settings: Settings) -> Settings:
-    """The settings with what suits their source in place of every None, checked.
+def resolve(settings: Settings) -> tuple[Settings, TrainConfig]:
+    """The settings with what suits their source in place of every None, and the training's.
 
     Raises:
         ValueError: a number that makes no sense, or more devices than there are.
@@ -57,9 +57,9 @@ def resolve(settings: Settings) -> Settings:
     for name, least in {"count": 1, "explain": 0}.items():
         if getattr(settings, name) < least:
             raise ValueError(f"{name}: expected at least {least}, got {getattr(settings, name)}")
-    settings.checked()
-    local_devices(settings.devices)
-    return settings
+    config = settings.checked()
+    local_devices(config.devices)
+    return settings, config
 
 
 def load(settings: Settings) -> tuple[Dataset, dict[str, Examples]]:

@@ -144,9 +144,10 @@ def _settings(given: Reopened, kept: dict[str, Any], image_size: int) -> studies
         kept["data_dir"] = Path(kept["data_dir"])
     kept = {name: tuple(v) if isinstance(v, list) else v for name, v in kept.items()}
     # Nothing is trained again: devices and the like are those of this machine.
-    return studies.resolve(
+    settings, _ = studies.resolve(
         replace(studies.Settings(), **{**kept, "image_size": image_size, "devices": None})
     )
+    return settings
 
 
 def _about(

@@ -20,7 +20,7 @@ from jaxsal.compiler.identity import identity
 from jaxsal.compiler.lowering import Lowered
 from jaxsal.compiler.outputs import Output
 from jaxsal.compiler.prepare import Call, Prepare
-from jaxsal.compiler.program import Record
+from jaxsal.compiler.program import Explanation
 from jaxsal.types import (
     ApplyFn,
     Batch,
@@ -252,7 +252,7 @@ class Explainer(_Engine):
         *,
         key: Keys | None = None,
         **rows: Tree,
-    ) -> Record:
+    ) -> Explanation:
         """The maps of a batch with their targets [B] (under "all" [B, K]) and logits [B, K].
 
         One program, in which the forward pass is shared; arguments and errors as of a call. Logits
@@ -268,7 +268,7 @@ class Explainer(_Engine):
         *,
         key: Keys | None = None,
         **rows: Tree,
-    ) -> Record:
+    ) -> Explanation:
         """As `record`, without waiting for the results or checking that they are finite."""
         call = self._prepare(params, {"image": images}, targets, key, rows, record=True)
         self._prepare.check_model(call)
@@ -276,7 +276,7 @@ class Explainer(_Engine):
         call.verify()
         return self._ordered(found)
 
-    def _ordered(self, found: Record) -> Record:
+    def _ordered(self, found: Explanation) -> Explanation:
         return found._replace(maps=self._prepare.ordered(found.maps))
 
     def identity(

@@ -1,10 +1,9 @@
 """The Flax CNN of the study, and ResNet: plain convolutions, ReLU, pools; rewrites do the rest."""
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Shaped
 
 from jaxsal.common.filters import binomial
@@ -23,7 +22,7 @@ class BatchNorm(nn.Module):
     momentum: float = 0.9
     epsilon: float = 1e-5
     axis_name: str | None = None
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(
@@ -93,7 +92,7 @@ class CNN(nn.Module):
     last_pool: bool = True
     norm: bool = True
     dropout: float = 0.0
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
 
     @nn.compact
@@ -129,7 +128,7 @@ def _dropout_mask(
     return keep.astype(jnp.float32) / (1 - rate)
 
 
-def _logits(classes: int, dtype: Any) -> nn.Dense:
+def _logits(classes: int, dtype: DTypeLike) -> nn.Dense:
     """The last layer, never less exact than float32."""
     return nn.Dense(classes, dtype=accumulator(dtype))
 
@@ -139,7 +138,7 @@ class Bottleneck(nn.Module):
 
     width: int
     stride: int = 1
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
 
     @nn.compact
@@ -178,7 +177,7 @@ class ResNet(nn.Module):
     classes: int
     blocks: tuple[int, ...] = (3, 4, 6, 3)
     width: int = 64
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
 
     @nn.compact

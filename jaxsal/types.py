@@ -1,6 +1,6 @@
 """The nouns of jaxsal: what a model, a score, a method, a combinator and a metric are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import jax
@@ -32,12 +32,24 @@ Target = Int[Array, ""]
 Map = Shaped[Array, "..."]
 Key = PRNGKeyArray
 
-Batch = npt.ArrayLike | jax.ShapeDtypeStruct
-"""An array [B, ...] of JAX, NumPy or what NumPy makes one of; where nothing is computed, its shape.
-"""
+Values = npt.ArrayLike | int | float | Sequence[object]
+"""What NumPy makes an array of: one of any library, a number, lists and tuples of them."""
 
-Targets = npt.ArrayLike | jax.ShapeDtypeStruct | None
+Batch = Values | jax.ShapeDtypeStruct
+"""An array [B, ...], or what NumPy makes one of; where nothing is computed, its shape."""
+
+Targets = Values | jax.ShapeDtypeStruct | None
 """The classes to explain: an int, integers [B], None for the predicted one, or "all"."""
+
+
+@runtime_checkable
+class RandomAccess(Protocol):
+    """Records by their number: a list, an array, a TFDS data source, a Grain `MapDataset`."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int, /) -> Any: ...
+
 
 Keys = PRNGKeyArray | jax.ShapeDtypeStruct
 """One key, or one an image."""

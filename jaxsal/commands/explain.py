@@ -16,7 +16,7 @@ from jaxsal.common import files
 from jaxsal.compiler import processes
 from jaxsal.data import pictures
 from jaxsal.store.dataset import explain_dataset
-from jaxsal.store.records import Source
+from jaxsal.store.source import Source
 from jaxsal.store.stream import Stored
 from jaxsal.types import Params
 

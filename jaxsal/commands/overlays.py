@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxsal.common import files
 from jaxsal.compiler import processes
+from jaxsal.compiler.program import Explanation
 from jaxsal.data import pictures
 from jaxsal.engine import Explainer
 from jaxsal.store.layout import EXPLAINED, NOT_FINITE, SKIPPED, Layout
@@ -98,13 +99,13 @@ class PictureSink:
     def status(self) -> np.ndarray:
         return np.zeros(self.layout.count or 0, np.uint8)
 
-    def write(self, chunk: Chunk, results: Any) -> None:
-        wrong = [""] * len(chunk.records) if results is None else unsound(results)
-        for row, record in enumerate(chunk.records):
-            entry: Entry = {"source": record.name, "number": chunk.first + row}
+    def write(self, chunk: Chunk, results: Explanation | None) -> None:
+        wrong = [""] * len(chunk.examples) if results is None else unsound(results)
+        for row, example in enumerate(chunk.examples):
+            entry: Entry = {"source": example.name, "number": chunk.first + row}
             self.entries.append(entry)
-            if record.fault:
-                entry |= {"status": STATUSES[SKIPPED], "fault": record.fault}
+            if results is None or example.fault:
+                entry |= {"status": STATUSES[SKIPPED], "fault": example.fault}
                 continue
             own = jax.tree.map(operator.itemgetter(row), results._asdict())
             target, outputs = np.asarray(own["targets"]), np.asarray(own["logits"], float)
@@ -115,9 +116,9 @@ class PictureSink:
                 continue
             # What another process has taken is not known here.
             mark = f"-{entry['number']}" if self.shard[1] > 1 else ""
-            entry["file"] = free_name(record.name, self.taken, mark)
+            entry["file"] = free_name(example.name, self.taken, mark)
             files.write_result(
-                self.out / entry["file"], self.draw(chunk.images[row], own, record.name)
+                self.out / entry["file"], self.draw(chunk.images[row], own, example.name)
             )
 
     def stored(self) -> Stored:

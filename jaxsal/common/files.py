@@ -6,9 +6,10 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+
+from jaxsal.types import Tree
 
 
 @contextmanager
@@ -40,12 +41,12 @@ def write_result(path: Path, content: bytes) -> None:
         raise OSError(f"out: {path} cannot be written: {error.strerror}") from error
 
 
-def write_json(path: Path, tree: Any) -> None:
+def write_json(path: Path, tree: Tree) -> None:
     """Writes a tree of numbers and text as `write_result` does; NaN becomes null."""
     write_result(path, (json.dumps(finite(tree), indent=1, allow_nan=False) + "\n").encode())
 
 
-def finite(tree: Any) -> Any:
+def finite(tree: Tree) -> Tree:
     """The tree as JSON can hold it, which has no NaN: what is not defined becomes null."""
     if isinstance(tree, dict):
         return {str(name): finite(value) for name, value in tree.items()}

@@ -5,7 +5,7 @@ from typing import Any, TypeGuard
 import jax
 import numpy as np
 
-from jaxsal.compiler.host import is_concrete
+from jaxsal.compiler.addressable import is_concrete
 from jaxsal.types import ArrayOrShape
 
 _ARRAYS = (np.ndarray, np.generic, jax.Array, jax.ShapeDtypeStruct)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr
 
-from jaxsal.compiler import host
+from jaxsal.compiler import addressable
 from jaxsal.rewrite.cost import products
 from jaxsal.rewrite.program import equations
 from jaxsal.rewrite.row_independence import Mixed
@@ -58,9 +58,9 @@ class Trial:
             ValueError: the logits differ.
         """
         self._left -= 1
-        if not all(host.is_addressable(leaf) for leaf in jax.tree.leaves((params, images))):
+        if not all(addressable.is_addressable(leaf) for leaf in jax.tree.leaves((params, images))):
             return True
-        pair = _pair(host.rows(images, range(min(ROWS, images.shape[0]))))
+        pair = _pair(addressable.rows(images, range(min(ROWS, images.shape[0]))))
         with jax.default_matmul_precision("highest"), jax.transfer_guard("allow"):
             together = np.asarray(self._run(params, pair), np.float64)
             each = [np.asarray(self._run(params, x[None]), np.float64) for x in pair]

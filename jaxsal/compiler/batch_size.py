@@ -1,7 +1,8 @@
 """How many evaluations are in flight at a time: as given, or as many as pay and fit in memory."""
 
 import math
-from typing import Any, NamedTuple
+from collections.abc import Hashable
+from typing import NamedTuple
 
 import jax
 from jax.sharding import Sharding
@@ -24,7 +25,9 @@ from jaxsal.compiler.program import Schedule
 from jaxsal.compiler.programs import compiled
 from jaxsal.types import ArrayOrShape, Tree
 
-DRAFT = {"xla_backend_optimization_level": 0}
+CompilerOptions = dict[str, str | bool | int | float]
+
+DRAFT: CompilerOptions = {"xla_backend_optimization_level": 0}
 """Compiler options that halve the time for a CPU, and leave the memory of a program the same."""
 
 
@@ -58,7 +61,7 @@ class Size(NamedTuple):
 
     evaluations: int
     plan: Plan
-    key: Any = None
+    key: Hashable = None
     new: bool = False
 
 
@@ -84,8 +87,8 @@ class BatchSize:
         """
         self._given = checks.check_batch_size(batch_size)
         self._points, self._bound = points, bound
-        self._found: dict[Any, int] = {}
-        self._measured: dict[Any, Footprint] = {}
+        self._found: dict[Hashable, int] = {}
+        self._measured: dict[Hashable, Footprint] = {}
 
     def of(self, placed: Placed) -> Size:
         """The size of a call's chunks; under "auto" a new kind of call is compiled and measured."""
@@ -139,7 +142,7 @@ class BatchSize:
         several = call.classes > 1 and not self._points
         return call.classes * (min(cap, next_power_of_two(images)) if several else cap)
 
-    def _key(self, placed: Placed, start: Plan) -> Any:
+    def _key(self, placed: Placed, start: Plan) -> Hashable:
         """Which calls share a size: those that start alike, of about as many images."""
         call, placement = placed.call, placed.placement
         several = start.images * placement.devices < call.size
@@ -192,16 +195,18 @@ class BatchSize:
             need += next_power_of_two(call.size) * (2 * found.result + found.image) / devices
         return need / max(budget, 1)
 
-    def _temporaries(self, placed: Placed, evaluations: int, *options: Any) -> float:
+    def _temporaries(self, placed: Placed, evaluations: int, *options: CompilerOptions) -> float:
         return self._footprint(placed, self._plan(placed, evaluations), *options).temporaries
 
-    def _footprint(self, placed: Placed, here: Plan, *options: Any) -> Footprint:
+    def _footprint(self, placed: Placed, here: Plan, *options: CompilerOptions) -> Footprint:
         known = placed.placement, here, placed.call.signature
         if known not in self._measured:
             self._measured[known] = self._measure(placed, here, *options)
         return self._measured[known]
 
-    def _measure(self, placed: Placed, here: Plan, options: Any = None) -> Footprint:
+    def _measure(
+        self, placed: Placed, here: Plan, options: CompilerOptions | None = None
+    ) -> Footprint:
         """The memory of a program; without compiler `options` it is the program that will run."""
         call, placement = placed.call, placed.placement
         size = here.images * placement.devices

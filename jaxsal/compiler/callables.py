@@ -10,12 +10,15 @@ import enum
 import functools
 import sys
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import numpy as np
+from jax.tree_util import PyTreeDef
 
-from jaxsal.compiler.signatures import innermost
+from jaxsal.compiler.signatures import Function, innermost
+from jaxsal.types import ArrayOrShape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Reference:
 
     __slots__ = ("_hash", "referent")
 
-    def __init__(self, referent: Any) -> None:
+    def __init__(self, referent: object) -> None:
         self._hash, self.referent = id(referent), weakref.ref(referent)
 
     @property
@@ -99,7 +102,7 @@ class Table:
 class Node:
     """A container, a partial or a combinator's result: what rebuilds it, and its parts."""
 
-    rebuild: "type | Reference | jax.tree_util.PyTreeDef"
+    rebuild: "type | Reference | PyTreeDef"
     parts: tuple[Any, ...]
 
     def __hash__(self) -> int:
@@ -125,10 +128,10 @@ class Split:
         kept: the objects that have to live as long as a `Reference` to them is used.
     """
 
-    arrays: list[Any] = dataclasses.field(default_factory=list)
-    kept: list[Any] = dataclasses.field(default_factory=list)
+    arrays: list[np.ndarray | jax.Array] = dataclasses.field(default_factory=list)
+    kept: list[object] = dataclasses.field(default_factory=list)
 
-    def reference(self, value: Any) -> Reference:
+    def reference(self, value: object) -> Reference:
         """An object, a function mostly, as it is: with what it closes over or is bound to."""
         try:
             weakref.ref(value)
@@ -137,7 +140,7 @@ class Split:
         self.kept.append(value)
         return Reference(value)
 
-    def structure(self, value: Any, concrete: tuple[str, ...] = ()) -> Structure:
+    def structure(self, value: object, concrete: tuple[str, ...] = ()) -> Structure:
         """The structure of an option, of a method or of a dict of these; see `assemble`.
 
         Goes into dicts (in their order), tuples, lists and other pytrees; and, where a method is
@@ -172,7 +175,7 @@ class Split:
         rebuild = self.reference(Holder(tree))
         return Node(rebuild, tuple(self._take(x, concrete, known) for x in leaves))
 
-    def _array(self, value: Any, known: bool) -> Structure:
+    def _array(self, value: np.ndarray | jax.Array, known: bool) -> Structure:
         if isinstance(value.dtype, np.dtype) and not isinstance(value, jax.core.Tracer):
             if value.ndim == 0 and value.dtype.kind in "iub":
                 weak = getattr(value, "weak_type", False)
@@ -183,7 +186,7 @@ class Split:
         self.arrays.append(value)
         return Slot(len(self.arrays) - 1)
 
-    def _leaf(self, value: Any) -> Structure:
+    def _leaf(self, value: object) -> Structure:
         if isinstance(value, np.bool_):
             value = bool(value)  # there is no other kind of bool in JAX
         if isinstance(value, _PLAIN):
@@ -192,7 +195,7 @@ class Split:
         return self.reference(value if callable(value) else Holder(value))
 
 
-def as_it_is(value: Any) -> Structure:
+def as_it_is(value: object) -> Structure:
     """A value that is a part of the program: plain ones compare by value, others by identity.
 
     It is referred to weakly: who holds it keeps it alive.
@@ -221,7 +224,7 @@ def _is_ours(method: Any) -> bool:
     return _is_here(module) and getattr(sys.modules.get(module), name, None) is method
 
 
-def _is_combined(value: Any) -> bool:
+def _is_combined(value: object) -> bool:
     """Whether a value is what one of this library's combinators returns: a frozen dataclass."""
     ours = _is_here(type(value).__module__) and hasattr(value, "inner")
     return ours and dataclasses.is_dataclass(value) and callable(value)
@@ -231,16 +234,16 @@ def _is_here(module: str) -> bool:
     return module.partition(".")[0] == __name__.partition(".")[0]
 
 
-def _is_named(value: Any) -> bool:
+def _is_named(value: object) -> bool:
     return isinstance(value, tuple) and hasattr(value, "_fields")
 
 
-def concrete_options(function: Any) -> tuple[str, ...]:
+def concrete_options(function: Function) -> tuple[str, ...]:
     """The options that the innermost method says must be known when it is traced."""
     return tuple(getattr(innermost(function)[0], "concrete", ()))
 
 
-def assemble(structure: Structure, arrays: list[Any]) -> Any:
+def assemble(structure: Structure, arrays: Sequence[ArrayOrShape]) -> Any:
     """The value of this structure, with `arrays` in the place of those that were taken out."""
     if isinstance(structure, Slot):
         return arrays[structure.index]
@@ -263,7 +266,7 @@ def _rebuilt(rebuild: Any, parts: list[Any]) -> Any:
         return functools.partial(function, *args, **keywords)
     if isinstance(rebuild, Reference):
         rebuild = rebuild.value
-    if isinstance(rebuild, jax.tree_util.PyTreeDef):
+    if isinstance(rebuild, PyTreeDef):
         return jax.tree.unflatten(rebuild, parts)
     return _instance(rebuild, parts[0])
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxsal.compiler import frameworks
 from jaxsal.compiler.arrays import as_array, as_text, is_array
-from jaxsal.types import Params, Tree
+from jaxsal.types import ApplyFn, Objective, Params, Tree
 
 
 def check_images(images: object) -> None:
@@ -100,8 +100,8 @@ def check_key(key: object, count: int, names: list[str]) -> str:
     return "one" if shape == () else "each"
 
 
-def check_callables(apply: object, objective: object) -> None:
-    """Raises unless the model, and the objective if there is one, are functions.
+def check_callables(apply: object, objective: object) -> tuple[ApplyFn, Objective | None]:
+    """The model and the objective, if there is one, which are functions.
 
     Raises:
         TypeError: not callable.
@@ -113,6 +113,7 @@ def check_callables(apply: object, objective: object) -> None:
         raise TypeError(
             f"objective: expected a function (logits, target) -> scalar or None, got {objective!r}"
         )
+    return apply, objective
 
 
 def check_batch_size(batch_size: object) -> int | str:
@@ -189,14 +190,14 @@ def check_params(params: Params) -> Params:
     return jax.tree.unflatten(above, [_checked(part, beside) for part in parts])
 
 
-def _checked(part: Any, beside: bool) -> Any:
+def _checked(part: Tree, beside: bool) -> Tree:
     """A leaf, or a module of Equinox with its leaves; `beside`: whether there are arrays too."""
     if frameworks.is_equinox(part):
         return jax.tree.map(lambda x: _as_parameter(x, not is_array(x)), part)
     return _as_parameter(part, beside and (callable(part) or isinstance(part, str)))
 
 
-def _as_parameter(value: Any, static: bool) -> Any:
+def _as_parameter(value: Tree, static: bool) -> Tree:
     if _is_parameter(value):
         return value
     if known := frameworks.in_place_of(value):

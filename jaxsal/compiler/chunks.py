@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Sharding
 
-from jaxsal.compiler.host import on_host
+from jaxsal.compiler.addressable import on_host
 from jaxsal.types import ArrayOrShape, Tree
 
 

@@ -17,6 +17,7 @@ from jaxsal.rewrite.cost import flops
 from jaxsal.rewrite.notes import Note, collect_notes
 from jaxsal.rewrite.optimize import count_rewrites
 from jaxsal.rewrite.split_at_layer import LAYER
+from jaxsal.types import Tree
 
 
 def program(call: Call, execute: Executor) -> jax.stages.Compiled:
@@ -35,14 +36,14 @@ def axes_of(call: Call) -> tuple[int, ...] | None:
     return axes_read(call.spec, call.shared, _row(call))
 
 
-def _abstract(call: Call, execute: Executor) -> tuple[Any, Any]:
+def _abstract(call: Call, execute: Executor) -> tuple[Tree, Tree]:
     """What the images share, on its devices, and one row, by their shapes."""
     replicated = execute.placement(call).replicated
     shared = jax.tree.map(lambda x: abstract(x, x.shape, replicated), call.shared)
     return shared, _row(call)
 
 
-def _row(call: Call) -> Any:
+def _row(call: Call) -> Tree:
     return jax.tree.map(lambda x: abstract(x, x.shape[1:], None), call.rows)
 
 

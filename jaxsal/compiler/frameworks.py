@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxsal.types import ApplyFn, Params
+from jaxsal.types import ApplyFn, Params, Tree
 
 
 class Kind(NamedTuple):
@@ -255,7 +255,7 @@ def reason(error: Exception, most: int = 300) -> str:
     return " ".join(text.split())[:most].removesuffix(".")
 
 
-def called(apply: ApplyFn, params: Params, images: jax.Array) -> Any:
+def called(apply: ApplyFn, params: Params, images: jax.Array) -> Tree:
     """`apply(params, images)`.
 
     Raises:

@@ -4,7 +4,6 @@ import math
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import jax
 
@@ -12,7 +11,7 @@ SHARE = 0.8
 """The part of the free memory that `"auto"` lets a program take."""
 
 
-def free_bytes(devices: Iterable[Any]) -> float:
+def free_bytes(devices: Iterable[jax.Device]) -> float:
     """Free bytes on each of the devices: the least of them, infinite where nothing is known.
 
     Accelerators: their own statistics. CPU: the least of available memory, the control group's

@@ -78,7 +78,7 @@ class _NoLogits(ValueError):
     """The value that `apply` returned is not an array of logits."""
 
 
-def _applied(apply: ApplyFn, whole: Node | None, arrays: Tree, images: jax.Array) -> Any:
+def _applied(apply: ApplyFn, whole: Node | None, arrays: Tree, images: jax.Array) -> Tree:
     return apply(assemble_params(whole, arrays), images)
 
 

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Hashable, Iterator
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +10,7 @@ from jax.extend.core import ClosedJaxpr
 
 from jaxsal.compiler.batch_independence import Trial
 from jaxsal.compiler.program import cast
-from jaxsal.compiler.warned import warn
+from jaxsal.compiler.warn import warn
 from jaxsal.rewrite.dataflow import Dataflow
 from jaxsal.rewrite.non_differentiable import constant_weights, non_differentiable
 from jaxsal.rewrite.row_independence import ROWS, Mixed, first_mixing, same_program
@@ -143,7 +142,7 @@ def _abstract(array: ArrayOrShape, shape: tuple[int, ...]) -> jax.ShapeDtypeStru
     return jax.ShapeDtypeStruct(shape, dtype)
 
 
-def _score(objective: Objective, logits: Any) -> ClosedJaxpr:
+def _score(objective: Objective, logits: jax.core.ShapedArray) -> ClosedJaxpr:
     row = jax.ShapeDtypeStruct(logits.shape[1:], accumulator(logits.dtype))
     target = jax.ShapeDtypeStruct((), jnp.int32)
     return jax.make_jaxpr(objective)(row, target)

@@ -16,9 +16,9 @@ from jax.sharding import Mesh
 from jax.tree_util import PyTreeDef
 
 from jaxsal.compiler import checks, transfer
+from jaxsal.compiler.addressable import is_concrete
 from jaxsal.compiler.arrays import is_array
 from jaxsal.compiler.callables import Node, Slot, as_it_is, assemble
-from jaxsal.compiler.host import is_concrete
 from jaxsal.compiler.placement import Placement, current_mesh, place_batch
 from jaxsal.types import ArrayOrShape, Params, Tree
 
@@ -53,7 +53,7 @@ class Copies:
     """
 
     def __init__(self) -> None:
-        self._last: tuple[Any, Placement | None, list[_Copy]] = None, None, []
+        self._last: tuple[object, Placement | None, list[_Copy]] = None, None, []
 
     def __call__(self, tree: Tree, placement: Placement, owner: object = None) -> Tree:
         """The arrays where they are needed.
@@ -85,7 +85,7 @@ class Parameters:
 
     def __init__(self, signature: Signature, copies: Copies) -> None:
         self.signature, self._copies = signature, copies
-        self._place: tuple[Any, Placement] | None = None
+        self._place: tuple[object, Placement] | None = None
 
     def placement(self, mesh: Mesh | None, images: ArrayOrShape, arrays: Params) -> Placement:
         """`place_batch`, cached for batches that lie on the same devices."""
@@ -112,7 +112,7 @@ class ParameterCache:
     """
 
     def __init__(self) -> None:
-        self._last: tuple[PyTreeDef, list[Callable[[], Any]], Parameters] | None = None
+        self._last: tuple[PyTreeDef, list[Callable[[], object]], Parameters] | None = None
         self._copies = Copies()
 
     def __call__(self, params: Params) -> tuple[Parameters, Params]:
@@ -140,7 +140,7 @@ def assemble_params(whole: Node | None, arrays: Tree) -> Params:
     return arrays if whole is None else assemble(whole, jax.tree.leaves(arrays))
 
 
-def _whole(structure: PyTreeDef, leaves: list[Any]) -> Node | None:
+def _whole(structure: PyTreeDef, leaves: list[object]) -> Node | None:
     """The structure with a slot for each array; None: there is nothing else."""
     if all(map(is_array, leaves)):
         return None
@@ -149,7 +149,9 @@ def _whole(structure: PyTreeDef, leaves: list[Any]) -> Node | None:
     return Node(structure, tuple(parts))
 
 
-def _arrays(whole: Node | None, structure: PyTreeDef, leaves: list[Any], params: Params) -> Params:
+def _arrays(
+    whole: Node | None, structure: PyTreeDef, leaves: list[object], params: Params
+) -> Params:
     if whole is None:
         return params
     pairs = zip(whole.parts, leaves, strict=True)
@@ -157,12 +159,12 @@ def _arrays(whole: Node | None, structure: PyTreeDef, leaves: list[Any], params:
     return jax.tree.unflatten(structure, kept)
 
 
-def _is_fixed(leaf: Any) -> bool:
+def _is_fixed(leaf: object) -> bool:
     """Whether nobody writes to a leaf: what is no array is known by identity alone."""
     return is_concrete(leaf) or not is_array(leaf)
 
 
-def _weak(leaf: Any) -> Callable[[], Any]:
+def _weak(leaf: object) -> Callable[[], object]:
     """A weak reference, where there can be one."""
     try:
         return weakref.ref(leaf)
@@ -170,7 +172,7 @@ def _weak(leaf: Any) -> Callable[[], Any]:
         return lambda: leaf
 
 
-def _same(leaves: list[Any], known: list[Callable[[], Any]]) -> bool:
+def _same(leaves: list[object], known: list[Callable[[], object]]) -> bool:
     return len(leaves) == len(known) and all(
         ref() is leaf for ref, leaf in zip(known, leaves, strict=True)
     )

@@ -8,20 +8,21 @@ import numpy as np
 from jax.extend.core import get_opaque_trace_state
 
 from jaxsal.compiler import checks, signatures
+from jaxsal.compiler.addressable import is_addressable, is_concrete
 from jaxsal.compiler.arrays import as_array
 from jaxsal.compiler.callables import Node, Split, Value, assemble, concrete_options
 from jaxsal.compiler.frameworks import pure
-from jaxsal.compiler.host import is_addressable, is_concrete
 from jaxsal.compiler.model import check_model, returning_logits
 from jaxsal.compiler.model_checks import ModelChecks
 from jaxsal.compiler.outputs import output_of
 from jaxsal.compiler.parameters import ParameterCache, Parameters, Signature
 from jaxsal.compiler.plan import Plan
 from jaxsal.compiler.program import Spec
+from jaxsal.compiler.signatures import Function
 from jaxsal.compiler.targets import as_rows, check_targets
 from jaxsal.compiler.values import check_values
 from jaxsal.rewrite.axes.spatial import checked
-from jaxsal.types import ApplyFn, ArrayOrShape, Params, Tree
+from jaxsal.types import ApplyFn, ArrayOrShape, Objective, Params, Tree
 
 
 class Call(NamedTuple):
@@ -83,16 +84,16 @@ class Prepare:
 
     def __init__(
         self,
-        apply: Any,
+        apply: object,
         function: Any,
         options: Mapping[str, Any],
         *,
-        objective: Any,
+        objective: object,
         rewrite: bool,
         dtype: object,
         check: bool,
         output: object,
-        spatial_axes: Any = None,
+        spatial_axes: object = None,
         by_example: bool = False,
     ) -> None:
         """Checks the model and the function, and takes them apart.
@@ -103,7 +104,7 @@ class Prepare:
             options: of the only function.
             by_example: whether the function is a metric: of each example's own map, and options.
         """
-        checks.check_callables(apply, objective)
+        self._model = checks.check_callables(apply, objective)
         self.output = output_of(output)
         functions = signatures.functions_of(
             function,
@@ -122,20 +123,20 @@ class Prepare:
         self.chunk = max(signatures.bound_chunk(f, options) for f in functions)
         self.keyed = [signatures.name_of(f) for f in functions if signatures.needs_key(f)]
         self._draws = bool(self.keyed) or any(signatures.accepts(f, "key") for f in functions)
-        self._model = (apply, objective)
+
         names = [signatures.name_of(f) for f in functions if signatures.differentiates(f)]
         self._dtype = checks.check_dtype(dtype)
         self._checks = ModelChecks(
-            objective or self.output.score, self._dtype, [] if by_example else names
+            self._model[1] or self.output.score, self._dtype, [] if by_example else names
         )
         self._models: dict[Node | None, ApplyFn] = {}
-        self._parts, self._arrays, self._kept = _taken_apart(apply, function, objective, options)
+        self._parts, self._arrays, self._kept = _taken_apart(*self._model, function, options)
         self._rewrite, self.check = rewrite, check
         self._axes = checked(spatial_axes)
         self._outputs: dict[Hashable, int] = {}
         self._parameters = ParameterCache()
 
-    def arguments(self) -> tuple[tuple[Any, Any], dict[str, Any]]:
+    def arguments(self) -> tuple[tuple[ApplyFn, Tree], dict[str, Any]]:
         """The arguments of `explainer` or `evaluator`, positional and by name."""
         apply, function, objective, options = assemble(self._parts, self._arrays)
         settings = {"objective": objective, "rewrite": self._rewrite, "dtype": self._dtype}
@@ -168,7 +169,7 @@ class Prepare:
         params: Params,
         rows: dict[str, Tree],
         targets: object,
-        key: Any,
+        key: object,
         each: Mapping[str, Tree] | None = None,
         *,
         record: bool = False,
@@ -271,15 +272,18 @@ class Prepare:
 
 
 def _taken_apart(
-    apply: Any, function: Any, objective: Any, options: Mapping[str, Any]
-) -> tuple[Node, list[Any], list[Any]]:
+    apply: ApplyFn,
+    objective: Objective | None,
+    function: Function | Mapping[str, Function],
+    options: Mapping[str, object],
+) -> tuple[Node, list[np.ndarray | jax.Array], list[object]]:
     """The structure of the functions and options, their arrays, and objects to keep alive."""
     split = Split()
-    several = isinstance(function, Mapping)
-    concrete = () if several else concrete_options(function)
+    made = dict(function) if isinstance(function, Mapping) else function
+    concrete = () if isinstance(made, dict) else concrete_options(made)
     parts = (
         split.reference(apply),
-        split.structure(dict(function) if several else function),
+        split.structure(made),
         Value(None) if objective is None else split.reference(objective),
         split.structure(dict(options), concrete),
     )

@@ -14,11 +14,11 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
-from jaxsal.compiler.host import is_addressable
+from jaxsal.compiler.addressable import is_addressable
 from jaxsal.types import ArrayOrShape, Tree
 
 
-def local_devices(count: Any = None) -> Sequence[jax.Device]:
+def local_devices(count: object = None) -> Sequence[jax.Device]:
     """The first `count` local devices; `None` is all of them.
 
     Raises:
@@ -154,7 +154,7 @@ def put_own_part(
 def gather(tree: Tree) -> Tree:
     """Arrays of any sharding as NumPy's, whole, in every process."""
 
-    def one(leaf: Any) -> Any:
+    def one(leaf: jax.Array) -> np.ndarray:
         if is_addressable(leaf) or leaf.is_fully_replicated:
             return jax.device_get(leaf)
         return multihost_utils.process_allgather(leaf, tiled=True)

@@ -8,7 +8,7 @@ array options) and `rows` (images, targets, indices, keys: one entry an example)
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +18,8 @@ from jax.sharding import Sharding
 from jax.tree_util import keystr
 
 from jaxsal.compiler.callables import Node, Structure, assemble
-from jaxsal.compiler.classes import map_classes
 from jaxsal.compiler.frameworks import called
+from jaxsal.compiler.map_classes import map_classes
 from jaxsal.compiler.outputs import Output
 from jaxsal.compiler.parameters import assemble_params
 from jaxsal.compiler.signatures import accepts, takes
@@ -29,7 +29,7 @@ from jaxsal.rewrite.optimize import optimize
 from jaxsal.types import Method, Metric, Objective, ScoreFn, SpatialAxes, Tree, accumulator
 
 
-class Record(NamedTuple):
+class Explanation(NamedTuple):
     """An example's results with what they were computed for, from one forward pass.
 
     Attributes:
@@ -83,7 +83,7 @@ class Spec:
     may_be_nan: frozenset[str]
     """The functions, by name ("" alone), whose results are NaN where they are not defined."""
     record: bool
-    """Whether targets and logits come with the results, as a `Record`."""
+    """Whether targets and logits come with the results, as an `Explanation`."""
     flagged: bool
     """Whether results come with a flag of what is not finite, as `Flagged`."""
 
@@ -138,7 +138,7 @@ def example(spec: Spec, schedule: Schedule, shared: Tree, row: Tree) -> Tree:
         valid = are_classes(target, spec.classes)
         results = explain(target, image, *maps)
         results = jax.tree.map(lambda x: jnp.where(valid, x, jnp.nan), results)
-    found = Record(results, target, logits(image)) if spec.record else results
+    found = Explanation(results, target, logits(image)) if spec.record else results
     if not spec.flagged:
         return found
     known = spec.record or spec.targets == "predicted" or not maps
@@ -229,8 +229,8 @@ def _call(
     *,
     score: ScoreFn,
     inputs: tuple[jax.Array, ...],
-    options: dict[str, Any],
-    each: dict[str, Any],
+    options: dict[str, Tree],
+    each: dict[str, Tree],
     key: jax.Array | None,
     chunk: int,
 ) -> Tree:

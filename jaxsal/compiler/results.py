@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsal.compiler import host
+from jaxsal.compiler import addressable
 from jaxsal.compiler.prepare import Call
 from jaxsal.compiler.program import LOGITS, OPEN, RESULTS
-from jaxsal.compiler.warned import warn
+from jaxsal.compiler.warn import warn
 from jaxsal.types import Params
 
 FEW = 5
@@ -27,7 +27,7 @@ def warn_not_finite(flags: jax.Array, call: Call, *, what: str) -> None:
         call: what was run.
         what: the results are called.
     """
-    found = host.numbered(flags)
+    found = addressable.numbered(flags)
     if all(flag in (0, OPEN) for _, flag in found):
         if not any(flag for _, flag in found) or not broken(call.shared["params"]):
             return
@@ -52,7 +52,7 @@ def broken(params: Params) -> list[str]:
     return [
         jax.tree_util.keystr(path, simple=True, separator="/")
         for path, leaf in leaves
-        if jnp.issubdtype(leaf.dtype, jnp.inexact) and not host.is_finite(leaf)
+        if jnp.issubdtype(leaf.dtype, jnp.inexact) and not addressable.is_finite(leaf)
     ]
 
 
@@ -85,7 +85,7 @@ def _reason(call: Call, flags: dict[int, int]) -> str:
 
 def _is_flat(images: np.ndarray | jax.Array, row: int) -> bool:
     """Whether an image holds one value; one that other processes hold is not asked."""
-    if not host.is_addressable(images):
+    if not addressable.is_addressable(images):
         return False
-    image = host.rows(images, [row])
+    image = addressable.rows(images, [row])
     return bool((image == image.flat[0]).all())

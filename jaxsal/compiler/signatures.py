@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from jaxsal.compiler.checks import check_positive
+from jaxsal.types import Tree
 
 Function = Callable[..., Any]
 """A method, a metric, a partial of one, or what a combinator returns."""
@@ -72,7 +73,7 @@ def may_be_nan(function: Function) -> bool:
 
 
 def functions_of(
-    function: Any, options: Mapping[str, Any], *, complete: bool = True, role: str = "method"
+    function: Any, options: Mapping[str, object], *, complete: bool = True, role: str = "method"
 ) -> list[Function]:
     """The functions that an explainer is made of, each checked against the options.
 
@@ -103,7 +104,7 @@ def functions_of(
     return list(function.values())
 
 
-def bound_chunk(function: Function, options: Mapping[str, Any]) -> int:
+def bound_chunk(function: Function, options: Mapping[str, object]) -> int:
     """The `chunk` that the options or a partial give, else 1.
 
     Raises:
@@ -120,7 +121,7 @@ def bound_chunk(function: Function, options: Mapping[str, Any]) -> int:
 
 
 def check_options(
-    function: Any, options: Mapping[str, Any], *, complete: bool = True, role: str = "method"
+    function: object, options: Mapping[str, object], *, complete: bool = True, role: str = "method"
 ) -> None:
     """Raises if `function` does not take `options`, or lacks one that no call gives (if complete).
 
@@ -188,7 +189,7 @@ def check_rows(functions: list[Function], options: Iterable[str], rows: Iterable
 
 
 def bounds(
-    functions: list[Function], options: Iterable[str], rows: Mapping[str, Any]
+    functions: list[Function], options: Iterable[str], rows: Mapping[str, Tree]
 ) -> tuple[tuple[str, int], ...]:
     """The options that methods read off the rows of a call, before they are traced.
 

@@ -1,14 +1,13 @@
 """The classes to explain: how they are given, their range, and as int32 for a program."""
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxsal.compiler.addressable import is_addressable, is_on_cpu, parts
 from jaxsal.compiler.arrays import as_array, as_text
-from jaxsal.compiler.host import is_addressable, is_on_cpu, parts
 from jaxsal.types import ArrayOrShape
 
 OF_NO_CLASS = -1
@@ -39,7 +38,7 @@ def check_targets(targets: object, count: int) -> tuple[str, ArrayOrShape | None
     return "given", targets
 
 
-def are_classes(targets: Any, classes: int) -> Any:
+def are_classes(targets: np.ndarray | jax.Array, classes: int) -> np.ndarray | np.bool_ | jax.Array:
     """Whether each target is a class, elementwise; of NumPy's and JAX's arrays, traced ones too."""
     if classes > jnp.iinfo(targets.dtype).max:  # a narrow dtype holds no larger one
         return targets >= 0
@@ -93,4 +92,4 @@ def _integers(targets: object) -> np.ndarray:
 
 @functools.partial(jax.jit, static_argnums=1)
 def _all_are_classes(targets: jax.Array, classes: int) -> jax.Array:
-    return are_classes(targets, classes).all()
+    return jnp.all(are_classes(targets, classes))

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding, Sharding, SingleDeviceSharding
 
-from jaxsal.compiler.host import is_addressable, on_host
+from jaxsal.compiler.addressable import is_addressable, on_host
 from jaxsal.compiler.placement import Placement, automatic, mesh_of
 from jaxsal.compiler.processes import put_own_part
 from jaxsal.types import ArrayOrShape, Tree

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsal.compiler.host import has_contents, is_addressable, is_finite, is_on_cpu
+from jaxsal.compiler.addressable import has_contents, is_addressable, is_finite, is_on_cpu
 from jaxsal.compiler.targets import all_are_classes, raise_no_class
 from jaxsal.types import ArrayOrShape
 

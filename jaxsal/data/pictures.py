@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 
 from jaxsal.data import images
 from jaxsal.data.listing import fingerprint, visible
+from jaxsal.types import RandomAccess
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 ARRAYS = (".npy", ".npz")
@@ -69,7 +71,7 @@ class Arrays:
 class Prepared:
     """A TFDS set as records; images of 8 bits become [0, 1], of one size if one is given."""
 
-    def __init__(self, source: Any, text: str, *, size: int | None, channels: int) -> None:
+    def __init__(self, source: RandomAccess, text: str, *, size: int | None, channels: int) -> None:
         self.source, self.text, self.size, self.channels = source, text, size, channels
 
     def __len__(self) -> int:
@@ -163,7 +165,7 @@ def _array(path: Path) -> Arrays:
     return Arrays(values, labels, f"array {fingerprint(path.parent, [path], ())}")
 
 
-def _member(path: Path, file: Any) -> tuple[np.ndarray, np.ndarray | None]:
+def _member(path: Path, file: NpzFile) -> tuple[np.ndarray, np.ndarray | None]:
     names = [name for name in ("images", "image", "x") if name in file.files]
     if not names and len(file.files) != 1:
         raise ValueError(f"expected an array named 'images', got {file.files}")

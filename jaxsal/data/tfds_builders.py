@@ -40,7 +40,13 @@ class Slices(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: 
     # Else TFDS looks for a checksums file beside this one, with a package it does not install.
     url_infos = None
 
-    def __init__(self, *, classes: tuple[str, ...], find: Callable[[Any], Listing], data_dir: Path):
+    def __init__(
+        self,
+        *,
+        classes: tuple[str, ...],
+        find: Callable[[tfds.download.DownloadManager], Listing],
+        data_dir: Path,
+    ):
         """Takes the classes' names, and a function from a download manager to the listing."""
         self._classes, self._find = classes, find
         super().__init__(file_format="array_record", data_dir=data_dir)
@@ -63,7 +69,7 @@ class Slices(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: 
             **self.ABOUT,
         )
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Iterator]:
+    def _split_generators(self, dl_manager: tfds.download.DownloadManager) -> dict[str, Iterator]:
         return {SPLIT: self._generate_examples(self._find(dl_manager))}
 
     def _generate_examples(self, listing: Listing) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -143,7 +149,7 @@ def download(cache: Path | str | None) -> Slices:
     )
 
 
-def _fetch(manager: Any) -> Listing:
+def _fetch(manager: tfds.download.DownloadManager) -> Listing:
     # TFDS asks again for three minutes before it gives up: ask once, whether there is a network.
     try:
         urllib.request.urlopen(HOST, timeout=30).close()

@@ -6,7 +6,6 @@ a constant map is never an order by position.
 """
 
 import itertools
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,13 +15,13 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from jaxsal.common.options import channel_axes, over_image, spatial_shape
 from jaxsal.metrics import ranks
 from jaxsal.rewrite.axes.spatial import spatial_axes
-from jaxsal.types import Image, Map, Scalar, ScoreFn
+from jaxsal.types import ArrayOrShape, Image, Map, Scalar, ScoreFn
 
 Mask = Bool[Array, "*space"]
 Pixels = Float[Array, "*space"]
 
 
-def check_mask(map: Any, mask: Any, *, batch: int = 0) -> None:
+def check_mask(map: ArrayOrShape, mask: ArrayOrShape, *, batch: int = 0) -> None:
     """Raises unless the mask is bool and has the map's shape, all of it or without channels.
 
     Args:

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxsal.types import Results, Values
+
 
 class Interval(NamedTuple):
     """A mean and the bounds of its interval; a JSON list `[mean, low, high]`."""
@@ -17,8 +19,8 @@ class Interval(NamedTuple):
 
 
 def mean_interval(
-    values: Any,
-    clusters: Any = None,
+    values: Values,
+    clusters: Values | None = None,
     *,
     level: float = 0.95,
     resamples: int = 2000,
@@ -59,7 +61,7 @@ def mean_interval(
     return Interval(mean, float(low), float(high))
 
 
-def share_interval(hits: Any, clusters: Any = None, **options: Any) -> Interval:
+def share_interval(hits: Values, clusters: Values | None = None, **options: Any) -> Interval:
     """`mean_interval` of truth values; where all are equal, by Wilson's score (1927) instead.
 
     Resamples of ten hits of ten are all ten of ten, which is no certainty: for n clusters
@@ -75,7 +77,9 @@ def share_interval(hits: Any, clusters: Any = None, **options: Any) -> Interval:
     return Interval(1.0, bound, 1.0) if found.mean else Interval(0.0, 0.0, 1 - bound)
 
 
-def difference_interval(first: Any, second: Any, clusters: Any = None, **options: Any) -> Interval:
+def difference_interval(
+    first: Values, second: Values, clusters: Values | None = None, **options: Any
+) -> Interval:
     """Interval of the mean of paired differences `first - second`, options as for `mean_interval`.
 
     Pairs of which one is not finite are left out. Two measures of the same images are compared this
@@ -87,7 +91,7 @@ def difference_interval(first: Any, second: Any, clusters: Any = None, **options
     return mean_interval(first - second, clusters, **options)
 
 
-def summarise(measures: Any, clusters: Any = None, **options: Any) -> Any:
+def summarise(measures: Results, clusters: Values | None = None, **options: Any) -> Results:
     """`[mean, low, high]` in place of each array `[N]` of a dict (of dicts) of measures.
 
     Args:
@@ -109,7 +113,9 @@ def resample_counts(clusters: int, resamples: int, seed: int) -> np.ndarray:
     return drawn
 
 
-def _checked(values: Any, clusters: Any, level: float) -> tuple[np.ndarray, np.ndarray]:
+def _checked(
+    values: Values, clusters: Values | None, level: float
+) -> tuple[np.ndarray, np.ndarray]:
     values = np.asarray(values, float)
     if values.ndim != 1:
         raise ValueError(f"values {values.shape}: expected a vector")

@@ -1,7 +1,6 @@
 """Infidelity: does a map foretell how the score changes when the image does?"""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -160,7 +159,7 @@ def infidelity_over(
     """The deterministic core of `infidelity`: `draw` gives I_j for sample j."""
     relevance = as_image(score, map, image)
 
-    def forecast_and_change(index: Array) -> tuple[Any, Any]:
+    def forecast_and_change(index: Array) -> tuple[Scalar, Scalar]:
         taken = draw(index)
         after = score(image - taken)
         return jnp.sum(taken.astype(relevance.dtype) * relevance), after.astype(

@@ -14,13 +14,11 @@ What is not defined is NaN, and `exclusions` counts it; it is never a hit:
 import math
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from jaxsal.metrics import ranks
@@ -28,7 +26,18 @@ from jaxsal.metrics._relevance import Mask, check_mask, hits_among_top, placings
 from jaxsal.metrics._relevance import relevance as relevance_of
 from jaxsal.metrics.regions import distance
 from jaxsal.rewrite.axes.spatial import checked
-from jaxsal.types import Image, Map, Scalar, ScoreFn, SpatialAxes, may_be_nan, usual_axes
+from jaxsal.types import (
+    Image,
+    Map,
+    Results,
+    Scalar,
+    ScoreFn,
+    SpatialAxes,
+    Tree,
+    Values,
+    may_be_nan,
+    usual_axes,
+)
 
 
 @may_be_nan
@@ -117,12 +126,12 @@ def region_measures(
 
 
 def localize(
-    maps: ArrayLike | Mapping[str, ArrayLike],
-    masks: ArrayLike,
-    regions: Mapping[str, ArrayLike] = MappingProxyType({}),
+    maps: Values | Mapping[str, Values],
+    masks: Values,
+    regions: Mapping[str, Values] = MappingProxyType({}),
     *,
     spatial_axes: SpatialAxes | None = None,
-) -> dict[str, Any]:
+) -> dict[str, Results]:
     """All localization measures of N images at once, on the device.
 
     Args:
@@ -154,7 +163,7 @@ def localize(
     found = jax.tree.map(np.asarray, _localize(batches, inside, [*parts.values()]))
     names = (*parts, *MEASURES)  # in this order: a jitted function sorts its dicts
 
-    def of(column: int) -> dict[str, Any]:
+    def of(column: int) -> dict[str, Results]:
         own = jax.tree.map(lambda values: values[:, column], found)
         return dict(zip(names, own, strict=True))
 
@@ -162,7 +171,7 @@ def localize(
     return table if isinstance(maps, Mapping) else table[""]
 
 
-def exclusions(maps: Any, masks: Any) -> dict[str, int]:
+def exclusions(maps: Values, masks: Values) -> dict[str, int]:
     """How many of N examples have undefined measures, by reason; each example counts once.
 
     Args:
@@ -198,14 +207,14 @@ def _share(relevance: Float[Array, "*space"], region: Mask) -> Scalar:
 
 
 @jax.jit
-def _localize(maps: list[Array], masks: Array, regions: list[Array]) -> list[Any]:
+def _localize(maps: list[Array], masks: Array, regions: list[Array]) -> list[Tree]:
     """Every measure `[N, methods]`: of the regions, then `MEASURES`."""
 
-    def one(example: tuple[list[Array], Mask, list[Mask]]) -> list[Any]:
+    def one(example: tuple[list[Array], Mask, list[Mask]]) -> list[Tree]:
         maps, mask, regions = example
         numbered = {str(i): region for i, region in enumerate(regions)}
 
-        def measure(map: Array) -> list[Any]:
+        def measure(map: Array) -> list[Tree]:
             shares = region_measures(None, None, map, mask=mask, regions=numbered)
             return [
                 *(shares[number] for number in numbered),

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxsal.rewrite.parameter_order import order_of_use
 from jaxsal.rewrite.program import trace
-from jaxsal.types import ApplyFn, Images, Params
+from jaxsal.types import ApplyFn, Images, Params, Tree
 
 Path = tuple[Any, ...]
 """A leaf's place in a pytree, as `jax.tree_util` has it."""
@@ -51,7 +51,7 @@ def layers(apply: ApplyFn, params: Params, images: Images, *, group: Group = mod
     every, tree = jax.tree.flatten(params)
     arrays = {i: _abstract(leaf) for i, leaf in enumerate(every) if not _is_static(leaf)}
 
-    def whole(arrays: dict[int, Any], image: Any) -> Any:
+    def whole(arrays: dict[int, jax.Array], image: jax.Array) -> Tree:
         return apply(
             jax.tree.unflatten(tree, [arrays.get(i, x) for i, x in enumerate(every)]), image
         )
@@ -76,7 +76,7 @@ def replaced(params: Params, fresh: Params, chosen: list[Layer]) -> Params:
     return jax.tree.unflatten(tree, leaves)
 
 
-def _is_static(leaf: Any) -> bool:
+def _is_static(leaf: object) -> bool:
     """Whether a leaf is no parameter but what Python reads while the program is traced."""
     return not hasattr(leaf, "dtype") and (callable(leaf) or isinstance(leaf, str | int))
 

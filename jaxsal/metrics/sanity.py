@@ -4,18 +4,21 @@ Every figure compares two maps of the same image; a map is never compared with i
 trivial 1 is averaged in.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import PyTreeDef
 from jaxtyping import Array
 
 from jaxsal.metrics.parameters import Group, Layer, layers, module, replaced
 from jaxsal.metrics.similarity import cosine, spearman
 from jaxsal.rewrite.axes.spatial import bind_axes, takes_axes
-from jaxsal.types import ApplyFn, Params
+from jaxsal.types import ApplyFn, Key, Keys, Map, Params, Results, Scalar, Targets, Values
+
+Similarity = Callable[[Map, Map], Scalar]
+"""How alike two maps of one image are."""
 
 Schedule = Callable[[list[Layer]], Iterator[tuple[str, list[Layer]]]]
 """From the layers, that nearest the image first, to names and the layers to be drawn anew."""
@@ -34,15 +37,15 @@ def independent(found: list[Layer]) -> Iterator[tuple[str, list[Layer]]]:
 
 
 def parameter_randomisation(
-    explain: Callable[..., Any],
+    explain: Callable[..., Results],
     params: Params,
     fresh: Params,
     images: Array,
-    targets: Any,
+    targets: Targets,
     *,
-    key: Any = None,
-    similarity: Any = spearman,
-) -> Any:
+    key: Keys | None = None,
+    similarity: Similarity | Mapping[str, Similarity] = spearman,
+) -> Results:
     """How much of each map survives when the trained parameters are replaced (Adebayo et al. 2018).
 
     `similarity(explain(params), explain(fresh))` by image: near 1, the method shows the image
@@ -71,18 +74,18 @@ def parameter_randomisation(
 
 
 def layer_randomisation(
-    explain: Callable[..., Any],
+    explain: Callable[..., Results],
     apply: ApplyFn,
     params: Params,
     fresh: Params,
     images: Array,
-    targets: Any,
+    targets: Targets,
     *,
     schedule: Schedule = cascading,
     group: Group = module,
-    key: Any = None,
-    similarity: Any = spearman,
-) -> dict[str, Any]:
+    key: Keys | None = None,
+    similarity: Similarity | Mapping[str, Similarity] = spearman,
+) -> dict[str, Results]:
     """`parameter_randomisation` layer by layer, from the logits down (Adebayo et al. 2018).
 
     Arguments, results and errors as there, and:
@@ -106,15 +109,15 @@ def layer_randomisation(
 
 
 def random_logit(
-    explain: Callable[..., Any],
+    explain: Callable[..., Results],
     params: Params,
     images: Array,
-    targets: Any,
+    targets: Targets,
     classes: int,
     *,
-    key: Any,
-    similarity: Any = cosine,
-) -> Any:
+    key: Key,
+    similarity: Similarity | Mapping[str, Similarity] = cosine,
+) -> Results:
     """How much of each map is the same for another class, drawn at random (Sixt et al. 2020).
 
     `similarity(explain(t), explain(u))` with u uniform over the classes other than t: near 1, the
@@ -144,30 +147,34 @@ def random_logit(
 
 
 def _comparison(
-    similarity: Any, explain: Any, params: Params, images: Array
-) -> Callable[[Any, Any], Any]:
+    similarity: Similarity | Mapping[str, Similarity],
+    explain: Callable[..., Results],
+    params: Params,
+    images: Array,
+) -> Callable[[Results, Results], Results]:
     """Similarities by image in the place of every map, numpy; the spatial axes are `explain`'s.
 
     Where `explain` is a function without `spatial_axes`, channels are last.
     """
-    asked = any(map(takes_axes, jax.tree.leaves(similarity))) and hasattr(explain, "spatial_axes")
-    axes = explain.spatial_axes(params, images) if asked else None
+    asked = any(map(takes_axes, jax.tree.leaves(similarity)))
+    axes_of = getattr(explain, "spatial_axes", None) if asked else None
+    axes = None if axes_of is None else axes_of(params, images)
     by_image = jax.tree.map(lambda f: jax.vmap(jax.jit(bind_axes(f, axes))), similarity)
 
-    def values(a: Any, b: Any) -> Any:
+    def values(a: Values, b: Values) -> Results:
         a, b = jnp.asarray(a), jnp.asarray(b)
         return jax.tree.map(lambda f: np.asarray(f(a, b)), by_image)
 
     return lambda before, after: jax.tree.map(values, before, after)
 
 
-def _check(params: Params, fresh: Params, targets: Any) -> None:
+def _check(params: Params, fresh: Params, targets: Targets) -> None:
     if targets is None or isinstance(targets, str):
         raise ValueError(f"targets {targets!r}: expected an int or an int array, fixed for both")
     if _shapes(params) != _shapes(fresh):
         raise ValueError("fresh: expected the structure and shapes of params")
 
 
-def _shapes(params: Params) -> tuple[Any, list[tuple[int, ...]]]:
+def _shapes(params: Params) -> tuple[PyTreeDef, list[tuple[int, ...]]]:
     leaves, structure = jax.tree.flatten(params)
     return structure, [np.shape(leaf) for leaf in leaves]

@@ -16,7 +16,7 @@ from jaxsal.store.layout import Layout, automatic_chunk, columns
 from jaxsal.store.stream import Progress, Stored, Stream
 from jaxsal.store.zarr import Store
 from jaxsal.store.zarr_sink import ZarrSink
-from jaxsal.types import Params
+from jaxsal.types import Params, Targets
 
 DTYPES = ("float32", "float16")
 LARGEST_CHUNK = 2**20
@@ -24,20 +24,20 @@ LARGEST_CHUNK = 2**20
 
 
 def explain_dataset(
-    explain: Any,
-    params: Any,
-    source: Any,
-    out: Any,
+    explain: object,
+    params: Params,
+    source: object,
+    out: str | os.PathLike[str],
     *,
-    targets: Any = None,
+    targets: Targets = None,
     key: Any = None,
-    transform: Any = None,
-    count: Any = None,
-    chunk: Any = "auto",
-    dtype: Any = "float32",
+    transform: Callable[[Any], Any] | None = None,
+    count: int | None = None,
+    chunk: int | str = "auto",
+    dtype: str = "float32",
     strict: bool = False,
-    shard: Any = None,
-    about: Any = None,
+    shard: tuple[int, int] | None = None,
+    about: Mapping[str, Any] | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Stored:
     """Explains every image of a source, and writes the maps into a Zarr 3 store.
@@ -83,7 +83,7 @@ def explain_dataset(
             that float16 cannot hold.
         OSError: the store cannot be written; what is finished stays so.
     """
-    check_arguments(explain, dtype, transform, about)
+    explain = check_arguments(explain, dtype, transform, about)
     folder, process = check_out(out), check_shard(shard)
     stream = Stream(
         explain,
@@ -138,8 +138,8 @@ def _layout(stream: Stream, chunk: int | str, dtype: str) -> Layout:
     return Layout(every, checked_count("chunk", chunk, most=LARGEST_CHUNK), stream.source.count)
 
 
-def check_arguments(explain: Any, dtype: Any, transform: Any, about: Any) -> None:
-    """Raises unless these are an explainer, a dtype, a function or None, and facts.
+def check_arguments(explain: object, dtype: object, transform: object, about: object) -> Explainer:
+    """The explainer, where the others are a dtype, a function or None, and facts.
 
     Raises:
         TypeError: they are not. ValueError: another dtype.
@@ -152,9 +152,10 @@ def check_arguments(explain: Any, dtype: Any, transform: Any, about: Any) -> Non
     if transform is not None and not callable(transform):
         raise TypeError(f"transform: expected a function of a record, got {transform!r}")
     check_about(about)
+    return explain
 
 
-def check_out(out: Any) -> Path:
+def check_out(out: object) -> Path:
     """The folder; `~` is the user's own.
 
     Raises:
@@ -165,7 +166,7 @@ def check_out(out: Any) -> Path:
     return Path(os.path.expanduser(out))
 
 
-def check_about(about: Any) -> None:
+def check_about(about: object) -> None:
     """Raises unless the facts are a mapping that JSON can hold.
 
     Raises:
@@ -181,15 +182,16 @@ def check_about(about: Any) -> None:
         raise TypeError(f"about: expected what JSON can hold ({error})") from error
 
 
-def check_shard(shard: Any) -> tuple[int, int]:
+def check_shard(shard: object) -> tuple[int, int]:
     """`(this process, processes)`: as given, else JAX's.
 
     Raises:
         ValueError: what is no process.
     """
     given = (jax.process_index(), jax.process_count()) if shard is None else shard
-    whole = isinstance(given, tuple) and [type(n) for n in given] == [int, int]
-    index, count = given if whole else (0, 0)
+    if not isinstance(given, tuple) or [type(n) for n in given] != [int, int]:
+        given = (0, 0)
+    index, count = given
     if not 0 <= index < count:
         raise ValueError(f"shard: expected (index, count), index in [0, count), got {shard}")
     return index, count

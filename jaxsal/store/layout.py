@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from jaxsal.types import ArrayOrShape, Results
+
 NOT_YET, EXPLAINED, SKIPPED, NOT_FINITE = 0, 1, 2, 3
 """Values of the column `status`."""
 
@@ -47,7 +49,7 @@ class Column:
     name: str
     shape: tuple[int, ...]
     dtype: str
-    fill: Any
+    fill: int | str
 
     def metadata(self, count: int, chunk: int) -> dict[str, Any]:
         """Zarr 3's description of the array."""
@@ -87,7 +89,7 @@ class Layout:
 
 
 def columns(
-    maps: Any, targets: Any, outputs: Any, *, plural: str, dtype: str
+    maps: Results, targets: ArrayOrShape, outputs: ArrayOrShape, *, plural: str, dtype: str
 ) -> tuple[Column, ...]:
     """The columns of records of these shapes (one example, no batch axis).
 
@@ -131,5 +133,5 @@ def check_name(name: str) -> str:
     return name
 
 
-def as_json(value: Any) -> bytes:
+def as_json(value: object) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()

@@ -10,12 +10,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsal.compiler.program import Record as Explained
+from jaxsal.compiler.program import Explanation
 from jaxsal.engine import Explainer
 from jaxsal.store.layout import UNSOUND, Layout
-from jaxsal.store.records import Record, Source, stacked
-from jaxsal.store.targets import Targets
-from jaxsal.types import Key, Params
+from jaxsal.store.source import Example, Source, stacked
+from jaxsal.store.targets import ExampleTargets
+from jaxsal.types import Key, Params, Targets, Tree, Values
 
 READERS = 8
 """Threads that read and decode."""
@@ -59,13 +59,13 @@ class Chunk(NamedTuple):
 
     Attributes:
         number: of the chunk. first: the number of its first example.
-        records: its records, without their images.
-        images: [B, ...], black where a record has none. good: bool [B].
+        examples: its examples, without their images.
+        images: [B, ...], black where an example has none. good: bool [B].
     """
 
     number: int
     first: int
-    records: list[Record]
+    examples: list[Example]
     images: np.ndarray
     good: np.ndarray
 
@@ -92,7 +92,7 @@ class Sink(Protocol):
         """The status of each example, as far as their number is known, uint8 [N]."""
         ...
 
-    def write(self, chunk: Chunk, results: Explained | None) -> None:
+    def write(self, chunk: Chunk, results: Explanation | None) -> None:
         """Writes a chunk; its results are None where none of its images can be used."""
         ...
 
@@ -110,9 +110,9 @@ class Stream:
         self,
         explain: Explainer,
         params: Params,
-        source: Any,
+        source: object,
         *,
-        targets: Any,
+        targets: Targets,
         key: Any,
         strict: bool,
         transform: Callable[[Any], Any] | None = None,
@@ -121,7 +121,7 @@ class Stream:
         self.explain, self.key, self.strict = explain, key, strict
         self.source = Source(source, transform=transform, count=count)
         self.spec = self.source.peek()
-        self.targets = Targets(targets, self.source.count)
+        self.targets = ExampleTargets(targets, self.source.count)
         self.targets.check_labelled(self.spec.labelled)
         self.image = jax.ShapeDtypeStruct((1, *self.spec.shape), self.spec.dtype)
         # Before anything else looks at the key and the parameters: its errors name them.
@@ -142,9 +142,9 @@ class Stream:
         on_progress(Progress(finished, sink.total))
         writing: deque[Future[int]] = deque()
 
-        def write(chunk: Chunk, results: Explained | None) -> int:
+        def write(chunk: Chunk, results: Explanation | None) -> int:
             sink.write(chunk, jax.device_get(results))
-            return len(chunk.records)
+            return len(chunk.examples)
 
         with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(sink.threads) as writers:
             try:
@@ -168,9 +168,9 @@ class Stream:
         numbers: Iterable[int] = range(layout.chunks or 2**53)
         mine = (n for n in numbers if n % processes == index and n not in done)
         wanted = ((n, *layout.span(n)) for n in mine)
-        for number, records in self.source.chunks(wanted, self.spec, readers):
+        for number, examples in self.source.chunks(wanted, self.spec, readers):
             first, last = layout.span(number)
-            if layout.count is not None and len(records) < last - first:
+            if layout.count is not None and len(examples) < last - first:
                 raise ValueError(
                     f"source: ended after {self.source.passed()} records, expected {layout.count}"
                 )
@@ -179,23 +179,23 @@ class Stream:
                 raise ValueError(
                     f"source: has more than the {size} records that the store was finished with"
                 )
-            if records:
-                yield self._chunk(number, first, records)
-            if len(records) < last - first:
+            if examples:
+                yield self._chunk(number, first, examples)
+            if len(examples) < last - first:
                 break
 
-    def _chunk(self, number: int, first: int, records: list[Record]) -> Chunk:
-        records = self.targets.usable(records, strict=self.strict)
-        images = stacked(records, self.spec)
-        good = np.array([record.image is not None for record in records])
-        return Chunk(number, first, [r._replace(image=None) for r in records], images, good)
+    def _chunk(self, number: int, first: int, examples: list[Example]) -> Chunk:
+        examples = self.targets.usable(examples, strict=self.strict)
+        images = stacked(examples, self.spec)
+        good = np.array([example.image is not None for example in examples])
+        return Chunk(number, first, [e._replace(image=None) for e in examples], images, good)
 
-    def _dispatch(self, chunk: Chunk) -> Explained | None:
+    def _dispatch(self, chunk: Chunk) -> Explanation | None:
         """The maps of a chunk, on their way: nothing is waited for."""
         if not chunk.good.any():
             return None
-        targets = self.targets.of(chunk.first, chunk.records)
-        numbers = chunk.first + np.arange(len(chunk.records))
+        targets = self.targets.of(chunk.first, chunk.examples)
+        numbers = chunk.first + np.arange(len(chunk.examples))
         keys = None if self.key is None else fold(self.key, numbers)
         return self.explain.dispatch(self.params, chunk.images, targets, key=keys)
 
@@ -224,7 +224,7 @@ def shapes(
     image: jax.ShapeDtypeStruct,
     targets: jax.ShapeDtypeStruct | str | None,
     key: Key | None,
-) -> Explained:
+) -> Explanation:
     """Maps, targets and logits of one example by their shapes alone.
 
     Args:
@@ -235,11 +235,11 @@ def shapes(
     leaves, tree = jax.tree.flatten(params)
     arrays = {i: leaf for i, leaf in enumerate(leaves) if hasattr(leaf, "dtype")}
 
-    def record(arrays: dict[int, Any], image: Any, numbers: Any, keys: Any) -> Explained:
+    def record(arrays: dict[int, Tree], image: Tree, numbers: Tree, keys: Tree) -> Explanation:
         params = jax.tree.unflatten(tree, [arrays.get(i, leaf) for i, leaf in enumerate(leaves)])
         return explain.record(params, image, numbers if word is None else word, key=keys)
 
-    found: Explained = jax.eval_shape(record, arrays, image, numbers, keys)
+    found: Explanation = jax.eval_shape(record, arrays, image, numbers, keys)
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), found)
 
 
@@ -253,13 +253,13 @@ def fold(key: Key, numbers: np.ndarray) -> jax.Array:
     return _fold(key, numbers.astype(np.uint32))
 
 
-def unsound(results: Explained) -> list[str]:
-    """What of each image's record is not finite; "" where all is."""
+def unsound(results: Explanation) -> list[str]:
+    """What of each image is not finite; "" where all is."""
     maps = np.any([_not_finite(x) for x in jax.tree.leaves(results.maps)], 0)
     rows = zip(maps.tolist(), _not_finite(results.logits).tolist(), strict=True)
     return [UNSOUND.get(row, "") for row in rows]
 
 
-def _not_finite(values: Any) -> np.ndarray:
+def _not_finite(values: Values) -> np.ndarray:
     values = np.asarray(values)
     return ~np.isfinite(values).all(tuple(range(1, values.ndim)))

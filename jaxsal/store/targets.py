@@ -1,22 +1,22 @@
 """Which class of each example of a source is explained."""
 
 import hashlib
-from typing import Any
 
 import jax
 import numpy as np
 
-from jaxsal.store.records import Record
+from jaxsal.store.source import Example
+from jaxsal.types import Targets
 
 
-class Targets:
+class ExampleTargets:
     """The targets of any examples, by their numbers.
 
     Attributes:
         text: says which they are.
     """
 
-    def __init__(self, targets: Any, count: int | None) -> None:
+    def __init__(self, targets: Targets, count: int | None) -> None:
         self.by_label = isinstance(targets, str) and targets == "label"
         self.rows = None
         self.classes: int | None = None
@@ -36,7 +36,7 @@ class Targets:
                 )
             self.rows = values.astype(np.int64)
         self.given = self.by_label or self.rows is not None
-        self.word = None if self.given else targets
+        self.word = targets if isinstance(targets, str) and not self.given else None
         self.text = targets if isinstance(targets, str) else self._described()
 
     @property
@@ -69,31 +69,31 @@ class Targets:
                 wrong = low if low < 0 else high
                 raise ValueError(f"targets: expected classes in [0, {classes}), got {wrong}")
 
-    def of(self, first: int, records: list[Record]) -> Any:
-        """The targets of consecutive records, as an explainer takes them."""
+    def of(self, first: int, examples: list[Example]) -> Targets:
+        """The targets of consecutive examples, as an explainer takes them."""
         if self.by_label:
-            return np.array([0 if self._wrong(r.label) else r.label for r in records], np.int64)
+            return np.array([0 if self._wrong(e.label) else e.label for e in examples], np.int64)
         if self.rows is None or not self.rows.ndim:
             return self.word if self.rows is None else int(self.rows)
-        return self.rows[first : first + len(records)]
+        return self.rows[first : first + len(examples)]
 
-    def usable(self, records: list[Record], *, strict: bool) -> list[Record]:
-        """The records; one that has no target has a fault, and no image.
+    def usable(self, examples: list[Example], *, strict: bool) -> list[Example]:
+        """The examples; one that has no target has a fault, and no image.
 
         Raises:
             ValueError: there is a fault, and `strict`.
         """
-        records = [
-            r._replace(image=None, fault=why) if (why := self.fault(r)) else r for r in records
+        examples = [
+            e._replace(image=None, fault=why) if (why := self.fault(e)) else e for e in examples
         ]
-        for record in records:
-            if strict and record.fault:
-                raise ValueError(f"strict: {record.name}: {record.fault}")
-        return records
+        for example in examples:
+            if strict and example.fault:
+                raise ValueError(f"strict: {example.name}: {example.fault}")
+        return examples
 
-    def fault(self, record: Record) -> str:
-        """Why a record has no target; "" where it has one."""
-        return self._wrong(record.label) if self.by_label and record.image is not None else ""
+    def fault(self, example: Example) -> str:
+        """Why an example has no target; "" where it has one."""
+        return self._wrong(example.label) if self.by_label and example.image is not None else ""
 
     def _wrong(self, label: int | None) -> str:
         if label is None:

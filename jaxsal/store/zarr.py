@@ -36,7 +36,7 @@ class Store:
         self._files = _open_folder(path)
         self._count = layout.count or 0
         self._growing = threading.Lock()
-        self._arrays: dict[str, Any] = {}
+        self._arrays: dict[str, ts.TensorStore] = {}
         for column in layout.columns:
             self._create(column)
         if layout.count is None:
@@ -129,7 +129,7 @@ class Store:
             with self._growing:  # several chunks are written at a time
                 if last > self._count:
                     self._grow(last)
-            writes: list[Any] = []
+            writes: list[ts.Future | ts.WriteFutures] = []
             try:
                 for column in self.layout.columns:
                     if (name := column.name) != STATUS:
@@ -145,7 +145,9 @@ class Store:
         for left in self.path.rglob("*.__lock"):
             left.unlink(missing_ok=True)
 
-    def _write(self, column: Column, number: int, first: int, last: int, values: Any) -> Any:
+    def _write(
+        self, column: Column, number: int, first: int, last: int, values: np.ndarray | Sequence[str]
+    ) -> ts.Future | ts.WriteFutures:
         if column.dtype == "string":
             padded = [*values, *[""] * (self.layout.chunk - len(values))]
             return self._files.write(f"{column.name}/c/{number}", _encode(padded))
@@ -221,7 +223,7 @@ def _refuse_another(path: Path, found: dict[str, Any], identity: dict[str, Any])
             )
 
 
-def _open_folder(path: Path) -> Any:
+def _open_folder(path: Path) -> ts.KvStore:
     return ts.KvStore.open({"driver": "file", "path": f"{path.absolute()}/"}).result()
 
 

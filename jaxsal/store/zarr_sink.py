@@ -1,14 +1,14 @@
 """Explained chunks as entries of a Zarr store."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from jaxsal.compiler.program import Record as Explained
+from jaxsal.compiler.program import Explanation
 from jaxsal.store.layout import EXPLAINED, NOT_FINITE, SKIPPED, STATUS
 from jaxsal.store.stream import IN_FLIGHT, Chunk, Stored, unsound
 from jaxsal.store.zarr import Store
+from jaxsal.types import Tree
 
 
 class ZarrSink:
@@ -25,13 +25,13 @@ class ZarrSink:
     def status(self) -> np.ndarray:
         return self.store.status()
 
-    def write(self, chunk: Chunk, results: Explained | None) -> None:
-        count, missing = len(chunk.records), ~chunk.good
+    def write(self, chunk: Chunk, results: Explanation | None) -> None:
+        count, missing = len(chunk.examples), ~chunk.good
         wrong = [""] * count if results is None else unsound(results)
         fine = np.array([not why for why in wrong])
         values: dict[str, np.ndarray | Sequence[str]] = {
-            "source": [record.name for record in chunk.records],
-            "fault": [r.fault or why for r, why in zip(chunk.records, wrong, strict=True)],
+            "source": [example.name for example in chunk.examples],
+            "fault": [e.fault or why for e, why in zip(chunk.examples, wrong, strict=True)],
             STATUS: np.select([missing, fine], [SKIPPED, EXPLAINED], NOT_FINITE).astype(np.uint8),
         }
         found = {} if results is None else self._named(results)
@@ -49,7 +49,7 @@ class ZarrSink:
             values[column.name] = stored
         self.store.write(chunk.number, values)
 
-    def _named(self, results: Explained) -> dict[str, Any]:
+    def _named(self, results: Explanation) -> dict[str, Tree]:
         maps = results.maps
         by_name = {f"maps/{k}": v for k, v in maps.items()} if isinstance(maps, dict) else {}
         named = by_name or {"maps": maps}

@@ -7,13 +7,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from jaxsal.types import Values
 from jaxsal.viz.figures import canvas
 from jaxsal.viz.style import INK, LINES, REGION_COLOURS, SERIES_COLOURS, styled
 
 
 @styled
-def learning_curves(history: Mapping[str, Sequence[float]]) -> Any:
+def learning_curves(history: Mapping[str, Sequence[float]]) -> Figure:
     """Loss, accuracy and learning rate by epoch, training beside validation.
 
     Args:
@@ -37,7 +40,7 @@ def learning_curves(history: Mapping[str, Sequence[float]]) -> Any:
 
 
 @styled
-def confusion(matrix: Any, classes: Sequence[str]) -> Any:
+def confusion(matrix: Values, classes: Sequence[str]) -> Figure:
     """A confusion matrix `[K, K]`, rows true: counts, and colour by the share of the row."""
     matrix = np.asarray(matrix)
     share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
@@ -57,7 +60,7 @@ def confusion(matrix: Any, classes: Sequence[str]) -> Any:
 
 
 @styled
-def region_densities(methods: Mapping[str, Mapping[str, Any]], regions: Sequence[str]) -> Any:
+def region_densities(methods: Mapping[str, Mapping[str, Any]], regions: Sequence[str]) -> Figure:
     """Relevance density of each region with its interval, a row a method.
 
     The line at 1 is a map even over the image.
@@ -95,7 +98,7 @@ def dots(
     label: str,
     reference: float | None = None,
     log: bool = False,
-) -> Any:
+) -> Figure:
     """Means with their intervals, a row a name, a colour a series.
 
     Args:
@@ -113,7 +116,7 @@ def dots(
 @styled
 def dots_beside(
     panels: Mapping[str, Mapping[str, Mapping[str, Sequence[float]]]], *, log: Sequence[str] = ()
-) -> Any:
+) -> Figure:
     """`dots` side by side, over the same rows: `{label of the axis: series}`."""
     rows = list(next(iter(next(iter(panels.values())).values())))
     figure, axes = canvas(10.5, 1.1 + 0.26 * len(rows), ncols=len(panels), sharey=True)
@@ -126,7 +129,13 @@ def dots_beside(
 
 
 def _dots(
-    axis: Any, series: Any, rows: list[str], *, label: str, reference: float | None, log: bool
+    axis: Axes,
+    series: Mapping[str, Mapping[str, Sequence[float]]],
+    rows: list[str],
+    *,
+    label: str,
+    reference: float | None,
+    log: bool,
 ) -> None:
     if reference is not None:
         axis.axvline(reference, color=INK, lw=0.8, ls="--", zorder=0)
@@ -144,7 +153,7 @@ def _dots(
 
 
 @styled
-def heat(panels: Mapping[str, Any], rows: Sequence[str], columns: Sequence[str]) -> Any:
+def heat(panels: Mapping[str, Any], rows: Sequence[str], columns: Sequence[str]) -> Figure:
     """Matrices `[rows, columns]` of values from 0 to 1 side by side, each cell with its number."""
     width = 1.8 + len(panels) * (0.4 + 0.62 * len(columns))
     figure, axes = canvas(

@@ -16,7 +16,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from jaxsal.types import axes_by_shape
+from jaxsal.types import RandomAccess, Values, axes_by_shape
 from jaxsal.viz import inputs
 from jaxsal.viz.pixels import grey, limit, note, signed, stretched
 from jaxsal.viz.style import DIVERGING, INK, LABEL, OUTLINE, styled
@@ -24,17 +24,17 @@ from jaxsal.viz.style import DIVERGING, INK, LABEL, OUTLINE, styled
 
 @styled
 def relevance_grid(
-    images: Any,
-    masks: Any,
-    maps: Any,
+    images: Values,
+    masks: Values | None,
+    maps: object,
     *,
-    rows: Any = (),
+    rows: Sequence[object] | np.ndarray = (),
     title: str = "",
-    percentile: Any = 99.5,
+    percentile: float | int = 99.5,
     common: bool = False,
     overlay: bool = False,
     mask_label: str = "outline",
-    spatial_axes: Any = None,
+    spatial_axes: object = None,
 ) -> Figure:
     """A row an image: the image, its mask's outline, and a signed map for each method.
 
@@ -56,29 +56,30 @@ def relevance_grid(
         ValueError: other axes, counts or sizes than the images', a percentile out of range.
     """
     axes = _reading(spatial_axes)
-    images = inputs.batch("images", images, axes=axes)
-    masks = inputs.outlines(masks, images)
-    maps = inputs.columns(maps, len(images), axes=axes)
-    rows = inputs.labels(rows, len(images))
+    pictures = inputs.batch("images", images, axes=axes)
+    outlines = inputs.outlines(masks, pictures)
+    columns = inputs.columns(maps, len(pictures), axes=axes)
+    labels = inputs.labels(rows, len(pictures))
     inputs.check_percentile(percentile)
-    first = ["image"] if masks is None else ["image", mask_label]
-    titles = [*first, *maps]
-    figure, axes = _panels(len(images), len(titles), top=0.9 if title else 0.65, bottom=0.75)
-    bounds = {name: limit(batch, percentile=percentile) for name, batch in maps.items()}
+    first = ["image"] if outlines is None else ["image", mask_label]
+    titles = [*first, *columns]
+    figure, panels = _panels(len(pictures), len(titles), top=0.9 if title else 0.65, bottom=0.75)
+    bounds = {name: limit(batch, percentile=percentile) for name, batch in columns.items()}
     if common:
-        bounds = dict.fromkeys(maps, max(bounds.values()))
-    for i, row in enumerate(axes[: len(images)]):
+        bounds = dict.fromkeys(columns, max(bounds.values()))
+    for i, (row, picture) in enumerate(zip(panels, pictures, strict=False)):
         for axis in row:
-            axis.imshow(grey(images[i]), interpolation="nearest")
-        for axis in () if masks is None else row[1:]:
-            _outline(axis, masks[i], OUTLINE if axis is row[1] or overlay else INK)
-        for axis, (name, batch) in zip(row[len(first) :], maps.items(), strict=True):
-            _draw(axis, batch[i], bounds[name], overlay=overlay, size=np.shape(images[i])[:2])
-        if len(rows):
-            row[0].set_ylabel(rows[i])
-    for axis, column in zip(axes[0], titles, strict=True):
+            axis.imshow(grey(picture), interpolation="nearest")
+        if outlines is not None:
+            for axis in row[1:]:
+                _outline(axis, outlines[i], OUTLINE if axis is row[1] or overlay else INK)
+        for axis, (name, batch) in zip(row[len(first) :], columns.items(), strict=True):
+            _draw(axis, batch[i], bounds[name], overlay=overlay, size=picture.shape[:2])
+        if labels:
+            row[0].set_ylabel(labels[i])
+    for axis, column in zip(panels[0], titles, strict=True):
         name = textwrap.fill(column, 20)
-        shown = any(signed(map).any() for map in maps.get(column, ()))
+        shown = any(signed(map).any() for map in columns.get(column, ()))
         bound = f"±{bounds[column]:.2g}" if shown else "0"
         axis.set_title(f"{name}\n{bound}" if column in bounds else name)
     if title:
@@ -89,18 +90,18 @@ def relevance_grid(
 
 
 def explanation(
-    image: Any,
-    maps: Any,
+    image: Values,
+    maps: Mapping[str, Values],
     *,
-    mask: Any = None,
+    mask: Values | None = None,
     title: str = "",
-    percentile: Any = 99.5,
+    percentile: float | int = 99.5,
     common: bool = False,
     overlay: bool = True,
     mask_label: str = "outline",
     axis: int = 0,
     slices: int = 5,
-    spatial_axes: Any = None,
+    spatial_axes: object = None,
 ) -> Figure:
     """ONE image beside the maps of it by each method; of a volume a row a slice.
 
@@ -127,7 +128,7 @@ def explanation(
     numbers = slice_numbers(image.shape[axis % 3], slices) if image.ndim == 4 else None
     image = image if numbers is None else stretched(image)  # one scale of grey for all slices
 
-    def cut(values: Any) -> list[Any]:
+    def cut(values: np.ndarray) -> list[np.ndarray]:
         if numbers is None:
             return [values]
         return [np.take(values, n, axis % 3) for n in numbers]
@@ -135,19 +136,20 @@ def explanation(
     if not isinstance(maps, Mapping):
         raise TypeError(f"maps: expected {{method: map}}, got {type(maps).__name__}")
     spatial = image.shape[: 2 if numbers is None else 3]
-    if mask is not None and (mask := inputs.real("mask", mask)).shape != spatial:
-        raise ValueError(f"mask: expected {spatial}, the image's, got {mask.shape}")
-    maps = {
+    outline = None if mask is None else inputs.real("mask", mask)
+    if outline is not None and outline.shape != spatial:
+        raise ValueError(f"mask: expected {spatial}, the image's, got {outline.shape}")
+    columns = {
         name: inputs.channels_last(inputs.real("maps", map), axes) for name, map in maps.items()
     }
-    for map in maps.values():
+    for map in columns.values():
         if numbers is not None and map.shape[:3] != spatial:
             raise ValueError(f"maps: expected {spatial}, the volume's, got {map.shape}")
 
     return relevance_grid(
         cut(image),
-        None if mask is None else cut(mask),
-        {name: cut(map) for name, map in maps.items()},
+        None if outline is None else cut(outline),
+        {name: cut(map) for name, map in columns.items()},
         rows=[f"slice {number}" for number in numbers or ()],
         title=title,
         percentile=percentile,
@@ -166,26 +168,26 @@ def slice_numbers(length: int, count: int) -> list[int]:
 
 @styled
 def contact_sheet(
-    images: Any,
+    images: Values,
     *,
     titles: Sequence[str] = (),
-    masks: Any = None,
+    masks: RandomAccess | None = None,
     columns: int = 8,
-    spatial_axes: Any = None,
+    spatial_axes: object = None,
 ) -> Figure:
     """Images `[N, H, W, C]` side by side, with titles and mask outlines where given.
 
     Of images with other axes `spatial_axes` are the two of height and width.
     """
-    count = len(images)
-    images = inputs.batch("images", images, axes=_reading(spatial_axes))
+    pictures = inputs.batch("images", images, axes=_reading(spatial_axes))
+    count = len(pictures)
     columns = min(columns, max(count, 1))
     figure, axes = _panels(-(-count // columns), columns, gap=0.22 if len(titles) else 0.04)
     for i, axis in enumerate(axes.ravel()):
         if i >= count:
             axis.set_visible(False)
             continue
-        axis.imshow(grey(images[i]), interpolation="nearest")
+        axis.imshow(grey(pictures[i]), interpolation="nearest")
         if masks is not None:
             _outline(axis, masks[i], OUTLINE)
         if len(titles):
@@ -211,7 +213,7 @@ def png(figure: Figure, *, dpi: int = 120) -> bytes:
     return buffer.getvalue()
 
 
-def _reading(spatial_axes: Any, count: tuple[int, ...] = (2,)) -> inputs.Reading:
+def _reading(spatial_axes: object, count: tuple[int, ...] = (2,)) -> inputs.Reading:
     """The spatial axes that are given, else what an image's shape says."""
     given = inputs.spatial_axes(spatial_axes, count)
     return lambda shape: given or axes_by_shape(shape)
@@ -219,7 +221,7 @@ def _reading(spatial_axes: Any, count: tuple[int, ...] = (2,)) -> inputs.Reading
 
 def _panels(
     rows: int, columns: int, *, gap: float = 0.04, top: float = 0.25, bottom: float = 0.1
-) -> tuple[Figure, Any]:
+) -> tuple[Figure, np.ndarray]:
     """Square panels without ticks, `gap` panels between rows; room for labels on three sides."""
     rows = max(rows, 1)
     cell, left = 1.35, 0.42
@@ -236,7 +238,7 @@ def _panels(
     return figure, axes
 
 
-def _outline(axis: Axes, mask: Any, colour: str) -> None:
+def _outline(axis: Axes, mask: Values, colour: str) -> None:
     mask = np.asarray(mask, bool)
     if mask.any() and not mask.all():
         line = axis.contour(mask, [0.5], colors=colour, linewidths=1.0)
@@ -244,7 +246,9 @@ def _outline(axis: Axes, mask: Any, colour: str) -> None:
         line.set_path_effects([patheffects.withStroke(linewidth=2.0, foreground=halo, alpha=0.6)])
 
 
-def _draw(axis: Axes, map: Any, bound: float, *, overlay: bool, size: tuple[int, ...]) -> None:
+def _draw(
+    axis: Axes, map: np.ndarray, bound: float, *, overlay: bool, size: tuple[int, ...]
+) -> None:
     shown = np.nan_to_num(signed(map) / bound, posinf=1, neginf=-1)
     opacity = np.clip(np.abs(shown), 0, 1) if overlay else None
     height, width = size

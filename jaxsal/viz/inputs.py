@@ -81,7 +81,7 @@ def channels_last(picture: np.ndarray, axes: Axes) -> np.ndarray:
     return moved.reshape(*moved.shape[: len(axes)], math.prod(moved.shape[len(axes) :]))
 
 
-def outlines(masks: Any, images: list[np.ndarray]) -> list[np.ndarray] | None:
+def outlines(masks: object, images: list[np.ndarray]) -> list[np.ndarray] | None:
     """Masks bool `[H, W]`, one an image and of its size; None where there are none.
 
     Raises:
@@ -96,7 +96,9 @@ def outlines(masks: Any, images: list[np.ndarray]) -> list[np.ndarray] | None:
     return [mask.astype(bool) for mask in found]
 
 
-def columns(maps: Any, count: int, *, axes: Reading = lambda _: ()) -> dict[str, list[np.ndarray]]:
+def columns(
+    maps: object, count: int, *, axes: Reading = lambda _: ()
+) -> dict[str, list[np.ndarray]]:
     """Maps by method, one an image.
 
     Raises:
@@ -107,7 +109,7 @@ def columns(maps: Any, count: int, *, axes: Reading = lambda _: ()) -> dict[str,
     return {str(name): batch("maps", values, count, axes=axes) for name, values in maps.items()}
 
 
-def check_percentile(percentile: Any) -> None:
+def check_percentile(percentile: object) -> None:
     """Raises unless it is a number from 0 to 100.
 
     Raises:
@@ -120,7 +122,7 @@ def check_percentile(percentile: Any) -> None:
         raise ValueError(f"percentile: expected from 0 to 100, got {percentile}")
 
 
-def labels(rows: Any, count: int) -> list[str]:
+def labels(rows: object, count: int) -> list[str]:
     """A text an image, or none at all.
 
     Raises:
@@ -134,7 +136,7 @@ def labels(rows: Any, count: int) -> list[str]:
     return [str(row) for row in rows]
 
 
-def real(name: str, value: Any) -> np.ndarray:
+def real(name: str, value: object) -> np.ndarray:
     """An array of real numbers.
 
     Raises:

@@ -1,17 +1,19 @@
 """What is shown at each pixel, as arrays: of images greys or colours, of maps signed numbers."""
 
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 
+from jaxsal.types import Values
 
-def signed(map: Any) -> np.ndarray:
+
+def signed(map: Values) -> np.ndarray:
     """A map `[H, W]` or `[H, W, C]` as the float array that is drawn: `[H, W]`, channels summed."""
     map = np.asarray(map, float)
     return map.sum(-1) if map.ndim == 3 else map
 
 
-def limit(maps: Any, *, percentile: float | int = 99.5) -> float:
+def limit(maps: Iterable[Values], *, percentile: float | int = 99.5) -> float:
     """The value at which a scale is clipped: that percentile of |map| over all finite pixels.
 
     The largest value where the percentile is zero (few pixels); 1 where there is nothing to show.
@@ -23,17 +25,15 @@ def limit(maps: Any, *, percentile: float | int = 99.5) -> float:
     return float(np.percentile(magnitude, percentile) or magnitude.max())
 
 
-def grey(image: Any) -> np.ndarray:
+def grey(image: Values) -> np.ndarray:
     """An image `[H, W]` or `[H, W, C]` as it is drawn: `[H, W, 3]` in [0, 1].
 
     Three channels are colours, another number is averaged. Values outside [0, 1] (standardised
     images) are stretched to it from their own range.
     """
-    image = np.nan_to_num(np.asarray(image, float))
-    if image.ndim == 2:
-        image = image[..., None]
-    image = stretched(image)
-    return image if image.shape[-1] == 3 else np.repeat(image.mean(-1, keepdims=True), 3, -1)
+    shown: np.ndarray = np.nan_to_num(np.asarray(image, float))
+    shown = stretched(shown[..., None] if shown.ndim == 2 else shown)
+    return shown if shown.shape[-1] == 3 else np.repeat(shown.mean(-1, keepdims=True), 3, -1)
 
 
 def stretched(image: np.ndarray) -> np.ndarray:
@@ -43,7 +43,7 @@ def stretched(image: np.ndarray) -> np.ndarray:
     return image
 
 
-def note(map: Any) -> str:
+def note(map: Values) -> str:
     """Why a map shows nothing: "not finite", "all zero" or "constant"; else ""."""
     map = signed(map)
     if not np.isfinite(map).all():

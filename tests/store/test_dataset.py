@@ -12,7 +12,7 @@ import pytest
 import zarr
 
 import jaxsal
-from jaxsal.store.records import Source
+from jaxsal.store.source import Source
 from jaxsal.store.stream import prefetch
 from tests import toy
 

@@ -1,7 +1,7 @@
 """Reads arrays in this process: whether it can, the parts that it holds, a few rows."""
 
 from collections.abc import Sequence
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -53,11 +53,11 @@ def is_finite(array: ArrayOrShape) -> bool:
     return all(bool(np.isfinite(part).all()) for part in parts(array))
 
 
-def numbered(array: ArrayOrShape) -> list[tuple[int, Any]]:
-    """`(i, array[i])` of a vector's entries that this process holds, in order."""
+def numbered(array: ArrayOrShape) -> list[tuple[int, int]]:
+    """`(i, array[i])` of a vector of integers, of the entries that this process holds, in order."""
     if not isinstance(array, jax.Array) or array.is_fully_addressable:
         return list(enumerate(np.asarray(array).tolist()))
-    found: dict[int, Any] = {}
+    found: dict[int, int] = {}
     for shard in array.addressable_shards:
         first = shard.index[0].start or 0
         found |= dict(enumerate(np.asarray(shard.data).tolist(), first))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import jaxsal
 from jaxsal.compiler import batch_size as sizes
-from jaxsal.compiler.classes import _width, map_classes
+from jaxsal.compiler.map_classes import _width, map_classes
 from tests import toy
 
 

@@ -1,15 +1,16 @@
-"""Sources of any kind as a stream of checked records, several read at a time."""
+"""Sources of any kind as a stream of checked examples, several read at a time."""
 
 import hashlib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, SupportsInt
 
 import jax.numpy as jnp
 import numpy as np
 
 from jaxsal.common.options import count as checked_count
+from jaxsal.types import RandomAccess
 
 NAMES = ("name", "id", "tfds_id", "path")
 """Where a record may say where it comes from."""
@@ -23,7 +24,7 @@ LONGEST = 300
 """Characters of a reason that are kept."""
 
 
-class Record(NamedTuple):
+class Example(NamedTuple):
     """One image to explain, and what is known about it.
 
     Attributes:
@@ -54,24 +55,25 @@ class ImageSpec(NamedTuple):
 
 
 class Source:
-    """Anything with a length and items, or anything iterable, as records by their number."""
+    """Anything with a length and items, or anything iterable, as examples by their number."""
 
     def __init__(
-        self, source: Any, *, transform: Callable[[Any], Any] | None, count: int | None
+        self, source: object, *, transform: Callable[[Any], Any] | None, count: int | None
     ) -> None:
         self._transform = transform
-        self.random = hasattr(source, "__getitem__") and hasattr(source, "__len__")
         if isinstance(source, Mapping | str | bytes):
             raise TypeError(
                 "source: expected a Grain, TFDS or other sequence or iterable of records, "
                 f"got {type(source).__name__}"
             )
-        if not self.random and not isinstance(source, Iterable):
-            raise TypeError(f"source: expected a sequence or an iterable, got {source!r}")
-        self._source = source
-        self._rest: Iterator[Any] = iter(()) if self.random else iter(source)
+        self._records = source if isinstance(source, RandomAccess) else None
+        self._rest: Iterator[object] = iter(())
+        if self._records is None:
+            if not isinstance(source, Iterable):
+                raise TypeError(f"source: expected a sequence or an iterable, got {source!r}")
+            self._rest = iter(source)
         self._seen = 0
-        self.count = _length(len(source) if self.random else None, count)
+        self.count = _length(None if self._records is None else len(self._records), count)
 
     def peek(self) -> ImageSpec:
         """The shape of the first image that can be read.
@@ -80,94 +82,93 @@ class Source:
             ValueError: none can.
             TypeError: its pixels are not floating.
         """
-        tried: list[Any] = []
-        record = Record("", None, fault="the source is empty")
+        tried: list[object] = []
+        example = Example("", None, fault="the source is empty")
         numbers = itertools.count() if self.count is None else range(self.count)
         for number in numbers:
             try:
-                raw = self._source[number] if self.random else next(self._rest)
+                raw = next(self._rest) if self._records is None else self._records[number]
             except StopIteration:
                 break
             except Exception as error:
-                if not self.random:
+                if self._records is None:
                     raise
-                record = _broken(str(number), error)
+                example = _broken(str(number), error)
                 continue
-            if not self.random:
+            if self._records is None:
                 tried.append(raw)
-            record = self._checked(number, raw, None)
-            if record.image is not None:
+            example = self._checked(number, raw, None)
+            if example.image is not None:
                 break
         self._rest = itertools.chain(tried, self._rest)
-        if record.image is None:
-            raise ValueError(f"source: no image can be read; the last: {record.fault}")
-        return ImageSpec(
-            record.image.shape, record.image.dtype, record.label is not None, self._digest(record)
-        )
+        if example.image is None:
+            raise ValueError(f"source: no image can be read; the last: {example.fault}")
+        image, labelled = example.image, example.label is not None
+        return ImageSpec(image.shape, image.dtype, labelled, self._digest(example))
 
-    def _digest(self, record: Record) -> str:
-        """Of the record, and of `SAMPLED` images spread evenly over an array."""
-        content = hashlib.sha256(record.name.encode(errors="backslashreplace"))
-        content.update(np.asarray(record.image).tobytes())
-        if isinstance(self._source, np.ndarray) and self._source.dtype != object:
-            rows = np.linspace(0, len(self._source) - 1, SAMPLED).astype(int)
-            content.update(self._source[rows].tobytes())
+    def _digest(self, example: Example) -> str:
+        """Of the example, and of `SAMPLED` images spread evenly over an array."""
+        content = hashlib.sha256(example.name.encode(errors="backslashreplace"))
+        content.update(np.asarray(example.image).tobytes())
+        if isinstance(self._records, np.ndarray) and self._records.dtype != object:
+            rows = np.linspace(0, len(self._records) - 1, SAMPLED).astype(int)
+            content.update(self._records[rows].tobytes())
         return content.hexdigest()[:16]
 
     def chunks(
         self, wanted: Iterable[tuple[int, int, int]], expected: ImageSpec, pool: Executor
-    ) -> Iterator[tuple[int, list[Record]]]:
-        """The records of each wanted `(chunk, first, last)`, in order.
+    ) -> Iterator[tuple[int, list[Example]]]:
+        """The examples of each wanted `(chunk, first, last)`, in order.
 
         Of an iterable the records before `first` are passed over; one that ends early ends the
         chunk early.
         """
         for chunk, first, last in wanted:
-            if self.random:
-                reads = [pool.submit(self._read, n, expected) for n in range(first, last)]
-                records = [read.result() for read in reads]
+            if (known := self._records) is not None:
+                reads = [pool.submit(self._read, known, n, expected) for n in range(first, last)]
+                examples = [read.result() for read in reads]
             else:
-                records = [
+                examples = [
                     self._checked(number, raw, expected) for number, raw in self._pass(first, last)
                 ]
-            yield chunk, records
+            yield chunk, examples
 
     def passed(self) -> int:
         """How many records of an iterable have been taken."""
         return self._seen
 
-    def _pass(self, first: int, last: int) -> Iterator[tuple[int, Any]]:
+    def _pass(self, first: int, last: int) -> Iterator[tuple[int, object]]:
         for raw in itertools.islice(self._rest, max(0, last - self._seen)):
             self._seen += 1
             if self._seen > first:
                 yield self._seen - 1, raw
 
-    def _read(self, number: int, expected: ImageSpec) -> Record:
+    def _read(self, records: RandomAccess, number: int, expected: ImageSpec) -> Example:
         try:
-            raw = self._source[number]
+            raw = records[number]
         except Exception as error:  # whatever a decoder raises on a broken file
             known = getattr(error, "source_name", None)
             return _broken(known if isinstance(known, str) else str(number), error)
         return self._checked(number, raw, expected)
 
-    def _checked(self, number: int, raw: Any, expected: ImageSpec | None) -> Record:
+    def _checked(self, number: int, raw: object, expected: ImageSpec | None) -> Example:
         try:
-            record = _record(number, raw if self._transform is None else self._transform(raw))
+            example = _example(number, raw if self._transform is None else self._transform(raw))
         except _NotARecord as error:
             raise TypeError(str(error)) from None
         except Exception as error:  # whatever a transform raises on a broken image
             return _broken(_name(raw, number), error)
-        if record.image is None:
-            return record
-        return record._replace(**_checked_image(record, expected))
+        if example.image is None:
+            return example
+        return example._replace(**_checked_image(example, expected))
 
 
-def stacked(records: list[Record], expected: ImageSpec) -> np.ndarray:
-    """The records' images, [B, ...], black where one has none."""
-    images = np.zeros((len(records), *expected.shape), expected.dtype)
-    for i, record in enumerate(records):
-        if record.image is not None:
-            images[i] = record.image
+def stacked(examples: list[Example], expected: ImageSpec) -> np.ndarray:
+    """The examples' images, [B, ...], black where one has none."""
+    images = np.zeros((len(examples), *expected.shape), expected.dtype)
+    for i, example in enumerate(examples):
+        if example.image is not None:
+            images[i] = example.image
     return images
 
 
@@ -175,40 +176,40 @@ class _NotARecord(Exception):
     """What no image of this source can be, rather than one that is broken."""
 
 
-def _record(number: int, raw: Any) -> Record:
+def _example(number: int, raw: object) -> Example:
     """A mapping with `image`, perhaps `label` and a name; `(image, label)`; or an image."""
-    if isinstance(raw, Record):
+    if isinstance(raw, Example):
         return raw
     if raw is None:  # what Grain's filters leave behind
-        return Record(str(number), None, fault="the source gave None")
+        return Example(str(number), None, fault="the source gave None")
     name = _name(raw, number)
     if isinstance(raw, Mapping):
         if "image" not in raw:
             raise _NotARecord(f"source: expected records with 'image', got {sorted(raw)}")
         label = next((raw[key] for key in LABELS if key in raw), None)
-        return Record(name, np.asarray(raw["image"]), _label(label))
+        return Example(name, np.asarray(raw["image"]), _label(label))
     if isinstance(raw, tuple):
         if len(raw) != 2:
             raise _NotARecord(f"source: expected (image, label), got {len(raw)} entries")
-        return Record(name, np.asarray(raw[0]), _label(raw[1]))
-    return Record(name, np.asarray(raw))
+        return Example(name, np.asarray(raw[0]), _label(raw[1]))
+    return Example(name, np.asarray(raw))
 
 
-def _checked_image(record: Record, expected: ImageSpec | None) -> dict[str, Any]:
-    """The record's image as it is used, or why it is not: checked against the first one's.
+def _checked_image(example: Example, expected: ImageSpec | None) -> dict[str, Any]:
+    """The example's image as it is used, or why it is not: checked against the first one's.
 
     Raises:
         TypeError: its pixels are no floating numbers: not one image's fault.
     """
-    image = record.image
+    image = example.image
     assert image is not None
     if not jnp.issubdtype(image.dtype, jnp.floating):
         raise TypeError(
-            f"source: expected floating images, got {image.dtype} in {record.name!r}; convert and "
+            f"source: expected floating images, got {image.dtype} in {example.name!r}; convert and "
             "scale them: transform=lambda record: ..."
         )
     if not image.ndim:
-        raise TypeError(f"source: expected images, got a number in {record.name!r}")
+        raise TypeError(f"source: expected images, got a number in {example.name!r}")
     if expected is not None and image.shape != expected.shape:
         fault = f"shape {image.shape}, the others have {expected.shape}"
     elif not image.size:
@@ -220,12 +221,12 @@ def _checked_image(record: Record, expected: ImageSpec | None) -> dict[str, Any]
     return {"image": None, "fault": fault}
 
 
-def _broken(name: str, error: Exception) -> Record:
+def _broken(name: str, error: Exception) -> Example:
     reason = " ".join(f"{type(error).__name__}: {error}".split())
-    return Record(name, None, fault=reason[:LONGEST])
+    return Example(name, None, fault=reason[:LONGEST])
 
 
-def _name(raw: Any, number: int) -> str:
+def _name(raw: object, number: int) -> str:
     found = None
     if isinstance(raw, Mapping):
         found = next((raw[key] for key in NAMES if key in raw), None)
@@ -234,7 +235,7 @@ def _name(raw: Any, number: int) -> str:
     return found.decode(errors="backslashreplace") if isinstance(found, bytes) else str(found)
 
 
-def _label(value: Any) -> int | None:
+def _label(value: SupportsInt | str | None) -> int | None:
     return None if value is None else int(value)
 
 

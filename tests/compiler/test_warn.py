@@ -5,7 +5,7 @@ import warnings
 import pytest
 
 import jaxsal
-from jaxsal.compiler.warned import warn
+from jaxsal.compiler.warn import warn
 from tests import toy
 
 

@@ -1,7 +1,6 @@
 """Maps a function of a class and an example over all classes, some of them at a time."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -75,7 +74,7 @@ def _of_class(
     return of_class, sum(map(_zero, [*given, *jax.tree.leaves(each)]))
 
 
-def _zero(array: Any) -> jax.Array:
+def _zero(array: jax.Array | np.ndarray) -> jax.Array:
     if jnp.issubdtype(jnp.result_type(array), jax.dtypes.prng_key):
         array = jax.random.key_data(array)
     return jnp.zeros_like(array, shape=(), dtype=jnp.float32)

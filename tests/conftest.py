@@ -5,13 +5,15 @@ for one thing. XLA may compute x twice for JAX's derivative of a maximum over ax
 and without optimisation round it otherwise: plain JAX's gradient of a global maximum is then wrong
 or NaN (24 of 60 networks). What is compared with plain JAX here has none.
 
-Compiling is most of the suite's time. A program is compiled once, for all workers, for the processes
-that tests start and for later runs. XLA of jax 0.10 takes its older emitter of kernels, which is
-twice as fast to compile with; later ones have no other.
+Compiling is most of the suite's time. A program is compiled once, for all workers, for the
+processes that tests start and for later runs. XLA of jax 0.10 takes its older emitter of kernels,
+with which it compiles twice as fast; that of later ones has but the new one.
 """
 
+import gc
 import importlib.metadata
 import os
+from collections.abc import Iterator
 
 FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
 if importlib.metadata.version("jax").startswith("0.10."):
@@ -43,3 +45,11 @@ def pytest_configure(config: pytest.Config) -> None:
     for name, value in ({"jax_compilation_cache_dir": folder} | KEEP_ALL).items():
         os.environ[name.upper()] = str(value)
         jax.config.update(name, value)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def frozen() -> Iterator[None]:
+    """What other modules left is searched no more, where JAX or a test collects garbage."""
+    gc.collect()
+    gc.freeze()
+    yield

@@ -16,10 +16,16 @@ TOY = Settings(count=40, image_size=32, epochs=2, widths=(4, 8), explain=6, batc
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Path:
-    out = tmp_path_factory.mktemp("study") / "out"
-    brain_tumor.main(replace(TOY, out=out))
-    return out
+def finished_folds(tmp_path_factory) -> tuple[Path, dict]:
+    """Two studies, one a fold, and their record."""
+    out = tmp_path_factory.mktemp("study")
+    return out, folds.main(replace(TOY, out=out), folds=(4, 5))
+
+
+@pytest.fixture(scope="module")
+def finished(finished_folds: tuple[Path, dict]) -> Path:
+    """One of them, of the folds that a study has by default."""
+    return finished_folds[0] / "fold-5"
 
 
 def test_writes_everything_that_it_promises(finished: Path) -> None:
@@ -129,14 +135,21 @@ def test_a_tree_of_pictures_is_a_dataset(tmp_path) -> None:
     assert (tmp_path / "out" / "report.html").exists()
 
 
-def test_folds_are_tested_in_turn_and_averaged(tmp_path) -> None:
-    settings = replace(TOY, epochs=1, explain=2, out=tmp_path)
-    record = folds.main(settings, folds=(4, 5))
+def test_folds_are_tested_in_turn_and_averaged(finished_folds: tuple[Path, dict]) -> None:
+    out, record = finished_folds
     assert [run["settings"]["test_fold"] for run in record["folds"]] == [4, 5]
     assert [run["settings"]["validation_fold"] for run in record["folds"]] == [5, 4]
     accuracies = [run["accuracy"] for run in record["folds"]]
     assert record["accuracy"] == pytest.approx(np.mean(accuracies))
-    assert json.loads((tmp_path / "folds.json").read_text())["accuracy"] == record["accuracy"]
-    assert (tmp_path / "fold-4/report.html").exists()
-    again = folds.main(settings, folds=(4, 5))  # what is finished is not run again
-    assert json.loads(json.dumps(again["folds"])) == json.loads(json.dumps(record["folds"]))
+    assert json.loads((out / "folds.json").read_text())["accuracy"] == record["accuracy"]
+    assert (out / "fold-4/report.html").exists()
+
+
+def test_finished_folds_are_not_run_again(finished_folds: tuple[Path, dict]) -> None:
+    out, record = finished_folds
+    before = {path: path.stat().st_mtime_ns for path in out.glob("fold-*/metrics.json")}
+    again = folds.main(replace(TOY, out=out), folds=(4, 5))
+    assert [run["accuracy"] for run in again["folds"]] == [
+        run["accuracy"] for run in record["folds"]
+    ]
+    assert {path: path.stat().st_mtime_ns for path in before} == before

@@ -5,7 +5,6 @@ import inspect
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -36,7 +35,6 @@ METRICS = {
     name: functools.partial(metric, **OPTIONS.get(name, {}))
     for name, metric in jaxsal.METRICS.items()
 }
-MASKED = {n for n, f in METRICS.items() if "mask" in inspect.signature(f).parameters}
 POINTS = [n for n, f in METRICS.items() if "chunk" in inspect.signature(f).parameters]
 SHAPES = {
     "insertion_curve": (6,),
@@ -47,50 +45,56 @@ SHAPES = {
 TOLERANCE = 5e-5
 """Of the largest value: completeness divides by what may be a small difference."""
 
-every = pytest.mark.parametrize("name", METRICS)
+Values = dict[str, np.ndarray]
 
 
 @functools.cache
-def evaluator(name: str, **options: Any) -> jaxsal.Evaluator:
-    return jaxsal.evaluator(toy.apply, METRICS[name], **options)
+def evaluator(**options: Any) -> jaxsal.Evaluator:
+    """All metrics: what holds of each is asked of one program."""
+    return jaxsal.evaluator(toy.apply, METRICS, **options)
 
 
-def rows(name: str, chosen: Any = slice(None)) -> dict[str, Any]:
-    return {"mask": MASKS[chosen]} if name in MASKED else {}
+def measured(
+    evaluate: jaxsal.Evaluator, chosen: Any = slice(None), *, maps: Any = MAPS, masked: bool = True
+) -> Values:
+    """The metrics of some of the maps."""
+    mask = {"mask": MASKS[chosen]} if masked else {}
+    keys = jax.random.wrap_key_data(np.asarray(jax.random.key_data(KEYS))[chosen])
+    rows = (x[chosen] for x in (IMAGES, maps, TARGETS))
+    return jax.device_get(evaluate(P, *rows, key=keys, **mask))
 
 
 @functools.cache
-def values(name: str) -> np.ndarray:
-    """The metric of eight maps on eight devices."""
-    evaluate = evaluator(name)
-    return jax.device_get(evaluate(P, IMAGES, MAPS, TARGETS, key=KEYS, **rows(name)))
+def values() -> Values:
+    """The metrics of eight maps on eight devices."""
+    return measured(evaluator())
+
+
+def of(chosen: Any, names: Any = METRICS) -> Values:
+    return {name: values()[name][chosen] for name in names}
 
 
 def one_device() -> jax.sharding.Mesh:
     return jax.sharding.Mesh(np.asarray(jax.devices()[:1]), ("devices",))
 
 
-@every
+@pytest.mark.parametrize("name", METRICS)
 def test_shape_dtype_and_finite_values(name: str) -> None:
-    assert values(name).shape == (8, *SHAPES.get(name, ()))
-    assert values(name).dtype == np.float32
-    assert np.isfinite(values(name)).all()
+    found = values()[name]
+    assert found.shape == (8, *SHAPES.get(name, ()))
+    assert found.dtype == np.float32
+    assert np.isfinite(found).all()
 
 
-@every
-def test_a_batch_on_eight_devices_equals_single_images_on_one(name: str) -> None:
-    singles = [
-        evaluator(name)(P, IMAGES[i], MAPS[i], TARGETS[i], key=KEYS[i], **rows(name, i))
-        for i in (slice(k, k + 1) for k in range(0, 8, 3))
-    ]
-    toy.close(jnp.concatenate(singles), values(name)[::3], TOLERANCE)
+def test_a_batch_on_eight_devices_equals_single_images_on_one() -> None:
+    for i in range(0, 8, 3):
+        one = slice(i, i + 1)
+        toy.close(measured(evaluator(), one), of(one), TOLERANCE)
 
 
-@every
-def test_no_value_depends_on_the_batch_size(name: str) -> None:
-    evaluate = evaluator(name, batch_size=7, mesh=one_device())
-    got = evaluate(P, IMAGES, MAPS, TARGETS, key=KEYS, **rows(name))
-    toy.close(got, values(name), TOLERANCE)
+def test_no_value_depends_on_the_batch_size() -> None:
+    """Three evaluations at a time on one device: chunks of three maps, the last one padded."""
+    toy.close(measured(evaluator(batch_size=3, mesh=one_device())), values(), TOLERANCE)
 
 
 @pytest.mark.parametrize("with_channels", [True, False])
@@ -104,74 +108,63 @@ def test_channels_may_come_first(with_channels: bool) -> None:
     )
     maps = maps if with_channels else maps[:, 0]
     found = evaluate(P, images, maps, TARGETS[:2], key=KEYS[:2], mask=MASKS[:2])
-    for name, got in found.items():
-        toy.close(got, values(name)[:2], TOLERANCE)
+    toy.close(jax.device_get(found), of(slice(2), chosen), TOLERANCE)
 
 
-@pytest.mark.parametrize("name", POINTS)
-def test_no_value_depends_on_the_chunk(name: str) -> None:
-    chunks = {str(size): functools.partial(METRICS[name], chunk=size) for size in (1, 2)}
-    evaluate = jaxsal.evaluator(toy.apply, chunks)
-    got = evaluate(P, IMAGES[:1], MAPS[:1], TARGETS[:1], key=KEYS[:1], **rows(name, slice(1)))
-    toy.close(got, dict.fromkeys(chunks, values(name)[:1]), TOLERANCE)
+def test_no_value_depends_on_the_chunk() -> None:
+    one = slice(1)
+    chunks = {
+        f"{name} {size}": functools.partial(METRICS[name], chunk=size)
+        for name in POINTS
+        for size in (1, 2)
+    }
+    found = measured(jaxsal.evaluator(toy.apply, chunks), one, masked=False)
+    toy.close(found, {name: values()[name.split()[0]][one] for name in chunks}, TOLERANCE)
 
 
-@every
-def test_a_rewritten_program_equals_the_plain_one(name: str) -> None:
-    evaluate = evaluator(name, rewrite=False)
-    got = evaluate(P, IMAGES, MAPS, TARGETS, key=KEYS, **rows(name))
-    toy.close(got, values(name), TOLERANCE)
+def test_a_rewritten_program_equals_the_plain_one() -> None:
+    toy.close(measured(evaluator(rewrite=False)), values(), TOLERANCE)
 
 
-@every
-def test_the_batch_around_a_map_does_not_change_its_value(name: str) -> None:
+def test_the_batch_around_a_map_does_not_change_its_value() -> None:
     """Quantus normalises by the largest value of a batch."""
     order = np.array([3, 0, 0, 7, 1, 2, 6, 5])
-    keys = jax.random.wrap_key_data(np.asarray(jax.random.key_data(KEYS))[order])
+    values()
     with toy.compilations() as counter:
-        got = evaluator(name)(
-            P, IMAGES[order], MAPS[order], TARGETS[order], key=keys, **rows(name, order)
-        )
+        found = measured(evaluator(), order)
     assert counter.count == 0
-    toy.close(got, values(name)[order], TOLERANCE)
+    toy.close(found, of(order), TOLERANCE)
 
 
-SCALED = sorted(
-    set(METRICS) - {"completeness", "infidelity"}  # these forecast the score's change itself
-)
+def test_the_scale_of_a_map_does_not_count() -> None:
+    """But where it forecasts the score's change itself."""
+    scaled = METRICS.keys() - {"completeness", "infidelity"}
+    found = measured(evaluator(), maps=1e3 * MAPS)
+    toy.close({name: found[name] for name in scaled}, of(..., scaled), TOLERANCE)
 
 
-@pytest.mark.parametrize("name", SCALED)
-def test_the_scale_of_a_map_does_not_count(name: str) -> None:
-    got = evaluator(name)(P, IMAGES, 1e3 * MAPS, TARGETS, key=KEYS, **rows(name))
-    toy.close(got, values(name), TOLERANCE)
+def test_the_sign_of_a_map_does_not_count_unless_said() -> None:
+    unsigned = METRICS.keys() - {"completeness", "infidelity", "sensitivity_n"}
+    found = measured(evaluator(), maps=np.abs(MAPS))
+    toy.close({name: found[name] for name in unsigned}, of(..., unsigned), TOLERANCE)
 
 
-SIGNED = {"completeness", "infidelity", "sensitivity_n"}
-
-
-@pytest.mark.parametrize("name", sorted(set(METRICS) - SIGNED))
-def test_the_sign_of_a_map_does_not_count_unless_said(name: str) -> None:
-    got = evaluator(name)(P, IMAGES, np.abs(MAPS), TARGETS, key=KEYS, **rows(name))
-    toy.close(got, values(name), TOLERANCE)
-
-
-@every
-def test_a_map_that_is_not_finite_is_never_a_good_one(name: str) -> None:
+def test_a_map_that_is_not_finite_is_never_a_good_one() -> None:
     maps = MAPS.copy()
     maps[0, 3, 3] = np.nan
-    got = np.asarray(evaluator(name)(P, IMAGES, maps, TARGETS, key=KEYS, **rows(name)))
-    if name != "sensitivity_max":  # which explains anew
-        assert np.isnan(got[0]).all()
-    toy.close(got[1:], values(name)[1:], TOLERANCE)
+    found = measured(evaluator(), maps=maps)
+    for name, got in found.items():
+        if name != "sensitivity_max":  # which explains anew
+            assert np.isnan(got[0]).all(), name
+    toy.close({name: got[1:] for name, got in found.items()}, of(slice(1, None)), TOLERANCE)
 
 
-@pytest.mark.parametrize("name", ["deletion", "road", "infidelity", "sensitivity_n"])
-def test_channels_are_summed_and_a_map_without_them_is_one(name: str) -> None:
-    spatial = evaluator(name)(P, IMAGES, MAPS[..., 0], TARGETS, key=KEYS)
-    toy.close(spatial, values(name), TOLERANCE)
+def test_channels_are_summed_and_a_map_without_them_is_one() -> None:
+    names = ("deletion", "road", "infidelity", "sensitivity_n")
+    evaluate = jaxsal.evaluator(toy.apply, {name: METRICS[name] for name in names})
+    toy.close(measured(evaluate, maps=MAPS[..., 0], masked=False), of(..., names), TOLERANCE)
     with pytest.raises(ValueError, match="map: expected the image's shape"):
-        evaluator(name)(P, IMAGES, MAPS[:, :4], TARGETS, key=KEYS)
+        measured(evaluate, maps=MAPS[:, :4], masked=False)
 
 
 def test_the_table_is_complete_and_says_which_way_is_better() -> None:

@@ -41,45 +41,41 @@ class Rewrite(NamedTuple):
     Attributes:
         primitive: the name of the operation that it replaces.
         rule: what replaces it.
-        platforms: where it was measured (benchmarks, `python -m benchmarks rewrites`): on or off.
-        elsewhere: on or off on a platform that was not measured; on only where a rule neither adds
-            memory traffic nor changes a layout.
+        platforms: where it was measured (`python -m benchmarks rewrites`) or predicted from the
+            compiled program (`python -m benchmarks targets`): on or off. It is off elsewhere.
     """
 
     primitive: str
     rule: Rule
     platforms: dict[str, bool]
-    elsewhere: bool
+
+    def is_on(self, platform: str) -> bool:
+        """Whether the rule is known to pay on that platform."""
+        return self.platforms.get(platform, False)
 
 
 REWRITES: dict[str, Rewrite] = {
     "relu_pool_gradient": Rewrite(
-        "select_n", relu_pool_gradient.relu_pool_gradient, {"cpu": False, "gpu": True}, False
+        "select_n", relu_pool_gradient.relu_pool_gradient, {"cpu": False, "gpu": True}
     ),
-    "max_pool": Rewrite("reduce_window_max", max_pool.max_pool, {"cpu": True}, True),
+    "max_pool": Rewrite("reduce_window_max", max_pool.max_pool, {"cpu": True}),
     "max_pool_primal": Rewrite(
-        "reduce_window_max", max_pool.max_pool_primal, {"cpu": not _BEFORE_0_11, "gpu": True}, True
+        "reduce_window_max", max_pool.max_pool_primal, {"cpu": not _BEFORE_0_11, "gpu": True}
     ),
     "max_pool_gradient": Rewrite(
-        "select_and_scatter_add", max_pool.max_pool_gradient, {"cpu": True, "gpu": True}, True
+        "select_and_scatter_add", max_pool.max_pool_gradient, {"cpu": True, "gpu": True}
     ),
-    "max_pool_tangent": Rewrite(
-        "select_and_gather_add", max_pool.max_pool_tangent, {"cpu": True}, True
-    ),
-    "extremum_gradient": Rewrite("eq", extremum_gradient.extremum_gradient, {"cpu": True}, False),
+    "max_pool_tangent": Rewrite("select_and_gather_add", max_pool.max_pool_tangent, {"cpu": True}),
+    "extremum_gradient": Rewrite("eq", extremum_gradient.extremum_gradient, {"cpu": True}),
     "kernel_gradient": Rewrite(
-        _CONVOLUTION, kernel_gradient.kernel_gradient, {"cpu": True, "gpu": False}, False
+        _CONVOLUTION, kernel_gradient.kernel_gradient, {"cpu": True, "gpu": False}
     ),
-    "im2col_conv": Rewrite(_CONVOLUTION, conv.im2col_conv, {"cpu": True, "gpu": False}, False),
-    "unrolled_conv": Rewrite(_CONVOLUTION, conv.unrolled_conv, {"cpu": False, "gpu": True}, False),
-    "matmul_shift_conv": Rewrite(
-        _CONVOLUTION, conv.matmul_shift_conv, {"cpu": True, "gpu": True}, False
-    ),
-    "winograd": Rewrite(
-        _CONVOLUTION, winograd.winograd, {"cpu": _BEFORE_0_11, "gpu": False}, False
-    ),
+    "im2col_conv": Rewrite(_CONVOLUTION, conv.im2col_conv, {"cpu": True, "gpu": False}),
+    "unrolled_conv": Rewrite(_CONVOLUTION, conv.unrolled_conv, {"cpu": False, "gpu": True}),
+    "matmul_shift_conv": Rewrite(_CONVOLUTION, conv.matmul_shift_conv, {"cpu": True, "gpu": True}),
+    "winograd": Rewrite(_CONVOLUTION, winograd.winograd, {"cpu": _BEFORE_0_11, "gpu": False}),
     "channels_last_conv": Rewrite(
-        _CONVOLUTION, conv.channels_last_conv, {"cpu": True, "gpu": False}, False
+        _CONVOLUTION, conv.channels_last_conv, {"cpu": True, "gpu": False}
     ),
 }
 """In the order in which they are tried."""
@@ -123,7 +119,7 @@ def _chosen(platform: str | None, only: Collection[str] | None) -> list[str]:
             raise ValueError(f"only: unknown rewrites {unknown}; there are {list(REWRITES)}")
         return [name for name in REWRITES if name in only]
     platform = platform or jax.default_backend()
-    return [name for name, each in REWRITES.items() if each.platforms.get(platform, each.elsewhere)]
+    return [name for name, each in REWRITES.items() if each.is_on(platform)]
 
 
 def _rules(names: list[str], count: Counter[str]) -> dict[Primitive | str, Rule]:

@@ -115,10 +115,10 @@ class BatchSize:
         Args:
             placement: the devices that it is for; None: those that whoever traces it has.
         """
-        platform = placement.platform if placement else jax.default_backend()
+        platform = placement.platform if placement else None
         devices = placement.devices if placement else 1
         automatic = self._given == "auto"
-        size = CAPS.get(platform, 32) if automatic else int(self._given)
+        size = CAPS.get(platform or jax.default_backend(), 32) if automatic else int(self._given)
         here = self._plan_on(call, devices, size)
         return Schedule(
             call.class_chunk(here),

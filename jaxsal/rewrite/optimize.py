@@ -8,16 +8,18 @@ replaces operations by plain differentiable ones. A new rule is a function in a 
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple, TypeVar
 
 import jax
-from jax.extend.core import JaxprEqn, Primitive, primitives
+from jax.extend.core import ClosedJaxpr, JaxprEqn, Primitive, primitives
 from jaxtyping import Array
 
-from jaxsal.rewrite.interpreter import Frame, Rule, rewritten
-from jaxsal.rewrite.program import Values
+from jaxsal.rewrite.at_lowering import by_platform, known_platform
+from jaxsal.rewrite.interpreter import Frame, Rule, evaluate, rewritten
+from jaxsal.rewrite.program import Values, trace
 from jaxsal.rewrite.rules import (
     conv,
     extremum_gradient,
@@ -28,6 +30,9 @@ from jaxsal.rewrite.rules import (
 )
 
 T = TypeVar("T")
+
+GPUS = {"cuda": "gpu", "rocm": "gpu"}
+"""What JAX calls a GPU where a program is lowered for it."""
 
 _CONVOLUTION = primitives.conv_general_dilated_p.name
 _BEFORE_0_11 = jax.__version_info__ < (0, 11)
@@ -51,7 +56,7 @@ class Rewrite(NamedTuple):
 
     def is_on(self, platform: str) -> bool:
         """Whether the rule is known to pay on that platform."""
-        return self.platforms.get(platform, False)
+        return self.platforms.get(GPUS.get(platform, platform), False)
 
 
 REWRITES: dict[str, Rewrite] = {
@@ -91,13 +96,27 @@ def optimize(
 
     Args:
         fun: a function of pytrees of arrays; what it closes over may be traced.
-        platform: `"cpu"`, `"gpu"`, `"tpu"`; `None` for that of the default device.
+        platform: `"cpu"`, `"gpu"` (or `"cuda"`, `"rocm"`), `"tpu"`; `None` for that which the
+            program is lowered for.
         only: names of `REWRITES` to use, whatever the platform; `None` for those that are on there.
 
     Raises:
         ValueError: `only` names something that is not in `REWRITES`.
     """
-    return rewritten(fun, _rules(_chosen(platform, only), Counter()))
+    platform = platform or known_platform()
+    if platform or only is not None:
+        return rewritten(fun, _rules(_chosen(platform, only), Counter()))
+
+    def optimized(*args: Any) -> T:
+        closed, tree = trace(fun, *args)
+        return jax.tree.unflatten(tree, by_platform(_on, closed, *jax.tree.leaves(args)))
+
+    return optimized
+
+
+def _on(closed: ClosedJaxpr, platform: str) -> Callable[..., Values]:
+    """A program, faster on a platform."""
+    return functools.partial(evaluate, closed, _rules(_chosen(platform, None), Counter()))
 
 
 def count_rewrites(

@@ -138,10 +138,10 @@ def _carried_on(settings: Any, record: records.Record, folder: Path) -> Any:
         for row in json.loads(path.read_text())["rows"]
     ]
 
-    def save(rows: list[records.Row]) -> None:
-        done = {(row["target"], row.get("case"), row.get("contender")) for row in rows}
-        rest = [r for r in known if (r["target"], r.get("case"), r.get("contender")) not in done]
-        records.write({**record, "rows": rows + rest}, folder)
+    def save(so_far: dict[str, Any]) -> None:
+        done = {targets.names(row) for row in so_far["rows"]}
+        rest = [row for row in known if targets.names(row) not in done]
+        records.write({**record, **so_far, "rows": so_far["rows"] + rest}, folder)
 
     return settings._replace(known=tuple(known), save=save)
 

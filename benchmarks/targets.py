@@ -25,7 +25,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import jaxsal
 from benchmarks import compiled, jax_worker, plain, problems
 from benchmarks.contest import Case
-from benchmarks.records import PLAIN, Row
+from benchmarks.records import ONLY, PLAIN, UNWRITTEN, Row
 from benchmarks.throughput import LOOPS, ONE_PASS, RANDOM, make_case
 from benchmarks.topologies import ACCELERATORS, Accelerator, accelerator, without_devices
 from benchmarks.worker import Absent
@@ -33,10 +33,7 @@ from jaxsal.common import provenance
 from jaxsal.rewrite import cost
 from jaxsal.rewrite.optimize import REWRITES, count_rewrites, optimize
 
-UNWRITTEN = "jaxsal without rewrites"
 COMPILERS = ("libtpu", "jax-cuda13-plugin")
-ONLY = "plain jax, only "
-"""A contender: plain JAX's program with the rewrite whose name follows."""
 
 
 class Settings(NamedTuple):
@@ -47,7 +44,7 @@ class Settings(NamedTuple):
         cases: in their order.
         batch: images on a chip; None: as many as suit the target.
         known: rows of an unfinished record; a program that has one is not compiled again.
-        save: takes the rows so far.
+        save: takes the record so far.
         rounds: not used: programs do not vary.
     """
 
@@ -56,7 +53,7 @@ class Settings(NamedTuple):
     batch: tuple[int, int] | None = None
     minutes: float = math.inf
     known: tuple[Row, ...] = ()
-    save: Callable[[list[Row]], None] = lambda rows: None
+    save: Callable[[dict[str, Any]], None] = lambda record: None
     rounds: int = 1
 
 
@@ -121,17 +118,33 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
         for case, contender, build in _programs(settings, chosen, mesh):
             known = [*settings.known, *rows]
             late = time.monotonic() > end
-            row = _row(name, chosen, mesh, case, contender, build, known, late)
+            there = any(names(row) == (name, str(case), contender) for row in known)
+            if late and not there:
+                row = None
+            else:
+                row = _row(name, chosen, mesh, case, contender, build, known, late)
             if row is None:
                 left_out.append(f"{name}: {case}, {contender}")
                 continue
             rows.append(row)
             _compare(rows)
-            settings.save(rows)
+            settings.save(_record(settings, rows, left_out) | {"finished": False})
             print(row_text(row), flush=True)
-    models = {name: accelerator(name).model() for name in settings.targets}
-    compilers = provenance.versions(*COMPILERS)
-    return {"models": models, "compilers": compilers, "left_out": left_out, "rows": rows}
+    return _record(settings, rows, left_out)
+
+
+def _record(settings: Settings, rows: list[Row], left_out: list[str]) -> dict[str, Any]:
+    return {
+        "models": {name: accelerator(name).model() for name in settings.targets},
+        "compilers": provenance.versions(*COMPILERS),
+        "left_out": left_out,
+        "rows": rows,
+    }
+
+
+def names(row: Row) -> tuple[str, str, str]:
+    """The target, the case and the contender of a row."""
+    return row["target"], row.get("case", ""), row.get("contender", "")
 
 
 Program = Callable[[], jax.stages.Traced]

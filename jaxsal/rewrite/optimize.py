@@ -48,11 +48,13 @@ class Rewrite(NamedTuple):
         rule: what replaces it.
         platforms: where it was measured (`python -m benchmarks rewrites`) or predicted from the
             compiled program (`python -m benchmarks targets`): on or off. It is off elsewhere.
+        mends: whether it is there for what XLA would lose without it, whatever it costs.
     """
 
     primitive: str
     rule: Rule
     platforms: dict[str, bool]
+    mends: bool = False
 
     def is_on(self, platform: str) -> bool:
         """Whether the rule is known to pay on that platform."""
@@ -71,7 +73,9 @@ REWRITES: dict[str, Rewrite] = {
         "select_and_scatter_add", max_pool.max_pool_gradient, {"cpu": True, "gpu": True}
     ),
     "max_pool_tangent": Rewrite("select_and_gather_add", max_pool.max_pool_tangent, {"cpu": True}),
-    "extremum_gradient": Rewrite("eq", extremum_gradient.extremum_gradient, {"cpu": True}),
+    "extremum_gradient": Rewrite(
+        "eq", extremum_gradient.extremum_gradient, {"cpu": True}, mends=True
+    ),
     "kernel_gradient": Rewrite(
         _CONVOLUTION, kernel_gradient.kernel_gradient, {"cpu": True, "gpu": False}
     ),

@@ -107,30 +107,36 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
     left_out: list[str] = []
     end = time.monotonic() + 60 * settings.minutes
     for name in settings.targets:
-        chosen = accelerator(name)
-        try:
-            mesh = chosen.mesh()
-        except Absent as error:
-            rows.append({"target": name, "absent": str(error)})
-            print(f"{name}: absent: {error}", flush=True)
-            continue
-        print(f"{name}: {mesh.size} x {mesh.devices.flat[0].device_kind}, {chosen.model()}")
-        for case, contender, build in _programs(settings, chosen, mesh):
-            known = [*settings.known, *rows]
-            late = time.monotonic() > end
-            there = any(names(row) == (name, str(case), contender) for row in known)
-            if late and not there:
-                row = None
-            else:
-                row = _row(name, chosen, mesh, case, contender, build, known, late)
-            if row is None:
-                left_out.append(f"{name}: {case}, {contender}")
+        for row in _rows(settings, name, end):
+            if "late" in row:
+                left_out.append(", ".join(names(row)))
                 continue
             rows.append(row)
             _compare(rows)
-            settings.save(_record(settings, rows, left_out) | {"finished": False})
             print(row_text(row), flush=True)
+            settings.save(_record(settings, rows, left_out) | {"finished": False})
     return _record(settings, rows, left_out)
+
+
+def _rows(settings: Settings, name: str, end: float) -> Iterator[Row]:
+    """The rows of a target; those that it is too late for are marked "late"."""
+    target = accelerator(name)
+    try:
+        mesh = target.mesh()
+    except Absent as error:
+        yield {"target": name, "absent": str(error)}
+        return
+    print(f"{name}: {mesh.size} x {mesh.devices.flat[0].device_kind}, {target.model()}", flush=True)
+    known = list(settings.known)
+    for case, contender, build in _programs(settings, target, mesh):
+        row = {"target": name, "contender": contender, "case": str(case), **case.row()}
+        late = time.monotonic() > end
+        if late and names(row) not in map(names, known):
+            yield row | {"late": True}
+            continue
+        row |= _compiled(row, target, mesh, build, known, late)
+        known.append(row)
+        yield row
 
 
 def _record(settings: Settings, rows: list[Row], left_out: list[str]) -> dict[str, Any]:
@@ -185,39 +191,30 @@ def _case(settings: Settings, target: Accelerator, problem: str, method: str) ->
     return make_case(problem, method, batch, **steps)
 
 
-def _row(
-    name: str,
-    target: Accelerator,
-    mesh: Mesh,
-    case: Case,
-    contender: str,
-    build: Program,
-    known: list[Row],
-    late: bool,
-) -> Row | None:
-    """A row, compiled or, of the same program, known; None where it is too late to compile."""
-    row = {"target": name, "contender": contender, "case": str(case), **case.row()}
+def _compiled(
+    row: Row, target: Accelerator, mesh: Mesh, build: Program, known: list[Row], late: bool
+) -> Row:
+    """What there is to say of a row's program, or what is known of the same one."""
     try:
         traced = build()
         lowered = traced.lower()
-        text = lowered.as_text()
-        digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-        if same := [r for r in known if (r["target"], r.get("program")) == (name, digest)]:
-            told = ("contender", *case.row(), "case")
-            return {**same[0], **{field: row[field] for field in told}}
+        digest = hashlib.sha256(lowered.as_text().encode()).hexdigest()[:16]
+        for other in known:
+            if (other["target"], other.get("program")) == (row["target"], digest):
+                return {k: v for k, v in other.items() if k not in (*row, "times_as_fast")}
         if late:
-            return None
+            return {"late": True}
         begin = time.perf_counter()
         done = lowered.compile()
         seconds = time.perf_counter() - begin
     except Exception as error:  # a program that does not compile is a row that says so
         first = str(error).splitlines() or [""]
-        return row | {"failed": f"{type(error).__name__}: {first[0][:200]}"}
+        return {"failed": f"{type(error).__name__}: {first[0][:200]}"}
     flops = cost.flops(traced.jaxpr.jaxpr) / mesh.size
     program = compiled.parse(str(done.as_text()))
-    dtype = "bfloat16" if case.problem.endswith("bfloat16") else "float32"
+    dtype = "bfloat16" if row["problem"].endswith("bfloat16") else "float32"
     memory = done.memory_analysis()
-    return row | {
+    return {
         "program": digest,
         "predicted_ms": float(f"{target.predicted_ms(program, flops, dtype):.4g}"),
         "cycles": program.cycles(),
@@ -322,6 +319,8 @@ def _replaced(case: Case, mesh: Mesh, rewrite: str) -> bool:
 
 def row_text(row: Row) -> str:
     """A row for people."""
+    if "absent" in row:
+        return f"{row['target']}: absent: {row['absent']}"
     head = f"  {row['case']:<44}{row['contender']:<38}"
     if "failed" in row:
         return head + "failed: " + row["failed"]

@@ -65,18 +65,18 @@ def test_a_killed_run_keeps_its_rows(here, monkeypatch, tmp_path):
         cases=(targets.Asked("cnn-toy", "gradient"), targets.Asked("cnn-toy", "occlusion")),
     )
     monkeypatch.setitem(targets.SETTINGS, "toy", few)
-    kept = targets.row_text
+    kept = targets._compiled
 
-    def killed(row):
+    def killed(row, *args):
         if row["contender"] == records.PLAIN:
             raise KeyboardInterrupt
-        return kept(row)
+        return kept(row, *args)
 
-    monkeypatch.setattr(targets, "row_text", killed)
+    monkeypatch.setattr(targets, "_compiled", killed)
     with pytest.raises(KeyboardInterrupt):
         __main__.main(["targets", "--settings", "toy", "--out", str(tmp_path)])
     (path,) = tmp_path.glob("*.json")
-    assert len(json.loads(path.read_text())["rows"]) == 2
+    assert len(json.loads(path.read_text())["rows"]) == 1
 
 
 def test_a_gpu_of_a_file_is_predicted_by_its_own_numbers(tmp_path):

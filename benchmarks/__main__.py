@@ -90,16 +90,16 @@ def main(argv: list[str] | None = None) -> None:
         if given.settings and given.settings not in common:
             parser.error(f"--settings: expected one of {sorted(common)}, got {given.settings}")
         return _everything(sys.argv[1:] if argv is None else argv)
+    if given.out:  # before anything is measured that it could not take
+        try:
+            given.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            parser.error(f"--out: expected a folder, got {given.out}: {error}")
     if given.name == "targets":
         topologies.without_devices()
     # Asked of a process that ends: a worker wants the device's memory for itself.
     about = provenance.describe_apart()
     for name, settings in _chosen(parser, given, about["device"]["platform"]).items():
-        if given.out:  # before anything is measured that it could not take
-            try:
-                given.out.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                parser.error(f"--out: expected a folder, got {given.out}: {error}")
         record = {"name": given.name, "settings": name, **about}
         if given.out and "known" in settings._fields:
             settings = _carried_on(settings, record, given.out)
@@ -119,9 +119,9 @@ def _chosen(parser: argparse.ArgumentParser, given: Any, platform: str) -> dict[
         if name not in known:
             parser.error(f"--settings: expected one of {list(known)}, got {name}")
         found = {name: known[name]}
-    changes = {"rounds": given.rounds, "minutes": given.minutes, "targets": given.targets}
-    if given.name == "targets" and given.settings is None:
-        changes["targets"] = None
+    changes = {"rounds": given.rounds, "minutes": given.minutes}
+    if given.settings is not None:
+        changes["targets"] = given.targets
     return {
         name: settings._replace(
             **{k: v for k, v in changes.items() if v is not None and k in settings._fields}

@@ -32,13 +32,13 @@ Target = Int[Array, ""]
 Map = Shaped[Array, "..."]
 Key = PRNGKeyArray
 
-Values = npt.ArrayLike | int | float | Sequence[object]
+ArrayValues = npt.ArrayLike | int | float | Sequence[object]
 """What NumPy makes an array of: one of any library, a number, lists and tuples of them."""
 
-Batch = Values | jax.ShapeDtypeStruct
+Batch = ArrayValues | jax.ShapeDtypeStruct
 """An array [B, ...], or what NumPy makes one of; where nothing is computed, its shape."""
 
-Targets = Values | jax.ShapeDtypeStruct | None
+Targets = ArrayValues | jax.ShapeDtypeStruct | None
 """The classes to explain: an int, integers [B], None for the predicted one, or "all"."""
 
 

@@ -265,3 +265,20 @@ def test_an_explainer_of_baselines_exports_too() -> None:
     explain = jaxsal.explainer(toy.apply, jaxsal.integrated_gradients, steps=2, baseline=baseline)
     exported = jax.export.export(explain)(*ABSTRACT[:2], 1)
     toy.close(exported.call(P, toy.images(4), 1), explain(P, toy.images(4), 1))
+
+
+def test_a_batch_size_is_of_each_device_of_a_mesh() -> None:
+    """Each computes its own images, two at a time, however many there are; none computes all."""
+    count = 48
+    images, targets = toy.images(count), toy.targets(count)
+    temporaries, found = {}, {}
+    for devices in (1, 8):
+        mesh = jax.make_mesh((devices,), ("batch",), devices=jax.devices()[:devices])
+        explain = jaxsal.explainer(toy.apply, jaxsal.gradient, batch_size=2, mesh=mesh)
+        rows = slice(count // 8 * devices)
+        run = jax.jit(explain).lower(P, images[rows], targets[rows]).compile()
+        assert "all-gather" not in run.as_text()
+        temporaries[devices] = run.memory_analysis().temp_size_in_bytes
+        found[devices] = run(P, images[rows], targets[rows])
+    assert temporaries[8] <= 1.2 * temporaries[1]
+    toy.close(found[8], jaxsal.explainer(toy.apply, jaxsal.gradient)(P, images, targets))

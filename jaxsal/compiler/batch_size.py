@@ -126,7 +126,7 @@ class BatchSize:
         return Schedule(
             call.class_chunk(here),
             here.chunk,
-            None if automatic else here.images * devices,
+            None if automatic else here.images,
             platform,
             placement.rows if placement else None,
         )

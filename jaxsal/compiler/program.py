@@ -6,6 +6,7 @@ array options) and `rows` (images, targets, indices, keys: one entry an example)
 """
 
 import functools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import Sharding
+from jax.sharding import NamedSharding, Sharding
 from jax.tree_util import keystr
 
 from jaxsal.compiler.callables import Node, Structure, assemble
@@ -97,11 +98,23 @@ class Schedule:
     chunk: int = 1
     """Points of one image evaluated at a time, by functions that take `chunk`."""
     images: int | None = None
-    """Images evaluated at a time; None: the whole batch."""
+    """Images evaluated at a time on each device; None: the whole batch."""
     platform: str | None = None
     """The platform whose rewrites `batch` applies; None: that which it is lowered for."""
     sharding: Sharding | None = None
     """How images and results are spread over the devices; None: left to the caller."""
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """The axes of the mesh that the rows are spread over."""
+        spec = self.sharding.spec if isinstance(self.sharding, NamedSharding) else ((),)
+        return (spec[0],) if isinstance(spec[0], str) else spec[0]
+
+    @property
+    def devices(self) -> int:
+        """How many parts the rows have; 1 where that is left to the caller."""
+        mesh = getattr(self.sharding, "mesh", None)
+        return math.prod(mesh.shape[axis] for axis in self.axes) if mesh else 1
 
 
 def batch(spec: Spec, schedule: Schedule, shared: Tree, rows: Tree) -> Tree:
@@ -113,13 +126,26 @@ def batch(spec: Spec, schedule: Schedule, shared: Tree, rows: Tree) -> Tree:
     if schedule.sharding is not None:
         image = lax.with_sharding_constraint(rows["image"], schedule.sharding)
         rows = {**rows, "image": image}
-    if schedule.images is None or schedule.images >= size:
+    if schedule.images is None or schedule.images * schedule.devices >= size:
         results = jax.vmap(one, in_axes=(None, 0))(shared, rows)
     else:
-        results = lax.map(functools.partial(one, shared), rows, batch_size=schedule.images)
+        results = _in_turns(functools.partial(one, shared), rows, schedule)
     if schedule.sharding is not None:
         results = lax.with_sharding_constraint(results, schedule.sharding)
     return results
+
+
+def _in_turns(one: Callable[[Tree], Tree], rows: Tree, schedule: Schedule) -> Tree:
+    """The results of the rows, each device going through its own, `images` at a time.
+
+    XLA would spread a chunk of neighbouring rows over no devices: each would compute all of it.
+    """
+    turns = functools.partial(lax.map, one, batch_size=schedule.images)
+    if schedule.devices == 1:
+        return turns(rows)
+    apart = jax.tree.map(lambda x: x.reshape(schedule.devices, -1, *x.shape[1:]), rows)
+    results = jax.vmap(turns, spmd_axis_name=schedule.axes)(apart)
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), results)
 
 
 def example(spec: Spec, schedule: Schedule, shared: Tree, row: Tree) -> Tree:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxsal.types import Results, Values
+from jaxsal.types import ArrayValues, Results
 
 
 class Interval(NamedTuple):
@@ -19,8 +19,8 @@ class Interval(NamedTuple):
 
 
 def mean_interval(
-    values: Values,
-    clusters: Values | None = None,
+    values: ArrayValues,
+    clusters: ArrayValues | None = None,
     *,
     level: float = 0.95,
     resamples: int = 2000,
@@ -61,7 +61,9 @@ def mean_interval(
     return Interval(mean, float(low), float(high))
 
 
-def share_interval(hits: Values, clusters: Values | None = None, **options: Any) -> Interval:
+def share_interval(
+    hits: ArrayValues, clusters: ArrayValues | None = None, **options: Any
+) -> Interval:
     """`mean_interval` of truth values; where all are equal, by Wilson's score (1927) instead.
 
     Resamples of ten hits of ten are all ten of ten, which is no certainty: for n clusters
@@ -78,7 +80,7 @@ def share_interval(hits: Values, clusters: Values | None = None, **options: Any)
 
 
 def difference_interval(
-    first: Values, second: Values, clusters: Values | None = None, **options: Any
+    first: ArrayValues, second: ArrayValues, clusters: ArrayValues | None = None, **options: Any
 ) -> Interval:
     """Interval of the mean of paired differences `first - second`, options as for `mean_interval`.
 
@@ -91,7 +93,7 @@ def difference_interval(
     return mean_interval(first - second, clusters, **options)
 
 
-def summarise(measures: Results, clusters: Values | None = None, **options: Any) -> Results:
+def summarise(measures: Results, clusters: ArrayValues | None = None, **options: Any) -> Results:
     """`[mean, low, high]` in place of each array `[N]` of a dict (of dicts) of measures.
 
     Args:
@@ -114,7 +116,7 @@ def resample_counts(clusters: int, resamples: int, seed: int) -> np.ndarray:
 
 
 def _checked(
-    values: Values, clusters: Values | None, level: float
+    values: ArrayValues, clusters: ArrayValues | None, level: float
 ) -> tuple[np.ndarray, np.ndarray]:
     values = np.asarray(values, float)
     if values.ndim != 1:

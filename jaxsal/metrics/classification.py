@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsal.metrics import ranks
-from jaxsal.types import Values
+from jaxsal.types import ArrayValues
 
 
-def confusion_matrix(labels: Values, predictions: Values, classes: int) -> np.ndarray:
+def confusion_matrix(labels: ArrayValues, predictions: ArrayValues, classes: int) -> np.ndarray:
     """Counts `[K, K]`: row = true class, column = predicted class.
 
     Args:
@@ -30,20 +30,20 @@ def confusion_matrix(labels: Values, predictions: Values, classes: int) -> np.nd
     return counts.reshape(classes, classes)
 
 
-def sensitivity(confusion: Values) -> np.ndarray:
+def sensitivity(confusion: ArrayValues) -> np.ndarray:
     """`TP / (TP + FN)` of each class `[K]`; NaN for a class without images."""
     confusion = np.asarray(confusion)
     return _ratio(np.diag(confusion), confusion.sum(1))
 
 
-def specificity(confusion: Values) -> np.ndarray:
+def specificity(confusion: ArrayValues) -> np.ndarray:
     """`TN / (TN + FP)` of each class `[K]` against the rest; NaN where there is no rest."""
     confusion = np.asarray(confusion)
     negatives = confusion.sum() - confusion.sum(1)
     return _ratio(negatives - (confusion.sum(0) - np.diag(confusion)), negatives)
 
 
-def one_vs_rest_auc(scores: Values, labels: Values) -> np.ndarray:
+def one_vs_rest_auc(scores: ArrayValues, labels: ArrayValues) -> np.ndarray:
     """ROC AUC `[K]` of each class's score `[N, K]` against the rest, ties counted as half."""
     scores, labels = np.asarray(scores), np.asarray(labels)
     aucs = []
@@ -54,7 +54,9 @@ def one_vs_rest_auc(scores: Values, labels: Values) -> np.ndarray:
     return np.array(aucs)
 
 
-def expected_calibration_error(probabilities: Values, labels: Values, *, bins: int = 15) -> float:
+def expected_calibration_error(
+    probabilities: ArrayValues, labels: ArrayValues, *, bins: int = 15
+) -> float:
     """`sum over bins of (n_b / N) |accuracy_b - mean confidence_b|` (Guo et al. 2017).
 
     Args:
@@ -68,14 +70,16 @@ def expected_calibration_error(probabilities: Values, labels: Values, *, bins: i
     return float(np.abs(np.bincount(member, gap, minlength=bins)).sum() / len(labels))
 
 
-def brier_score(probabilities: Values, labels: Values) -> float:
+def brier_score(probabilities: ArrayValues, labels: ArrayValues) -> float:
     """`mean over images of sum over classes of (p_k - [k = label])^2`, in [0, 2] (Brier 1950)."""
     probabilities, labels = np.asarray(probabilities, float), np.asarray(labels)
     truth = np.eye(probabilities.shape[1])[labels]
     return float(((probabilities - truth) ** 2).sum(1).mean())
 
 
-def classification_report(logits: Values, labels: Values, classes: Sequence[str]) -> dict[str, Any]:
+def classification_report(
+    logits: ArrayValues, labels: ArrayValues, classes: Sequence[str]
+) -> dict[str, Any]:
     """All of the above, ready for JSON.
 
     Args:
@@ -124,7 +128,7 @@ def classification_report(logits: Values, labels: Values, classes: Sequence[str]
     }
 
 
-def _read(name: str, values: Values, kind: type) -> np.ndarray:
+def _read(name: str, values: ArrayValues, kind: type) -> np.ndarray:
     """An array of this kind of numbers.
 
     Raises:

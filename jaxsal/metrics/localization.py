@@ -27,6 +27,7 @@ from jaxsal.metrics._relevance import relevance as relevance_of
 from jaxsal.metrics.regions import distance
 from jaxsal.rewrite.axes.spatial import checked
 from jaxsal.types import (
+    ArrayValues,
     Image,
     Map,
     Results,
@@ -34,7 +35,6 @@ from jaxsal.types import (
     ScoreFn,
     SpatialAxes,
     Tree,
-    Values,
     may_be_nan,
     usual_axes,
 )
@@ -126,9 +126,9 @@ def region_measures(
 
 
 def localize(
-    maps: Values | Mapping[str, Values],
-    masks: Values,
-    regions: Mapping[str, Values] = MappingProxyType({}),
+    maps: ArrayValues | Mapping[str, ArrayValues],
+    masks: ArrayValues,
+    regions: Mapping[str, ArrayValues] = MappingProxyType({}),
     *,
     spatial_axes: SpatialAxes | None = None,
 ) -> dict[str, Results]:
@@ -171,7 +171,7 @@ def localize(
     return table if isinstance(maps, Mapping) else table[""]
 
 
-def exclusions(maps: Values, masks: Values) -> dict[str, int]:
+def exclusions(maps: ArrayValues, masks: ArrayValues) -> dict[str, int]:
     """How many of N examples have undefined measures, by reason; each example counts once.
 
     Args:

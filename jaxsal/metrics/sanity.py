@@ -15,7 +15,7 @@ from jaxtyping import Array
 from jaxsal.metrics.parameters import Group, Layer, layers, module, replaced
 from jaxsal.metrics.similarity import cosine, spearman
 from jaxsal.rewrite.axes.spatial import bind_axes, takes_axes
-from jaxsal.types import ApplyFn, Key, Keys, Map, Params, Results, Scalar, Targets, Values
+from jaxsal.types import ApplyFn, ArrayValues, Key, Keys, Map, Params, Results, Scalar, Targets
 
 Similarity = Callable[[Map, Map], Scalar]
 """How alike two maps of one image are."""
@@ -161,7 +161,7 @@ def _comparison(
     axes = None if axes_of is None else axes_of(params, images)
     by_image = jax.tree.map(lambda f: jax.vmap(jax.jit(bind_axes(f, axes))), similarity)
 
-    def values(a: Values, b: Values) -> Results:
+    def values(a: ArrayValues, b: ArrayValues) -> Results:
         a, b = jnp.asarray(a), jnp.asarray(b)
         return jax.tree.map(lambda f: np.asarray(f(a, b)), by_image)
 

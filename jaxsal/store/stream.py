@@ -15,7 +15,7 @@ from jaxsal.engine import Explainer
 from jaxsal.store.layout import UNSOUND, Layout
 from jaxsal.store.source import Example, Source, stacked
 from jaxsal.store.targets import ExampleTargets
-from jaxsal.types import Key, Params, Targets, Tree, Values
+from jaxsal.types import ArrayValues, Key, Params, Targets, Tree
 
 READERS = 8
 """Threads that read and decode."""
@@ -260,6 +260,6 @@ def unsound(results: Explanation) -> list[str]:
     return [UNSOUND.get(row, "") for row in rows]
 
 
-def _not_finite(values: Values) -> np.ndarray:
+def _not_finite(values: ArrayValues) -> np.ndarray:
     values = np.asarray(values)
     return ~np.isfinite(values).all(tuple(range(1, values.ndim)))

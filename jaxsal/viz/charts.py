@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from jaxsal.types import Values
+from jaxsal.types import ArrayValues
 from jaxsal.viz.figures import canvas
 from jaxsal.viz.style import INK, LINES, REGION_COLOURS, SERIES_COLOURS, styled
 
@@ -40,7 +40,7 @@ def learning_curves(history: Mapping[str, Sequence[float]]) -> Figure:
 
 
 @styled
-def confusion(matrix: Values, classes: Sequence[str]) -> Figure:
+def confusion(matrix: ArrayValues, classes: Sequence[str]) -> Figure:
     """A confusion matrix `[K, K]`, rows true: counts, and colour by the share of the row."""
     matrix = np.asarray(matrix)
     share = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)

@@ -16,7 +16,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
-from jaxsal.types import RandomAccess, Values, axes_by_shape
+from jaxsal.types import ArrayValues, RandomAccess, axes_by_shape
 from jaxsal.viz import inputs
 from jaxsal.viz.pixels import grey, limit, note, signed, stretched
 from jaxsal.viz.style import DIVERGING, INK, LABEL, OUTLINE, styled
@@ -24,8 +24,8 @@ from jaxsal.viz.style import DIVERGING, INK, LABEL, OUTLINE, styled
 
 @styled
 def relevance_grid(
-    images: Values,
-    masks: Values | None,
+    images: ArrayValues,
+    masks: ArrayValues | None,
     maps: object,
     *,
     rows: Sequence[object] | np.ndarray = (),
@@ -90,10 +90,10 @@ def relevance_grid(
 
 
 def explanation(
-    image: Values,
-    maps: Mapping[str, Values],
+    image: ArrayValues,
+    maps: Mapping[str, ArrayValues],
     *,
-    mask: Values | None = None,
+    mask: ArrayValues | None = None,
     title: str = "",
     percentile: float | int = 99.5,
     common: bool = False,
@@ -168,7 +168,7 @@ def slice_numbers(length: int, count: int) -> list[int]:
 
 @styled
 def contact_sheet(
-    images: Values,
+    images: ArrayValues,
     *,
     titles: Sequence[str] = (),
     masks: RandomAccess | None = None,
@@ -238,7 +238,7 @@ def _panels(
     return figure, axes
 
 
-def _outline(axis: Axes, mask: Values, colour: str) -> None:
+def _outline(axis: Axes, mask: ArrayValues, colour: str) -> None:
     mask = np.asarray(mask, bool)
     if mask.any() and not mask.all():
         line = axis.contour(mask, [0.5], colors=colour, linewidths=1.0)

@@ -4,16 +4,16 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from jaxsal.types import Values
+from jaxsal.types import ArrayValues
 
 
-def signed(map: Values) -> np.ndarray:
+def signed(map: ArrayValues) -> np.ndarray:
     """A map `[H, W]` or `[H, W, C]` as the float array that is drawn: `[H, W]`, channels summed."""
     map = np.asarray(map, float)
     return map.sum(-1) if map.ndim == 3 else map
 
 
-def limit(maps: Iterable[Values], *, percentile: float | int = 99.5) -> float:
+def limit(maps: Iterable[ArrayValues], *, percentile: float | int = 99.5) -> float:
     """The value at which a scale is clipped: that percentile of |map| over all finite pixels.
 
     The largest value where the percentile is zero (few pixels); 1 where there is nothing to show.
@@ -25,7 +25,7 @@ def limit(maps: Iterable[Values], *, percentile: float | int = 99.5) -> float:
     return float(np.percentile(magnitude, percentile) or magnitude.max())
 
 
-def grey(image: Values) -> np.ndarray:
+def grey(image: ArrayValues) -> np.ndarray:
     """An image `[H, W]` or `[H, W, C]` as it is drawn: `[H, W, 3]` in [0, 1].
 
     Three channels are colours, another number is averaged. Values outside [0, 1] (standardised
@@ -43,7 +43,7 @@ def stretched(image: np.ndarray) -> np.ndarray:
     return image
 
 
-def note(map: Values) -> str:
+def note(map: ArrayValues) -> str:
     """Why a map shows nothing: "not finite", "all zero" or "constant"; else ""."""
     map = signed(map)
     if not np.isfinite(map).all():

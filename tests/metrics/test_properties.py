@@ -92,6 +92,13 @@ def test_a_batch_on_eight_devices_equals_single_images_on_one() -> None:
         toy.close(measured(evaluator(), one), of(one), TOLERANCE)
 
 
+@pytest.mark.parametrize("name", ["completeness", "deletion_curve", "roc_auc"])
+def test_a_metric_alone_is_its_entry_among_others(name: str) -> None:
+    masked = "mask" in inspect.signature(METRICS[name]).parameters
+    alone = measured(jaxsal.evaluator(toy.apply, METRICS[name]), masked=masked)
+    toy.close(alone, values()[name], TOLERANCE)
+
+
 def test_no_value_depends_on_the_batch_size() -> None:
     """Three evaluations at a time on one device: chunks of three maps, the last one padded."""
     toy.close(measured(evaluator(batch_size=3, mesh=one_device())), values(), TOLERANCE)

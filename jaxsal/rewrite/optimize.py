@@ -17,7 +17,7 @@ import jax
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Primitive, primitives
 from jaxtyping import Array
 
-from jaxsal.rewrite.at_lowering import by_platform, known_platform
+from jaxsal.rewrite.at_lowering import by_platform
 from jaxsal.rewrite.interpreter import Frame, Rule, evaluate, rewritten
 from jaxsal.rewrite.program import Values, trace
 from jaxsal.rewrite.rules import (
@@ -101,15 +101,15 @@ def optimize(
     Args:
         fun: a function of pytrees of arrays; what it closes over may be traced.
         platform: `"cpu"`, `"gpu"` (or `"cuda"`, `"rocm"`), `"tpu"`; `None` for that which the
-            program is lowered for.
+            program is lowered for. JAX has to see the operations of what it differentiates or
+            transposes: there, and outside a trace, `None` is the default platform.
         only: names of `REWRITES` to use, whatever the platform; `None` for those that are on there.
 
     Raises:
         ValueError: `only` names something that is not in `REWRITES`.
     """
-    platform = platform or known_platform()
     if platform or only is not None:
-        return rewritten(fun, _rules(_chosen(platform, only), Counter()))
+        return rewritten(fun, _rules(_names_on(platform, only), Counter()))
 
     def optimized(*args: Any) -> T:
         closed, tree = trace(fun, *args)
@@ -120,7 +120,7 @@ def optimize(
 
 def _on(closed: ClosedJaxpr, platform: str) -> Callable[..., Values]:
     """A program, faster on a platform."""
-    return functools.partial(evaluate, closed, _rules(_chosen(platform, None), Counter()))
+    return functools.partial(evaluate, closed, _rules(_names_on(platform, None), Counter()))
 
 
 def count_rewrites(
@@ -130,13 +130,13 @@ def count_rewrites(
     only: Collection[str] | None = None,
 ) -> dict[str, int]:
     """How many operations of `fun` at `args` (arrays or their shapes) each rewrite replaces."""
-    names = _chosen(platform, only)
+    names = _names_on(platform, only)
     count: Counter[str] = Counter(dict.fromkeys(names, 0))
     jax.eval_shape(rewritten(fun, _rules(names, count)), *args)
     return dict(count)
 
 
-def _chosen(platform: str | None, only: Collection[str] | None) -> list[str]:
+def _names_on(platform: str | None, only: Collection[str] | None) -> list[str]:
     if only is not None:
         if unknown := sorted(set(only) - set(REWRITES)):
             raise ValueError(f"only: unknown rewrites {unknown}; there are {list(REWRITES)}")

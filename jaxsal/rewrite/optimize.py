@@ -36,8 +36,9 @@ GPUS = {"cuda": "gpu", "rocm": "gpu"}
 
 _CONVOLUTION = primitives.conv_general_dilated_p.name
 _BEFORE_0_11 = jax.__version_info__ < (0, 11)
-"""Before jax 0.11, XLA:CPU's convolutions run half as fast as its matrix products, and its window
-reductions as fast as selection beside a derivative; measured with jax 0.10 and 0.12."""
+"""Before jax 0.11, XLA:CPU's convolutions run half as fast as its matrix products, no faster with
+channels last, and its window reductions as fast as selection beside a derivative; measured with
+jax 0.10 and 0.12."""
 
 
 class Rewrite(NamedTuple):
@@ -48,13 +49,11 @@ class Rewrite(NamedTuple):
         rule: what replaces it.
         platforms: where it was measured (`python -m benchmarks rewrites`) or predicted from the
             compiled program (`python -m benchmarks targets`): on or off. It is off elsewhere.
-        mends: whether it is there for what XLA would lose without it, whatever it costs.
     """
 
     primitive: str
     rule: Rule
     platforms: dict[str, bool]
-    mends: bool = False
 
     def is_on(self, platform: str) -> bool:
         """Whether the rule is known to pay on that platform."""
@@ -73,9 +72,7 @@ REWRITES: dict[str, Rewrite] = {
         "select_and_scatter_add", max_pool.max_pool_gradient, {"cpu": True, "gpu": True}
     ),
     "max_pool_tangent": Rewrite("select_and_gather_add", max_pool.max_pool_tangent, {"cpu": True}),
-    "extremum_gradient": Rewrite(
-        "eq", extremum_gradient.extremum_gradient, {"cpu": True}, mends=True
-    ),
+    "extremum_gradient": Rewrite("eq", extremum_gradient.extremum_gradient, {"cpu": True}),
     "kernel_gradient": Rewrite(
         _CONVOLUTION, kernel_gradient.kernel_gradient, {"cpu": True, "gpu": False}
     ),
@@ -84,7 +81,7 @@ REWRITES: dict[str, Rewrite] = {
     "matmul_shift_conv": Rewrite(_CONVOLUTION, conv.matmul_shift_conv, {"cpu": True, "gpu": True}),
     "winograd": Rewrite(_CONVOLUTION, winograd.winograd, {"cpu": _BEFORE_0_11, "gpu": False}),
     "channels_last_conv": Rewrite(
-        _CONVOLUTION, conv.channels_last_conv, {"cpu": True, "gpu": False}
+        _CONVOLUTION, conv.channels_last_conv, {"cpu": not _BEFORE_0_11, "gpu": False}
     ),
 }
 """In the order in which they are tried."""

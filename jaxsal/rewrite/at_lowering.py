@@ -7,21 +7,33 @@ would trace the programs for all platforms.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any, NamedTuple
 
 import jax
 from jax import lax
+
+# Rules of checkify are registered nowhere else: `jax.experimental.checkify` has no name for it.
+from jax._src.checkify import checkify_jaxpr, error_checks
 from jax.core import ShapedArray, Tracer
 from jax.extend.core import ClosedJaxpr, Primitive
 from jax.interpreters import ad, batching, mlir
 
-from jaxsal.rewrite.program import JaxValue, Values, lifted
+from jaxsal.rewrite.program import BODIES, JaxValue, Values, lifted, trace
 
 Flat = Callable[..., Values]
 """A function of flat arrays."""
 
 Choose = Callable[[ClosedJaxpr, str], Flat]
 """From a program and a platform to what is computed there, with the same results."""
+
+SETTINGS: dict[str, Callable[[Any], AbstractContextManager[None]]] = {
+    "jax_enable_x64": jax.enable_x64,
+    "jax_default_matmul_precision": jax.default_matmul_precision,
+    "jax_numpy_rank_promotion": jax.numpy_rank_promotion,
+    "jax_numpy_dtype_promotion": jax.numpy_dtype_promotion,
+}
+"""What JAX traces by, and the contexts that set it: a rule is traced later than its program."""
 
 
 class Axis(NamedTuple):
@@ -33,12 +45,6 @@ class Axis(NamedTuple):
     spmd_name: Any
 
 
-def known_platform() -> str | None:
-    """The platform of the devices of JAX's current mesh; None where there is none."""
-    device = getattr(jax.sharding.get_abstract_mesh(), "abstract_device", None)
-    return None if device is None else str(device.platform)
-
-
 def by_platform(choose: Choose, closed: ClosedJaxpr, *args: JaxValue) -> Values:
     """The results of a program at its arguments, as chosen for the platform, once that is known.
 
@@ -48,7 +54,21 @@ def by_platform(choose: Choose, closed: ClosedJaxpr, *args: JaxValue) -> Values:
         avals = [jax.typeof(x) for x in args]
         (closed,), constants = lifted([_as_it_is(closed)], avals)
         args = (*constants, *args)
-    return list(BY_PLATFORM.bind(*args, choose=choose, closed=closed, axes=()))
+    now = tuple((name, getattr(jax.config, name)) for name in SETTINGS)
+    return list(BY_PLATFORM.bind(*args, choose=choose, closed=closed, axes=(), settings=now))
+
+
+def under(axes: Sequence[Axis], fun: Flat) -> Flat:
+    """A function of flat arrays mapped over axes, the innermost first."""
+    for axis in axes:
+        fun = jax.vmap(
+            fun,
+            in_axes=axis.dims,
+            axis_name=axis.name,
+            axis_size=axis.size,
+            spmd_axis_name=axis.spmd_name,
+        )
+    return fun
 
 
 def mapped(eqn_params: dict[str, Any]) -> int:
@@ -63,17 +83,22 @@ def _as_it_is(closed: ClosedJaxpr) -> Flat:
     return lambda *args: list(jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *args))
 
 
-def _chosen(platform: str, choose: Choose, closed: ClosedJaxpr, axes: tuple[Axis, ...]) -> Flat:
-    fun = choose(closed, platform)
-    for axis in axes:
-        fun = jax.vmap(
-            fun,
-            in_axes=axis.dims,
-            axis_name=axis.name,
-            axis_size=axis.size,
-            spmd_axis_name=axis.spmd_name,
-        )
-    return fun
+def _program_for(
+    platform: str,
+    choose: Choose,
+    closed: ClosedJaxpr,
+    axes: tuple[Axis, ...],
+    settings: tuple[tuple[str, Any], ...],
+) -> Flat:
+    fun = under(axes, choose(closed, platform))
+
+    def as_set(*args: JaxValue) -> Values:
+        with ExitStack() as stack:
+            for name, value in settings:
+                stack.enter_context(SETTINGS[name](value))
+            return fun(*args)
+
+    return as_set
 
 
 BY_PLATFORM = Primitive("by_platform")
@@ -82,12 +107,12 @@ BY_PLATFORM.multiple_results = True
 
 @BY_PLATFORM.def_impl
 def _run(*args: JaxValue, **params: Any) -> Values:
-    return _chosen(jax.default_backend(), **params)(*args)
+    return _program_for(jax.default_backend(), **params)(*args)
 
 
 @BY_PLATFORM.def_effectful_abstract_eval
 def _types(
-    *args: Any, choose: Choose, closed: ClosedJaxpr, axes: tuple[Axis, ...]
+    *args: Any, closed: ClosedJaxpr, axes: tuple[Axis, ...], **params: Any
 ) -> tuple[list[ShapedArray], Any]:
     sizes = tuple(axis.size for axis in reversed(axes))
     return [x.update(shape=(*sizes, *x.shape)) for x in closed.out_avals], closed.effects
@@ -109,17 +134,40 @@ def _map(
 def _differentiate(
     primals: Sequence[JaxValue], tangents: Sequence[JaxValue], **params: Any
 ) -> tuple[Values, Values]:
-    """The derivative of what is chosen for the default platform.
+    """The derivative of the default platform's program.
 
-    That of an operation which is put off would be put off too, and with it its transpose.
+    JAX splits and transposes a derivative as it traces it: it has to see its operations.
     """
-    fun = _chosen(jax.default_backend(), **params)
+    fun = _program_for(jax.default_backend(), **params)
     return jax.jvp(fun, tuple(primals), tuple(map(ad.instantiate_zeros, tangents)))
+
+
+def _transpose(cotangents: Sequence[Any], *args: Any, **params: Any) -> list[Any]:
+    """The transpose of the default platform's program, as its derivative is."""
+    linear = [ad.is_undefined_primal(x) for x in args]
+    program = _program_for(jax.default_backend(), **params)
+
+    def fun(*moved: JaxValue) -> Values:
+        left = iter(moved)
+        return program(*(next(left) if is_in else x for is_in, x in zip(linear, args, strict=True)))
+
+    avals = [x.aval for x, is_in in zip(args, linear, strict=True) if is_in]
+    found = iter(jax.linear_transpose(fun, *avals)([ad.instantiate_zeros(g) for g in cotangents]))
+    return [next(found) if is_in else None for is_in in linear]
+
+
+def _check(*args: Any, **params: Any) -> Any:
+    """Checks the program as it stands: a rule's own operations are none of the user's."""
+    before = len(args) - len(params["closed"].in_avals)
+    *context, error, enabled = args[:before]  # A context since jax 0.12.
+    params["choose"] = lambda closed, platform: _as_it_is(closed)
+    program, _ = trace(_program_for(jax.default_backend(), **params), *args[before:])
+    return checkify_jaxpr(*context, program, enabled, error, *args[before:])
 
 
 def _lower(ctx: Any, *args: Any, **params: Any) -> Any:
     platforms = ctx.platforms or ctx.module_context.platforms
-    every = {platform: _chosen(platform, **params) for platform in platforms}
+    every = {platform: _program_for(platform, **params) for platform in platforms}
     first = next(iter(every.values()))
 
     def fun(*args: JaxValue) -> Values:
@@ -130,4 +178,7 @@ def _lower(ctx: Any, *args: Any, **params: Any) -> Any:
 
 batching.fancy_primitive_batchers[BY_PLATFORM] = _map
 ad.primitive_jvps[BY_PLATFORM] = _differentiate
+ad.primitive_transposes[BY_PLATFORM] = _transpose
+error_checks[BY_PLATFORM] = _check
+BODIES[BY_PLATFORM] = ("closed",)
 mlir.register_lowering(BY_PLATFORM, _lower)

@@ -5,7 +5,8 @@ of its inputs, and the `Frame` in which its neighbours can be looked up. It retu
 equation's outputs, or `None` to decline. Where there is no rule, or it declines, the equation does
 what it did before, with its named scope and its source line.
 
-Calls are followed inward: `jit` is evaluated in place; `remat`, `scan`, `while` and `cond` are
+Calls are followed inward: `jit`, and what is put off to the lowering
+(`jaxsal.rewrite.at_lowering`), are evaluated in place; `remat`, `scan`, `while` and `cond` are
 built anew around their evaluated bodies, if there is anything in these for a rule to see. They are
 bound with all their parameters: those of a batched `while`, or of a `cond` that chooses by
 platform, are not options of the public functions.
@@ -25,6 +26,7 @@ from typing import Any, TypeVar
 import jax
 from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal, Primitive, Var, primitives
 
+from jaxsal.rewrite.at_lowering import BY_PLATFORM, under
 from jaxsal.rewrite.program import (
     CALLS,
     Atom,
@@ -204,6 +206,13 @@ def _call(eqn: JaxprEqn, values: Values, rules: Mapping[str, Rule], frame: Frame
     return _run(eqn.params["call_jaxpr"], rules, values, frame, eqn)
 
 
+def _put_off(eqn: JaxprEqn, values: Values, rules: Mapping[str, Rule], frame: Frame) -> Values:
+    def run(*xs: JaxValue) -> Values:
+        return _run(eqn.params["closed"], rules, xs, frame, eqn)
+
+    return under(eqn.params["axes"], run)(*values)
+
+
 def _remat(eqn: JaxprEqn, values: Values, rules: Mapping[str, Rule], frame: Frame) -> Values:
     def run(*xs: JaxValue) -> Values:
         return _run(eqn.params["jaxpr"], rules, xs, frame, eqn)
@@ -260,6 +269,7 @@ _FOLLOW: dict[Primitive, _Step] = {
     primitives.jit_p: _jit,
     primitives.closed_call_p: _call,
     primitives.call_p: _call,
+    BY_PLATFORM: _put_off,
     primitives.remat_p: _remat,
     primitives.scan_p: _scan,
     primitives.while_p: _while,

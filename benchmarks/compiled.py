@@ -22,6 +22,9 @@ MARKS = frozenset(
 )
 """Custom calls that tell the compiler something, and compute nothing."""
 
+LIBRARIES = ("__cudnn$", "__cublas$")
+"""How custom calls of a GPU begin whose bytes and FLOPs say what they cost."""
+
 _SLICES = ("dynamic-slice", "gather", "slice")
 """Operations that read of their first input what they return."""
 
@@ -41,6 +44,12 @@ class Operation(NamedTuple):
         """The compiler's own estimate for a TPU; 0 where it has none."""
         found = re.search(r'"estimated_cycles":"(\d+)"', self.attributes)
         return int(found[1]) if found else 0
+
+    @property
+    def target(self) -> str:
+        """What a custom call calls; "" of another operation."""
+        found = re.search(r'custom_call_target="([^"]*)"', self.attributes)
+        return found[1] if found else ""
 
     def called(self, attribute: str) -> list[str]:
         """The computations that an attribute names."""
@@ -64,7 +73,7 @@ class Program(NamedTuple):
         for op in self.computations[name].values():
             yield name, op.name, times
             if op.kind == "while":
-                turns = self.turns(op)
+                turns = self.turns(name, op)
                 for body in op.called("condition") + op.called("body"):
                     yield from self.executed(body, times * (1 if turns is None else turns))
             elif op.kind == "conditional":
@@ -81,16 +90,26 @@ class Program(NamedTuple):
     def _length(self, name: str) -> int:
         return len(self.computations[name])
 
-    def turns(self, loop: Operation) -> int | None:
-        """How often a loop turns; None where the text does not say."""
+    def turns(self, place: str, loop: Operation) -> int | None:
+        """How often a loop of the computation `place` turns; None where the text does not say."""
         if found := re.search(r'"known_trip_count":\{"n":"(\d+)"\}', loop.attributes):
             return int(found[1])
-        condition = self.computations[loop.called("condition")[0]]
-        compare = list(condition.values())[-1]
-        if compare.kind != "compare" or "direction=LT" not in compare.attributes:
+        condition, body = (
+            self.computations[loop.called(each)[0]] for each in ("condition", "body")
+        )
+        below, first, last = _result(condition), self.computations[place], _result(body)
+        if below.kind != "compare" or "direction=LT" not in below.attributes:
             return None
-        bound = condition.get(compare.inputs[-1])
-        return int(bound.arguments) if bound is not None and bound.kind == "constant" else None
+        index = _part(condition, below.inputs[0])
+        given = first.get(loop.inputs[0])
+        if index is None or given is None or {given.kind, last.kind} != {"tuple"}:
+            return None
+        start = _constant(first, given.inputs[index])
+        bound = _constant(condition, below.inputs[1])
+        step = _step(body, last.inputs[index], index)
+        if start is None or bound is None or step is None or step < 1:
+            return None
+        return max(0, math.ceil((bound - start) / step))
 
     def cycles(self) -> int:
         """The estimated cycles of all operations."""
@@ -105,18 +124,45 @@ class Program(NamedTuple):
                 count[kind] = count.get(kind, 0) + times
         return count
 
-    def without_estimate(self) -> list[str]:
-        """What the compiler's estimate leaves out: kernels, and loops of unknown length."""
-        ops = [self.computations[c][name] for c, name, _ in self.executed()]
-        targets = [
-            found[1]
-            for op in ops
-            if op.kind == "custom-call" and not op.cycles
-            if (found := re.search(r'custom_call_target="([^"]*)"', op.attributes))
-            if found[1] not in MARKS
-        ]
-        loops = [op.name for op in ops if op.kind == "while" and self.turns(op) is None]
-        return sorted(set(targets)) + loops
+    def unknown_loops(self) -> list[str]:
+        """The loops of unknown length, whose bodies count once."""
+        ran = {(place, name): self.computations[place][name] for place, name, _ in self.executed()}
+        return sorted(
+            name
+            for (place, name), op in ran.items()
+            if op.kind == "while" and self.turns(place, op) is None
+        )
+
+    def without_cycles(self) -> list[str]:
+        """What a TPU's estimate leaves out: custom calls by their targets, others by their kinds.
+
+        Numbers alone, such as a loop's counter, are not told.
+        """
+        return sorted(
+            {
+                op.target or op.kind
+                for op in self._working()
+                if not op.cycles and not op.kind.endswith("-done") and not _is_number(op.type)
+            }
+        )
+
+    def without_rates(self) -> list[str]:
+        """What a GPU's bytes and FLOPs do not tell: communication, and kernels of one's own."""
+        return sorted(
+            {
+                op.target or op.kind
+                for op in self._working()
+                if op.kind.removesuffix("-start") in COLLECTIVES
+                or (op.target and not op.target.startswith(LIBRARIES))
+            }
+        )
+
+    def _working(self) -> Iterator[Operation]:
+        """The operations that run and take time."""
+        for place, name, _ in self.executed():
+            op = self.computations[place][name]
+            if op.kind not in FREE and op.target not in MARKS:
+                yield op
 
     def operations(self) -> int:
         """How many operations that move something run."""
@@ -147,7 +193,7 @@ class Program(NamedTuple):
     def _fused_bytes(self, op: Operation, shapes: list[str]) -> int:
         """A fusion reads a slice where it only takes a slice, and writes one in place."""
         inside = self.computations[op.called("calls")[0]]
-        result = list(inside.values())[-1]
+        result = _result(inside)
         written, in_place = bytes_of(op.type), ""
         if result.kind == "dynamic-update-slice":
             written = min(written, bytes_of(inside[result.inputs[1]].type))
@@ -166,6 +212,43 @@ class Program(NamedTuple):
             else:
                 total += bytes_of(shape)
         return total
+
+
+def _result(computation: Computation) -> Operation:
+    return list(computation.values())[-1]
+
+
+def _part(computation: Computation, name: str) -> int | None:
+    """Which part of the computation's parameter an operation is."""
+    op = computation.get(name)
+    if op is None or op.kind != "get-tuple-element":
+        return None
+    found = re.search(r"\bindex=(\d+)", op.attributes)
+    return int(found[1]) if found and computation[op.inputs[0]].kind == "parameter" else None
+
+
+def _constant(computation: Computation, name: str) -> int | None:
+    """The whole number that an operation is, perhaps a copy of it."""
+    op = computation.get(name)
+    while op is not None and op.kind in ("copy", "bitcast"):
+        op = computation.get(op.inputs[0])
+    known = op is not None and op.kind == "constant" and re.fullmatch(r"-?\d+", op.arguments)
+    return int(known[0]) if known else None
+
+
+def _step(body: Computation, name: str, index: int) -> int | None:
+    """What a turn adds to that part of the parameter; None where it is something else."""
+    change = body.get(name)
+    if change is None or change.kind != "add":
+        return None
+    for counter, step in (change.inputs, change.inputs[::-1]):
+        if _part(body, counter) == index:
+            return _constant(body, step)
+    return None
+
+
+def _is_number(type: str) -> bool:
+    return re.fullmatch(r"\w+\[\](\{[^}]*\})?", type) is not None
 
 
 def _source(computation: Computation, name: str) -> str:

@@ -1,5 +1,6 @@
 """What the records of `benchmarks targets` say, in words that no measurement is told in."""
 
+import collections
 from collections.abc import Iterable, Iterator
 
 from benchmarks.records import ONLY, PLAIN, UNWRITTEN, Record, Row, origin, read
@@ -20,6 +21,7 @@ def table(record: Record) -> str:
     compilers = ", ".join(f"{k} {v}" for k, v in record.get("compilers", {}).items())
     lines = [f"{origin(record)}, {compilers}: **predicted**, a chip's part of each program", ""]
     lines += [f"- {target}: {model}" for target, model in record.get("models", {}).items()]
+    lines += _compiled_at(rows)
     lines += [f"- {r['target']}: absent: {r['absent']}" for r in record["rows"] if "absent" in r]
     lines += _part(CASES, map(_case, *zip(*_pairs(rows), strict=True))) if _pairs(rows) else []
     if any("* |" in line for line in lines):
@@ -27,6 +29,16 @@ def table(record: Record) -> str:
     lines += _part(ALONE, (_alone(row) for row in rows if row["contender"].startswith(ONLY)))
     lines += _part(HELD, (_held(*pair) for pair in held_against(rows, read(name="throughput"))))
     return "\n".join(lines)
+
+
+def _compiled_at(rows: list[Row]) -> list[str]:
+    """Which commits the programs are of, and what their predictions leave out."""
+    made = collections.Counter((r["date"], r["commit"]) for r in rows if "commit" in r)
+    lines = [f"- {n} programs of {date}, commit {commit}" for (date, commit), n in made.items()]
+    if unread := sum("without_estimate" not in row for row in rows):
+        lines.append(f"- of {unread} of these, what the prediction leaves out was not looked at")
+    left = sorted({each for row in rows for each in row.get("without_estimate", ())})
+    return lines + ([f"- left out of predictions: {', '.join(left)}"] if left else [])
 
 
 def _part(head: str, lines: Iterable[str]) -> list[str]:

@@ -23,24 +23,25 @@ def file_name(record: Record) -> str:
     return f"{record['name']}-{settings}-{provenance.slug(record)}.json"
 
 
-def write(record: Record, folder: Path) -> Path:
-    """Writes a record; older ones of the same name up to the date go."""
+def write(record: Record, folder: Path, instead_of: Path | None = None) -> Path:
+    """Writes a record; of the others only `instead_of` goes, the one that it carries on with.
+
+    Raises:
+        FileExistsError: another record has its name.
+    """
     path = folder / file_name(record)
-    path.write_text(json.dumps(record, indent=1) + "\n")
-    for other in earlier(record, folder):
-        if other != path:
-            other.unlink()
+    with path.open("w" if path == instead_of else "x") as file:
+        file.write(json.dumps(record, indent=1) + "\n")
+    if instead_of not in (None, path):
+        instead_of.unlink()
     return path
 
 
-def earlier(record: Record, folder: Path) -> list[Path]:
-    """The files of a folder that a record takes the place of: its name, of any date."""
+def same_but_date(record: Record, folder: Path) -> list[Path]:
+    """The files of a folder with a record's name, of any date, the oldest first."""
     stem = file_name(record).removesuffix(f"{record['date']}.json")
-    return [
-        p
-        for p in sorted(folder.glob("*.json"))
-        if re.fullmatch(rf"{re.escape(stem)}[\d-]{{10}}\.json", p.name)
-    ]
+    pattern = rf"{re.escape(stem)}\d{{4}}-\d\d-\d\d\.json"
+    return [path for path in sorted(folder.glob("*.json")) if re.fullmatch(pattern, path.name)]
 
 
 def read(folder: Path = RESULTS, name: str | None = None) -> list[Record]:

@@ -5,8 +5,9 @@ plain JAX's, or where a method is not written by hand jaxsal's without rewrites;
 with a single rewrite, by which the table of rewrites is filled for accelerators that were never
 measured. All numbers are of one chip.
 
-A record is written after each row, and one that is there already is carried on with: a row whose
-program is still the same is not compiled again.
+A record is written after each row. One that is unfinished, because it was stopped or left programs
+out, is carried on with if the compilers and the models are still those that it names: a row whose
+program is still the same is not compiled again, and keeps the commit and the date of its own.
 """
 
 import functools
@@ -14,7 +15,7 @@ import hashlib
 import math
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 import jaxsal
 from benchmarks import compiled, jax_worker, plain, problems
 from benchmarks.contest import Case
-from benchmarks.records import ONLY, PLAIN, UNWRITTEN, Row
+from benchmarks.records import ONLY, PLAIN, UNWRITTEN, Record, Row
 from benchmarks.throughput import LOOPS, ONE_PASS, RANDOM, make_case
 from benchmarks.topologies import ACCELERATORS, Accelerator, accelerator, without_devices
 from benchmarks.worker import Absent
@@ -43,7 +44,7 @@ class Settings(NamedTuple):
         targets: names of `benchmarks.topologies.ACCELERATORS`, or files.
         cases: in their order.
         batch: images on a chip; None: as many as suit the target.
-        known: rows of an unfinished record; a program that has one is not compiled again.
+        known: rows of the record that is carried on with (`goes_on`).
         save: takes the record so far.
         rounds: not used: programs do not vary.
     """
@@ -114,7 +115,8 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
             rows.append(row)
             _compare(rows)
             print(row_text(row), flush=True)
-            settings.save(_record(settings, rows, left_out) | {"finished": False})
+            rest = _not_in(rows, settings.known)
+            settings.save(_record(settings, [*rows, *rest], left_out) | {"finished": False})
     return _record(settings, rows, left_out)
 
 
@@ -127,7 +129,7 @@ def _rows(settings: Settings, name: str, end: float) -> Iterator[Row]:
         yield {"target": name, "absent": str(error)}
         return
     print(f"{name}: {mesh.size} x {mesh.devices.flat[0].device_kind}, {target.model()}", flush=True)
-    known = list(settings.known)
+    known = [row for row in settings.known if {"program", "without_estimate"} <= row.keys()]
     for case, contender, build in _programs(settings, target, mesh):
         row = {"target": name, "contender": contender, "case": str(case), **case.row()}
         late = time.monotonic() > end
@@ -140,12 +142,27 @@ def _rows(settings: Settings, name: str, end: float) -> Iterator[Row]:
 
 
 def _record(settings: Settings, rows: list[Row], left_out: list[str]) -> dict[str, Any]:
+    return {**_predicted_by(settings), "left_out": left_out, "rows": rows}
+
+
+def _predicted_by(settings: Settings) -> dict[str, dict[str, str]]:
     return {
         "models": {name: accelerator(name).model() for name in settings.targets},
         "compilers": provenance.versions(*COMPILERS),
-        "left_out": left_out,
-        "rows": rows,
     }
+
+
+def goes_on(record: Record, settings: Settings) -> bool:
+    """Whether a record is unfinished, and what a run with these settings can carry on with."""
+    unfinished = not record.get("finished", True) or bool(record.get("left_out"))
+    made = _predicted_by(settings)
+    return unfinished and made == {key: record.get(key) for key in made}
+
+
+def _not_in(rows: list[Row], known: Sequence[Row]) -> list[Row]:
+    """The known rows whose programs have no row yet."""
+    done = set(map(names, rows))
+    return [row for row in known if "program" in row and names(row) not in done]
 
 
 def names(row: Row) -> tuple[str, str, str]:
@@ -201,7 +218,8 @@ def _compiled(
         digest = hashlib.sha256(lowered.as_text().encode()).hexdigest()[:16]
         for other in known:
             if (other["target"], other.get("program")) == (row["target"], digest):
-                return {k: v for k, v in other.items() if k not in (*row, "times_as_fast")}
+                same = {k: v for k, v in other.items() if k not in (*row, "times_as_fast")}
+                return same | {"predicted_ms": _predicted_ms(target, row | same)}
         if late:
             return {"late": True}
         begin = time.perf_counter()
@@ -210,22 +228,24 @@ def _compiled(
     except Exception as error:  # a program that does not compile is a row that says so
         first = str(error).splitlines() or [""]
         return {"failed": f"{type(error).__name__}: {first[0][:200]}"}
-    flops = cost.flops(traced.jaxpr.jaxpr) / mesh.size
-    program = compiled.parse(str(done.as_text()))
-    dtype = "bfloat16" if row["problem"].endswith("bfloat16") else "float32"
-    memory = done.memory_analysis()
-    return {
+    program, memory = compiled.parse(str(done.as_text())), done.memory_analysis()
+    made = {
         "program": digest,
-        "predicted_ms": float(f"{target.predicted_ms(program, flops, dtype):.4g}"),
         "cycles": program.cycles(),
         "bytes": program.bytes_moved(),
-        "flops": flops,
+        "flops": cost.flops(traced.jaxpr.jaxpr) / mesh.size,
         "temporaries": int(memory.temp_size_in_bytes) if memory else None,
         "collectives": program.collectives(),
         "operations": program.operations(),
-        "without_estimate": program.without_estimate() if target.platform == "tpu" else [],
+        "without_estimate": target.without_estimate(program),
         "compile_s": round(seconds, 1),
     }
+    return made | {"predicted_ms": _predicted_ms(target, row | made)}
+
+
+def _predicted_ms(target: Accelerator, row: Row) -> float:
+    dtype = "bfloat16" if row["problem"].endswith("bfloat16") else "float32"
+    return target.predicted_ms(row["cycles"], row["bytes"], row["flops"], dtype)
 
 
 def _compare(rows: list[Row]) -> None:

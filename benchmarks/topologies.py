@@ -75,17 +75,25 @@ class Accelerator(NamedTuple):
             found = topologies.get_topology_desc(self.topology, self.platform, **options)
         return Mesh(np.array(found.devices), ("batch",))
 
-    def predicted_ms(self, program: Program, flops: float, dtype: str) -> float:
-        """Milliseconds on each chip, predicted (see the module's docstring).
+    def predicted_ms(self, cycles: int, moved: int, flops: float, dtype: str) -> float:
+        """Milliseconds on each chip, predicted (see the module's docstring), to four digits.
 
         Args:
-            flops: of the convolutions and products on one chip.
+            cycles: that XLA estimates, of a TPU.
+            moved: bytes that the operations read and write, of a GPU.
+            flops: of the convolutions and products on one chip, of a GPU.
             dtype: in which most of them are.
         """
         if self.rates is None:
-            return program.cycles() / self.clock * 1e3
-        moving = program.bytes_moved() / self.rates.bytes
-        return (moving + flops / getattr(self.rates, dtype)) * 1e3
+            seconds = cycles / self.clock
+        else:
+            seconds = moved / self.rates.bytes + flops / getattr(self.rates, dtype)
+        return float(f"{seconds * 1e3:.4g}")
+
+    def without_estimate(self, program: Program) -> list[str]:
+        """What of a program the prediction leaves out, and loops that it counts once."""
+        left = program.without_cycles() if self.rates is None else program.without_rates()
+        return left + program.unknown_loops()
 
     def model(self) -> str:
         """How it is predicted, in words."""

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from benchmarks.compiled import bytes_of, parse
+from benchmarks.topologies import ACCELERATORS
 
 TPU = """HloModule jit_f, is_scheduled=true
 
@@ -13,7 +14,9 @@ TPU = """HloModule jit_f, is_scheduled=true
   %i = s32[]{:T(128)} get-tuple-element(%p), index=0
   %x = f32[4,8]{1,0:T(8,128)S(1)} get-tuple-element(%p), index=1
   %neg = f32[4,8]{1,0:T(8,128)} negate(%x), backend_config={"estimated_cycles":"100"}
-  ROOT %t = (s32[]{:T(128)}, f32[4,8]{1,0:T(8,128)S(1)}) tuple(%i, %neg)
+  %step = s32[]{:T(128)} constant(1)
+  %next = s32[]{:T(128)} add(%i, %step)
+  ROOT %t = (s32[]{:T(128)}, f32[4,8]{1,0:T(8,128)S(1)}) tuple(%next, %neg)
 }
 
 %cond (q: (s32[], f32[4,8])) -> pred[] {
@@ -25,7 +28,11 @@ TPU = """HloModule jit_f, is_scheduled=true
 
 %outer (o: (s32[], f32[4,8])) -> (s32[], f32[4,8]) {
   %o = (s32[]{:T(128)}, f32[4,8]{1,0:T(8,128)S(1)}) parameter(0)
-  ROOT %inner = (s32[], /*index=1*/f32[4,8]{1,0:S(1)}) while(%o), condition=%cond, body=%body
+  %zero = s32[]{:T(128)} constant(0)
+  %first = s32[]{:T(128)} copy(%zero)
+  %y = f32[4,8]{1,0:T(8,128)S(1)} get-tuple-element(%o), index=1
+  %given = (s32[]{:T(128)}, f32[4,8]{1,0:T(8,128)S(1)}) tuple(%first, %y)
+  ROOT %inner = (s32[], /*index=1*/f32[4,8]{1,0:S(1)}) while(%given), condition=%cond, body=%body
 }
 
 ENTRY %main (a: f32[4,8]) -> f32[4,8] {
@@ -43,17 +50,58 @@ def test_cycles_of_nested_loops_count_as_often_as_they_turn():
     program = parse(TPU)
     assert program.cycles() == 3 * 5 * 100 + 7
     assert program.collectives() == {"all-reduce": 1}
-    assert program.without_estimate() == ["own_kernel"]
+    assert program.without_cycles() == ["all-reduce", "own_kernel"]
+    assert program.without_rates() == ["all-reduce", "own_kernel"]
+    assert program.unknown_loops() == []
 
 
-def test_a_loop_whose_turns_are_not_known_is_named():
-    unknown = TPU.replace("constant(5)", "parameter(1)")
-    assert "inner" in parse(unknown).without_estimate()
+def test_a_loop_counts_from_its_start_by_its_step():
+    later = TPU.replace("%zero = s32[]{:T(128)} constant(0)", "%zero = s32[]{:T(128)} constant(1)")
+    assert parse(later).cycles() == 3 * 4 * 100 + 7
+    wider = later.replace("constant(1)\n  %next", "constant(3)\n  %next")
+    assert parse(wider).cycles() == 3 * 2 * 100 + 7
+
+
+UNKNOWN = {
+    "bound": ("constant(5)", "get-tuple-element(%q), index=1"),
+    "start": ("constant(0)", "get-tuple-element(%o), index=0"),
+    "step": ("constant(1)", "get-tuple-element(%p), index=0"),
+    "change": ("add(%i, %step)", "multiply(%i, %step)"),
+    "backwards": ("constant(1)", "constant(-1)"),
+}
+
+
+@pytest.mark.parametrize(("told", "hidden"), UNKNOWN.values(), ids=list(UNKNOWN))
+@pytest.mark.parametrize("target", ["tpu-v5e", "h200"])
+def test_a_loop_whose_turns_are_not_known_is_named_and_counts_once(told, hidden, target):
+    assert TPU.count(told) == 1
+    program = parse(TPU.replace(told, hidden))
+    assert program.cycles() == 3 * 100 + 7
+    assert "inner" in ACCELERATORS[target].without_estimate(program)
+
+
+GPU = """HloModule jit_f
+
+ENTRY %main (a: f32[4,8]) -> f32[4,8] {
+  %a = f32[4,8]{1,0} parameter(0)
+  %c = f32[4,8]{1,0} custom-call(%a), custom_call_target="__cudnn$convForward"
+  %q = f32[4,8]{1,0} custom-call(%c), custom_call_target="cusolver_geqrf_ffi"
+  %s = f32[4,8]{1,0} sort(%q), dimensions={1}, to_apply=%less
+  ROOT %r = f32[4,8]{1,0} all-gather-start(%s)
+}
+"""
+
+
+def test_each_target_names_what_its_prediction_leaves_out():
+    left = {name: ACCELERATORS[name].without_estimate(parse(GPU)) for name in ("h200", "tpu-v6e")}
+    assert left["h200"] == ["all-gather-start", "cusolver_geqrf_ffi"]
+    assert left["tpu-v6e"] == sorted([*left["h200"], "__cudnn$convForward", "sort"])
 
 
 def test_values_on_the_chip_are_not_moved():
-    # A turn writes one array to main memory; what it reads lies on the chip.
-    assert parse(TPU).bytes_moved() == 3 * 5 * (128 + 1 + 8) + 3 * 9 + 3 * 2 * 128
+    # A turn writes one array to main memory and a counter; what it reads lies on the chip.
+    inner = 3 * (5 * (128 + 12 + 1 + 8) + 8)
+    assert parse(TPU).bytes_moved() == inner + 3 * 9 + 3 * 2 * 128
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,13 @@
 """Predicted times: what is missing is named, what is there is not compiled again."""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
-from benchmarks import __main__, predictions, records, targets, topologies
+from benchmarks import __main__, predictions, records, targets, throughput, topologies
 from benchmarks.contest import Case
 from benchmarks.topologies import ACCELERATORS, H200, accelerator
 from benchmarks.worker import Absent
@@ -17,6 +18,7 @@ def environment(monkeypatch):
     """The test's process has its devices already."""
     monkeypatch.setattr(topologies, "without_devices", lambda: None)
     monkeypatch.setattr(targets, "without_devices", lambda: None)
+    monkeypatch.setattr(__main__.provenance, "describe_apart", __main__.provenance.describe)
 
 
 def test_without_a_plugin_a_target_is_absent_with_the_command_that_installs_it(
@@ -38,25 +40,77 @@ def here(monkeypatch):
     monkeypatch.setattr(topologies.Accelerator, "mesh", lambda self: mesh)
 
 
-def test_a_row_for_each_program_and_none_is_compiled_twice(here, monkeypatch, tmp_path):
+@pytest.fixture
+def asked(here, monkeypatch, tmp_path):
+    """A command for one small case, which writes its record into a folder."""
     few = targets.SETTINGS["toy"]._replace(
         targets=("h200",), cases=(targets.Asked("cnn-toy", "gradient"),)
     )
     monkeypatch.setitem(targets.SETTINGS, "toy", few)
-    asked = ["targets", "--settings", "toy", "--out", str(tmp_path)]
+    return ["targets", "--settings", "toy", "--out", str(tmp_path)]
+
+
+def test_an_unfinished_record_is_carried_on_with_and_a_finished_one_stays(
+    asked, monkeypatch, tmp_path, capsys
+):
     __main__.main(asked)
     (path,) = tmp_path.glob("*.json")
-    first = json.loads(path.read_text())["rows"]
+    whole = json.loads(path.read_text())
+    first = whole["rows"]
     assert [row["contender"] for row in first] == ["jaxsal", records.PLAIN]
     assert all(row["predicted_ms"] > 0 and row["collectives"] == {} for row in first)
-    earlier = path.rename(path.with_name(path.name.replace(path.stem[-10:], "2026-01-01")))
+    assert {row["commit"] for row in first} == {whole["commit"]}
+    text = path.read_text()
+    with pytest.raises(SystemExit):
+        __main__.main(asked)
+    assert path.read_text() == text and path.name in capsys.readouterr().err
 
-    def refuse(*args, **options):
-        raise AssertionError("compiled")
-
-    monkeypatch.setattr(jax.stages.Lowered, "compile", refuse)
+    monkeypatch.setattr(jax.stages.Lowered, "compile", _refuse)
+    before = _dated(whole, tmp_path, finished=False, commit="before")
+    for row in (old := json.loads(before.read_text()))["rows"]:
+        row |= {"commit": "", "date": old["date"], "predicted_ms": 0.0}
+    before.write_text(json.dumps(old))
+    kept = _dated(whole, tmp_path, date="2026-01-02")
+    other = _dated(whole, tmp_path, finished=False, settings="h200")
+    path.unlink()
     __main__.main(asked)
-    assert json.loads(path.read_text())["rows"] == first and not earlier.exists()
+    again = [row | {"commit": "", "date": "2026-01-01"} for row in first]
+    assert json.loads(path.read_text())["rows"] == again
+    assert sorted(tmp_path.glob("*.json")) == sorted([path, kept, other])
+
+
+@pytest.mark.parametrize("change", [{"compilers": {"libtpu": "0"}}, {"models": {"h200": "other"}}])
+def test_predictions_of_another_origin_are_not_carried_on(asked, change):
+    made = targets._predicted_by(targets.SETTINGS["toy"])
+    record = {"left_out": ["h200, gradient"], **made}
+    assert targets.goes_on(record, targets.SETTINGS["toy"])
+    assert not targets.goes_on(record | {"left_out": []}, targets.SETTINGS["toy"])
+    assert not targets.goes_on(record | change, targets.SETTINGS["toy"])
+
+
+def test_no_measurement_takes_a_record_away(monkeypatch, tmp_path, capsys):
+    brief = SimpleNamespace(SETTINGS=throughput.SETTINGS, run=lambda *args: {"rows": []})
+    monkeypatch.setitem(__main__.MEASURED, "throughput", brief)
+    asked = ["throughput", "--settings", "cpu", "--minutes", "1", "--out", str(tmp_path)]
+    __main__.main(asked)
+    (path,) = tmp_path.glob("*.json")
+    earlier = _dated(json.loads(path.read_text()), tmp_path, finished=False)
+    path.unlink()
+    __main__.main(asked)
+    assert sorted(tmp_path.glob("*.json")) == sorted([earlier, path])
+    monkeypatch.setattr(brief, "run", _refuse)
+    with pytest.raises(SystemExit):
+        __main__.main(asked)
+    assert "is there already" in capsys.readouterr().err
+
+
+def _refuse(*args, **options):
+    raise AssertionError("called")
+
+
+def _dated(record, folder, date="2026-01-01", **changes):
+    """Writes a record as of another day."""
+    return records.write(record | {"date": date} | changes, folder)
 
 
 def test_a_killed_run_keeps_its_rows(here, monkeypatch, tmp_path):

@@ -70,16 +70,7 @@ def pays(platform, name, sides, known=EVIDENCE):
     return bool(times) and math.prod(times) > 1
 
 
-def marked(rule):
-    """`matmul_shift_conv` is 1.00 to 1.17 times as fast in all networks that are recorded.
-
-    Against it stands a program of one convolution, timed in three rounds whose times differ by 1.7.
-    """
-    expected = pytest.mark.xfail(strict=True, reason="0.565 for a gradient of a global maximum")
-    return pytest.param(*rule, marks=[expected] if rule[:2] == ("cpu", "matmul_shift_conv") else [])
-
-
-@pytest.mark.parametrize(("platform", "name", "sides"), [*map(marked, judged(TABLES))])
+@pytest.mark.parametrize(("platform", "name", "sides"), judged(TABLES))
 def test_a_rule_that_is_on_pays_there_by_the_records(platform, name, sides):
     assert pays(platform, name, sides), EVIDENCE[platform, name]
 

@@ -9,6 +9,7 @@
     python -m benchmarks rewrites       each rewrite on and off
     python -m benchmarks precision      maps in float32 beside float64, jaxsal's beside PyTorch's
     python -m benchmarks profile        where the time of a program goes, operation by operation
+    python -m benchmarks targets        times predicted for accelerators that are not here
     python -m benchmarks everything     all of these, one after another
 
 `--settings toy` is a trial of seconds; without it, what suits the device. `--out DIR` takes the
@@ -38,7 +39,9 @@ from benchmarks import (
     records,
     rewrites,
     scaling,
+    targets,
     throughput,
+    topologies,
     training,
 )
 from jaxsal.common import provenance
@@ -53,6 +56,7 @@ MEASURED: dict[str, Any] = {
     "rewrites": rewrites,
     "precision": precision,
     "profile": profile,
+    "targets": targets,
 }
 """By name a module: SETTINGS by name, `run(settings, peer_python) -> record`, which prints."""
 
@@ -77,34 +81,69 @@ def main(argv: list[str] | None = None) -> None:
         "--peer-python", type=_program, help="interpreter with torch and captum; default this one"
     )
     parser.add_argument("--out", type=Path, help="a folder for the record")
+    parser.add_argument(
+        "--targets", nargs="+", type=_target, help="accelerators, or files that describe a GPU"
+    )
     given = parser.parse_args(argv)
     if given.name == EVERYTHING:
         common = set.intersection(*(set(each.SETTINGS) for each in MEASURED.values()))
         if given.settings and given.settings not in common:
             parser.error(f"--settings: expected one of {sorted(common)}, got {given.settings}")
         return _everything(sys.argv[1:] if argv is None else argv)
-    measured = MEASURED[given.name]
+    if given.name == "targets":
+        topologies.without_devices()
     # Asked of a process that ends: a worker wants the device's memory for itself.
     about = provenance.describe_apart()
-    chosen = given.settings or about["device"]["platform"]
-    if chosen not in measured.SETTINGS:
-        parser.error(f"--settings: expected one of {list(measured.SETTINGS)}, got {chosen}")
-    settings = measured.SETTINGS[chosen]
-    if given.rounds is not None:
-        settings = settings._replace(rounds=given.rounds)
-    if given.minutes is not None and "minutes" in settings._fields:
-        settings = settings._replace(minutes=given.minutes)
-    if given.out:  # before anything is measured that it could not take
-        try:
-            given.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            parser.error(f"--out: expected a folder, got {given.out}: {error}")
-    record = {"name": given.name, "settings": chosen, **about}
-    record |= measured.run(settings, given.peer_python)
-    if given.out:
-        path = given.out / records.file_name(record)
-        path.write_text(json.dumps(record, indent=1) + "\n")
-        print(f"\nwrote {path}")
+    for name, settings in _chosen(parser, given, about["device"]["platform"]).items():
+        if given.out:  # before anything is measured that it could not take
+            try:
+                given.out.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                parser.error(f"--out: expected a folder, got {given.out}: {error}")
+        record = {"name": given.name, "settings": name, **about}
+        if given.out and "known" in settings._fields:
+            settings = _carried_on(settings, record, given.out)
+        record |= MEASURED[given.name].run(settings, given.peer_python)
+        if given.out:
+            print(f"\nwrote {records.write(record, given.out)}")
+
+
+def _chosen(parser: argparse.ArgumentParser, given: Any, platform: str) -> dict[str, Any]:
+    """The settings asked for, by name: of `targets` a record for each target, else one."""
+    known = MEASURED[given.name].SETTINGS
+    if given.name == "targets" and given.settings is None:
+        names = given.targets or list(topologies.ACCELERATORS)
+        found = {Path(name).stem: targets.for_target(name) for name in names}
+    else:
+        name = given.settings or platform
+        if name not in known:
+            parser.error(f"--settings: expected one of {list(known)}, got {name}")
+        found = {name: known[name]}
+    changes = {"rounds": given.rounds, "minutes": given.minutes, "targets": given.targets}
+    if given.name == "targets" and given.settings is None:
+        changes["targets"] = None
+    return {
+        name: settings._replace(
+            **{k: v for k, v in changes.items() if v is not None and k in settings._fields}
+        )
+        for name, settings in found.items()
+    }
+
+
+def _carried_on(settings: Any, record: records.Record, folder: Path) -> Any:
+    """Settings that know the rows of an unfinished record, and write each new one down."""
+    known = [
+        row
+        for path in records.earlier(record, folder)
+        for row in json.loads(path.read_text())["rows"]
+    ]
+
+    def save(so_far: dict[str, Any]) -> None:
+        done = {targets.names(row) for row in so_far["rows"]}
+        rest = [row for row in known if targets.names(row) not in done]
+        records.write({**record, **so_far, "rows": so_far["rows"] + rest}, folder)
+
+    return settings._replace(known=tuple(known), save=save)
 
 
 def _positive(kind: type[Any]) -> Callable[[str], Any]:
@@ -120,6 +159,15 @@ def _positive(kind: type[Any]) -> Callable[[str], Any]:
         return value
 
     return read
+
+
+def _target(text: str) -> str:
+    """Reads an accelerator's name, or the path of a GPU's description."""
+    try:
+        topologies.accelerator(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def _program(text: str) -> str:

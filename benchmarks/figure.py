@@ -1,6 +1,6 @@
-"""The figure of speed, from the records of throughput under benchmarks/results.
+"""The figures of speed, from the records under benchmarks/results.
 
-python -m benchmarks.figure          writes benchmarks/results/throughput.png
+python -m benchmarks.figure          writes throughput.png and targets.png there
 """
 
 import itertools
@@ -13,6 +13,7 @@ from benchmarks.records import (
     PLAIN,
     RESULTS,
     TORCH,
+    Record,
     by_case,
     fastest,
     machine,
@@ -66,10 +67,15 @@ def _panel(axis: Any, cases: dict[str, list[dict[str, Any]]]) -> None:
         points = [(row["ratio"], line) for row, line in found if row and "time" in row]
         if points:
             axis.scatter(*zip(*points, strict=True), c=colour, marker=marker, s=26, label=label)
+    _times_axis(axis, names, [1, 2, 4, 8, 16, 32])
+
+
+def _times_axis(axis: Any, names: list[str], ticks: list[float]) -> None:
+    """A line a name, and how many times as fast, logarithmic."""
     axis.axvline(1, color="#555555", linewidth=1)
     axis.set_xscale("log")
     axis.xaxis.set_major_formatter("{x:g}")
-    axis.set_xticks([1, 2, 4, 8, 16, 32], minor=False)
+    axis.set_xticks(ticks, minor=False)
     axis.minorticks_off()
     axis.set_yticks(range(len(names)), names)
     axis.grid(axis="both", alpha=0.25)
@@ -84,10 +90,29 @@ def _cases(record: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
     }
 
 
+@styled
+def predictions(records: list[Record]) -> Any:
+    """Predicted times as fast as plain JAX: a panel per target, a line per case."""
+    targets: dict[str, dict[str, float]] = {}
+    for row in (row for record in records for row in record["rows"]):
+        if row.get("contender") == "jaxsal" and "times_as_fast" in row:
+            targets.setdefault(row["target"], {})[row["case"]] = row["times_as_fast"]
+    longest = max(map(len, targets.values()))
+    size = 5.2 * len(targets), 1.2 + 0.25 * longest
+    figure, panels = canvas(*size, ncols=len(targets), squeeze=False)
+    for axis, (name, cases) in zip(panels.flat, targets.items(), strict=True):
+        names = list(cases)[::-1]
+        axis.scatter([cases[n] for n in names], range(len(names)), c="#009E73", marker="^", s=26)
+        _times_axis(axis, names, [0.5, 1, 2, 4, 8])
+        axis.set(title=name, xlabel="predicted times as fast as plain JAX (logarithmic)")
+    return figure
+
+
 def main(folder: Path = RESULTS) -> None:
     """Draws the committed records."""
-    drawn = speedups(read(folder, "throughput"))
-    (folder / "throughput.png").write_bytes(png(drawn, dpi=150))
+    drawn = {"throughput": speedups, "targets": predictions}
+    for name, draw in drawn.items():
+        (folder / f"{name}.png").write_bytes(png(draw(read(folder, name)), dpi=150))
 
 
 if __name__ == "__main__":

@@ -12,11 +12,12 @@ import numpy as np
 import jaxsal
 from benchmarks import plain, problems, roofline
 from benchmarks.problems import Loaded, Problem
+from benchmarks.vit import ViT
 from benchmarks.worker import Absent, Prepared, peak_resident, serve
 from jaxsal import models
 from jaxsal.common import provenance
 
-KINDS: dict[str, Callable[..., Any]] = {"cnn": models.CNN, "resnet": models.ResNet}
+KINDS: dict[str, Callable[..., Any]] = {"cnn": models.CNN, "resnet": models.ResNet, "vit": ViT}
 
 TOGETHER = ("gradient", "input_x_gradient", "grad_cam")
 

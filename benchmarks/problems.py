@@ -24,6 +24,7 @@ class Problem(NamedTuple):
 CNN = {"kind": "cnn", "widths": (32, 64, 128, 128), "norm": False}
 # Like the study's, but for its smoothing, stride and fifth stage; and with a last pool.
 STUDY = {"kind": "cnn", "widths": (32, 64, 128, 256), "norm": True}
+VIT = {"kind": "vit", "patch": 16, "width": 192, "depth": 12, "heads": 3}
 RESNET = {"kind": "resnet", "blocks": (3, 4, 6, 3), "width": 64}
 
 PROBLEMS = {
@@ -32,11 +33,13 @@ PROBLEMS = {
         Problem("cnn-128", CNN, (128, 128, 1)),
         Problem("cnn-224", CNN, (224, 224, 3)),
         Problem("resnet50-224", RESNET, (224, 224, 3), classes=1000),
+        Problem("vit-224", VIT, (224, 224, 3), classes=1000),
         Problem("study-64", STUDY, (64, 64, 1)),
         Problem("study-128", STUDY, (128, 128, 1)),
         Problem("study-224", STUDY, (224, 224, 3)),
         Problem("study-toy", {**STUDY, "widths": (4, 8)}, (16, 16, 1)),
         Problem("cnn-toy", {**CNN, "widths": (4, 8)}, (16, 16, 1)),
+        Problem("vit-toy", {**VIT, "patch": 4, "width": 8, "depth": 1, "heads": 2}, (16, 16, 1)),
         Problem("resnet-toy", {**RESNET, "blocks": (1, 1), "width": 4}, (32, 32, 3), classes=5),
     )
 }

@@ -9,6 +9,9 @@ from jaxsal.common import provenance
 
 RESULTS = Path(__file__).parent / "results"
 CAPTUM, TORCH, PLAIN = "captum", "torch", "plain jax"
+UNWRITTEN = "jaxsal without rewrites"
+ONLY = "plain jax, only "
+"""Contenders; the last is plain JAX's program with the rewrite whose name follows."""
 
 Record = dict[str, Any]
 Row = dict[str, Any]
@@ -18,6 +21,26 @@ def file_name(record: Record) -> str:
     """NAME-SETTINGS-HARDWARE-JAX-DATE.json of a record."""
     settings = re.sub(r"[^a-z0-9]+", "-", record["settings"].lower())
     return f"{record['name']}-{settings}-{provenance.slug(record)}.json"
+
+
+def write(record: Record, folder: Path) -> Path:
+    """Writes a record; older ones of the same name up to the date go."""
+    path = folder / file_name(record)
+    path.write_text(json.dumps(record, indent=1) + "\n")
+    for other in earlier(record, folder):
+        if other != path:
+            other.unlink()
+    return path
+
+
+def earlier(record: Record, folder: Path) -> list[Path]:
+    """The files of a folder that a record takes the place of: its name, of any date."""
+    stem = file_name(record).removesuffix(f"{record['date']}.json")
+    return [
+        p
+        for p in sorted(folder.glob("*.json"))
+        if re.fullmatch(rf"{re.escape(stem)}[\d-]{{10}}\.json", p.name)
+    ]
 
 
 def read(folder: Path = RESULTS, name: str | None = None) -> list[Record]:

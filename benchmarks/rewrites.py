@@ -37,6 +37,9 @@ class Settings(NamedTuple):
 
 SETTINGS = {
     "cpu": Settings(),
+    "cpu-derivatives": Settings(
+        batch=8, rounds=3, workloads=("gradient, global maximum", "forward derivative")
+    ),
     "gpu": Settings(
         batch=512,
         rounds=20,

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from benchmarks import predictions
 from benchmarks.records import (
     CAPTUM,
     PLAIN,
@@ -257,6 +258,7 @@ PARTS = {
     "compile": _compile,
     "rewrites": _rewrites,
     "precision": _precision,
+    "targets": predictions.table,
 }
 """By the name of a measurement."""
 

@@ -48,6 +48,8 @@ def builders(
         "integrated gradients, 7x7 stem": lambda: _explanation(path, stem, colours)._replace(
             affine_prefix=True
         ),
+        "gradient, global maximum": lambda: _global_maximum(images, widths[0]),
+        "forward derivative": lambda: _forward_derivative(model, images),
         "training step": lambda: _training_step(model, images),
         "epoch": lambda: _epoch(model, few if len(few) > 1 else images[:2]),
     }
@@ -71,6 +73,30 @@ def _explanation(method: Method, model: CNN | ResNet, images: Images) -> Workloa
         return jax.vmap(one)(images)
 
     return Workload(explain, (_init(model, images), images))
+
+
+def _global_maximum(images: Images, width: int) -> Workload:
+    """The gradient of a convolution's largest values: the mask of the largest is compared for."""
+    shape = (3, 3, images.shape[-1], width)
+    kernel = jax.random.normal(jax.random.key(2), shape)
+
+    def score(kernel: Any, image: Any) -> Scalar:
+        x = jax.lax.conv_general_dilated(
+            image[None], kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        return jnp.tanh(jax.nn.relu(x).max((1, 2))).sum()
+
+    return Workload(jax.vmap(jax.grad(score, argnums=1), (None, 0)), (kernel, images))
+
+
+def _forward_derivative(model: CNN, images: Images) -> Workload:
+    """The derivative of the logits along the images."""
+    apply: Callable[..., Any] = model.apply
+
+    def along(params: Params, images: Images) -> Any:
+        return jax.jvp(lambda x: apply(params, x), (images,), (images,))[1]
+
+    return Workload(along, (_init(model, images), images))
 
 
 def _training_step(model: CNN, images: Images) -> Workload:

@@ -11,6 +11,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
 import jaxsal
+from jaxsal.compiler import placement
 from tests import toy
 
 P = toy.params()
@@ -221,6 +222,42 @@ def test_exported_and_called() -> None:
     toy.close(exported.call(P, toy.images(4), toy.targets(4)), reference(4))
     every = jax.export.export(explain)(*ABSTRACT[:2], "all").call(P, toy.images(4))
     assert every["path"].shape == (4, toy.CLASSES, *toy.SHAPE)
+
+
+SCATTER = '"stablehlo.select_and_scatter"('
+POOLED = {"kernel": jnp.ones((3, 3, 1, 2))}
+
+
+def pooled(params: dict[str, jax.Array], images: jax.Array) -> jax.Array:
+    """A model whose gradient the rules for GPUs rewrite."""
+    x = jax.nn.relu(jax.lax.conv(images, params["kernel"].transpose(3, 2, 0, 1), (1, 1), "SAME"))
+    windows = (1, 1, 2, 2)
+    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, windows, windows, "VALID").mean((2, 3))
+
+
+@pytest.mark.parametrize("jitted", [True, False])
+def test_an_exported_program_has_the_rules_of_the_platform_that_it_is_for(jitted: bool) -> None:
+    explain: Any = jaxsal.explainer(pooled, jaxsal.gradient)
+    images = toy.images(2, shape=(1, 8, 8))
+
+    def exported(word: str) -> Any:
+        whole = jax.jit(lambda *args: explain(*args)) if jitted else explain
+        return jax.export.export(whole, platforms=[word])(POOLED, images, 1)
+
+    counts = {w: exported(w).mlir_module().count(SCATTER) for w in ("tpu", "cuda")}
+    assert counts == {"tpu": 1, "cuda": 0}
+    read = jax.export.deserialize(exported("cpu").serialize())
+    toy.close(read.call(POOLED, images, 1), explain(POOLED, images, 1))
+
+
+def test_a_program_for_a_mesh_has_the_rules_of_its_devices(monkeypatch: Any) -> None:
+    mesh = Mesh(np.array(jax.devices()[:2]), ("data",))
+    explain = jaxsal.explainer(pooled, jaxsal.gradient, mesh=mesh)
+    images = toy.images(2, shape=(1, 8, 8))
+    for platform, count in {"tpu": 1, "gpu": 0}.items():
+        monkeypatch.setattr(placement.Placement, "platform", platform)
+        text = explain.lower(POOLED, images, 1).as_text()
+        assert text.count(SCATTER) == count
 
 
 def test_an_explainer_of_baselines_exports_too() -> None:

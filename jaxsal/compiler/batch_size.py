@@ -112,14 +112,24 @@ class BatchSize:
         evaluations = self._found[size.key] = size.evaluations // 2
         return size._replace(evaluations=evaluations, plan=self._plan(placed, evaluations))
 
-    def whole(self, call: Call) -> Schedule:
-        """The batch as one program: under "auto" vmapped whole, else a `lax.map` of that size."""
-        platform = jax.default_backend()
+    def whole(self, call: Call, placement: Placement | None = None) -> Schedule:
+        """The batch as one program: under "auto" vmapped whole, else a `lax.map` of that size.
+
+        Args:
+            placement: the devices that it is for; None: those that whoever traces it has.
+        """
+        platform = placement.platform if placement else None
+        devices = placement.devices if placement else 1
         automatic = self._given == "auto"
-        size = CAPS.get(platform, 32) if automatic else int(self._given)
-        here = self._plan_on(call, 1, size)
-        images = None if automatic else here.images
-        return Schedule(call.class_chunk(here), here.chunk, images, platform)
+        size = CAPS.get(platform or jax.default_backend(), 32) if automatic else int(self._given)
+        here = self._plan_on(call, devices, size)
+        return Schedule(
+            call.class_chunk(here),
+            here.chunk,
+            None if automatic else here.images * devices,
+            platform,
+            placement.rows if placement else None,
+        )
 
     def _plan(self, placed: Placed, evaluations: int) -> Plan:
         return self._plan_on(placed.call, placed.placement.devices, evaluations)

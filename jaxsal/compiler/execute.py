@@ -1,6 +1,5 @@
 """Running a call: a host loop over chunks; inside a trace, a part of the user's program."""
 
-import dataclasses
 from collections.abc import Callable
 
 import jax
@@ -65,16 +64,13 @@ class Executor:
 
     def program(self, call: Call) -> Callable[[Tree, Tree], Tree]:
         """The batch as a function `(shared, rows) -> results` to trace, over the mesh if given."""
-        schedule, size = self._batch_size.whole(call), call.size
-        if self._mesh is not None:
-            placement = self.placement(call)
-            size = -(-call.size // placement.devices) * placement.devices
-            schedule = dataclasses.replace(
-                schedule, platform=placement.platform, sharding=placement.rows
-            )
+        placement = None if self._mesh is None else self.placement(call)
+        devices = 1 if placement is None else placement.devices
+        schedule = self._batch_size.whole(call, placement)
+        size = -(-call.size // devices) * devices
 
         def saliency(shared: Tree, rows: Tree) -> Tree:
-            if self._mesh is not None:
+            if size != call.size:
                 rows = jax.tree.map(lambda x: chunks.gather(x, 0, size), rows)
             results = _in_trace(call.spec, schedule, shared, rows)
             if size == call.size:

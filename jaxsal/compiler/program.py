@@ -98,8 +98,8 @@ class Schedule:
     """Points of one image evaluated at a time, by functions that take `chunk`."""
     images: int | None = None
     """Images evaluated at a time; None: the whole batch."""
-    platform: str = ""
-    """The platform whose rewrites `batch` applies."""
+    platform: str | None = None
+    """The platform whose rewrites `batch` applies; None: that which it is lowered for."""
     sharding: Sharding | None = None
     """How images and results are spread over the devices; None: left to the caller."""
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from jax.extend.core import Jaxpr, JaxprEqn, jaxprs_in_params
 
+from jaxsal.rewrite.at_lowering import BY_PLATFORM, mapped
 from jaxsal.rewrite.program import shape_of
 
 
@@ -34,7 +35,8 @@ def flops_of(eqn: JaxprEqn) -> float:
     inside = [flops(each) for each in jaxprs_in_params(eqn.params)]
     if name == "cond":
         return max(inside, default=0.0)
-    return sum(inside, 0.0) * (eqn.params["length"] if name == "scan" else 1)
+    times = {"scan": lambda params: params["length"], BY_PLATFORM.name: mapped}.get(name)
+    return sum(inside, 0.0) * (times(eqn.params) if times else 1)
 
 
 def _convolution(eqn: JaxprEqn) -> float:

@@ -8,16 +8,18 @@ replaces operations by plain differentiable ones. A new rule is a function in a 
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple, TypeVar
 
 import jax
-from jax.extend.core import JaxprEqn, Primitive, primitives
+from jax.extend.core import ClosedJaxpr, JaxprEqn, Primitive, primitives
 from jaxtyping import Array
 
-from jaxsal.rewrite.interpreter import Frame, Rule, rewritten
-from jaxsal.rewrite.program import Values
+from jaxsal.rewrite.at_lowering import by_platform, known_platform
+from jaxsal.rewrite.interpreter import Frame, Rule, evaluate, rewritten
+from jaxsal.rewrite.program import Values, trace
 from jaxsal.rewrite.rules import (
     conv,
     extremum_gradient,
@@ -28,6 +30,9 @@ from jaxsal.rewrite.rules import (
 )
 
 T = TypeVar("T")
+
+GPUS = {"cuda": "gpu", "rocm": "gpu"}
+"""What JAX calls a GPU where a program is lowered for it."""
 
 _CONVOLUTION = primitives.conv_general_dilated_p.name
 _BEFORE_0_11 = jax.__version_info__ < (0, 11)
@@ -41,45 +46,45 @@ class Rewrite(NamedTuple):
     Attributes:
         primitive: the name of the operation that it replaces.
         rule: what replaces it.
-        platforms: where it was measured (benchmarks, `python -m benchmarks rewrites`): on or off.
-        elsewhere: on or off on a platform that was not measured; on only where a rule neither adds
-            memory traffic nor changes a layout.
+        platforms: where it was measured (`python -m benchmarks rewrites`) or predicted from the
+            compiled program (`python -m benchmarks targets`): on or off. It is off elsewhere.
+        mends: whether it is there for what XLA would lose without it, whatever it costs.
     """
 
     primitive: str
     rule: Rule
     platforms: dict[str, bool]
-    elsewhere: bool
+    mends: bool = False
+
+    def is_on(self, platform: str) -> bool:
+        """Whether the rule is known to pay on that platform."""
+        return self.platforms.get(GPUS.get(platform, platform), False)
 
 
 REWRITES: dict[str, Rewrite] = {
     "relu_pool_gradient": Rewrite(
-        "select_n", relu_pool_gradient.relu_pool_gradient, {"cpu": False, "gpu": True}, False
+        "select_n", relu_pool_gradient.relu_pool_gradient, {"cpu": False, "gpu": True}
     ),
-    "max_pool": Rewrite("reduce_window_max", max_pool.max_pool, {"cpu": True}, True),
+    "max_pool": Rewrite("reduce_window_max", max_pool.max_pool, {"cpu": True}),
     "max_pool_primal": Rewrite(
-        "reduce_window_max", max_pool.max_pool_primal, {"cpu": not _BEFORE_0_11, "gpu": True}, True
+        "reduce_window_max", max_pool.max_pool_primal, {"cpu": not _BEFORE_0_11, "gpu": True}
     ),
     "max_pool_gradient": Rewrite(
-        "select_and_scatter_add", max_pool.max_pool_gradient, {"cpu": True, "gpu": True}, True
+        "select_and_scatter_add", max_pool.max_pool_gradient, {"cpu": True, "gpu": True}
     ),
-    "max_pool_tangent": Rewrite(
-        "select_and_gather_add", max_pool.max_pool_tangent, {"cpu": True}, True
+    "max_pool_tangent": Rewrite("select_and_gather_add", max_pool.max_pool_tangent, {"cpu": True}),
+    "extremum_gradient": Rewrite(
+        "eq", extremum_gradient.extremum_gradient, {"cpu": True}, mends=True
     ),
-    "extremum_gradient": Rewrite("eq", extremum_gradient.extremum_gradient, {"cpu": True}, False),
     "kernel_gradient": Rewrite(
-        _CONVOLUTION, kernel_gradient.kernel_gradient, {"cpu": True, "gpu": False}, False
+        _CONVOLUTION, kernel_gradient.kernel_gradient, {"cpu": True, "gpu": False}
     ),
-    "im2col_conv": Rewrite(_CONVOLUTION, conv.im2col_conv, {"cpu": True, "gpu": False}, False),
-    "unrolled_conv": Rewrite(_CONVOLUTION, conv.unrolled_conv, {"cpu": False, "gpu": True}, False),
-    "matmul_shift_conv": Rewrite(
-        _CONVOLUTION, conv.matmul_shift_conv, {"cpu": True, "gpu": True}, False
-    ),
-    "winograd": Rewrite(
-        _CONVOLUTION, winograd.winograd, {"cpu": _BEFORE_0_11, "gpu": False}, False
-    ),
+    "im2col_conv": Rewrite(_CONVOLUTION, conv.im2col_conv, {"cpu": True, "gpu": False}),
+    "unrolled_conv": Rewrite(_CONVOLUTION, conv.unrolled_conv, {"cpu": False, "gpu": True}),
+    "matmul_shift_conv": Rewrite(_CONVOLUTION, conv.matmul_shift_conv, {"cpu": True, "gpu": True}),
+    "winograd": Rewrite(_CONVOLUTION, winograd.winograd, {"cpu": _BEFORE_0_11, "gpu": False}),
     "channels_last_conv": Rewrite(
-        _CONVOLUTION, conv.channels_last_conv, {"cpu": True, "gpu": False}, False
+        _CONVOLUTION, conv.channels_last_conv, {"cpu": True, "gpu": False}
     ),
 }
 """In the order in which they are tried."""
@@ -95,13 +100,27 @@ def optimize(
 
     Args:
         fun: a function of pytrees of arrays; what it closes over may be traced.
-        platform: `"cpu"`, `"gpu"`, `"tpu"`; `None` for that of the default device.
+        platform: `"cpu"`, `"gpu"` (or `"cuda"`, `"rocm"`), `"tpu"`; `None` for that which the
+            program is lowered for.
         only: names of `REWRITES` to use, whatever the platform; `None` for those that are on there.
 
     Raises:
         ValueError: `only` names something that is not in `REWRITES`.
     """
-    return rewritten(fun, _rules(_chosen(platform, only), Counter()))
+    platform = platform or known_platform()
+    if platform or only is not None:
+        return rewritten(fun, _rules(_chosen(platform, only), Counter()))
+
+    def optimized(*args: Any) -> T:
+        closed, tree = trace(fun, *args)
+        return jax.tree.unflatten(tree, by_platform(_on, closed, *jax.tree.leaves(args)))
+
+    return optimized
+
+
+def _on(closed: ClosedJaxpr, platform: str) -> Callable[..., Values]:
+    """A program, faster on a platform."""
+    return functools.partial(evaluate, closed, _rules(_chosen(platform, None), Counter()))
 
 
 def count_rewrites(
@@ -123,7 +142,7 @@ def _chosen(platform: str | None, only: Collection[str] | None) -> list[str]:
             raise ValueError(f"only: unknown rewrites {unknown}; there are {list(REWRITES)}")
         return [name for name in REWRITES if name in only]
     platform = platform or jax.default_backend()
-    return [name for name, each in REWRITES.items() if each.platforms.get(platform, each.elsewhere)]
+    return [name for name, each in REWRITES.items() if each.is_on(platform)]
 
 
 def _rules(names: list[str], count: Counter[str]) -> dict[Primitive | str, Rule]:

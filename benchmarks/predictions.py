@@ -1,0 +1,89 @@
+"""What the records of `benchmarks targets` say, in words that no measurement is told in."""
+
+from collections.abc import Iterable, Iterator
+
+from benchmarks.records import ONLY, PLAIN, UNWRITTEN, Record, Row, origin, read
+
+CASES = (
+    "| target | method, problem, images a chip | predicted ms: jaxsal | plain JAX "
+    "| predicted times as fast | GB moved | temporaries, MiB | GFLOP | collectives | compile s |"
+)
+ALONE = (
+    "| target | program | one rewrite alone | predicted ms | predicted times as fast as without |"
+)
+HELD = "| target | case | contender | predicted ms | measured ms | predicted / measured |"
+
+
+def table(record: Record) -> str:
+    """A record in Markdown: each case, each rewrite alone, and what was measured beside them."""
+    rows = [row for row in record["rows"] if "predicted_ms" in row]
+    compilers = ", ".join(f"{k} {v}" for k, v in record.get("compilers", {}).items())
+    lines = [f"{origin(record)}, {compilers}: **predicted**, a chip's part of each program", ""]
+    lines += [f"- {target}: {model}" for target, model in record.get("models", {}).items()]
+    lines += [f"- {r['target']}: absent: {r['absent']}" for r in record["rows"] if "absent" in r]
+    lines += _part(CASES, map(_case, *zip(*_pairs(rows), strict=True))) if _pairs(rows) else []
+    if any("* |" in line for line in lines):
+        lines += ["", "\\* jaxsal without rewrites: the method is not written by hand."]
+    lines += _part(ALONE, (_alone(row) for row in rows if row["contender"].startswith(ONLY)))
+    lines += _part(HELD, (_held(*pair) for pair in held_against(rows, read(name="throughput"))))
+    return "\n".join(lines)
+
+
+def _part(head: str, lines: Iterable[str]) -> list[str]:
+    """A table, if it has a line."""
+    found = list(lines)
+    return ["", head, "|---" * (head.count("|") - 1) + "|", *found] if found else []
+
+
+def _case(ours: Row, other: Row) -> str:
+    cells = [
+        ours["target"],
+        ours["case"],
+        f"{ours['predicted_ms']:.3g}",
+        f"{other['predicted_ms']:.3g}" + ("" if other["contender"] == PLAIN else " *"),
+        f"{ours['times_as_fast']:.2f}",
+        f"{ours['bytes'] / 1e9:.3g}",
+        f"{(ours['temporaries'] or 0) / 2**20:,.0f}",
+        f"{ours['flops'] / 1e9:,.0f}",
+        str(sum(ours["collectives"].values())),
+        f"{ours['compile_s']:.0f}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _alone(row: Row) -> str:
+    name = row["contender"].removeprefix(ONLY)
+    told = f"{row['predicted_ms']:.3g} | {row['times_as_fast']:.2f}"
+    return f"| {row['target']} | {row['case']} | {name} | {told} |"
+
+
+def _held(row: Row, time: float) -> str:
+    told = f"{row['predicted_ms']:.3g} | {time:.3g} | {row['predicted_ms'] / time:.2f}"
+    return f"| {row['target']} | {row['case']} | {row['contender']} | {told} |"
+
+
+def _pairs(rows: list[Row]) -> list[tuple[Row, Row]]:
+    """jaxsal's row of each case, and that of what it is compared with."""
+    others = {(r["target"], r["case"]): r for r in rows if r["contender"] in (PLAIN, UNWRITTEN)}
+    ours = [row for row in rows if row["contender"] == "jaxsal"]
+    keys = [(row["target"], row["case"]) for row in ours]
+    return [(row, others[key]) for row, key in zip(ours, keys, strict=True) if key in others]
+
+
+def held_against(rows: list[Row], measured: Iterable[Record]) -> Iterator[tuple[Row, float]]:
+    """Predicted rows, with the milliseconds measured on the device of that name, if there are."""
+    for record in measured:
+        times = {
+            _key(row, row["problem"], row["contender"]): row["time"]["median_ms"]
+            for row in record["rows"]
+            if "time" in row
+        }
+        for row in rows:
+            problem, _, narrow = row["problem"].partition(" ")
+            key = _key(row, problem, f"{row['contender']} {narrow}".strip())
+            if row["target"] in record["device"]["kind"].lower() and key in times:
+                yield row, times[key]
+
+
+def _key(row: Row, problem: str, contender: str) -> tuple[str, ...]:
+    return problem, row["method"], str(row["batch"]), str(row["options"]), contender

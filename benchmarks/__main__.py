@@ -5,6 +5,7 @@
     python -m benchmarks memory         peak memory against the number of steps, beside captum
     python -m benchmarks metrics        deletion and insertion beside PyTorch, their memory by steps
     python -m benchmarks scaling        images/s against the number of devices
+    python -m benchmarks latency        what a call costs beside plain jit, of a tiny model
     python -m benchmarks compile        first call, second call, and the persistent cache
     python -m benchmarks rewrites       each rewrite on and off
     python -m benchmarks precision      maps in float32 beside float64, jaxsal's beside PyTorch's
@@ -32,6 +33,7 @@ from typing import Any
 
 from benchmarks import (
     compilation,
+    latency,
     memory,
     metrics,
     precision,
@@ -52,6 +54,7 @@ MEASURED: dict[str, Any] = {
     "memory": memory,
     "scaling": scaling,
     "metrics": metrics,
+    "latency": latency,
     "compile": compilation,
     "rewrites": rewrites,
     "precision": precision,

@@ -46,6 +46,7 @@ class Placed(NamedTuple):
             plan.chunk,
             platform=placement.platform,
             sharding=placement.rows if placement.devices > 1 else None,
+            home=placement.rows if placement.mesh.size == 1 else None,
         )
 
 

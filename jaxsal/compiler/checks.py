@@ -91,13 +91,20 @@ def check_key(key: object, count: int, names: list[str]) -> str:
         raise TypeError(f"key: expected jax.random.key(...), got {as_text(key)}")
     shape = tuple(key.shape)
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        width = jax.eval_shape(jax.random.PRNGKey, 0).shape
+        width = _key_shape(jax.config.jax_default_prng_impl)
         if key.dtype != jnp.uint32 or shape[-1:] != width:
             raise TypeError(f"key: expected jax.random.key(...), got {as_text(key)}")
         shape = shape[:-1]
     if shape not in ((), (count,)):
         raise ValueError(f"key: expected one, or one an image ({count}), got the shape {shape}")
     return "one" if shape == () else "each"
+
+
+@functools.cache
+def _key_shape(generator: str) -> tuple[int, ...]:
+    return tuple(
+        jax.eval_shape(lambda: jax.random.key_data(jax.random.key(0, impl=generator))).shape
+    )
 
 
 def check_callables(apply: object, objective: object) -> tuple[ApplyFn, Objective | None]:

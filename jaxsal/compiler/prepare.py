@@ -15,7 +15,7 @@ from jaxsal.compiler.frameworks import pure
 from jaxsal.compiler.model import check_model, returning_logits
 from jaxsal.compiler.model_checks import ModelChecks
 from jaxsal.compiler.outputs import output_of
-from jaxsal.compiler.parameters import ParameterCache, Parameters, Signature
+from jaxsal.compiler.parameters import Arrays, ParameterCache, Parameters, Signature
 from jaxsal.compiler.plan import Plan
 from jaxsal.compiler.program import Spec
 from jaxsal.compiler.signatures import Function
@@ -79,6 +79,14 @@ class Call(NamedTuple):
                 raise ValueError(f"{name}: compiled for {most} at most, these images have more")
 
 
+class Kind(NamedTuple):
+    """What of a `Call` is the same for all calls that one program serves."""
+
+    spec: Spec
+    classes: int
+    signature: Hashable
+
+
 class Prepare:
     """Makes a `Call` of the arguments of an explainer's or evaluator's call."""
 
@@ -134,6 +142,7 @@ class Prepare:
         self._rewrite, self.check = rewrite, check
         self._axes = checked(spatial_axes)
         self._outputs: dict[Hashable, int] = {}
+        self._kinds: dict[Hashable, Kind] = {}
         self._parameters = ParameterCache()
 
     def arguments(self) -> tuple[tuple[ApplyFn, Tree], dict[str, Any]]:
@@ -149,10 +158,11 @@ class Prepare:
         Raises:
             ValueError: a batch's logits are not the images' own.
         """
-        if self.check and not call.traced:
+        images = call.rows["image"]
+        if self.check and not call.traced and not self._checks.done(call.inputs, images):
             model = self._model_of(call.spec.params)
             with pure():
-                self._checks(call.inputs, model, call.shared["params"], call.rows["image"])
+                self._checks(call.inputs, model, call.shared["params"], images)
 
     def _model_of(self, whole: Node | None) -> ApplyFn:
         """The model as one function of arrays and images, for JAX to trace once."""
@@ -187,45 +197,63 @@ class Prepare:
         """
         rows = self._checked_rows(rows, each or {})
         images = rows["image"]
-        count, rank = images.shape[0], len(images.shape) - 1
-        axes = checked(self._axes, rank)
+        count = images.shape[0]
         mode, given = check_targets(targets, count)
         keys = checks.check_key(key, count, self.keyed)
-        known, params = self._parameters(params)
-        inputs = _signature(known.signature, rows)
-        whole = known.signature.whole
-        classes = self._classes(inputs, mode, whole, params, images)
+        keys = keys if self._draws else "none"  # one argument less
+        known, arrays = self._parameters(params)
+        traced = known.traced or _is_traced([rows, self._arrays, given, key])
+        flagged = flagged and self.check and not traced
+        kind = self._kind(known.signature, rows, mode, keys, arrays, record, flagged)
+        spec = kind.spec
         if "map" in rows and mode == "all":
-            checks.check_maps(rows["map"], count, classes)
-        verify = check_values(images, given, classes) if self.check else _nothing
-        shared = {"params": params, "arrays": self._arrays}
+            checks.check_maps(rows["map"], count, spec.classes)
+        verify = check_values(images, given, spec.classes) if self.check else _nothing
+        shared: dict[str, Tree] = {"params": arrays, "arrays": self._arrays}
         if given is not None:
             rows["target"] = as_rows(given, count)
-        if not self._draws:
-            keys = "none"  # one argument less
-        elif keys == "each":
+        if keys == "each":
             rows["key"] = key
         elif keys == "one":
             shared["key"] = key
             rows["index"] = np.arange(count, dtype=np.int32)
-        traced = _is_traced((shared, rows))
-        spec = Spec(
-            parts=self._parts,
-            params=whole,
-            classes=classes,
-            output=self.output,
-            targets=mode,
-            dtype=self._dtype,
-            rewrite=self._rewrite,
-            spatial_axes=axes,
-            bounds=self._bounds(rows),
-            may_be_nan=self._may_be_nan,
-            record=record,
-            flagged=flagged and self.check and not traced,
-        )
-        apart = classes if mode == "all" and not self._forward_only else 1
-        signature = inputs, mode, keys, spec.bounds, record
-        return Call(spec, shared, rows, count, apart, signature, known, traced, verify)
+        return Call(spec, shared, rows, count, kind.classes, kind.signature, known, traced, verify)
+
+    def _kind(
+        self,
+        known: Signature,
+        rows: dict[str, Tree],
+        mode: str,
+        keys: str,
+        params: Arrays,
+        record: bool,
+        flagged: bool,
+    ) -> Kind:
+        """What a call computes: the same object for the same structure, shapes and dtypes."""
+        columns, names = jax.tree.flatten(rows)
+        inputs = known, names, tuple((x.shape[1:], x.dtype) for x in columns)
+        bounds = self._bounds(rows)
+        signature = inputs, mode, keys, bounds, record
+        found = self._kinds.get((signature, flagged))
+        if found is None:
+            classes = self._classes(inputs, mode, known.whole, params, rows["image"])
+            spec = Spec(
+                parts=self._parts,
+                params=known.whole,
+                classes=classes,
+                output=self.output,
+                targets=mode,
+                dtype=self._dtype,
+                rewrite=self._rewrite,
+                spatial_axes=checked(self._axes, len(rows["image"].shape) - 1),
+                bounds=bounds,
+                may_be_nan=self._may_be_nan,
+                record=record,
+                flagged=flagged,
+            )
+            apart = classes if mode == "all" and not self._forward_only else 1
+            found = self._kinds[signature, flagged] = Kind(spec, apart, signature)
+        return found
 
     def _checked_rows(self, rows: dict[str, Tree], each: Mapping[str, Tree]) -> dict[str, Tree]:
         """The rows of a call as arrays, with the options that have an entry an image."""
@@ -246,7 +274,7 @@ class Prepare:
         signature: Hashable,
         mode: str,
         whole: Node | None,
-        params: Params,
+        params: Arrays,
         images: ArrayOrShape,
     ) -> int:
         """How many targets the model has; it is looked at once for each signature."""
@@ -315,8 +343,3 @@ def _is_staged() -> bool:
 
 def _nothing() -> None:
     """No value is looked at."""
-
-
-def _signature(params: Signature, rows: dict[str, Tree]) -> Hashable:
-    columns, names = jax.tree.flatten(rows)
-    return params, names, tuple((x.shape[1:], x.dtype) for x in columns)

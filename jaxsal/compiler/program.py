@@ -103,6 +103,8 @@ class Schedule:
     """The platform whose rewrites `batch` applies; None: that which it is lowered for."""
     sharding: Sharding | None = None
     """How images and results are spread over the devices; None: left to the caller."""
+    home: Sharding | None = None
+    """The one device that all arguments are for, wherever they lie; None: left to the caller."""
 
     @property
     def axes(self) -> tuple[str, ...]:

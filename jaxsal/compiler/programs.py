@@ -44,7 +44,10 @@ def _jitted(spec: Spec, schedule: Schedule, inline: bool) -> jax.stages.Wrapped:
     def saliency(shared: Tree, rows: Tree) -> Tree:
         return batch(spec, schedule, shared, rows)
 
-    return jax.jit(saliency, inline=inline)
+    if schedule.home is None:
+        return jax.jit(saliency, inline=inline)
+    # One program for arrays that are committed to the device, for others, and for NumPy's.
+    return jax.jit(saliency, inline=inline, in_shardings=schedule.home)
 
 
 def _forget(key: Hashable, _: object) -> None:

@@ -29,7 +29,7 @@ def warn_not_finite(flags: jax.Array, call: Call, *, what: str) -> None:
     """
     found = addressable.numbered(flags)
     if all(flag in (0, OPEN) for _, flag in found):
-        if not any(flag for _, flag in found) or not broken(call.shared["params"]):
+        if not any(flag for _, flag in found) or not broken(call.shared["params"].tree):
             return
     parts = [
         f"{name}: {len(rows)} of {len(found)} images' are not finite ({listed('image', rows)})"
@@ -58,7 +58,7 @@ def broken(params: Params) -> list[str]:
 
 def _reason(call: Call, flags: dict[int, int]) -> str:
     """Why, as far as the arguments of the call show it."""
-    params = call.shared["params"]
+    params = call.shared["params"].tree
     if names := broken(params):
         count = len(jax.tree.leaves(params))
         return (

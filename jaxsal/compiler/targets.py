@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsal.compiler.addressable import is_addressable, is_on_cpu, parts
+from jaxsal.compiler.addressable import has_contents, is_addressable, is_on_cpu, parts
 from jaxsal.compiler.arrays import as_array, as_text
 from jaxsal.types import ArrayOrShape
 
@@ -27,6 +27,8 @@ def check_targets(targets: object, count: int) -> tuple[str, ArrayOrShape | None
         if targets != "all":
             raise ValueError(f'targets: expected integers, None or "all", got {targets!r}')
         return "all", None
+    if type(targets) is int and 0 <= targets <= np.iinfo(np.int32).max:
+        return "given", _constant(targets, count)
     if not isinstance(targets, jax.core.Tracer | jax.ShapeDtypeStruct | jax.Array):
         targets = _integers(targets)
     if not jnp.issubdtype(targets.dtype, jnp.integer):
@@ -40,7 +42,7 @@ def check_targets(targets: object, count: int) -> tuple[str, ArrayOrShape | None
 
 def are_classes(targets: np.ndarray | jax.Array, classes: int) -> np.ndarray | np.bool_ | jax.Array:
     """Whether each target is a class, elementwise; of NumPy's and JAX's arrays, traced ones too."""
-    if classes > jnp.iinfo(targets.dtype).max:  # a narrow dtype holds no larger one
+    if classes > _largest(targets.dtype):  # a narrow dtype holds no larger one
         return targets >= 0
     return (targets >= 0) & (targets < classes)
 
@@ -66,7 +68,7 @@ def as_rows(targets: ArrayOrShape, count: int) -> ArrayOrShape:
         return jax.ShapeDtypeStruct((count,), jnp.int32, sharding=targets.sharding)
     if isinstance(targets, jax.core.Tracer):
         return _as_int32(targets, count)
-    if isinstance(targets, jax.Array) and targets.dtype == jnp.int32 and targets.shape == (count,):
+    if has_contents(targets) and targets.dtype == jnp.int32 and targets.shape == (count,):
         return as_array("targets", targets)
     if isinstance(targets, jax.Array) and not is_addressable(targets):
         return _as_int32(targets, count)
@@ -76,9 +78,22 @@ def as_rows(targets: ArrayOrShape, count: int) -> ArrayOrShape:
 
 
 def _as_int32(targets: jax.Array, count: int) -> jax.Array:
-    largest = min(np.iinfo(np.int32).max, jnp.iinfo(targets.dtype).max)
+    largest = min(np.iinfo(np.int32).max, _largest(targets.dtype))
     values = jnp.where((targets < 0) | (targets > largest), OF_NO_CLASS, targets.astype(jnp.int32))
     return jnp.broadcast_to(values, (count,))
+
+
+@functools.cache
+def _largest(dtype: np.dtype) -> int:
+    return int(jnp.iinfo(dtype).max)
+
+
+@functools.lru_cache(maxsize=128)
+def _constant(target: int, count: int) -> np.ndarray:
+    """One target for all images; nobody can write to it, and a call need not copy it."""
+    row = np.full(count, target, np.int32)
+    row.flags.writeable = False
+    return row
 
 
 def _integers(targets: object) -> np.ndarray:

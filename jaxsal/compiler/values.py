@@ -27,17 +27,18 @@ def check_values(
     Raises:
         ValueError: a NaN or infinite pixel, or a target outside [0, K); `verify` too.
     """
-    pending: list[tuple[bool | jax.Array, Callable[[], None]]] = []
+    found: list[tuple[bool | jax.Array, Callable[[], None]]] = []
     if has_contents(images):
-        pending.append((_all_finite(images), _raise_not_finite))
+        found.append((_all_finite(images), _raise_not_finite))
     if has_contents(targets):
         fine = all_are_classes(targets, classes)
-        pending.append((fine, functools.partial(raise_no_class, targets, classes)))
+        found.append((fine, functools.partial(raise_no_class, targets, classes)))
 
+    pending = [(fine, fail) for fine, fail in found if fine is not True]
     for fine, fail in pending:
-        if fine is False:
+        if isinstance(fine, bool):
             fail()
-        elif fine is not True:
+        else:
             fine.copy_to_host_async()
 
     def verify() -> None:

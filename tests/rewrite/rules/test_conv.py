@@ -9,6 +9,9 @@ from jax import lax
 from jaxsal.rewrite.optimize import count_rewrites, optimize
 
 NHWC = ("NHWC", "HWIO", "NHWC")
+RULES = ("kernel_gradient", "im2col_conv", "matmul_shift_conv", "channels_last_conv")
+"""In the order in which they are tried; which of them are on differs by JAX's version."""
+
 CASES = {
     # inputs, kernel, options; which rewrites of value and both gradients
     "one channel": (
@@ -124,7 +127,7 @@ def assert_close(actual, expected, tolerance=1e-5):
 @pytest.mark.parametrize("name", CASES)
 def test_value_and_gradients(name):
     function, args = problem(name)
-    assert_close(jax.jit(optimize(function, platform="cpu"))(*args), jax.jit(function)(*args))
+    assert_close(jax.jit(optimize(function, only=RULES))(*args), jax.jit(function)(*args))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -139,7 +142,7 @@ def test_sums_of_products(name):
 @pytest.mark.parametrize("name", CASES)
 def test_what_is_rewritten(name):
     function, args = problem(name)
-    counts = count_rewrites(function, *args, platform="cpu")
+    counts = count_rewrites(function, *args, only=RULES)
     assert CASES[name][-1] <= {rewrite for rewrite, count in counts.items() if count}
 
 

@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 
 import jaxsal
+from benchmarks.records import PLAIN
 from jaxsal.models import ResNet
 from jaxsal.types import Logits, Params
 
-PLAIN = "plain jax"
 SHAPE = (1, 8, 8, 1)
 CLASSES = 4
 

@@ -304,7 +304,8 @@ def _ours(case: Case, mesh: Mesh, rewrite: bool = True) -> jax.stages.Traced:
 
 
 def _plain(case: Case, mesh: Mesh, only: str | None = None) -> jax.stages.Traced:
-    given, one = _given(case, mesh), _one(case, mesh)
+    given = _given(case, mesh)
+    one = _one(case, given)
     if only is not None:
         one = optimize(one, only=[only])
     key = jax.eval_shape(lambda: jax.random.key(0))
@@ -314,9 +315,8 @@ def _plain(case: Case, mesh: Mesh, only: str | None = None) -> jax.stages.Traced
     return whole.trace(given.params, given.images, given.targets, keys)
 
 
-def _one(case: Case, mesh: Mesh) -> Callable[..., Any]:
+def _one(case: Case, given: _Given) -> Callable[..., Any]:
     """A method at one image in plain JAX."""
-    given = _given(case, mesh)
 
     def one(params: Any, image: Any, target: Any, key: Any) -> Any:
         def score(image: Any) -> Any:
@@ -334,7 +334,7 @@ def _replaced(case: Case, mesh: Mesh, rewrite: str) -> bool:
     target = jax.ShapeDtypeStruct((), jnp.int32)
     args = given.params, image, target, jax.eval_shape(lambda: jax.random.key(0))
     params = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), args[0])
-    return bool(count_rewrites(_one(case, mesh), params, *args[1:], only=[rewrite])[rewrite])
+    return bool(count_rewrites(_one(case, given), params, *args[1:], only=[rewrite])[rewrite])
 
 
 def row_text(row: Row) -> str:

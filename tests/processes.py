@@ -30,8 +30,8 @@ def start(out: Path, count: int, *options: str, devices: int = 1) -> list[subpro
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         place = f"127.0.0.1:{free.getsockname()[1]}"
-    count_of_tests = re.compile(r"--xla_force_host_platform_device_count=\d+")
-    flags = count_of_tests.sub("", os.environ.get("XLA_FLAGS", ""))
+    inherited = os.environ.get("XLA_FLAGS", "")
+    flags = re.sub(r"--xla_force_host_platform_device_count=\d+", "", inherited)
     flags += f" --xla_force_host_platform_device_count={devices}"
     env = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     out.mkdir(parents=True, exist_ok=True)

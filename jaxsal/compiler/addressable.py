@@ -43,8 +43,6 @@ def parts(array: ArrayOrShape) -> list[np.ndarray]:
     """What this process holds of an array."""
     if not isinstance(array, jax.Array):
         return [np.asarray(array)]
-    if len(array.sharding.device_set) == 1 and array.is_fully_addressable:
-        return [np.asarray(array)]
     if array.is_fully_replicated:
         return [np.asarray(array.addressable_data(0))]
     return [np.asarray(shard.data) for shard in array.addressable_shards]

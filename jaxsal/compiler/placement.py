@@ -137,6 +137,13 @@ def mesh_of(array: ArrayOrShape) -> Mesh | None:
     return Mesh(np.array(devices), ("batch",))
 
 
+def axes_of(sharding: Sharding | None) -> list[tuple[str, ...]]:
+    """The axes of its mesh, by their names, that a sharding spreads each axis of an array over."""
+    if not isinstance(sharding, NamedSharding):
+        return []
+    return [() if e is None else e if isinstance(e, tuple) else (e,) for e in sharding.spec]
+
+
 def _batch_axes(images: ArrayOrShape, mesh: Mesh) -> tuple[str, ...]:
     """The axes of the mesh that the first axis of the images is spread over already."""
     return next(iter(_spec(images, mesh)), ())
@@ -149,9 +156,9 @@ def _axes_used(array: ArrayOrShape, mesh: Mesh) -> set[str]:
 def _spec(array: ArrayOrShape, mesh: Mesh) -> list[tuple[str, ...]]:
     """The axes of this mesh, by their names, that each axis of an array is spread over."""
     sharding = getattr(array, "sharding", None)
-    if not isinstance(sharding, NamedSharding) or sharding.mesh.axis_names != mesh.axis_names:
-        return []
-    return [() if e is None else e if isinstance(e, tuple) else (e,) for e in sharding.spec]
+    if isinstance(sharding, NamedSharding) and sharding.mesh.axis_names == mesh.axis_names:
+        return axes_of(sharding)
+    return []
 
 
 def _first(values: Iterable[Mesh | None]) -> Mesh | None:

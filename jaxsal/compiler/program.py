@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import NamedSharding, Sharding
+from jax.sharding import Sharding
 from jax.tree_util import keystr
 
 from jaxsal.compiler.callables import Node, Structure, assemble
@@ -23,6 +23,7 @@ from jaxsal.compiler.frameworks import called
 from jaxsal.compiler.map_classes import map_classes
 from jaxsal.compiler.outputs import Output
 from jaxsal.compiler.parameters import assemble_params
+from jaxsal.compiler.placement import axes_of
 from jaxsal.compiler.signatures import accepts, takes
 from jaxsal.compiler.targets import are_classes
 from jaxsal.rewrite.axes.spatial import spatial_axes
@@ -109,8 +110,7 @@ class Schedule:
     @property
     def axes(self) -> tuple[str, ...]:
         """The axes of the mesh that the rows are spread over."""
-        spec = self.sharding.spec if isinstance(self.sharding, NamedSharding) else ((),)
-        return (spec[0],) if isinstance(spec[0], str) else spec[0]
+        return next(iter(axes_of(self.sharding)), ())
 
     @property
     def devices(self) -> int:

@@ -6,6 +6,7 @@ program; when that is lowered, it becomes the program for the platform. `jax.lax
 would trace the programs for all platforms.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import Any, NamedTuple
@@ -73,10 +74,7 @@ def under(axes: Sequence[Axis], fun: Flat) -> Flat:
 
 def mapped(eqn_params: dict[str, Any]) -> int:
     """How many times the program of such an operation runs."""
-    times = 1
-    for axis in eqn_params["axes"]:
-        times *= axis.size
-    return times
+    return math.prod(axis.size for axis in eqn_params["axes"])
 
 
 def _as_it_is(closed: ClosedJaxpr) -> Flat:

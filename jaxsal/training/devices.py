@@ -38,17 +38,23 @@ class Parallel(NamedTuple):
 def by_jit(make_step: MakeStep, devices: Sequence[jax.Device]) -> Parallel:
     """`make_step(None)` under `jit`: the selection sharded over `devices`, the rest replicated."""
     whole, split = _shardings(devices)
-    compiled = jax.jit(
-        make_step(None),
-        in_shardings=(whole, whole, split),
-        out_shardings=(whole, whole),
-        donate_argnums=0,
-    )
+    compiled = jitted(make_step, devices)
 
     def step(state: TrainState, data: PyTree, selection: PyTree) -> tuple[TrainState, Metrics]:
         return compiled(state, data, place(pad(selection, len(devices)), split))
 
     return Parallel(step, lambda tree: place(tree, whole), jax.device_get)
+
+
+def jitted(make_step: MakeStep, devices: Sequence[jax.Device]) -> jax.stages.Wrapped:
+    """The program of `by_jit`, for a selection of a multiple of the devices: to be looked at."""
+    whole, split = _shardings(devices)
+    return jax.jit(
+        make_step(None),
+        in_shardings=(whole, whole, split),
+        out_shardings=(whole, whole),
+        donate_argnums=0,
+    )
 
 
 def by_pmap(make_step: MakeStep, devices: Sequence[jax.Device]) -> Parallel:

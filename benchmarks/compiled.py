@@ -8,7 +8,15 @@ from typing import NamedTuple
 BITS = {"pred": 8, "token": 0, "c64": 64, "c128": 128}
 """Bits of the types whose name does not say them."""
 
-COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "collective-permute", "all-to-all")
+COLLECTIVES = (
+    "all-reduce",
+    "all-gather",
+    "reduce-scatter",
+    "collective-permute",
+    "all-to-all",
+    "ragged-all-to-all",
+    "collective-broadcast",
+)
 
 FREE = frozenset(
     "parameter get-tuple-element tuple bitcast constant while call conditional after-all "
@@ -118,11 +126,34 @@ class Program(NamedTuple):
     def collectives(self) -> dict[str, int]:
         """How often each kind of communication between devices runs."""
         count: dict[str, int] = {}
-        for computation, name, times in self.executed():
-            kind = self.computations[computation][name].kind.removesuffix("-start")
-            if kind in COLLECTIVES:
-                count[kind] = count.get(kind, 0) + times
+        for kind, _, times in self._communication():
+            count[kind] = count.get(kind, 0) + times
         return count
+
+    def collective_bytes(self) -> dict[str, int]:
+        """The bytes that a device gives to each kind of communication: its inputs."""
+        total: dict[str, int] = {}
+        for kind, given, times in self._communication():
+            total[kind] = total.get(kind, 0) + given * times
+        return total
+
+    def _communication(self) -> Iterator[tuple[str, int, int]]:
+        """(kind, bytes of its inputs, how often it runs) of each, those in fusions too."""
+        for place, name, times in self.executed():
+            for inside, op in self._with_fused(place, name):
+                kind = op.kind.removesuffix("-start")
+                if kind in COLLECTIVES:
+                    inputs = (inside[i].type for i in op.inputs if i in inside)
+                    yield kind, sum(bytes_of(each, on_chip=True) for each in inputs), times
+
+    def _with_fused(self, place: str, name: str) -> Iterator[tuple[Computation, Operation]]:
+        """An operation, and if it is a fusion those in it, each with its computation."""
+        op = self.computations[place][name]
+        yield self.computations[place], op
+        if op.kind == "fusion":
+            for fused in op.called("calls"):
+                for each in self.computations[fused]:
+                    yield from self._with_fused(fused, each)
 
     def unknown_loops(self) -> list[str]:
         """The loops of unknown length, whose bodies count once."""
@@ -258,14 +289,15 @@ def _source(computation: Computation, name: str) -> str:
     return name
 
 
-def bytes_of(type: str) -> int:
+def bytes_of(type: str, on_chip: bool = False) -> int:
     """The bytes of a type, of a tuple's parts together, that lie in the device's main memory.
 
-    `S(1)` in a TPU's layout is the memory on the chip.
+    Args:
+        on_chip: whether the memory on the chip counts too, `S(1)` in a TPU's layout.
     """
     total = 0
     for dtype, lengths, layout in re.findall(r"(\w+)\[([\d,]*)\](\{[^}]*\})?", type):
-        if "S(1)" in layout:
+        if "S(1)" in layout and not on_chip:
             continue
         bits = BITS.get(dtype) if dtype in BITS else int(re.sub(r"\D", " ", dtype).split()[0])
         total += math.prod(int(n) for n in lengths.split(",") if n) * (bits or 0) // 8

@@ -55,6 +55,19 @@ def test_cycles_of_nested_loops_count_as_often_as_they_turn():
     assert program.unknown_loops() == []
 
 
+def test_what_devices_tell_each_other_counts_in_loops_in_fusions_and_on_the_chip():
+    fused = """%fused (f: f32[4,8]) -> f32[4,8] {
+  %f = f32[4,8]{1,0:S(1)} parameter(0)
+  ROOT %s = f32[4,8]{1,0:S(1)} all-reduce(%f), to_apply=%add
+}
+
+%body ("""
+    text = TPU.replace("%body (", fused).replace("negate(%x)", "fusion(%x), calls=%fused")
+    program = parse(text)
+    assert program.collectives() == {"all-reduce": 3 * 5 + 1}
+    assert program.collective_bytes() == {"all-reduce": (3 * 5 + 1) * 4 * 8 * 4}
+
+
 def test_a_loop_counts_from_its_start_by_its_step():
     later = TPU.replace("%zero = s32[]{:T(128)} constant(0)", "%zero = s32[]{:T(128)} constant(1)")
     assert parse(later).cycles() == 3 * 4 * 100 + 7

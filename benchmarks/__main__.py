@@ -22,6 +22,7 @@ framework in a process of its own, and compared within a round.
 """
 
 import argparse
+import itertools
 import json
 import math
 import shutil
@@ -87,7 +88,15 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--targets", nargs="+", type=_target, help="accelerators, or files that describe a GPU"
     )
+    parser.add_argument(
+        "--chips",
+        nargs="+",
+        type=_positive(int),
+        help="targets: three programs on each of so many chips, such as 1 4 64 256",
+    )
     given = parser.parse_args(argv)
+    if given.chips and given.name != "targets":
+        parser.error("--chips: only of `targets`")
     if given.name == EVERYTHING:
         common = set.intersection(*(set(each.SETTINGS) for each in MEASURED.values()))
         if given.settings and given.settings not in common:
@@ -124,8 +133,9 @@ def main(argv: list[str] | None = None) -> None:
 def _chosen(parser: argparse.ArgumentParser, given: Any, platform: str) -> dict[str, Any]:
     """The settings asked for, by name: of `targets` a record for each target, else one."""
     known = MEASURED[given.name].SETTINGS
+    pods = topologies.with_pods() if given.chips else None
     if given.name == "targets" and given.settings is None:
-        names = given.targets or list(topologies.ACCELERATORS)
+        names = given.targets or pods or list(topologies.ACCELERATORS)
         found = {Path(name).stem: targets.for_target(name) for name in names}
     else:
         name = given.settings or platform
@@ -134,11 +144,29 @@ def _chosen(parser: argparse.ArgumentParser, given: Any, platform: str) -> dict[
         found = {name: known[name]}
     changes = {"rounds": given.rounds, "minutes": given.minutes}
     if given.settings is not None:
-        changes["targets"] = given.targets
-    return {
+        changes["targets"] = given.targets or pods
+    found = {
         name: settings._replace(
             **{k: v for k, v in changes.items() if v is not None and k in settings._fields}
         )
+        for name, settings in found.items()
+    }
+    return found if given.chips is None else _scaled(parser, found, given.chips)
+
+
+def _scaled(
+    parser: argparse.ArgumentParser, found: dict[str, targets.Settings], chips: list[int]
+) -> dict[str, targets.Settings]:
+    """The same by numbers of chips, which are in the name: a record of some is not of others."""
+    try:
+        for settings in found.values():
+            for name, count in itertools.product(settings.targets, chips):
+                topologies.accelerator(name).grid(count)
+    except ValueError as error:
+        parser.error(f"--chips: {error}")
+    told = " ".join(map(str, chips))
+    return {
+        f"{name} {told} chips": settings._replace(chips=tuple(chips))
         for name, settings in found.items()
     }
 

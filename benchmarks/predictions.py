@@ -12,17 +12,26 @@ CASES = (
 ALONE = (
     "| target | program | one rewrite alone | predicted ms | predicted times as fast as without |"
 )
+SCALED = (
+    "| target | method, problem, images a chip | chips | predicted ms | GB moved | memory, MiB "
+    "| of the chip's | collectives | their bytes | their predicted ms | of the whole |"
+)
 HELD = "| target | case | contender | predicted ms | measured ms | predicted / measured |"
 
 
 def table(record: Record) -> str:
-    """A record in Markdown: each case, each rewrite alone, and what was measured beside them."""
+    """A record in Markdown: each case, each rewrite alone, and what was measured beside them.
+
+    Of a record by numbers of chips (`--chips`) each program on each of them.
+    """
     rows = [row for row in record["rows"] if "predicted_ms" in row]
     compilers = ", ".join(f"{k} {v}" for k, v in record.get("compilers", {}).items())
     lines = [f"{origin(record)}, {compilers}: **predicted**, a chip's part of each program", ""]
     lines += [f"- {target}: {model}" for target, model in record.get("models", {}).items()]
     lines += _compiled_at(rows)
     lines += [f"- {r['target']}: absent: {r['absent']}" for r in record["rows"] if "absent" in r]
+    if "chips" in record:
+        return "\n".join([*lines, *_scaled(record, rows)])
     lines += _part(CASES, map(_case, *zip(*_pairs(rows), strict=True))) if _pairs(rows) else []
     if any("* |" in line for line in lines):
         lines += ["", "\\* jaxsal without rewrites: the method is not written by hand."]
@@ -59,6 +68,38 @@ def _case(ours: Row, other: Row) -> str:
         f"{ours['flops'] / 1e9:,.0f}",
         str(sum(ours["collectives"].values())),
         f"{ours['compile_s']:.0f}",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _scaled(record: Record, rows: list[Row]) -> list[str]:
+    """Each program by its number of chips, and what communication is modelled by."""
+    told = [f"- {target}: {model}" for target, model in record["communication"].items()]
+    ordered = sorted(rows, key=lambda row: (row["target"], rows.index(_first(rows, row))))
+    return told + _part(SCALED, (_on_chips(row, record["chip_memory"]) for row in ordered))
+
+
+def _first(rows: list[Row], row: Row) -> Row:
+    """The first row of the same target and case."""
+    same = (row["target"], row["case"])
+    return next(each for each in rows if (each["target"], each["case"]) == same)
+
+
+def _on_chips(row: Row, memory: dict[str, int]) -> str:
+    kinds = row["collectives"].items()
+    told, rest = row["communication_ms"], row["predicted_ms"]
+    cells = [
+        row["target"],
+        row["case"],
+        str(row["chips"]),
+        f"{row['predicted_ms']:.3g}",
+        f"{row['bytes'] / 1e9:.4g}",
+        f"{row['memory'] / 2**20:,.0f}",
+        f"{row['memory'] / memory[row['target']]:.1%}",
+        ", ".join(f"{count} {kind}" for kind, count in kinds) or "0",
+        f"{sum(row['collective_bytes'].values()):,}",
+        f"{told:.3g}",
+        f"{told / (told + rest):.2%}" if told else "0",
     ]
     return f"| {' | '.join(cells)} |"
 

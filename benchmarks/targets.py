@@ -5,6 +5,10 @@ plain JAX's, or where a method is not written by hand jaxsal's without rewrites;
 with a single rewrite, by which the table of rewrites is filled for accelerators that were never
 measured. All numbers are of one chip.
 
+By numbers of chips there are three programs, each with as many images on a chip: an explanation, a
+metric and a training step. There a row also says what chips tell each other, how much, and how long
+that takes if nothing else goes on meanwhile.
+
 A record is written after each row. One that is unfinished, because it was stopped or left programs
 out, is carried on with if the compilers and the models are still those that it names: a row whose
 program is still the same is not compiled again, and keeps the commit and the date of its own.
@@ -12,27 +16,27 @@ program is still the same is not compiled again, and keeps the commit and the da
 
 import functools
 import hashlib
+import itertools
 import math
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
-import jaxsal
-from benchmarks import compiled, jax_worker, plain, problems
+from benchmarks import compiled, plain, problems, programs
 from benchmarks.contest import Case
 from benchmarks.records import ONLY, PLAIN, UNWRITTEN, Record, Row
-from benchmarks.throughput import LOOPS, ONE_PASS, RANDOM, make_case
+from benchmarks.throughput import LOOPS, ONE_PASS, make_case
 from benchmarks.topologies import ACCELERATORS, Accelerator, accelerator, without_devices
 from benchmarks.worker import Absent
+from jaxsal import METRICS
 from jaxsal.common import provenance
+from jaxsal.compiler.memory import program_bytes
 from jaxsal.rewrite import cost
-from jaxsal.rewrite.optimize import REWRITES, count_rewrites, optimize
+from jaxsal.rewrite.optimize import REWRITES
+from jaxsal.training.config import TrainConfig
 
 COMPILERS = ("libtpu", "jax-cuda13-plugin")
 
@@ -43,6 +47,8 @@ class Settings(NamedTuple):
     Attributes:
         targets: names of `benchmarks.topologies.ACCELERATORS`, or files.
         cases: in their order.
+        scaled: the cases by numbers of chips.
+        chips: the numbers; none: the cases on as many as the target has.
         batch: images on a chip; None: as many as suit the target.
         known: rows of the record that is carried on with (`goes_on`).
         save: takes the record so far.
@@ -51,6 +57,8 @@ class Settings(NamedTuple):
 
     targets: tuple[str, ...]
     cases: "tuple[Asked, ...]"
+    scaled: "tuple[Asked, ...]" = ()
+    chips: tuple[int, ...] = ()
     batch: tuple[int, int] | None = None
     minutes: float = math.inf
     known: tuple[Row, ...] = ()
@@ -61,13 +69,17 @@ class Settings(NamedTuple):
 class Asked(NamedTuple):
     """A problem, perhaps with "bfloat16" after it, and a method; or its plain form by each rewrite.
 
+    The method may be a metric or `programs.TRAINING`.
+
     Attributes:
         rewrites: whether it is plain JAX's program that is compiled, with each rewrite alone.
+        batch: images on a chip; None: as of `Settings`.
     """
 
     problem: str
     method: str
     rewrites: bool = False
+    batch: int | None = None
 
 
 FIRST = ("gradient", "occlusion", "integrated_gradients", "smoothgrad", "grad_cam", "together")
@@ -88,15 +100,28 @@ CASES = (
 )
 """Of a transformer only methods that need no layer with spatial axes."""
 
+SCALED = (
+    Asked("cnn-128", "gradient"),
+    Asked("cnn-128", "deletion"),
+    Asked("study-128", programs.TRAINING, batch=TrainConfig().batch_size),
+)
+"""A step's batch is the study's, on each chip."""
+
 TOY = (
     Asked("cnn-toy", "gradient"),
     Asked("cnn-toy", "gradient", rewrites=True),
     Asked("vit-toy", "gradient"),
 )
 
+TOY_SCALED = (
+    Asked("cnn-toy", "gradient"),
+    Asked("cnn-toy", "deletion"),
+    Asked("study-toy", programs.TRAINING, batch=2),
+)
+
 SETTINGS = {
-    **{name: Settings((name,), CASES) for name in ACCELERATORS},
-    "toy": Settings(tuple(ACCELERATORS), TOY, (2, 2)),
+    **{name: Settings((name,), CASES, SCALED) for name in ACCELERATORS},
+    "toy": Settings(tuple(ACCELERATORS), TOY, TOY_SCALED, batch=(2, 2)),
 }
 """By the target's name; "toy" is all of them, in seconds where no plugin is installed."""
 
@@ -107,8 +132,9 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
     rows: list[Row] = []
     left_out: list[str] = []
     end = time.monotonic() + 60 * settings.minutes
-    for name in settings.targets:
-        for row in _rows(settings, name, end):
+    asked = itertools.product(settings.targets, settings.chips or (None,))
+    for name, chips in asked:
+        for row in _rows(settings, name, chips, end):
             if "late" in row:
                 left_out.append(", ".join(names(row)))
                 continue
@@ -120,18 +146,19 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
     return _record(settings, rows, left_out)
 
 
-def _rows(settings: Settings, name: str, end: float) -> Iterator[Row]:
+def _rows(settings: Settings, name: str, chips: int | None, end: float) -> Iterator[Row]:
     """The rows of a target; those that it is too late for are marked "late"."""
     target = accelerator(name)
     try:
-        mesh = target.mesh()
+        mesh = target.mesh(chips)
     except Absent as error:
-        yield {"target": name, "absent": str(error)}
+        yield {"target": name, "chips": chips or target.chips, "absent": str(error)}
         return
     print(f"{name}: {mesh.size} x {mesh.devices.flat[0].device_kind}, {target.model()}", flush=True)
     known = [row for row in settings.known if {"program", "without_estimate"} <= row.keys()]
     for case, contender, build in _programs(settings, target, mesh):
-        row = {"target": name, "contender": contender, "case": str(case), **case.row()}
+        row = {"target": name, "chips": mesh.size, "contender": contender}
+        row |= {"case": str(case), **case.row()}
         late = time.monotonic() > end
         if late and names(row) not in map(names, known):
             yield row | {"late": True}
@@ -142,13 +169,26 @@ def _rows(settings: Settings, name: str, end: float) -> Iterator[Row]:
 
 
 def _record(settings: Settings, rows: list[Row], left_out: list[str]) -> dict[str, Any]:
-    return {**_predicted_by(settings), "left_out": left_out, "rows": rows}
+    made = _predicted_by(settings) | _scaled_by(settings)
+    return {**made, "left_out": left_out, "rows": rows}
 
 
 def _predicted_by(settings: Settings) -> dict[str, dict[str, str]]:
     return {
         "models": {name: accelerator(name).model() for name in settings.targets},
         "compilers": provenance.versions(*COMPILERS),
+    }
+
+
+def _scaled_by(settings: Settings) -> dict[str, Any]:
+    """Of a record by numbers of chips, these and the model of communication."""
+    if not settings.chips:
+        return {}
+    targets = {name: accelerator(name) for name in settings.targets}
+    return {
+        "chips": list(settings.chips),
+        "communication": {name: each.communication_model() for name, each in targets.items()},
+        "chip_memory": {name: each.memory for name, each in targets.items()},
     }
 
 
@@ -165,9 +205,15 @@ def _not_in(rows: list[Row], known: Sequence[Row]) -> list[Row]:
     return [row for row in known if "program" in row and names(row) not in done]
 
 
-def names(row: Row) -> tuple[str, str, str]:
-    """The target, the case and the contender of a row."""
-    return row["target"], row.get("case", ""), row.get("contender", "")
+def names(row: Row) -> tuple[str, ...]:
+    """The target, its chips, the case and the contender of a row."""
+    return row["target"], f"{chips_of(row)} chips", row.get("case", ""), row.get("contender", "")
+
+
+def chips_of(row: Row) -> int:
+    """The chips of a row's program; older rows, which do not say it, have four of a TPU."""
+    count: int = row.get("chips", 4 if row["target"].startswith("tpu") else 1)
+    return count
 
 
 Program = Callable[[], jax.stages.Traced]
@@ -177,16 +223,19 @@ def _programs(
     settings: Settings, target: Accelerator, mesh: Mesh
 ) -> Iterator[tuple[Case, str, Program]]:
     """Each case and contender, and what traces its program."""
-    for problem, method, rewrites in settings.cases:
-        case = _case(settings, target, problem, method)
-        ours, by_hand = functools.partial(_ours, case, mesh), functools.partial(_plain, case, mesh)
-        if rewrites:
+    for asked in settings.scaled if settings.chips else settings.cases:
+        case = _case(settings, target, asked)
+        ours = functools.partial(programs.by_jaxsal, case, mesh)
+        by_hand = functools.partial(programs.by_hand, case, mesh)
+        if asked.rewrites:
             for name in REWRITES:
-                if _replaced(case, mesh, name):
+                if programs.replaced(case, mesh, name):
                     yield case, ONLY + name, functools.partial(by_hand, only=name)
             continue
         yield case, "jaxsal", ours
-        if method in plain.METHODS:
+        if settings.chips:
+            continue
+        if case.method in plain.METHODS:
             yield case, PLAIN, by_hand
         else:
             yield case, UNWRITTEN, functools.partial(ours, rewrite=False)
@@ -195,17 +244,18 @@ def _programs(
 def for_target(name: str) -> Settings:
     """Everything, for an accelerator by name, or for a GPU by a file (`topologies.accelerator`)."""
     accelerator(name)
-    return Settings((name,), CASES)
+    return Settings((name,), CASES, SCALED)
 
 
-def _case(settings: Settings, target: Accelerator, problem: str, method: str) -> Case:
+def _case(settings: Settings, target: Accelerator, asked: Asked) -> Case:
+    problem, method = asked.problem, asked.method
     one, several = settings.batch or target.batch
     size = problems.PROBLEMS[problem.split()[0]].image[0]
-    batch = several if method in LOOPS else one
+    batch = several if method in (*LOOPS, *METRICS) else one
     steps = {"steps": 64} if method == "integrated_gradients" else {}
     if size > 128:
         batch = max(1, batch // 4)
-    return make_case(problem, method, batch, **steps)
+    return make_case(problem, method, asked.batch or batch, **steps)
 
 
 def _compiled(
@@ -217,9 +267,9 @@ def _compiled(
         lowered = traced.lower()
         digest = hashlib.sha256(lowered.as_text().encode()).hexdigest()[:16]
         for other in known:
-            if (other["target"], other.get("program")) == (row["target"], digest):
+            if _program(other) == (row["target"], row["chips"], digest):
                 same = {k: v for k, v in other.items() if k not in (*row, "times_as_fast")}
-                return same | {"predicted_ms": _predicted_ms(target, row | same)}
+                return same | _predicted(target, row | same)
         if late:
             return {"late": True}
         begin = time.perf_counter()
@@ -235,17 +285,29 @@ def _compiled(
         "bytes": program.bytes_moved(),
         "flops": cost.flops(traced.jaxpr.jaxpr) / mesh.size,
         "temporaries": int(memory.temp_size_in_bytes) if memory else None,
+        "memory": program_bytes(done),
         "collectives": program.collectives(),
+        "collective_bytes": program.collective_bytes(),
         "operations": program.operations(),
         "without_estimate": target.without_estimate(program),
         "compile_s": round(seconds, 1),
     }
-    return made | {"predicted_ms": _predicted_ms(target, row | made)}
+    return made | _predicted(target, row | made)
 
 
-def _predicted_ms(target: Accelerator, row: Row) -> float:
+def _program(row: Row) -> tuple[str, int, str]:
+    """The target, its chips and the program's digest."""
+    return row["target"], chips_of(row), row.get("program", "")
+
+
+def _predicted(target: Accelerator, row: Row) -> dict[str, float]:
+    """Milliseconds of a row's program but for communication, and those of communication."""
     dtype = "bfloat16" if row["problem"].endswith("bfloat16") else "float32"
-    return target.predicted_ms(row["cycles"], row["bytes"], row["flops"], dtype)
+    found = {"predicted_ms": target.predicted_ms(row["cycles"], row["bytes"], row["flops"], dtype)}
+    if "collective_bytes" in row:  # older rows do not say what they communicate
+        told = target.communication_ms(row["collective_bytes"], row["chips"])
+        found["communication_ms"] = told
+    return found
 
 
 def _compare(rows: list[Row]) -> None:
@@ -261,91 +323,22 @@ def _compare(rows: list[Row]) -> None:
             row["times_as_fast"] = round(other / row["predicted_ms"], 3)
 
 
-class _Given(NamedTuple):
-    """A case's model and its arguments, by their shapes, on the devices."""
-
-    apply: Callable[..., Any]
-    params: Any
-    images: jax.ShapeDtypeStruct
-    targets: jax.ShapeDtypeStruct
-    dtype: Any
-    options: dict[str, Any]
-
-
-def _given(case: Case, mesh: Mesh) -> _Given:
-    name, _, narrow = case.problem.partition(" ")
-    problem = problems.PROBLEMS[name]
-    dtype = jnp.bfloat16 if narrow else jnp.float32
-    model = jax_worker.network(problem, dtype)
-    image = jnp.zeros((1, *problem.image))
-    params = jax.eval_shape(model.init, jax.random.key(0), image)
-    count = case.batch * mesh.size
-    with tempfile.TemporaryDirectory() as folder:
-        problems.save(problem, {}, 1, Path(folder))
-        options = problems.options(problems.load(folder, 1), case.options)
-    whole, spread = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), ("batch",)))
-    return _Given(
-        model.apply,
-        jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), params),
-        jax.ShapeDtypeStruct((count, *problem.image), jnp.float32, sharding=spread),
-        jax.ShapeDtypeStruct((count,), jnp.int32, sharding=spread),
-        dtype,
-        options,
-    )
-
-
-def _ours(case: Case, mesh: Mesh, rewrite: bool = True) -> jax.stages.Traced:
-    given = _given(case, mesh)
-    narrow = {"dtype": given.dtype} if given.dtype != jnp.float32 else {}
-    method = jax_worker.method(case.method, given.options)
-    explain = jaxsal.explainer(given.apply, method, mesh=mesh, rewrite=rewrite, **narrow)
-    key = {"key": jax.random.key(0)} if case.method in RANDOM else {}
-    return explain.trace(given.params, given.images, given.targets, **key)
-
-
-def _plain(case: Case, mesh: Mesh, only: str | None = None) -> jax.stages.Traced:
-    given = _given(case, mesh)
-    one = _one(case, given)
-    if only is not None:
-        one = optimize(one, only=[only])
-    key = jax.eval_shape(lambda: jax.random.key(0))
-    spread = given.targets.sharding
-    keys = jax.ShapeDtypeStruct(given.targets.shape, key.dtype, sharding=spread)
-    whole = jax.jit(jax.vmap(one, in_axes=(None, 0, 0, 0)), out_shardings=spread)
-    return whole.trace(given.params, given.images, given.targets, keys)
-
-
-def _one(case: Case, given: _Given) -> Callable[..., Any]:
-    """A method at one image in plain JAX."""
-
-    def one(params: Any, image: Any, target: Any, key: Any) -> Any:
-        def score(image: Any) -> Any:
-            return given.apply(params, image[None])[0, target]
-
-        return plain.METHODS[case.method](score, image, key, **given.options)
-
-    return one
-
-
-def _replaced(case: Case, mesh: Mesh, rewrite: str) -> bool:
-    """Whether a rewrite finds something in the plain program."""
-    given = _given(case, mesh)
-    image = jax.ShapeDtypeStruct(given.images.shape[1:], given.images.dtype)
-    target = jax.ShapeDtypeStruct((), jnp.int32)
-    args = given.params, image, target, jax.eval_shape(lambda: jax.random.key(0))
-    params = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), args[0])
-    return bool(count_rewrites(_one(case, given), params, *args[1:], only=[rewrite])[rewrite])
-
-
 def row_text(row: Row) -> str:
     """A row for people."""
     if "absent" in row:
         return f"{row['target']}: absent: {row['absent']}"
-    head = f"  {row['case']:<44}{row['contender']:<38}"
+    head = f"  {row['chips']:>3} chips  {row['case']:<44}{row['contender']:<38}"
     if "failed" in row:
         return head + "failed: " + row["failed"]
     times = f"{row['times_as_fast']:>8.2f}x plain" if "times_as_fast" in row else " " * 15
     return (
         f"{head}predicted {row['predicted_ms']:>10.3f} ms{times}{row['bytes'] / 1e9:>9.2f} GB"
-        f"{row['flops'] / 1e9:>9.0f} GFLOP{row['compile_s']:>7.1f} s"
+        f"{row['flops'] / 1e9:>9.0f} GFLOP{row['compile_s']:>7.1f} s{_told(row)}"
     )
+
+
+def _told(row: Row) -> str:
+    """What the chips tell each other, in words."""
+    each = row["collectives"].items()
+    words = (f"{n} {kind} of {row['collective_bytes'][kind]:,} bytes" for kind, n in each)
+    return "".join(f", {word}" for word in words)

@@ -4,11 +4,15 @@ A prediction is no measurement. Of a TPU it is XLA's own estimate of cycles, ove
 GPU the bytes that the program's operations move over the measured rate of a copy, plus the FLOPs of
 its convolutions and products over the measured rate of convolutions. The rates are the ceilings of
 `benchmarks/results/throughput-gpu-headline-nvidia-h200-*.json`.
+
+Communication between chips is apart: the bytes that a chip sends in a ring over the rate of its
+links. Hops, and links that a ring leaves idle, cost nothing in that model: it is a lower bound.
 """
 
 import importlib.util
 import os
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,12 +45,43 @@ class Rates(NamedTuple):
     bfloat16: float
 
 
+GRIDS = {
+    1: "1x1",
+    4: "2x2",
+    8: "2x4",
+    16: "4x4",
+    32: "4x8",
+    64: "8x8",
+    128: "8x16",
+    256: "16x16",
+}
+"""By the number of chips the slice of a pod: those that a TPU v5e or v6e can be had in."""
+
+SENT: dict[str, Callable[[int], float]] = {
+    "all-reduce": lambda chips: 2 * (chips - 1) / chips,
+    "reduce-scatter": lambda chips: (chips - 1) / chips,
+    "all-gather": lambda chips: chips - 1,
+    "all-to-all": lambda chips: (chips - 1) / chips,
+    "ragged-all-to-all": lambda chips: (chips - 1) / chips,
+    "collective-permute": lambda chips: 1,
+    "collective-broadcast": lambda chips: 1,
+}
+"""By kind the bytes that each chip sends in a ring of all, for a byte that it gives.
+
+R. Thakur, R. Rabenseifner and W. Gropp, "Optimization of Collective Communication Operations in
+MPICH", IJHPCA 19(1), 2005.
+"""
+
+
 class Accelerator(NamedTuple):
     """An accelerator as XLA knows it.
 
     Attributes:
-        topology: of `jax.experimental.topologies`, by name.
+        topology: of `jax.experimental.topologies`, by name; of a TPU without its slice.
+        chips: how many, if not asked for otherwise.
         clock: of a TPU, cycles a second.
+        memory: of a TPU's chip, bytes.
+        links: of a TPU's chip, bytes a second that all of them send together.
         rates: of a GPU.
         config: of a GPU, its description for the compiler.
         batch: images on a chip at a time: of methods with one pass, of those with loops.
@@ -55,21 +90,39 @@ class Accelerator(NamedTuple):
     platform: str
     topology: str
     batch: tuple[int, int]
+    chips: int = 1
     clock: float = 0.0
+    memory: int = 0
+    links: float = 0.0
     rates: Rates | None = None
     config: str = ""
 
-    def mesh(self) -> Mesh:
-        """The devices, without one of them.
+    def grid(self, chips: int | None = None) -> str:
+        """The slice of so many chips, `chips` if None.
+
+        Raises:
+            ValueError: there is none.
+        """
+        chips = chips or self.chips
+        known = list(GRIDS) if self.platform == "tpu" else [1]
+        if chips not in known:
+            raise ValueError(f"{self.topology}: expected one of {known} chips, got {chips}")
+        return GRIDS[chips]
+
+    def mesh(self, chips: int | None = None) -> Mesh:
+        """The devices, without one of them; `chips` of them if None.
 
         Raises:
             Absent: the plugin is not installed.
+            ValueError: there is no slice of so many.
         """
+        grid = self.grid(chips)
         module, install = PLUGINS[self.platform]
         if importlib.util.find_spec(module) is None:
             raise Absent(f"{module} is not installed: {install}")
         if self.platform == "tpu":
-            found = topologies.get_topology_desc(platform="tpu", topology_name=self.topology)
+            name = f"{self.topology}:{grid}"
+            found = topologies.get_topology_desc(platform="tpu", topology_name=name)
         else:
             options = {"target_config": self.config, "topology": "1x1x1"}
             found = topologies.get_topology_desc(self.topology, self.platform, **options)
@@ -90,6 +143,16 @@ class Accelerator(NamedTuple):
             seconds = moved / self.rates.bytes + flops / getattr(self.rates, dtype)
         return float(f"{seconds * 1e3:.4g}")
 
+    def communication_ms(self, given: Mapping[str, int], chips: int) -> float:
+        """Milliseconds of communication, predicted (see the module's docstring), to four digits.
+
+        Args:
+            given: bytes that a chip gives to each kind (`Program.collective_bytes`).
+            chips: among which.
+        """
+        sent = sum(SENT[kind](chips) * count for kind, count in given.items())
+        return float(f"{sent / self.links * 1e3:.4g}") if sent else 0.0
+
     def without_estimate(self, program: Program) -> list[str]:
         """What of a program the prediction leaves out, and loops that it counts once."""
         left = program.without_cycles() if self.rates is None else program.without_rates()
@@ -105,6 +168,11 @@ class Accelerator(NamedTuple):
             for name in ("float32", "bfloat16")
         ]
         return ", plus ".join((parts[0], " or ".join(parts[1:])))
+
+    def communication_model(self) -> str:
+        """How communication is predicted, in words."""
+        ring = "all-reduce of n chips in a ring, 2 (n - 1) / n of its bytes"
+        return f"{ring} over {self.links / 1e9:g} GB/s (all links of a chip)"
 
 
 PLUGINS = {
@@ -132,14 +200,25 @@ device_description_str: "NVIDIA H200"
 H200_RATES = Rates(bytes=3.785e12, float32=246.8e12, bfloat16=379.8e12)
 
 ACCELERATORS = {
-    # 197 TFLOP/s in bfloat16, of four units of 128x128 multiplications a cycle.
-    "tpu-v5e": Accelerator("tpu", "v5e:2x2", (256, 8), clock=1.503e9),
-    # 918 TFLOP/s in bfloat16, of two units of 256x256, were they to multiply twice a cycle. The
-    # clock is not published: times may be wrong by a factor, the same for all programs.
-    "tpu-v6e": Accelerator("tpu", "v6e:2x2", (256, 8), clock=1.751e9),
+    # https://cloud.google.com/tpu/docs/v5e: 197 TFLOP/s in bfloat16, of four units of 128x128
+    # multiplications a cycle; 16 GB; four links, 400 GB/s in both directions, 1600 Gbit/s in one.
+    "tpu-v5e": Accelerator(
+        *("tpu", "v5e", (256, 8)), chips=4, clock=1.503e9, memory=16 << 30, links=200e9
+    ),
+    # https://cloud.google.com/tpu/docs/v6e: 918 TFLOP/s, of two units of 256x256, were they to
+    # multiply twice a cycle. The clock is not published: times may be wrong by a factor, the same
+    # for all programs. 32 GB; four links, 800 GB/s in both directions.
+    "tpu-v6e": Accelerator(
+        *("tpu", "v6e", (256, 8)), chips=4, clock=1.751e9, memory=32 << 30, links=400e9
+    ),
     "h200": Accelerator("cuda", "h200", (512, 64), rates=H200_RATES, config=H200),
 }
 """By name; four chips of the TPUs, so that communication between them would show."""
+
+
+def with_pods() -> list[str]:
+    """The accelerators that can be had by the pod."""
+    return [name for name, each in ACCELERATORS.items() if each.links]
 
 
 def accelerator(name: str) -> Accelerator:

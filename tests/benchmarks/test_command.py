@@ -16,6 +16,7 @@ REFUSED = {
     "not a time": (["--minutes", "nan"], "--minutes: expected float above 0, got nan"),
     "no such Python": (["--peer-python", "/no/python"], "a Python interpreter, got /no/python"),
     "no such settings": (["--settings", "nope"], "--settings: expected one of"),
+    "chips of a measurement": (["--chips", "4"], "--chips: only of `targets`"),
     "a file for a folder": (["--out", __file__], f"--out: expected a folder, got {__file__}"),
 }
 
@@ -30,3 +31,12 @@ def test_what_cannot_be_is_refused_in_one_line(words, told, monkeypatch, capsys)
         __main__.main(["training", *words])
     assert stopped.value.code == 2
     assert told in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_number_of_chips_that_no_pod_has_is_refused(monkeypatch, capsys) -> None:
+    monkeypatch.setattr(__main__.topologies, "without_devices", lambda: None)
+    monkeypatch.setattr(__main__.provenance, "describe_apart", __main__.provenance.describe)
+    for target, chips in {"tpu-v5e": "3", "h200": "4"}.items():
+        with pytest.raises(SystemExit):
+            __main__.main(["targets", "--targets", target, "--chips", chips])
+        assert f"chips, got {chips}" in capsys.readouterr().err.splitlines()[-1]

@@ -7,7 +7,16 @@ import jax
 import numpy as np
 import pytest
 
-from benchmarks import __main__, predictions, records, targets, throughput, topologies
+from benchmarks import (
+    __main__,
+    jax_worker,
+    predictions,
+    problems,
+    records,
+    targets,
+    throughput,
+    topologies,
+)
 from benchmarks.contest import Case
 from benchmarks.topologies import ACCELERATORS, H200, accelerator
 from benchmarks.worker import Absent
@@ -15,6 +24,10 @@ from benchmarks.worker import Absent
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
+    _without_devices(monkeypatch)
+
+
+def _without_devices(monkeypatch):
     """The test's process has its devices already."""
     monkeypatch.setattr(topologies, "without_devices", lambda: None)
     monkeypatch.setattr(targets, "without_devices", lambda: None)
@@ -37,7 +50,7 @@ def test_without_a_plugin_a_target_is_absent_with_the_command_that_installs_it(
 def here(monkeypatch):
     """This machine's devices in the place of a target's."""
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:2]), ("batch",))
-    monkeypatch.setattr(topologies.Accelerator, "mesh", lambda self: mesh)
+    monkeypatch.setattr(topologies.Accelerator, "mesh", lambda self, chips=None: mesh)
 
 
 @pytest.fixture
@@ -77,6 +90,60 @@ def test_an_unfinished_record_is_carried_on_with_and_a_finished_one_stays(
     again = [row | {"commit": "", "date": "2026-01-01"} for row in first]
     assert json.loads(path.read_text())["rows"] == again
     assert sorted(tmp_path.glob("*.json")) == sorted([path, kept, other])
+
+
+@pytest.fixture(scope="module")
+def by_chips(tmp_path_factory):
+    """The record of three small programs on one and on all of this machine's devices."""
+    folder = tmp_path_factory.mktemp("chips")
+
+    def mesh(self, chips=None):
+        return jax.sharding.Mesh(np.array(jax.devices()[:chips]), ("batch",))
+
+    with pytest.MonkeyPatch.context() as patch:
+        _without_devices(patch)
+        patch.setattr(topologies.Accelerator, "mesh", mesh)
+        asked = ["--settings", "toy", "--targets", "tpu-v5e", "--chips", "1", "8"]
+        __main__.main(["targets", *asked, "--out", str(folder)])
+    (path,) = folder.glob("*.json")
+    return json.loads(path.read_text())
+
+
+def test_chips_tell_each_other_nothing_but_what_training_sums(by_chips):
+    found = {(row["method"], row["chips"]): row for row in by_chips["rows"]}
+    methods = ("gradient", "deletion", "training step")
+    assert list(found) == [(method, chips) for chips in (1, 8) for method in methods]
+    for method in methods:
+        one, all = found[method, 1], found[method, 8]
+        assert one["program"] != all["program"]
+        assert one["collectives"] == {} and one["communication_ms"] == 0
+        assert all["bytes"] == pytest.approx(one["bytes"], rel=0.01)  # of a chip, not of all
+        assert all["memory"] == pytest.approx(one["memory"], rel=0.05)
+        assert all["flops"] == one["flops"] > 0
+    assert found["gradient", 8]["collectives"] == found["deletion", 8]["collectives"] == {}
+
+
+def test_training_sums_its_gradients_and_the_statistics_of_its_batch(by_chips):
+    (row,) = (r for r in by_chips["rows"] if (r["method"], r["chips"]) == ("training step", 8))
+    assert list(row["collective_bytes"]) == ["all-reduce"]
+    given = row["collective_bytes"]["all-reduce"]
+    model = jax_worker.network(problems.PROBLEMS["study-toy"])
+    params = jax.eval_shape(model.init, jax.random.key(0), np.zeros((1, 16, 16, 1)))["params"]
+    gradients = 4 * sum(leaf.size for leaf in jax.tree.leaves(params))
+    # For each channel: mean and variance, their cotangents, and those of scale and bias again.
+    assert gradients < given <= gradients + 4 * (6 * (4 + 8) + 8)
+    sent = given * 2 * 7 / 8
+    assert row["communication_ms"] == pytest.approx(1e3 * sent / 200e9, rel=1e-3)
+    table = predictions.table(by_chips)
+    assert f"| {row['collectives']['all-reduce']} all-reduce | {given:,} |" in table
+    assert table.count("| 0 | 0 | 0 | 0 |") == 5  # all others
+
+
+def test_rows_of_other_chips_are_other_rows():
+    old = {"target": "tpu-v5e", "case": "gradient", "contender": "jaxsal"}
+    assert targets.names(old) == targets.names(old | {"chips": 4})
+    assert targets.names(old) != targets.names(old | {"chips": 64})
+    assert targets.chips_of({"target": "h200"}) == 1
 
 
 @pytest.mark.parametrize("change", [{"compilers": {"libtpu": "0"}}, {"models": {"h200": "other"}}])

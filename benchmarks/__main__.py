@@ -12,6 +12,7 @@
     python -m benchmarks profile        where the time of a program goes, operation by operation
     python -m benchmarks targets        times predicted for accelerators that are not here
     python -m benchmarks everything     all of these, one after another
+    python -m benchmarks.on_gpu         what a GPU is wanted for, each part within its minutes
 
 `--settings toy` is a trial of seconds; without it, what suits the device. `--out DIR` takes the
 record, DIR/NAME-SETTINGS-HARDWARE-JAX-DATE.json (say benchmarks/results, from which
@@ -24,9 +25,6 @@ framework in a process of its own, and compared within a round.
 import argparse
 import itertools
 import json
-import math
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -42,11 +40,13 @@ from benchmarks import (
     records,
     rewrites,
     scaling,
+    sequence,
     targets,
     throughput,
     topologies,
     training,
 )
+from benchmarks.arguments import positive, program
 from jaxsal.common import provenance
 
 MEASURED: dict[str, Any] = {
@@ -77,12 +77,12 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("name", choices=[*MEASURED, EVERYTHING])
     parser.add_argument("--settings", help="toy, cpu, gpu, ...; default: what suits the device")
-    parser.add_argument("--rounds", type=_positive(int), help="how often each contender is timed")
+    parser.add_argument("--rounds", type=positive(int), help="how often each contender is timed")
     parser.add_argument(
-        "--minutes", type=_positive(float), help="throughput begins no case after so many"
+        "--minutes", type=positive(float), help="throughput begins no case after so many"
     )
     parser.add_argument(
-        "--peer-python", type=_program, help="interpreter with torch and captum; default this one"
+        "--peer-python", type=program, help="interpreter with torch and captum; default this one"
     )
     parser.add_argument("--out", type=Path, help="a folder for the record")
     parser.add_argument(
@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--chips",
         nargs="+",
-        type=_positive(int),
+        type=positive(int),
         help="targets: three programs on each of so many chips, such as 1 4 64 256",
     )
     given = parser.parse_args(argv)
@@ -201,21 +201,6 @@ def _stamped(rows: list[records.Row], record: records.Record) -> list[records.Ro
     return [{"commit": record["commit"], "date": record["date"], **row} for row in rows]
 
 
-def _positive(kind: type[Any]) -> Callable[[str], Any]:
-    """Reads a number above zero."""
-
-    def read(text: str) -> Any:
-        try:
-            value = kind(text)
-        except ValueError:
-            value = 0
-        if not 0 < value < math.inf:
-            raise argparse.ArgumentTypeError(f"expected {kind.__name__} above 0, got {text}")
-        return value
-
-    return read
-
-
 def _target(text: str) -> str:
     """Reads an accelerator's name, or the path of a GPU's description."""
     try:
@@ -225,21 +210,16 @@ def _target(text: str) -> str:
     return text
 
 
-def _program(text: str) -> str:
-    """Reads the path, or the name, of something that can be run."""
-    if shutil.which(text) is None:
-        raise argparse.ArgumentTypeError(f"expected a Python interpreter, got {text}")
-    return text
-
-
 def _everything(argv: list[str]) -> None:
-    """Each measurement in a process of its own, which leaves no memory behind; one may fail."""
-    failed = []
-    for name in MEASURED:
-        print(f"\n== {name}", flush=True)
-        given = [name if word == EVERYTHING else word for word in argv]
-        if subprocess.run([sys.executable, "-m", "benchmarks", *given]).returncode:
-            failed.append(name)
+    """Each measurement in a process of its own; one may fail."""
+    parts = [
+        sequence.Part(
+            name, ("benchmarks", *(name if word == EVERYTHING else word for word in argv))
+        )
+        for name in MEASURED
+    ]
+    outcomes = sequence.in_turn(parts)
+    failed = [each.part for each in outcomes if each.ended != sequence.FINISHED]
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
 

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from benchmarks import roofline
@@ -87,6 +88,7 @@ class Settings(NamedTuple):
         precision: of products and convolutions in float32 on an accelerator, the same on both
             sides: "highest" or "tf32".
         minutes: no case or contender begins after so many; the record names those left out.
+        save: takes the record so far, after each case.
     """
 
     cases: tuple[Case, ...]
@@ -95,6 +97,7 @@ class Settings(NamedTuple):
     precision: str = "highest"
     toy: bool = False
     minutes: float = math.inf
+    save: Callable[[dict[str, Any]], object] = lambda record: None
 
 
 def _cases(problem: str, single: int, loops: int) -> tuple[Case, ...]:
@@ -204,6 +207,7 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
     """The device's peak rates, and a row for each case and contender."""
     with workers(peer_python) as running, problem_folders(running, settings.cases) as folders:
         rates = running.ask("jax", "ceilings", precision=settings.precision, toy=settings.toy)
+        known = {"precision": settings.precision, "ceilings": rates}
         rows, left_out, end = [], [], time.monotonic() + 60 * settings.minutes
         for case in settings.cases:
             if time.monotonic() > end:
@@ -226,14 +230,9 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
             ):
                 rows.append({**row, **cost, **_share(row, cost, rates)})
                 print(row_text(rows[-1]), flush=True)
+            settings.save({**known, "left_out": left_out, "rows": rows, "finished": False})
         about = {name: running.ask(name, "about") for name in running}
-    return {
-        "precision": settings.precision,
-        "ceilings": rates,
-        "frameworks": about,
-        "left_out": left_out,
-        "rows": rows,
-    }
+    return {**known, "frameworks": about, "left_out": left_out, "rows": rows}
 
 
 def _contenders(settings: Settings, case: Case) -> tuple[Contender, ...]:

@@ -4,9 +4,9 @@
 
 Takes the settings of `python -m experiments.brain_tumor`, `--test-fold` apart (a fold that is to be
 validated on gives way to the next where it is tested), and writes one such run into each of
-fold-1 ... fold-5 under --out, and folds.json: every fold's accuracy, their mean and spread. The
-same command after a kill goes on where it stopped. (The study's recipe was tuned on figshare's
-folds 1 to 4: of them this is no unseen test.)
+fold-1 ... fold-5 under --out, and after each folds.json: every fold's accuracy so far, their mean
+and spread. The same command after a kill goes on where it stopped. (The study's recipe was tuned on
+figshare's folds 1 to 4: of them this is no unseen test.)
 """
 
 import json
@@ -32,16 +32,23 @@ def main(settings: Settings, folds: Sequence[int] = FOLDS) -> dict[str, Any]:
     """Runs the study for each fold; returns what folds.json holds."""
     processes.join_if(settings.processes)  # once, for all folds
     settings, _ = resolve(replace(settings, processes=Processes()))
-    runs = []
+    runs: list[dict[str, Any]] = []
+    record: dict[str, Any] = {}
     for fold in folds:
         print(f"== fold {fold}", flush=True)
         metrics = _of_fold(settings, fold)
         if metrics:  # of several processes the first one's alone, or all find them finished
             runs.append({"fold": fold, **{name: metrics[name] for name in KEPT}})
-    if jax.process_index():
-        return {}
+        if not jax.process_index():
+            record = _record(runs)
+            files.write_json(settings.out / "folds.json", record)
+    return record
+
+
+def _record(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """What folds.json holds of the folds so far."""
     accuracies = np.array([run["accuracy"] for run in runs])
-    record = {
+    return {
         "accuracy": float(accuracies.mean()),
         "lowest": float(accuracies.min()),
         "highest": float(accuracies.max()),
@@ -49,8 +56,6 @@ def main(settings: Settings, folds: Sequence[int] = FOLDS) -> dict[str, Any]:
         "folds": runs,
         **provenance.describe(),
     }
-    files.write_json(settings.out / "folds.json", record)
-    return record
 
 
 def _of_fold(settings: Settings, fold: int) -> dict[str, Any]:

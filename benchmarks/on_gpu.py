@@ -39,7 +39,7 @@ GPU: Measured = {
     "metrics": (("metrics", "--settings", "gpu"), 2.0),
 }
 TOY: Measured = {
-    name: ((name, "--settings", "toy"), 3.0)
+    name: ((name, "--settings", "toy"), 5.0)
     for name in ("throughput", "latency", "training", "memory", "metrics")
 }
 SETTINGS = {"gpu": GPU, "toy": TOY}

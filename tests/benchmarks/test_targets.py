@@ -139,6 +139,16 @@ def test_training_sums_its_gradients_and_the_statistics_of_its_batch(by_chips):
     assert table.count("| 0 | 0 | 0 | 0 |") == 5  # all others
 
 
+def test_the_committed_programs_of_a_pod_stay_on_their_chips():
+    found = [record for record in records.read(name="targets") if "chips" in record]
+    assert found
+    for row, memory in ((row, r["chip_memory"]) for r in found for row in r["rows"]):
+        assert row["memory"] < memory[row["target"]]
+        if row["method"] != "training step":
+            same = [r for record in found for r in record["rows"] if r["case"] == row["case"]]
+            assert not row["collectives"] and {r["bytes"] for r in same} == {row["bytes"]}
+
+
 def test_rows_of_other_chips_are_other_rows():
     old = {"target": "tpu-v5e", "case": "gradient", "contender": "jaxsal"}
     assert targets.names(old) == targets.names(old | {"chips": 4})

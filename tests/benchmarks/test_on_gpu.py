@@ -4,12 +4,14 @@ import json
 import os
 import shutil
 import time
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tyro
 
-from benchmarks import __main__, on_gpu
+from benchmarks import __main__, on_gpu, throughput
 from benchmarks.sequence import FINISHED, Outcome, Part, in_turn
 from experiments.settings import Settings
 
@@ -60,6 +62,26 @@ def test_what_all_have_together_is_the_limit_of_each(tmp_path):
     first, second = in_turn([slow, slow], minutes=0.01)
     assert first.ended == "stopped after 0.01 minutes"
     assert second.ended == "left out: there was no time left" and second.seconds < 1
+
+
+def test_throughput_that_is_stopped_keeps_the_cases_before(monkeypatch, tmp_path):
+    first, second, *_ = throughput.SETTINGS["toy"].cases
+    running = SimpleNamespace(ask=lambda *args, **keywords: {})
+    folders = dict.fromkeys((first.problem, second.problem), tmp_path)
+    monkeypatch.setattr(throughput, "workers", lambda peers: nullcontext(running))
+    monkeypatch.setattr(throughput, "problem_folders", lambda *args: nullcontext(folders))
+
+    def contest(running, case, *args, **keywords):
+        if case == second:
+            raise KeyboardInterrupt
+        return [{"case": str(case), "contender": "jaxsal", "absent": "not measured"}]
+
+    monkeypatch.setattr(throughput, "contest", contest)
+    monkeypatch.setattr(__main__.provenance, "describe_apart", __main__.provenance.describe)
+    with pytest.raises(KeyboardInterrupt):
+        __main__.main(["throughput", "--settings", "toy", "--out", str(tmp_path)])
+    record = json.loads(next(tmp_path.glob("throughput-toy-*.json")).read_text())
+    assert [row["case"] for row in record["rows"]] == [str(first)] and not record["finished"]
 
 
 @pytest.fixture

@@ -263,8 +263,9 @@ def _compiled(
 ) -> Row:
     """What there is to say of a row's program, or what is known of the same one."""
     try:
-        traced = build()
-        lowered = traced.lower()
+        with target.lowering(mesh):
+            traced = build()
+            lowered = traced.lower()
         digest = hashlib.sha256(lowered.as_text().encode()).hexdigest()[:16]
         for other in known:
             if _program(other) == (row["target"], row["chips"], digest):

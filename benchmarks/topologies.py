@@ -13,13 +13,14 @@ import importlib.util
 import os
 import re
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
 from jax.experimental import topologies
-from jax.sharding import Mesh
+from jax.sharding import AbstractDevice, AbstractMesh, AxisType, Mesh, use_abstract_mesh
 
 from benchmarks.compiled import Program
 from benchmarks.worker import Absent
@@ -127,6 +128,18 @@ class Accelerator(NamedTuple):
             options = {"target_config": self.config, "topology": "1x1x1"}
             found = topologies.get_topology_desc(self.topology, self.platform, **options)
         return Mesh(np.array(found.devices), ("batch",))
+
+    def lowering(self, mesh: Mesh) -> AbstractContextManager[object]:
+        """A context in which kernels written in Pallas know which device they are for."""
+        if self.platform != "cuda":
+            return nullcontext()
+        kind = str(mesh.devices.flat[0].device_kind)
+        device = AbstractDevice(device_kind=kind, num_cores=None, platform="gpu")
+        auto = (AxisType.Auto,) * mesh.devices.ndim
+        told = AbstractMesh(
+            mesh.devices.shape, mesh.axis_names, axis_types=auto, abstract_device=device
+        )
+        return use_abstract_mesh(told)
 
     def predicted_ms(self, cycles: int, moved: int, flops: float, dtype: str) -> float:
         """Milliseconds on each chip, predicted (see the module's docstring), to four digits.

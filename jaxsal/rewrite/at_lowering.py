@@ -46,17 +46,24 @@ class Axis(NamedTuple):
     spmd_name: Any
 
 
-def by_platform(choose: Choose, closed: ClosedJaxpr, *args: JaxValue) -> Values:
+def by_platform(
+    choose: Choose, closed: ClosedJaxpr, *args: JaxValue, opaque: bool = False
+) -> Values:
     """The results of a program at its arguments, as chosen for the platform, once that is known.
 
     Outside a trace it is the default one.
+
+    Args:
+        opaque: whether what is chosen may be a kernel, which JAX cannot differentiate, XLA not
+            spread over devices, and no exported program hold: there the program stays as it is.
     """
     if any(isinstance(constant, Tracer) for constant in closed.consts):
         avals = [jax.typeof(x) for x in args]
-        (closed,), constants = lifted([_as_it_is(closed)], avals)
+        (closed,), constants = lifted([as_it_is(closed)], avals)
         args = (*constants, *args)
     now = tuple((name, getattr(jax.config, name)) for name in SETTINGS)
-    return list(BY_PLATFORM.bind(*args, choose=choose, closed=closed, axes=(), settings=now))
+    params = {"choose": choose, "closed": closed, "opaque": opaque}
+    return list(BY_PLATFORM.bind(*args, axes=(), settings=now, **params))
 
 
 def under(axes: Sequence[Axis], fun: Flat) -> Flat:
@@ -77,7 +84,9 @@ def mapped(eqn_params: dict[str, Any]) -> int:
     return math.prod(axis.size for axis in eqn_params["axes"])
 
 
-def _as_it_is(closed: ClosedJaxpr) -> Flat:
+def as_it_is(closed: ClosedJaxpr, platform: str = "") -> Flat:
+    """A program on any platform."""
+    del platform
     return lambda *args: list(jax.core.eval_jaxpr(closed.jaxpr, closed.consts, *args))
 
 
@@ -87,7 +96,9 @@ def _program_for(
     closed: ClosedJaxpr,
     axes: tuple[Axis, ...],
     settings: tuple[tuple[str, Any], ...],
+    opaque: bool,
 ) -> Flat:
+    del opaque
     fun = under(axes, choose(closed, platform))
 
     def as_set(*args: JaxValue) -> Values:
@@ -97,6 +108,12 @@ def _program_for(
             return fun(*args)
 
     return as_set
+
+
+def _seen_by_jax(**params: Any) -> Flat:
+    """The default platform's program, of operations that JAX differentiates."""
+    choose = as_it_is if params["opaque"] else params["choose"]
+    return _program_for(jax.default_backend(), **params | {"choose": choose})
 
 
 BY_PLATFORM = Primitive("by_platform")
@@ -136,14 +153,14 @@ def _differentiate(
 
     JAX splits and transposes a derivative as it traces it: it has to see its operations.
     """
-    fun = _program_for(jax.default_backend(), **params)
+    fun = _seen_by_jax(**params)
     return jax.jvp(fun, tuple(primals), tuple(map(ad.instantiate_zeros, tangents)))
 
 
 def _transpose(cotangents: Sequence[Any], *args: Any, **params: Any) -> list[Any]:
     """The transpose of the default platform's program, as its derivative is."""
     linear = [ad.is_undefined_primal(x) for x in args]
-    program = _program_for(jax.default_backend(), **params)
+    program = _seen_by_jax(**params)
 
     def fun(*moved: JaxValue) -> Values:
         left = iter(moved)
@@ -158,13 +175,15 @@ def _check(*args: Any, **params: Any) -> Any:
     """Checks the program as it stands: a rule's own operations are none of the user's."""
     before = len(args) - len(params["closed"].in_avals)
     *context, error, enabled = args[:before]  # A context since jax 0.12.
-    params["choose"] = lambda closed, platform: _as_it_is(closed)
+    params["choose"] = as_it_is
     program, _ = trace(_program_for(jax.default_backend(), **params), *args[before:])
     return checkify_jaxpr(*context, program, enabled, error, *args[before:])
 
 
 def _lower(ctx: Any, *args: Any, **params: Any) -> Any:
     platforms = ctx.platforms or ctx.module_context.platforms
+    if params["opaque"] and not _may_hold_kernels(ctx.module_context):
+        params["choose"] = as_it_is
     every = {platform: _program_for(platform, **params) for platform in platforms}
     first = next(iter(every.values()))
 
@@ -172,6 +191,12 @@ def _lower(ctx: Any, *args: Any, **params: Any) -> Any:
         return first(*args) if len(every) == 1 else lax.platform_dependent(*args, **every)
 
     return mlir.lower_fun(fun, multiple_results=True)(ctx, *args)
+
+
+def _may_hold_kernels(context: Any) -> bool:
+    """Whether a module is for one device, and for this version of the compiler."""
+    alone = getattr(context.axis_context, "num_devices", None) == 1  # None under `shard_map`.
+    return alone and not context.lowering_parameters.for_export
 
 
 batching.fancy_primitive_batchers[BY_PLATFORM] = _map

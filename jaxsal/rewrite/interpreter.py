@@ -18,7 +18,7 @@ Evaluation is ordinary JAX code, so it composes with every transformation and wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
@@ -60,6 +60,7 @@ class Frame:
         values: the value of every variable evaluated so far.
         outer: the frame of the call that this is the body of; `None` for the outermost.
         call: that call.
+        kept: what a rule leaves for the others in this body.
         site: the call that its equations stand in the line of, where they have no line of their
             own.
     """
@@ -68,6 +69,7 @@ class Frame:
     values: dict[Var, JaxValue] = field(repr=False)
     outer: Frame | None = field(default=None, repr=False)
     call: JaxprEqn | None = None
+    kept: dict[Hashable, JaxValue] = field(default_factory=dict, repr=False)
 
     @property
     def site(self) -> JaxprEqn | None:

@@ -2,8 +2,9 @@
 
 `optimize` is applied after differentiation, when the derivatives of pools and convolutions are
 operations of the program themselves, before the batch `vmap` or to a program with a batch axis. It
-replaces operations by plain differentiable ones. A new rule is a function in a file of
-`jaxsal/rewrite/rules/` and a row of `REWRITES`.
+replaces operations by plain differentiable ones, or by a kernel that is one where it is
+differentiated. A new rule is a function in a file of `jaxsal/rewrite/rules/` and a row of
+`REWRITES`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from jaxsal.rewrite.interpreter import Frame, Rule, evaluate, rewritten
 from jaxsal.rewrite.program import Values, trace
 from jaxsal.rewrite.rules import (
     conv,
+    conv_relu_pool,
+    conv_relu_pool_gradient,
     extremum_gradient,
     kernel_gradient,
     max_pool,
@@ -61,6 +64,13 @@ class Rewrite(NamedTuple):
 
 
 REWRITES: dict[str, Rewrite] = {
+    # Kernels for GPUs, compiled and predicted for an H200, not yet measured on one.
+    "conv_relu_pool": Rewrite(
+        "reduce_window_max", conv_relu_pool.conv_relu_pool, {"cpu": False, "gpu": False}
+    ),
+    "conv_relu_pool_gradient": Rewrite(
+        _CONVOLUTION, conv_relu_pool_gradient.conv_relu_pool_gradient, {"cpu": False, "gpu": False}
+    ),
     "relu_pool_gradient": Rewrite(
         "select_n", relu_pool_gradient.relu_pool_gradient, {"cpu": False, "gpu": True}
     ),

@@ -291,6 +291,11 @@ def to_channels_last(eqn: JaxprEqn, values: Values) -> Convolution:
     )
 
 
+def channels_last_kernel(eqn: JaxprEqn, kernel: Array) -> Float[Array, "*window features outputs"]:
+    """The kernel alone in that order."""
+    return lax.transpose(kernel, _orders(eqn.params["dimension_numbers"])[1])
+
+
 def from_channels_last(eqn: JaxprEqn, out: Array) -> Array:
     order = _orders(eqn.params["dimension_numbers"])[2]
     return lax.transpose(out, np.argsort(order))

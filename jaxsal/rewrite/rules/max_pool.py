@@ -25,6 +25,8 @@ from jaxsal.rewrite.program import JaxValue, Values
 
 LARGEST_WINDOW = 32
 """The most offsets in a window: each is a slice, and larger windows make long programs."""
+NOWHERE = 255
+"""No offset in a window: its cotangent goes nowhere."""
 
 
 class PoolWindows(NamedTuple):

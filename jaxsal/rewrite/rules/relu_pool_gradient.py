@@ -8,19 +8,30 @@ kept: the offset of the maximum, or none.
 Equal to the bit, at ties too. Faster where memory traffic limits: on a GPU.
 """
 
-from __future__ import annotations
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import JaxprEqn, Literal, Var
-from jaxtyping import Array
+from jaxtyping import Array, Float, UInt8
 
 from jaxsal.rewrite.interpreter import Frame, inline
 from jaxsal.rewrite.program import CASTS, Atom, Values, is_zero
 from jaxsal.rewrite.rules import max_pool
 
-_NOWHERE = 255
-"""No offset of a window: the gradient of that window goes nowhere."""
+
+class ReluPoolCotangent(NamedTuple):
+    """What comes back from a max-pool of `relu(x)`.
+
+    Attributes:
+        cotangent: of the windows.
+        operand: `relu(x)`.
+        windows: the pool's.
+    """
+
+    cotangent: Atom
+    operand: Atom
+    windows: max_pool.PoolWindows
 
 
 def relu_pool_gradient(eqn: JaxprEqn, values: Values, frame: Frame) -> list[Array] | None:
@@ -29,6 +40,16 @@ def relu_pool_gradient(eqn: JaxprEqn, values: Values, frame: Frame) -> list[Arra
     The cotangent of a window goes to the place of the first maximum if that is positive, else
     nowhere. The place is kept from the forward pass as a byte a window.
     """
+    del values
+    found = relu_pool_cotangent(eqn, frame)
+    if found is None:
+        return None
+    place = kept_place(found.operand, found.windows, frame)
+    return [max_pool.scatter_to(frame.read(found.cotangent), place, found.windows)]
+
+
+def relu_pool_cotangent(eqn: JaxprEqn, frame: Frame) -> ReluPoolCotangent | None:
+    """What such a choice is of; `None` where it is another."""
     scattered, chosen = frame.producer(eqn.invars[-1]), frame.producer(eqn.invars[0])
     if len(eqn.invars) != 3 or scattered is None or chosen is None:
         return None
@@ -40,15 +61,32 @@ def relu_pool_gradient(eqn: JaxprEqn, values: Values, frame: Frame) -> list[Arra
         return None
     if not all(is_zero(each.invars[1], frame.producer) for each in (chosen, eqn)):
         return None
-    activation = frame.read(operand)
-    windows = max_pool.windows_of(scattered, activation)
-    if windows is None:
-        return None
+    windows = max_pool.windows_of(scattered, frame.read(operand))
+    return None if windows is None else ReluPoolCotangent(cotangent, operand, windows)
+
+
+def kept_place(operand: Atom, windows: max_pool.PoolWindows, frame: Frame) -> UInt8[Array, "..."]:
+    """The place of each window's first maximum, found once; nowhere if that is not positive."""
+    key = "place", operand, windows
+    if key not in frame.kept:
+        # Without the barrier XLA recomputes the offset from the activation.
+        frame.kept[key] = lax.optimization_barrier(positive_place(frame.read(operand), windows))
+    return frame.kept[key]
+
+
+def keep_place(
+    place: UInt8[Array, "..."], operand: Atom, windows: max_pool.PoolWindows, frame: Frame
+) -> None:
+    """Leaves what `kept_place` finds."""
+    frame.kept["place", operand, windows] = place
+
+
+def positive_place(
+    activation: Float[Array, "..."], windows: max_pool.PoolWindows
+) -> UInt8[Array, "..."]:
+    """The place of each window's first maximum; nowhere if that is not positive."""
     best, place = max_pool.first_maximum(activation, windows)
-    place = jnp.where(best > 0, place, _NOWHERE).astype(jnp.uint8)
-    # Without the barrier XLA recomputes the offset from the activation.
-    place = lax.optimization_barrier(place)
-    return [max_pool.scatter_to(frame.read(cotangent), place, windows)]
+    return jnp.where(best > 0, place, max_pool.NOWHERE).astype(jnp.uint8)
 
 
 def relu_input(eqn: JaxprEqn) -> Atom | None:

@@ -1,0 +1,132 @@
+"""The first stage of a network as one kernel of a GPU.
+
+The stage is a convolution from few channels, ReLU and a max-pool, with what is done to each channel
+between. The kernel writes what the pool keeps and one byte a window, where it was, which the rules
+of the derivative read. What lies between, larger by the window, is neither written nor read.
+"""
+
+from __future__ import annotations
+
+import math
+
+from jax.extend.core import JaxprEqn
+from jaxtyping import Array
+
+from jaxsal.rewrite.at_lowering import Flat
+from jaxsal.rewrite.interpreter import Frame
+from jaxsal.rewrite.kernels import conv_relu_pool as kernels
+from jaxsal.rewrite.kernels.on_gpu import on_gpu
+from jaxsal.rewrite.program import Atom, Values, bind, shape_of
+from jaxsal.rewrite.rules import conv, max_pool, relu_pool_gradient
+from jaxsal.rewrite.rules.channelwise import Step, before, played, vectors_of
+from jaxsal.rewrite.rules.max_pool import PoolWindows
+
+MAX_TERMS = 128
+"""The most products that make the values of a window, one channel of them."""
+MAX_SUMS = 12
+"""The most values of a window in the image, channels included, that are summed side by side."""
+DTYPES = ("float32", "bfloat16", "float16")
+
+
+def conv_relu_pool(eqn: JaxprEqn, values: Values, frame: Frame) -> list[Array] | None:
+    """Rule for the max-pool of a stage, where the program takes the derivative of that pool."""
+    operand = eqn.invars[0]
+    windows, relu = max_pool.windows_of(eqn, values[0]), frame.producer(operand)
+    if windows is None or relu is None or not _is_differentiated(operand, frame):
+        return None
+    x = relu_pool_gradient.relu_input(relu)
+    if x is None or len(relu.invars) != 1:
+        return None
+    made, steps = before(x, frame, tuple(kernels.STEPS))
+    if made is None or not suits(made, frame, windows, made.invars[0]):
+        return None
+
+    def program(inputs: Array, kernel: Array, *vectors: Array) -> list[Array]:
+        (convolved,) = bind(made, [inputs, kernel])
+        (activation,) = bind(relu, [played(steps, made.outvars[0], convolved, vectors)])
+        place = relu_pool_gradient.positive_place(activation, windows)
+        return [max_pool.maximum(activation, windows), place]
+
+    args = *map(frame.read, made.invars), *vectors_of(steps, frame)
+    pooled, place = on_gpu(_kernel(made, steps, windows), program, *args)
+    relu_pool_gradient.keep_place(place, operand, windows, frame)
+    return [pooled]
+
+
+def _kernel(made: JaxprEqn, steps: list[Step], windows: PoolWindows) -> Flat:
+    stage = kernels.ConvReluPool(
+        low_padding(made),
+        rows_and_columns(shape_of(made.outvars[0])),
+        rows_and_columns(windows.size),
+        tuple(each.eqn.primitive.name for each in steps if each.side is not None),
+    )
+
+    def kernel(inputs: Array, kernel: Array, *vectors: Array) -> list[Array]:
+        kernel = conv.channels_last_kernel(made, kernel)
+        outs = kernels.conv_relu_pool(inputs, kernel, vectors, stage=stage)
+        return [out.reshape(windows.counts) for out in outs]
+
+    return kernel
+
+
+def _is_differentiated(operand: Atom, frame: Frame) -> bool:
+    """Whether the program scatters to what is pooled."""
+    return any(
+        eqn.primitive.name == "select_and_scatter_add" and eqn.invars[1] is operand
+        for eqn in frame.jaxpr.eqns
+    )
+
+
+def suits(eqn: JaxprEqn, frame: Frame, windows: PoolWindows, few: Atom) -> bool:
+    """Whether a kernel computes a convolution beside such a pool, of which one side is small."""
+    return (
+        eqn.primitive.name == "conv_general_dilated"
+        and _is_plain(eqn, [frame.read(atom) for atom in eqn.invars])
+        and _is_tiled(windows)
+        and _is_small(eqn, windows, shape_of(few)[-1])
+    )
+
+
+def _is_plain(eqn: JaxprEqn, values: Values) -> bool:
+    """Whether it is a convolution of images, channels last, with stride 1."""
+    params, dtype = eqn.params, values[0].dtype
+    numbers = params["dimension_numbers"]
+    return (
+        conv.is_supported(eqn, values)
+        and dtype.name in DTYPES
+        and params["preferred_element_type"] in (None, dtype)
+        and numbers.lhs_spec == numbers.out_spec == (0, 3, 1, 2)
+        and params["feature_group_count"] == 1
+        and all(
+            set(params[name]) == {1} for name in ("window_strides", "lhs_dilation", "rhs_dilation")
+        )
+    )
+
+
+def _is_tiled(windows: PoolWindows) -> bool:
+    """Whether windows over rows and columns lie side by side, without padding."""
+    return (
+        len(windows.size) >= 4
+        and windows.size == windows.stride
+        and {*windows.size[:-3], windows.size[-1]} == {1}
+        and not any(map(any, windows.padding))
+    )
+
+
+def _is_small(eqn: JaxprEqn, windows: PoolWindows, channels: int) -> bool:
+    """Whether a window's values, of the side with so many channels, have room in registers."""
+    _, _, *axes = eqn.params["dimension_numbers"].rhs_spec
+    kernel, values = shape_of(eqn.invars[1]), channels * math.prod(windows.size)
+    return values <= MAX_SUMS and values * math.prod(kernel[i] for i in axes) <= MAX_TERMS
+
+
+def low_padding(eqn: JaxprEqn) -> tuple[int, int]:
+    """The zeros before the first row and the first column."""
+    (top, _), (left, _) = eqn.params["padding"]
+    return top, left
+
+
+def rows_and_columns(sizes: tuple[int, ...]) -> tuple[int, int]:
+    """Those of an array's sizes, or of a window's."""
+    *_, rows, columns, _ = sizes
+    return rows, columns

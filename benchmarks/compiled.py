@@ -169,31 +169,41 @@ class Program(NamedTuple):
 
         Numbers alone, such as a loop's counter, are not told.
         """
-        return sorted(
-            {
-                op.target or op.kind
-                for op in self._working()
-                if not op.cycles and not op.kind.endswith("-done") and not _is_number(op.type)
-            }
+        return sorted({op.target or op.kind for _, op, _ in self._without_cycles()})
+
+    def bytes_without_cycles(self) -> int:
+        """The bytes that operations move which a TPU's estimate leaves out, and which run alone.
+
+        What only starts runs beside others; of communication and of custom calls bytes say little.
+        """
+        return sum(
+            times * self._bytes(self.computations[place], op.name)
+            for place, op, times in self._without_cycles()
+            if not op.kind.endswith("-start") and op.kind not in COLLECTIVES and not op.target
         )
+
+    def _without_cycles(self) -> Iterator[tuple[str, Operation, int]]:
+        for place, op, times in self._working():
+            if not op.cycles and not op.kind.endswith("-done") and not _is_number(op.type):
+                yield place, op, times
 
     def without_rates(self) -> list[str]:
         """What a GPU's bytes and FLOPs do not tell: communication, and kernels of one's own."""
         return sorted(
             {
                 op.target or op.kind
-                for op in self._working()
+                for _, op, _ in self._working()
                 if op.kind.removesuffix("-start") in COLLECTIVES
                 or (op.target and not op.target.startswith(LIBRARIES))
             }
         )
 
-    def _working(self) -> Iterator[Operation]:
-        """The operations that run and take time."""
-        for place, name, _ in self.executed():
+    def _working(self) -> Iterator[tuple[str, Operation, int]]:
+        """The operations that run and take time: computation, operation, how often."""
+        for place, name, times in self.executed():
             op = self.computations[place][name]
             if op.kind not in FREE and op.target not in MARKS:
-                yield op
+                yield place, op, times
 
     def operations(self) -> int:
         """How many operations that move something run."""
@@ -250,8 +260,8 @@ def _result(computation: Computation) -> Operation:
 
 
 def _part(computation: Computation, name: str) -> int | None:
-    """Which part of the computation's parameter an operation is."""
-    op = computation.get(name)
+    """Which part of the computation's parameter an operation is, perhaps a copy of it."""
+    op = _uncopied(computation, name)
     if op is None or op.kind != "get-tuple-element":
         return None
     found = re.search(r"\bindex=(\d+)", op.attributes)
@@ -260,11 +270,16 @@ def _part(computation: Computation, name: str) -> int | None:
 
 def _constant(computation: Computation, name: str) -> int | None:
     """The whole number that an operation is, perhaps a copy of it."""
+    op = _uncopied(computation, name)
+    known = op is not None and op.kind == "constant" and re.fullmatch(r"-?\d+", op.arguments)
+    return int(known[0]) if known else None
+
+
+def _uncopied(computation: Computation, name: str) -> Operation | None:
     op = computation.get(name)
     while op is not None and op.kind in ("copy", "bitcast"):
         op = computation.get(op.inputs[0])
-    known = op is not None and op.kind == "constant" and re.fullmatch(r"-?\d+", op.arguments)
-    return int(known[0]) if known else None
+    return op
 
 
 def _step(body: Computation, name: str, index: int) -> int | None:

@@ -62,7 +62,7 @@ def _case(ours: Row, other: Row) -> str:
         ours["case"],
         f"{ours['predicted_ms']:.3g}",
         f"{other['predicted_ms']:.3g}" + ("" if other["contender"] == PLAIN else " *"),
-        f"{ours['times_as_fast']:.2f}",
+        _ratio(ours),
         f"{ours['bytes'] / 1e9:.3g}",
         f"{(ours['temporaries'] or 0) / 2**20:,.0f}",
         f"{ours['flops'] / 1e9:,.0f}",
@@ -106,8 +106,13 @@ def _on_chips(row: Row, memory: dict[str, int]) -> str:
 
 def _alone(row: Row) -> str:
     name = row["contender"].removeprefix(ONLY)
-    told = f"{row['predicted_ms']:.3g} | {row['times_as_fast']:.2f}"
+    told = f"{row['predicted_ms']:.3g} | {_ratio(row)}"
     return f"| {row['target']} | {row['case']} | {name} | {told} |"
+
+
+def _ratio(row: Row) -> str:
+    """How many times as fast; nothing where a loop's length is unknown."""
+    return f"{row['times_as_fast']:.2f}" if "times_as_fast" in row else ""
 
 
 def _held(row: Row, time: float) -> str:

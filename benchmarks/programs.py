@@ -18,7 +18,7 @@ import jaxsal
 from benchmarks import jax_training, jax_worker, plain, problems
 from benchmarks.contest import Case
 from benchmarks.throughput import RANDOM
-from jaxsal.rewrite.optimize import count_rewrites, optimize
+from jaxsal.rewrite.optimize import REWRITES, count_rewrites, optimize
 from jaxsal.training import devices, step
 
 TRAINING = "training step"
@@ -115,11 +115,11 @@ _BUILDERS: dict[str, Callable[[Case, Mesh, bool], jax.stages.Traced]] = {
 
 
 def by_hand(case: Case, mesh: Mesh, only: str | None = None) -> jax.stages.Traced:
-    """An explanation in plain JAX, perhaps with a single rewrite."""
+    """An explanation in plain JAX, perhaps with a single rewrite and its partner."""
     given = _given(case, mesh)
     one = _one(case, given)
     if only is not None:
-        one = optimize(one, only=[only])
+        one = optimize(one, only=_with_partner(only))
     key = jax.eval_shape(lambda: jax.random.key(0))
     spread = given.targets.sharding
     keys = jax.ShapeDtypeStruct(given.targets.shape, key.dtype, sharding=spread)
@@ -146,4 +146,9 @@ def replaced(case: Case, mesh: Mesh, rewrite: str) -> bool:
     target = jax.ShapeDtypeStruct((), jnp.int32)
     args = given.params, image, target, jax.eval_shape(lambda: jax.random.key(0))
     params = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), args[0])
-    return bool(count_rewrites(_one(case, given), params, *args[1:], only=[rewrite])[rewrite])
+    only = _with_partner(rewrite)
+    return bool(count_rewrites(_one(case, given), params, *args[1:], only=only)[rewrite])
+
+
+def _with_partner(rewrite: str) -> list[str]:
+    return [rewrite, *filter(None, [REWRITES[rewrite].partner])]

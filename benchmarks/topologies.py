@@ -1,9 +1,10 @@
 """Accelerators that are not here, for which XLA compiles, and how long a program would take there.
 
-A prediction is no measurement. Of a TPU it is XLA's own estimate of cycles, over the clock; of a
-GPU the bytes that the program's operations move over the measured rate of a copy, plus the FLOPs of
-its convolutions and products over the measured rate of convolutions. The rates are the ceilings of
-`benchmarks/results/throughput-gpu-headline-nvidia-h200-*.json`.
+A prediction is no measurement. Of a TPU it is XLA's own estimate of cycles, over the clock; what
+has no estimate takes at least as long as its bytes over the memory's rate, and counts so. Of a GPU
+it is the bytes that the program's operations move over the measured rate of a copy, plus the FLOPs
+of its convolutions and products over the measured rate of convolutions. The rates are the ceilings
+of `benchmarks/results/throughput-gpu-headline-nvidia-h200-*.json`.
 
 Communication between chips is apart: the bytes that a chip sends in a ring over the rate of its
 links. Hops, and links that a ring leaves idle, cost nothing in that model: it is a lower bound.
@@ -82,6 +83,7 @@ class Accelerator(NamedTuple):
         chips: how many, if not asked for otherwise.
         clock: of a TPU, cycles a second.
         memory: of a TPU's chip, bytes.
+        bandwidth: of that memory, bytes a second.
         links: of a TPU's chip, bytes a second that all of them send together.
         rates: of a GPU.
         config: of a GPU, its description for the compiler.
@@ -94,6 +96,7 @@ class Accelerator(NamedTuple):
     chips: int = 1
     clock: float = 0.0
     memory: int = 0
+    bandwidth: float = 0.0
     links: float = 0.0
     rates: Rates | None = None
     config: str = ""
@@ -141,7 +144,9 @@ class Accelerator(NamedTuple):
         )
         return use_abstract_mesh(told)
 
-    def predicted_ms(self, cycles: int, moved: int, flops: float, dtype: str) -> float:
+    def predicted_ms(
+        self, cycles: int, moved: int, flops: float, dtype: str, rest: int = 0
+    ) -> float:
         """Milliseconds on each chip, predicted (see the module's docstring), to four digits.
 
         Args:
@@ -149,9 +154,10 @@ class Accelerator(NamedTuple):
             moved: bytes that the operations read and write, of a GPU.
             flops: of the convolutions and products on one chip, of a GPU.
             dtype: in which most of them are.
+            rest: bytes moved by what has no estimate, of a TPU.
         """
         if self.rates is None:
-            seconds = cycles / self.clock
+            seconds = cycles / self.clock + rest / self.bandwidth
         else:
             seconds = moved / self.rates.bytes + flops / getattr(self.rates, dtype)
         return float(f"{seconds * 1e3:.4g}")
@@ -167,14 +173,18 @@ class Accelerator(NamedTuple):
         return float(f"{sent / self.links * 1e3:.4g}") if sent else 0.0
 
     def without_estimate(self, program: Program) -> list[str]:
-        """What of a program the prediction leaves out, and loops that it counts once."""
-        left = program.without_cycles() if self.rates is None else program.without_rates()
-        return left + program.unknown_loops()
+        """What of a program the prediction leaves out, or of which it counts only the bytes."""
+        return program.without_cycles() if self.rates is None else program.without_rates()
+
+    def bytes_without_estimate(self, program: Program) -> int:
+        """The bytes that count for what has no estimate, of a TPU."""
+        return program.bytes_without_cycles() if self.rates is None else 0
 
     def model(self) -> str:
         """How it is predicted, in words."""
         if self.rates is None:
-            return f"XLA's estimated cycles over {self.clock / 1e9:g} GHz"
+            cycles = f"XLA's estimated cycles over {self.clock / 1e9:g} GHz"
+            return f"{cycles}, plus bytes without an estimate over {self.bandwidth / 1e9:g} GB/s"
         parts = [f"bytes over {self.rates.bytes / 1e12:.2f} TB/s"]
         parts += [
             f"{name} FLOPs over {getattr(self.rates, name) / 1e12:.0f} TFLOP/s"
@@ -214,15 +224,26 @@ H200_RATES = Rates(bytes=3.785e12, float32=246.8e12, bfloat16=379.8e12)
 
 ACCELERATORS = {
     # https://cloud.google.com/tpu/docs/v5e: 197 TFLOP/s in bfloat16, of four units of 128x128
-    # multiplications a cycle; 16 GB; four links, 400 GB/s in both directions, 1600 Gbit/s in one.
+    # multiplications a cycle; 16 GB at 819 GB/s; four links, 400 GB/s in both directions, 1600
+    # Gbit/s in one.
     "tpu-v5e": Accelerator(
-        *("tpu", "v5e", (256, 8)), chips=4, clock=1.503e9, memory=16 << 30, links=200e9
+        *("tpu", "v5e", (256, 8)),
+        chips=4,
+        clock=1.503e9,
+        memory=16 << 30,
+        bandwidth=819e9,
+        links=200e9,
     ),
     # https://cloud.google.com/tpu/docs/v6e: 918 TFLOP/s, of two units of 256x256, were they to
     # multiply twice a cycle. The clock is not published: times may be wrong by a factor, the same
-    # for all programs. 32 GB; four links, 800 GB/s in both directions.
+    # for all programs. 32 GB at 1640 GB/s; four links, 800 GB/s in both directions.
     "tpu-v6e": Accelerator(
-        *("tpu", "v6e", (256, 8)), chips=4, clock=1.751e9, memory=32 << 30, links=400e9
+        *("tpu", "v6e", (256, 8)),
+        chips=4,
+        clock=1.751e9,
+        memory=32 << 30,
+        bandwidth=1640e9,
+        links=400e9,
     ),
     "h200": Accelerator("cuda", "h200", (512, 64), rates=H200_RATES, config=H200),
 }

@@ -29,6 +29,7 @@ from jaxsal.rewrite.rules import (
     kernel_gradient,
     max_pool,
     relu_pool_gradient,
+    strided_conv_pool,
     winograd,
 )
 
@@ -52,11 +53,13 @@ class Rewrite(NamedTuple):
         rule: what replaces it.
         platforms: where it was measured (`python -m benchmarks rewrites`) or predicted from the
             compiled program (`python -m benchmarks targets`): on or off. It is off elsewhere.
+        partner: the name of a rule without which it does not pay.
     """
 
     primitive: str
     rule: Rule
     platforms: dict[str, bool]
+    partner: str = ""
 
     def is_on(self, platform: str) -> bool:
         """Whether the rule is known to pay on that platform."""
@@ -70,6 +73,18 @@ REWRITES: dict[str, Rewrite] = {
     ),
     "conv_relu_pool_gradient": Rewrite(
         _CONVOLUTION, conv_relu_pool_gradient.conv_relu_pool_gradient, {"cpu": False, "gpu": False}
+    ),
+    "strided_conv_pool": Rewrite(
+        "reduce_window_max",
+        strided_conv_pool.strided_conv_pool,
+        {"cpu": False, "tpu": True},
+        partner="strided_conv_pool_gradient",
+    ),
+    "strided_conv_pool_gradient": Rewrite(
+        _CONVOLUTION,
+        strided_conv_pool.strided_conv_pool_gradient,
+        {"cpu": False, "tpu": True},
+        partner="strided_conv_pool",
     ),
     "relu_pool_gradient": Rewrite(
         "select_n", relu_pool_gradient.relu_pool_gradient, {"cpu": False, "gpu": True}

@@ -194,9 +194,13 @@ def test_counts_what_it_replaces_on_a_gpu(params, images):
     }
 
 
-@pytest.mark.parametrize("platform", ["tpu", "some other"])
-def test_nothing_is_on_where_nothing_is_known(platform, params, images):
-    assert count_rewrites(gradient, params, images[0], platform=platform) == {}
+def test_nothing_is_on_where_nothing_is_known(params, images):
+    assert count_rewrites(gradient, params, images[0], platform="some other") == {}
+
+
+def test_on_a_tpu_the_first_stage_is_one_convolution(params, images):
+    found = count_rewrites(gradient, params, images[0], platform="tpu")
+    assert found == {"strided_conv_pool": 1, "strided_conv_pool_gradient": 1}
 
 
 def test_only_some(params, images):

@@ -45,7 +45,7 @@ def _step(eqn: JaxprEqn, frame: Frame, names: tuple[str, ...]) -> Step | None:
     if name not in names:
         return None
     for side in (1,) if name == "sub" else (1, 0):
-        if vector_of(eqn.invars[side], frame) is not None and shapes[1 - side] == shapes[2]:
+        if _source(eqn.invars[side], frame) is not None and shapes[1 - side] == shapes[2]:
             return Step(eqn, side)
     return None
 
@@ -72,11 +72,15 @@ def played(steps: list[Step], start: Var, value: Array, vectors: Sequence[Array]
 
 def vector_of(atom: Atom, frame: Frame) -> Float[Array, " channels"] | None:
     """The numbers of an array that has one for each channel, in its last axis; None of another."""
+    source = _source(atom, frame)
+    return None if source is None else jnp.reshape(frame.read(source), -1)
+
+
+def _source(atom: Atom, frame: Frame) -> Var | None:
+    """The array that holds them, before it was broadcast."""
     made, shape = frame.producer(atom), shape_of(atom)
     if made is not None and made.primitive.name == "broadcast_in_dim":
         inner, axes = shape_of(made.invars[0]), made.params["broadcast_dimensions"]
         if inner and axes[-1] == len(shape) - 1 and inner[-1] == shape[-1]:
             atom, shape = made.invars[0], inner
-    if isinstance(atom, Literal) or not shape or math.prod(shape[:-1]) > 1:
-        return None
-    return jnp.reshape(frame.read(atom), -1)
+    return None if isinstance(atom, Literal) or not shape or math.prod(shape[:-1]) > 1 else atom

@@ -17,7 +17,7 @@ from jaxsal.rewrite.interpreter import Frame
 from jaxsal.rewrite.kernels import conv_relu_pool as kernels
 from jaxsal.rewrite.kernels.on_gpu import on_gpu
 from jaxsal.rewrite.program import Atom, Values, bind, shape_of
-from jaxsal.rewrite.rules import conv, max_pool, relu_pool_gradient
+from jaxsal.rewrite.rules import conv, max_pool, relu_pool_gradient, stage
 from jaxsal.rewrite.rules.channelwise import Step, before, played, vectors_of
 from jaxsal.rewrite.rules.max_pool import PoolWindows
 
@@ -32,13 +32,13 @@ def conv_relu_pool(eqn: JaxprEqn, values: Values, frame: Frame) -> list[Array] |
     """Rule for the max-pool of a stage, where the program takes the derivative of that pool."""
     operand = eqn.invars[0]
     windows, relu = max_pool.windows_of(eqn, values[0]), frame.producer(operand)
-    if windows is None or relu is None or not _is_differentiated(operand, frame):
+    if windows is None or relu is None or not stage.is_differentiated(operand, frame):
         return None
     x = relu_pool_gradient.relu_input(relu)
     if x is None or len(relu.invars) != 1:
         return None
     made, steps = before(x, frame, tuple(kernels.STEPS))
-    if made is None or not suits(made, frame, windows, made.invars[0]):
+    if made is None or not suits(made, windows, made.invars[0]):
         return None
 
     def program(inputs: Array, kernel: Array, *vectors: Array) -> list[Array]:
@@ -54,62 +54,27 @@ def conv_relu_pool(eqn: JaxprEqn, values: Values, frame: Frame) -> list[Array] |
 
 
 def _kernel(made: JaxprEqn, steps: list[Step], windows: PoolWindows) -> Flat:
-    stage = kernels.ConvReluPool(
-        low_padding(made),
-        rows_and_columns(shape_of(made.outvars[0])),
-        rows_and_columns(windows.size),
+    settings = kernels.ConvReluPool(
+        stage.low_padding(made),
+        stage.rows_and_columns(shape_of(made.outvars[0])),
+        stage.rows_and_columns(windows.size),
         tuple(each.eqn.primitive.name for each in steps if each.side is not None),
     )
 
     def kernel(inputs: Array, kernel: Array, *vectors: Array) -> list[Array]:
         kernel = conv.channels_last_kernel(made, kernel)
-        outs = kernels.conv_relu_pool(inputs, kernel, vectors, stage=stage)
+        outs = kernels.conv_relu_pool(inputs, kernel, vectors, stage=settings)
         return [out.reshape(windows.counts) for out in outs]
 
     return kernel
 
 
-def _is_differentiated(operand: Atom, frame: Frame) -> bool:
-    """Whether the program scatters to what is pooled."""
-    return any(
-        eqn.primitive.name == "select_and_scatter_add" and eqn.invars[1] is operand
-        for eqn in frame.jaxpr.eqns
-    )
-
-
-def suits(eqn: JaxprEqn, frame: Frame, windows: PoolWindows, few: Atom) -> bool:
+def suits(eqn: JaxprEqn, windows: PoolWindows, few: Atom) -> bool:
     """Whether a kernel computes a convolution beside such a pool, of which one side is small."""
     return (
-        eqn.primitive.name == "conv_general_dilated"
-        and _is_plain(eqn, [frame.read(atom) for atom in eqn.invars])
-        and _is_tiled(windows)
+        stage.is_beside(eqn, windows)
+        and stage.shaped(eqn.invars[0]).dtype.name in DTYPES
         and _is_small(eqn, windows, shape_of(few)[-1])
-    )
-
-
-def _is_plain(eqn: JaxprEqn, values: Values) -> bool:
-    """Whether it is a convolution of images, channels last, with stride 1."""
-    params, dtype = eqn.params, values[0].dtype
-    numbers = params["dimension_numbers"]
-    return (
-        conv.is_supported(eqn, values)
-        and dtype.name in DTYPES
-        and params["preferred_element_type"] in (None, dtype)
-        and numbers.lhs_spec == numbers.out_spec == (0, 3, 1, 2)
-        and params["feature_group_count"] == 1
-        and all(
-            set(params[name]) == {1} for name in ("window_strides", "lhs_dilation", "rhs_dilation")
-        )
-    )
-
-
-def _is_tiled(windows: PoolWindows) -> bool:
-    """Whether windows over rows and columns lie side by side, without padding."""
-    return (
-        len(windows.size) >= 4
-        and windows.size == windows.stride
-        and {*windows.size[:-3], windows.size[-1]} == {1}
-        and not any(map(any, windows.padding))
     )
 
 
@@ -118,15 +83,3 @@ def _is_small(eqn: JaxprEqn, windows: PoolWindows, channels: int) -> bool:
     _, _, *axes = eqn.params["dimension_numbers"].rhs_spec
     kernel, values = shape_of(eqn.invars[1]), channels * math.prod(windows.size)
     return values <= MAX_SUMS and values * math.prod(kernel[i] for i in axes) <= MAX_TERMS
-
-
-def low_padding(eqn: JaxprEqn) -> tuple[int, int]:
-    """The zeros before the first row and the first column."""
-    (top, _), (left, _) = eqn.params["padding"]
-    return top, left
-
-
-def rows_and_columns(sizes: tuple[int, ...]) -> tuple[int, int]:
-    """Those of an array's sizes, or of a window's."""
-    *_, rows, columns, _ = sizes
-    return rows, columns

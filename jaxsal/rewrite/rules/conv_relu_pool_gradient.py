@@ -16,9 +16,9 @@ from jaxsal.rewrite.interpreter import Frame
 from jaxsal.rewrite.kernels import conv_relu_pool_gradient as kernels
 from jaxsal.rewrite.kernels.on_gpu import on_gpu
 from jaxsal.rewrite.program import Values, bind, shape_of
-from jaxsal.rewrite.rules import conv, max_pool
+from jaxsal.rewrite.rules import conv, max_pool, stage
 from jaxsal.rewrite.rules.channelwise import before, played, vectors_of
-from jaxsal.rewrite.rules.conv_relu_pool import low_padding, rows_and_columns, suits
+from jaxsal.rewrite.rules.conv_relu_pool import suits
 from jaxsal.rewrite.rules.max_pool import PoolWindows
 from jaxsal.rewrite.rules.relu_pool_gradient import kept_place, relu_pool_cotangent
 
@@ -29,7 +29,7 @@ def conv_relu_pool_gradient(eqn: JaxprEqn, values: Values, frame: Frame) -> list
     if made is None or made.primitive.name != "select_n":
         return None
     found = relu_pool_cotangent(made, frame)
-    if found is None or not suits(eqn, frame, found.windows, eqn.outvars[0]):
+    if found is None or not suits(eqn, found.windows, eqn.outvars[0]):
         return None
     windows, start = found.windows, made.outvars[0]
 
@@ -45,7 +45,10 @@ def conv_relu_pool_gradient(eqn: JaxprEqn, values: Values, frame: Frame) -> list
 def _kernel(eqn: JaxprEqn, windows: PoolWindows) -> Flat:
     shape = shape_of(eqn.outvars[0])
     settings = kernels.PoolGradientConv(
-        low_padding(eqn), rows_and_columns(shape), rows_and_columns(windows.size), shape[3]
+        stage.low_padding(eqn),
+        stage.rows_and_columns(shape),
+        stage.rows_and_columns(windows.size),
+        shape[3],
     )
 
     def kernel(cotangent: Array, place: Array, kernel: Array, *factors: Array) -> list[Array]:

@@ -81,6 +81,13 @@ def keep_place(
     frame.kept["place", operand, windows] = place
 
 
+def place_if_kept(
+    operand: Atom, windows: max_pool.PoolWindows, frame: Frame
+) -> UInt8[Array, "..."] | None:
+    """What `keep_place` left, if it did."""
+    return frame.kept.get(("place", operand, windows))
+
+
 def positive_place(
     activation: Float[Array, "..."], windows: max_pool.PoolWindows
 ) -> UInt8[Array, "..."]:

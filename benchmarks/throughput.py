@@ -19,10 +19,16 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "feature_ablation": {"segments": "@segments"},
     "grad_cam": {"resize": False},
     "rise": {"samples": 256},
+    "lime": {"segments": "@segments", "samples": 200},
+    "kernel_shap": {"segments": "@segments", "samples": 200},
+    "shapley_sampling": {"segments": "@segments", "samples": 4},
+    "sobol": {"designs": 4},
+    "hsic": {"designs": 256},
 }
 """Options of the methods that have some which change their cost."""
 
 RANDOM = {"expected_gradients", "smoothgrad", "smoothgrad_squared", "vargrad", "rise"}
+RANDOM |= {"lime", "kernel_shap", "shapley_sampling", "hsic"}
 
 ONE_PASS = (
     "gradient",
@@ -48,6 +54,11 @@ LOOPS = (
     "feature_ablation",
     "score_cam",
     "rise",
+    "lime",
+    "kernel_shap",
+    "shapley_sampling",
+    "sobol",
+    "hsic",
 )
 
 JAX = ("jaxsal", "jaxsal without rewrites", "jaxsal bfloat16", "plain jax", "plain jax, loop")

@@ -129,7 +129,7 @@ def total_indices(
     # About the first value: the mean of scores far from zero would round their differences.
     change = jnp.mean(jnp.square(whole[:, None] - changed), 0) / 2
     variance = jnp.var(whole - whole[0], ddof=1)
-    return jnp.where(change == 0, 0, change / variance)
+    return jnp.where(change == 0, 0, change / jnp.where(change == 0, 1, variance))
 
 
 Design = Callable[[Float[Array, "two cells"]], tuple[Scalar, Float[Array, " cells"]]]

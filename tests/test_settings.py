@@ -46,6 +46,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "infidelity": {"samples": 2},
     "sensitivity_max": {"samples": 2, "method": jaxsal.gradient, "radius": 1.0},
     "sensitivity_n": {"samples": 3, "shares": (0.5,)},
+    "faithfulness_correlation": {"samples": 3, "subset": 9},
+    "region_perturbation": {"patch": 3},
+    "selectivity": {"patch": 3},
+    "monotonicity": {"steps": 3},
+    "sic": {"thresholds": (0.3,), "points": 10},
+    "aic": {"thresholds": (0.3,), "points": 10},
+    "local_lipschitz": {"samples": 2, "method": jaxsal.gradient},
+    "relative_input_stability": {"samples": 2, "method": jaxsal.gradient},
 }
 
 

@@ -24,6 +24,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "shapley_sampling": {"segments": "@segments", "samples": 4},
     "sobol": {"designs": 4},
     "hsic": {"designs": 256},
+    "xrai": {"segments": "@segments", "steps": 16},
 }
 """Options of the methods that have some which change their cost."""
 
@@ -59,6 +60,7 @@ LOOPS = (
     "shapley_sampling",
     "sobol",
     "hsic",
+    "xrai",
 )
 
 JAX = ("jaxsal", "jaxsal without rewrites", "jaxsal bfloat16", "plain jax", "plain jax, loop")

@@ -44,6 +44,7 @@ def every(size: int, background: np.ndarray) -> dict[str, Any]:
         "lime": {"segments": along[:, None] * size + along},
         "kernel_shap": {"segments": along[:, None] * size + along},
         "shapley_sampling": {"segments": along[:, None] * size + along},
+        "xrai": {"segments": along[:, None] * size + along, "min_pixels": window},
         "shapley_values": {"segments": coarse[:, None] * size + coarse},
     }
     plain = {

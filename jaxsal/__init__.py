@@ -33,9 +33,11 @@ from jaxsal.methods.perturb import feature_ablation as feature_ablation
 from jaxsal.methods.perturb import occlusion as occlusion
 from jaxsal.methods.rise import rise as rise
 from jaxsal.methods.score_cam import score_cam as score_cam
+from jaxsal.methods.segmentation import segments as segments
 from jaxsal.methods.shapley import shapley_sampling as shapley_sampling
 from jaxsal.methods.shapley import shapley_values as shapley_values
 from jaxsal.methods.sobol import sobol as sobol
+from jaxsal.methods.xrai import xrai as xrai
 from jaxsal.metrics import METRICS as METRICS
 from jaxsal.rewrite.split_at_layer import cut as cut
 from jaxsal.types import ApplyFn as ApplyFn

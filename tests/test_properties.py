@@ -30,6 +30,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "shapley_values": {"segments": SEGMENTS},
     "sobol": {"grid": 2, "designs": 3},
     "hsic": {"grid": 2, "designs": 6},
+    "xrai": {"segments": SEGMENTS, "steps": 2, "min_pixels": 5},
 }
 METHODS = {
     name: functools.partial(method, **OPTIONS.get(name, {}))

@@ -36,6 +36,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "shapley_values": {"segments": SEGMENTS},
     "sobol": {"grid": 2, "designs": 2},
     "hsic": {"grid": 2, "designs": 3},
+    "xrai": {"segments": SEGMENTS, "steps": 2, "min_pixels": 5},
     "top_k_intersection": {"k": 7},
     "insertion": {"steps": 2},
     "insertion_curve": {"steps": 2},

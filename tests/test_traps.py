@@ -108,6 +108,7 @@ OPTIONS = {
     "shapley_values": {"segments": SEGMENTS},
     "sobol": {"grid": 2, "designs": 2},
     "hsic": {"grid": 2, "designs": 3},
+    "xrai": {"segments": SEGMENTS, "steps": 2, "min_pixels": 5},
 }
 
 

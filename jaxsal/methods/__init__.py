@@ -21,6 +21,7 @@ from jaxsal.methods.rise import rise
 from jaxsal.methods.score_cam import score_cam
 from jaxsal.methods.shapley import shapley_sampling, shapley_values
 from jaxsal.methods.sobol import sobol
+from jaxsal.methods.xrai import xrai
 from jaxsal.types import Combinator, Method
 
 METHODS: dict[str, Method] = {
@@ -49,6 +50,7 @@ METHODS: dict[str, Method] = {
         shapley_values,
         sobol,
         hsic,
+        xrai,
     )
 }
 """Every method by its name."""

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
 from jaxsal.common.options import count, over_image, spatial_shape
-from jaxsal.methods._segments import over_axes
+from jaxsal.methods._segments import over_axes, places
 from jaxsal.types import Image, SpatialAxes
 
 RESIZES = {"nearest": "nearest", "bicubic": "cubic"}
@@ -37,8 +37,8 @@ class Grid(NamedTuple):
     def mask(self, values: Shaped[Array, " cells"] | Shaped[np.ndarray, " cells"]) -> Mask:
         """The values of cells at their pixels, `[*spatial]`."""
         mask = jnp.asarray(values).reshape((self.cells,) * len(self.lengths))
-        for axis, places in enumerate(self._places()):
-            mask = jnp.take(mask, places, axis=axis)
+        for axis, cell in enumerate(self._places()):
+            mask = jnp.take(mask, cell, axis=axis)
         return mask
 
     def windows(self) -> "Windows":
@@ -68,10 +68,7 @@ class Grid(NamedTuple):
 
     def _places(self) -> list[Int[np.ndarray, " length"]]:
         """For each axis the cell of each of its pixels."""
-        return [
-            (2 * np.arange(length, dtype=np.int32) + 1) * self.cells // (2 * length)
-            for length in self.lengths
-        ]
+        return [places(self.cells, length) for length in self.lengths]
 
 
 class Windows(NamedTuple):

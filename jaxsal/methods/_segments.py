@@ -140,6 +140,11 @@ def coalitions_of(draws: Coalitions, segments: Segments) -> Bool[Array, "samples
     return drawn & segments.present[None]
 
 
+def places(cells: int, length: int) -> Int[np.ndarray, " length"]:
+    """For each pixel of an axis the cell over its centre, `⌊(i + 1/2) cells / length⌋`."""
+    return (2 * np.arange(length, dtype=np.int32) + 1) * cells // (2 * length)
+
+
 def most_labels(segments: np.ndarray) -> int:
     """The largest number of labels that one of the maps [B, ...] has.
 

@@ -43,6 +43,7 @@ POINTS = [
 ]
 PERTURB = {"occlusion", "feature_ablation", "rise", "score_cam"}
 PERTURB |= {"lime", "kernel_shap", "shapley_sampling", "shapley_values", "sobol", "hsic"}
+PERTURB |= {"xrai"}  # an order of regions
 DIFFERENTIABLE = [
     name for name in METHODS if name not in PERTURB and name not in jaxsal.COMBINATORS
 ]

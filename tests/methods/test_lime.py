@@ -82,6 +82,15 @@ def sparse(z, y, w, penalty):
     return fitted(z, y, w, 0.0, penalty)
 
 
+def test_what_a_system_does_not_determine_is_zero():
+    """Of two equal features each has half of their slope, and one that never varies has none."""
+    z = (np.random.default_rng(0).random((30, 4)) < 0.5).astype(np.float32)
+    z[:, 1], z[:, 3] = z[:, 0], 1
+    y = 2 * z[:, 0] - 3 * z[:, 2] + 100
+    found = fitted(jnp.asarray(z), jnp.asarray(y), jnp.ones(30), 0.0)
+    np.testing.assert_allclose(found, [1, 1, -3, 0], atol=1e-4)
+
+
 def test_fewer_samples_than_unknowns_are_an_error_without_a_penalty():
     """captum's default are 25 samples, whatever the number of segments."""
     explain = partial(lime, jnp.sum, jnp.ones(30), segments=np.arange(30), samples=25, key=KEY)

@@ -20,10 +20,17 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "feature_ablation": {"segments": "@segments"},
     "grad_cam": {"resize": False},
     "rise": {"samples": 256},
+    "lime": {"segments": "@segments", "samples": 200},
+    "kernel_shap": {"segments": "@segments", "samples": 200},
+    "shapley_sampling": {"segments": "@segments", "samples": 4},
+    "sobol": {"designs": 4},
+    "hsic": {"designs": 256},
+    "xrai": {"segments": "@segments", "steps": 16},
 }
 """Options of the methods that have some which change their cost."""
 
 RANDOM = {"expected_gradients", "smoothgrad", "smoothgrad_squared", "vargrad", "rise"}
+RANDOM |= {"lime", "kernel_shap", "shapley_sampling", "hsic"}
 
 ONE_PASS = (
     "gradient",
@@ -49,6 +56,12 @@ LOOPS = (
     "feature_ablation",
     "score_cam",
     "rise",
+    "lime",
+    "kernel_shap",
+    "shapley_sampling",
+    "sobol",
+    "hsic",
+    "xrai",
 )
 
 JAX = ("jaxsal", "jaxsal without rewrites", "jaxsal bfloat16", "plain jax", "plain jax, loop")

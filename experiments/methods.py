@@ -10,6 +10,7 @@ from experiments.controls import CONTROLS
 
 STEPS = 64  # of integrated gradients, as in the study
 MASKS = 512  # of RISE
+QUARTERS = 4  # the same for exact Shapley values, of 16 segments
 PARTS = 8  # into how many an image's side is cut for occlusion and segments
 
 SENSITIVITIES = (
@@ -33,13 +34,18 @@ def every(size: int, background: np.ndarray) -> dict[str, Any]:
         background: [n, H, W, C], where expected gradients start.
     """
     window = max(size // PARTS, 2)
-    along = np.arange(size) // window
+    along, coarse = np.arange(size) // window, np.arange(size) * QUARTERS // size
     options: dict[str, dict[str, Any]] = {
         "integrated_gradients": {"steps": STEPS},
         "expected_gradients": {"baselines": background},
         "occlusion": {"window": window, "stride": window // 2},
         "feature_ablation": {"segments": along[:, None] * size + along},
         "rise": {"samples": MASKS},
+        "lime": {"segments": along[:, None] * size + along},
+        "kernel_shap": {"segments": along[:, None] * size + along},
+        "shapley_sampling": {"segments": along[:, None] * size + along},
+        "xrai": {"segments": along[:, None] * size + along, "min_pixels": window},
+        "shapley_values": {"segments": coarse[:, None] * size + coarse},
     }
     plain = {
         name: functools.partial(method, **options[name]) if name in options else method

@@ -21,6 +21,9 @@ from jaxsal.methods.cam import layer_cam as layer_cam
 from jaxsal.methods.cam import x_grad_cam as x_grad_cam
 from jaxsal.methods.gradient import gradient as gradient
 from jaxsal.methods.gradient import input_x_gradient as input_x_gradient
+from jaxsal.methods.hsic import hsic as hsic
+from jaxsal.methods.kernel_shap import kernel_shap as kernel_shap
+from jaxsal.methods.lime import lime as lime
 from jaxsal.methods.noise import smoothgrad as smoothgrad
 from jaxsal.methods.noise import smoothgrad_squared as smoothgrad_squared
 from jaxsal.methods.noise import vargrad as vargrad
@@ -30,6 +33,11 @@ from jaxsal.methods.perturb import feature_ablation as feature_ablation
 from jaxsal.methods.perturb import occlusion as occlusion
 from jaxsal.methods.rise import rise as rise
 from jaxsal.methods.score_cam import score_cam as score_cam
+from jaxsal.methods.segmentation import segments as segments
+from jaxsal.methods.shapley import shapley_sampling as shapley_sampling
+from jaxsal.methods.shapley import shapley_values as shapley_values
+from jaxsal.methods.sobol import sobol as sobol
+from jaxsal.methods.xrai import xrai as xrai
 from jaxsal.metrics import METRICS as METRICS
 from jaxsal.rewrite.split_at_layer import cut as cut
 from jaxsal.types import ApplyFn as ApplyFn

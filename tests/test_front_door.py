@@ -24,6 +24,7 @@ NAMES = {
     "evaluator",
     "explainer",
     "grad_cam_from",
+    "segments",
     *methods.METHODS,
     *methods.COMBINATORS,
 }
@@ -53,6 +54,7 @@ def test_the_table_is_complete() -> None:
         gradient input_x_gradient integrated_gradients expected_gradients guided_backprop deconvnet
         grad_cam grad_cam_plus_plus hires_cam layer_cam x_grad_cam eigen_cam score_cam
         guided_grad_cam occlusion feature_ablation rise
+        lime kernel_shap shapley_sampling shapley_values sobol hsic xrai
     """.split()
     assert set(jaxsal.METHODS) == set(expected)
     assert set(jaxsal.COMBINATORS) == {"smoothgrad", "smoothgrad_squared", "vargrad"}

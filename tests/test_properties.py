@@ -24,6 +24,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "occlusion": {"window": 4, "stride": 3},
     "feature_ablation": {"segments": SEGMENTS},
     "rise": {"samples": 3, "grid": 2},
+    "lime": {"segments": SEGMENTS, "samples": 6},
+    "kernel_shap": {"segments": SEGMENTS, "samples": 6},
+    "shapley_sampling": {"segments": SEGMENTS, "samples": 2},
+    "shapley_values": {"segments": SEGMENTS},
+    "sobol": {"grid": 2, "designs": 3},
+    "hsic": {"grid": 2, "designs": 6},
+    "xrai": {"segments": SEGMENTS, "steps": 2, "min_pixels": 5},
 }
 METHODS = {
     name: functools.partial(method, **OPTIONS.get(name, {}))
@@ -35,6 +42,8 @@ POINTS = [
     name for name, method in METHODS.items() if "chunk" in inspect.signature(method).parameters
 ]
 PERTURB = {"occlusion", "feature_ablation", "rise", "score_cam"}
+PERTURB |= {"lime", "kernel_shap", "shapley_sampling", "shapley_values", "sobol", "hsic"}
+PERTURB |= {"xrai"}  # an order of regions
 DIFFERENTIABLE = [
     name for name in METHODS if name not in PERTURB and name not in jaxsal.COMBINATORS
 ]

@@ -23,12 +23,20 @@ IMAGE, MAP, BASELINE = RNG.normal(size=(3, 1, 6, 6, 1)).astype(np.float32)
 MASK = RNG.random((1, 6, 6)) < 0.4
 KEY = jax.random.key(3)
 
+SEGMENTS = np.arange(36).reshape(6, 6) // 18
 OPTIONS: dict[str, dict[str, Any]] = {
     "integrated_gradients": {"steps": 2},
     "expected_gradients": {"baselines": BASELINE, "samples": 2},
     "occlusion": {"window": 3},
-    "feature_ablation": {"segments": np.arange(36).reshape(6, 6) // 18},
+    "feature_ablation": {"segments": SEGMENTS},
     "rise": {"samples": 2, "grid": 2},
+    "lime": {"segments": SEGMENTS, "samples": 3},
+    "kernel_shap": {"segments": SEGMENTS, "samples": 3},
+    "shapley_sampling": {"segments": SEGMENTS, "samples": 2},
+    "shapley_values": {"segments": SEGMENTS},
+    "sobol": {"grid": 2, "designs": 2},
+    "hsic": {"grid": 2, "designs": 3},
+    "xrai": {"segments": SEGMENTS, "steps": 2, "min_pixels": 5},
     "top_k_intersection": {"k": 7},
     "insertion": {"steps": 2},
     "insertion_curve": {"steps": 2},
@@ -39,6 +47,14 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "infidelity": {"samples": 2},
     "sensitivity_max": {"samples": 2, "method": jaxsal.gradient, "radius": 1.0},
     "sensitivity_n": {"samples": 3, "shares": (0.5,)},
+    "faithfulness_correlation": {"samples": 3, "subset": 9},
+    "region_perturbation": {"patch": 3},
+    "selectivity": {"patch": 3},
+    "monotonicity": {"steps": 3},
+    "sic": {"thresholds": (0.3,), "points": 10},
+    "aic": {"thresholds": (0.3,), "points": 10},
+    "local_lipschitz": {"samples": 2, "method": jaxsal.gradient},
+    "relative_input_stability": {"samples": 2, "method": jaxsal.gradient},
 }
 
 

@@ -95,12 +95,20 @@ def test_smoothgrad_averages_signed_maps():
     assert jnp.max(explained(method, score, 1 + jnp.abs(normal(3, *SHAPE)), key=KEY)) < 0
 
 
+SEGMENTS = np.arange(36).reshape(6, 6) // 12
 OPTIONS = {
     "integrated_gradients": {"steps": 3},
     "expected_gradients": {"baselines": np.zeros((1, *SHAPE), np.float32), "samples": 3},
     "occlusion": {"window": 3},
-    "feature_ablation": {"segments": np.arange(36).reshape(6, 6) // 12},
+    "feature_ablation": {"segments": SEGMENTS},
     "rise": {"samples": 3, "grid": 2},
+    "lime": {"segments": SEGMENTS, "samples": 3},
+    "kernel_shap": {"segments": SEGMENTS, "samples": 3},
+    "shapley_sampling": {"segments": SEGMENTS, "samples": 2},
+    "shapley_values": {"segments": SEGMENTS},
+    "sobol": {"grid": 2, "designs": 2},
+    "hsic": {"grid": 2, "designs": 3},
+    "xrai": {"segments": SEGMENTS, "steps": 2, "min_pixels": 5},
 }
 
 

@@ -11,11 +11,17 @@ from jaxsal.methods.cam import (
     x_grad_cam,
 )
 from jaxsal.methods.gradient import gradient, input_x_gradient
+from jaxsal.methods.hsic import hsic
+from jaxsal.methods.kernel_shap import kernel_shap
+from jaxsal.methods.lime import lime
 from jaxsal.methods.noise import smoothgrad, smoothgrad_squared, vargrad
 from jaxsal.methods.path import expected_gradients, integrated_gradients
 from jaxsal.methods.perturb import feature_ablation, occlusion
 from jaxsal.methods.rise import rise
 from jaxsal.methods.score_cam import score_cam
+from jaxsal.methods.shapley import shapley_sampling, shapley_values
+from jaxsal.methods.sobol import sobol
+from jaxsal.methods.xrai import xrai
 from jaxsal.types import Combinator, Method
 
 METHODS: dict[str, Method] = {
@@ -38,6 +44,13 @@ METHODS: dict[str, Method] = {
         occlusion,
         feature_ablation,
         rise,
+        lime,
+        kernel_shap,
+        shapley_sampling,
+        shapley_values,
+        sobol,
+        hsic,
+        xrai,
     )
 }
 """Every method by its name."""

@@ -98,6 +98,7 @@ def test_smoothgrad_averages_signed_maps():
 OPTIONS = {
     "integrated_gradients": {"steps": 3},
     "expected_gradients": {"baselines": np.zeros((1, *SHAPE), np.float32), "samples": 3},
+    "deep_lift_shap": {"baselines": np.zeros((1, *SHAPE), np.float32)},
     "occlusion": {"window": 3},
     "feature_ablation": {"segments": np.arange(36).reshape(6, 6) // 12},
     "rise": {"samples": 3, "grid": 2},

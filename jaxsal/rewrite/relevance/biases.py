@@ -19,6 +19,7 @@ from jaxtyping import Array
 from jaxsal.rewrite.axes.layout import Axes, layout
 from jaxsal.rewrite.dataflow import is_floating
 from jaxsal.rewrite.relevance import folding, operations
+from jaxsal.rewrite.relevance.extremum import winner
 from jaxsal.rewrite.relevance.flat_score import flat_score
 from jaxsal.rewrite.relevance.operations import Operation
 from jaxsal.rewrite.relevance.walk import Known, Walk, linear, told
@@ -69,7 +70,8 @@ def decomposition(score: ScoreFn, image: Image, spatial: SpatialAxes = ()) -> De
     parts: list[BiasPart] = []
 
     def pull(operation: Operation, given: Array) -> Sequence[Array]:
-        shares = linear(operation, known, given)
+        chosen = operation.kind == operations.MAXIMUM
+        shares = (winner if chosen else linear)(operation, known, given)
         bias = _bias(operation, known)
         if bias is not None:
             told(METHOD, operation, "bias")

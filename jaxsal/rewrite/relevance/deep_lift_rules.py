@@ -27,6 +27,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from jaxsal.rewrite.relevance import operations
+from jaxsal.rewrite.relevance.extremum import winner
 from jaxsal.rewrite.relevance.flat_score import flat_score, let_through
 from jaxsal.rewrite.relevance.operations import Operation
 from jaxsal.rewrite.relevance.walk import Known, Walk, linear, no_rule, told, transposed
@@ -111,8 +112,8 @@ def _maximum(pair: _Pair, operation: Operation, given: Array) -> Sequence[Array]
     (x, r), (y, y_r) = pair.inputs(operation), pair.output(operation)
     least = operation.name.endswith("min")
     both = jnp.minimum(y, y_r) if least else jnp.maximum(y, y_r)
-    mine = transposed(operation, pair.here, (both - y_r) * given)
-    theirs = transposed(operation, pair.there, (y - both) * given)
+    mine = winner(operation, pair.here, (both - y_r) * given)
+    theirs = winner(operation, pair.there, (y - both) * given)
     return [
         _quotient_or_zero(one + other, value - reference)
         for one, other, value, reference in zip(mine, theirs, x, r, strict=True)

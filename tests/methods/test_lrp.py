@@ -177,6 +177,14 @@ def composite_of_another_rule(operation):
     return "delta"
 
 
+def test_one_rule_for_all_layers():
+    """A layer's rule for an activation is none of its business."""
+    score = partial(toy.score, toy.params(), target=1)
+    image = jnp.asarray(toy.images(1)[0])
+    found = jaxsal.lrp(score, image, composite=lambda operation: "epsilon")
+    toy.close(found, jaxsal.lrp(score, image, composite="epsilon"))
+
+
 WRONG = {
     "a name": ({"composite": "epsilon_minus"}, "epsilon_plus"),
     "a rule": ({"composite": composite_of_another_rule}, "'delta'"),

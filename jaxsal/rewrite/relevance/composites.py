@@ -13,7 +13,10 @@ PASS = "pass"
 GRADIENT = "gradient"
 
 Composite = Callable[[Operation], "str | LayerRule | None"]
-"""From an operation to the name of its rule, or a layer's rule itself; `None`: the usual one."""
+"""From an operation to the name of its rule, or a layer's rule itself; `None`: the usual one.
+
+Layers are asked for, and activations, which heed `gradient` alone: all else passes relevance.
+"""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from jaxsal.rewrite.relevance.composites import Composite
 from jaxsal.rewrite.relevance.constants import hold_deviations, hold_means
 from jaxsal.rewrite.relevance.extremum import winner
 from jaxsal.rewrite.relevance.flat_score import flat_score
-from jaxsal.rewrite.relevance.layer_rules import Layer, LrpOptions, stabilized
+from jaxsal.rewrite.relevance.layer_rules import RULES, Layer, LrpOptions, stabilized
 from jaxsal.rewrite.relevance.operations import Operation
 from jaxsal.rewrite.relevance.sign import Signs
 from jaxsal.rewrite.relevance.walk import Known, Walk, linear, no_rule, told, transposed
@@ -147,7 +147,7 @@ def _activation(at: _At, operation: Operation, given: Array) -> _Named:
     rule = at.composite(operation)
     if rule == composites.GRADIENT:
         return "gradient", transposed(operation, at.known, given)
-    if rule not in (None, composites.PASS):
+    if isinstance(rule, str) and rule not in (composites.PASS, *RULES):
         raise ValueError(f"composite: expected 'pass' or 'gradient' for {operation}, got {rule!r}")
     return "pass", [given]
 

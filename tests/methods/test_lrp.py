@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import jaxsal
+from jaxsal.commands.method_syntax import method
 from jaxsal.rewrite.relevance.composites import COMPOSITES
 from jaxsal.rewrite.relevance.layer_rules import RULES, epsilon, stabilized
 from tests import golden2 as golden
@@ -203,8 +204,8 @@ def test_wrong_options(name):
         jaxsal.lrp(partial(toy.score, toy.params(), target=0), image, **options)
 
 
-@pytest.mark.parametrize("method", [jaxsal.lrp, jaxsal.deep_lift, jaxsal.attn_lrp])
-def test_an_operation_without_a_rule_is_named(method):
+@pytest.mark.parametrize("explain", [jaxsal.lrp, jaxsal.deep_lift, jaxsal.attn_lrp])
+def test_an_operation_without_a_rule_is_named(explain):
     """Never a silent gradient."""
 
     def score(x):
@@ -212,13 +213,13 @@ def test_an_operation_without_a_rule_is_named(method):
             return jnp.sum(jnp.cumprod(jax.nn.relu(x), axis=0))
 
     with pytest.raises(ValueError, match=r"cumprod f32\[8,8,1\] in Head"):
-        method(score, jnp.asarray(toy.images(1)[0]))
+        explain(score, jnp.asarray(toy.images(1)[0]))
 
 
-@pytest.mark.parametrize("method", [jaxsal.lrp, jaxsal.deep_lift, jaxsal.attn_lrp])
-def test_a_score_of_nothing_is_an_error(method):
+@pytest.mark.parametrize("explain", [jaxsal.lrp, jaxsal.deep_lift, jaxsal.attn_lrp])
+def test_a_score_of_nothing_is_an_error(explain):
     with pytest.raises(ValueError, match="depends on the image"):
-        method(lambda x: jnp.float32(3), jnp.asarray(toy.images(1)[0]))
+        explain(lambda x: jnp.float32(3), jnp.asarray(toy.images(1)[0]))
 
 
 def test_describe_lists_which_rule_each_operation_got():
@@ -234,3 +235,10 @@ def test_every_rule_and_composite_is_tried():
     assert used >= set(COMPOSITES)
     chosen = [rule for row in ZENNIT for rule in RULES if rule in row.lower()]
     assert {*chosen, "alphabeta"} >= set(RULES) - {"zbox"}
+
+
+def test_the_command_s_spelling():
+    chosen = method("lrp(composite='epsilon_plus_flat', low=0.0, high=1.0)")
+    image = jnp.asarray(toy.images(1)[0])
+    score = partial(toy.score, toy.params(), target=1)
+    toy.close(chosen(score, image), jaxsal.lrp(score, image, composite="epsilon_plus_flat"))

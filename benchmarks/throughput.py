@@ -13,6 +13,7 @@ SMOOTH: dict[str, Any] = {"samples": 25, "noise": 0.15, "relative": False}
 OPTIONS: dict[str, dict[str, Any]] = {
     "integrated_gradients": {"steps": 32},
     "expected_gradients": {"samples": 25, "baselines": "@baselines"},
+    "deep_lift_shap": {"baselines": "@baselines"},
     "smoothgrad": SMOOTH,
     "smoothgrad_squared": SMOOTH,
     "vargrad": SMOOTH,
@@ -44,11 +45,16 @@ ONE_PASS = (
     "x_grad_cam",
     "eigen_cam",
     "guided_grad_cam",
+    "lrp",
+    "attn_lrp",
+    "deep_lift",
+    "full_grad",
     "together",
 )
 LOOPS = (
     "integrated_gradients",
     "expected_gradients",
+    "deep_lift_shap",
     "smoothgrad",
     "smoothgrad_squared",
     "vargrad",

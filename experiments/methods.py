@@ -38,6 +38,7 @@ def every(size: int, background: np.ndarray) -> dict[str, Any]:
     options: dict[str, dict[str, Any]] = {
         "integrated_gradients": {"steps": STEPS},
         "expected_gradients": {"baselines": background},
+        "deep_lift_shap": {"baselines": background},
         "occlusion": {"window": window, "stride": window // 2},
         "feature_ablation": {"segments": along[:, None] * size + along},
         "rise": {"samples": MASKS},

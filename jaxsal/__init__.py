@@ -9,6 +9,7 @@ from jaxsal.engine import evaluator as evaluator
 from jaxsal.engine import explainer as explainer
 from jaxsal.methods import COMBINATORS as COMBINATORS
 from jaxsal.methods import METHODS as METHODS
+from jaxsal.methods.attn_lrp import attn_lrp as attn_lrp
 from jaxsal.methods.backprop import deconvnet as deconvnet
 from jaxsal.methods.backprop import guided_backprop as guided_backprop
 from jaxsal.methods.cam import eigen_cam as eigen_cam
@@ -19,11 +20,16 @@ from jaxsal.methods.cam import guided_grad_cam as guided_grad_cam
 from jaxsal.methods.cam import hires_cam as hires_cam
 from jaxsal.methods.cam import layer_cam as layer_cam
 from jaxsal.methods.cam import x_grad_cam as x_grad_cam
+from jaxsal.methods.deep_lift import deep_lift as deep_lift
+from jaxsal.methods.deep_lift import deep_lift_shap as deep_lift_shap
+from jaxsal.methods.full_grad import full_grad as full_grad
+from jaxsal.methods.full_grad import full_gradients as full_gradients
 from jaxsal.methods.gradient import gradient as gradient
 from jaxsal.methods.gradient import input_x_gradient as input_x_gradient
 from jaxsal.methods.hsic import hsic as hsic
 from jaxsal.methods.kernel_shap import kernel_shap as kernel_shap
 from jaxsal.methods.lime import lime as lime
+from jaxsal.methods.lrp import lrp as lrp
 from jaxsal.methods.noise import smoothgrad as smoothgrad
 from jaxsal.methods.noise import smoothgrad_squared as smoothgrad_squared
 from jaxsal.methods.noise import vargrad as vargrad

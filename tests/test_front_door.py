@@ -23,6 +23,7 @@ NAMES = {
     "cut",
     "evaluator",
     "explainer",
+    "full_gradients",
     "grad_cam_from",
     "segments",
     *methods.METHODS,
@@ -55,6 +56,7 @@ def test_the_table_is_complete() -> None:
         grad_cam grad_cam_plus_plus hires_cam layer_cam x_grad_cam eigen_cam score_cam
         guided_grad_cam occlusion feature_ablation rise
         lime kernel_shap shapley_sampling shapley_values sobol hsic xrai
+        lrp attn_lrp deep_lift deep_lift_shap full_grad
     """.split()
     assert set(jaxsal.METHODS) == set(expected)
     assert set(jaxsal.COMBINATORS) == {"smoothgrad", "smoothgrad_squared", "vargrad"}

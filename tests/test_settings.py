@@ -27,6 +27,7 @@ SEGMENTS = np.arange(36).reshape(6, 6) // 18
 OPTIONS: dict[str, dict[str, Any]] = {
     "integrated_gradients": {"steps": 2},
     "expected_gradients": {"baselines": BASELINE, "samples": 2},
+    "deep_lift_shap": {"baselines": BASELINE},
     "occlusion": {"window": 3},
     "feature_ablation": {"segments": SEGMENTS},
     "rise": {"samples": 2, "grid": 2},

@@ -99,6 +99,7 @@ SEGMENTS = np.arange(36).reshape(6, 6) // 12
 OPTIONS = {
     "integrated_gradients": {"steps": 3},
     "expected_gradients": {"baselines": np.zeros((1, *SHAPE), np.float32), "samples": 3},
+    "deep_lift_shap": {"baselines": np.zeros((1, *SHAPE), np.float32)},
     "occlusion": {"window": 3},
     "feature_ablation": {"segments": SEGMENTS},
     "rise": {"samples": 3, "grid": 2},

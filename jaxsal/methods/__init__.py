@@ -1,5 +1,6 @@
 """The table of methods and combinators."""
 
+from jaxsal.methods.attn_lrp import attn_lrp
 from jaxsal.methods.backprop import deconvnet, guided_backprop
 from jaxsal.methods.cam import (
     eigen_cam,
@@ -10,10 +11,13 @@ from jaxsal.methods.cam import (
     layer_cam,
     x_grad_cam,
 )
+from jaxsal.methods.deep_lift import deep_lift, deep_lift_shap
+from jaxsal.methods.full_grad import full_grad
 from jaxsal.methods.gradient import gradient, input_x_gradient
 from jaxsal.methods.hsic import hsic
 from jaxsal.methods.kernel_shap import kernel_shap
 from jaxsal.methods.lime import lime
+from jaxsal.methods.lrp import lrp
 from jaxsal.methods.noise import smoothgrad, smoothgrad_squared, vargrad
 from jaxsal.methods.path import expected_gradients, integrated_gradients
 from jaxsal.methods.perturb import feature_ablation, occlusion
@@ -33,6 +37,11 @@ METHODS: dict[str, Method] = {
         expected_gradients,
         guided_backprop,
         deconvnet,
+        lrp,
+        attn_lrp,
+        deep_lift,
+        deep_lift_shap,
+        full_grad,
         grad_cam,
         grad_cam_plus_plus,
         hires_cam,

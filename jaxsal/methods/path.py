@@ -8,7 +8,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxsal.common.options import Baseline, baseline_image, count, numbers, scale
+from jaxsal.common.options import Baseline, baseline_image, baseline_images, count, scale
 from jaxsal.common.points import sum_points
 from jaxsal.methods.quadrature import quadrature
 from jaxsal.rewrite.affine_prefix import path_gradient
@@ -116,12 +116,7 @@ def draw_path(
     Raises:
         ValueError: baselines that are no non-empty set of images, or negative noise.
     """
-    images = jnp.asarray(numbers("baselines", baselines), image.dtype)
-    if images.shape[1:] != image.shape or images.shape[:1] == (0,) or images.ndim == 0:
-        raise ValueError(
-            f"baselines: expected shape (N, {', '.join(map(str, image.shape))}) with N >= 1, "
-            f"got {images.shape}"
-        )
+    images = baseline_images(baselines, image)
     deviation = jnp.asarray(scale("noise", noise), image.dtype)
 
     def draw(index: Array) -> Path:

@@ -70,7 +70,7 @@ def test_what_devices_tell_each_other_counts_in_loops_in_fusions_and_on_the_chip
 
 def test_what_has_no_estimate_counts_by_its_bytes_where_it_runs_alone():
     assert parse(TPU).bytes_without_cycles() == 0  # communication and custom calls are no copies
-    text = TPU.replace("negate(%x), backend_config={\"estimated_cycles\":\"100\"}", "negate(%x)")
+    text = TPU.replace('negate(%x), backend_config={"estimated_cycles":"100"}', "negate(%x)")
     program = parse(text)
     assert program.without_cycles() == ["all-reduce", "negate", "own_kernel"]
     assert program.bytes_without_cycles() == 3 * 5 * 4 * 8 * 4  # x lies on the chip

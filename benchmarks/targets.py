@@ -92,8 +92,8 @@ PROBLEMS = ("cnn-224", "resnet50-224", "resnet50-224 bfloat16", "vit-224")
 CASES = (
     *(Asked("cnn-128", method) for method in FIRST),
     Asked("cnn-128", "gradient", rewrites=True),
-    *(Asked(problem, method) for problem in PROBLEMS for method in FEW),
     *(Asked("cnn-128", method) for method in (*ONE_PASS, *LOOPS) if method not in FIRST),
+    *(Asked(problem, method) for problem in PROBLEMS for method in FEW),
     *(
         Asked(problem, method)
         for problem in PROBLEMS[:-1]

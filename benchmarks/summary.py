@@ -137,6 +137,20 @@ def _memory(record: Record) -> str:
     return "\n".join(lines)
 
 
+def _latency(record: Record) -> str:
+    lines = [
+        f"{origin(record)}: microseconds of a call of a tiny model, one image",
+        "",
+        "| parameters | contender | median | over plain JAX, median of rounds | least over least |",
+        "|---|---|---|---|---|",
+    ]
+    for row in record["rows"]:
+        numbers = (row[f"{key}_us"] for key in ("median", "over_plain", "least_over_plain"))
+        parameters = f"{row['case']} ({row['arrays']})"
+        lines.append(f"| {parameters} | {row['contender']} | {' | '.join(map(str, numbers))} |")
+    return "\n".join(lines)
+
+
 def _metrics(record: Record) -> str:
     first = record["rows"][0]
     steps = first["options"]["steps"]
@@ -255,6 +269,7 @@ PARTS = {
     "memory": _memory,
     "metrics": _metrics,
     "scaling": _scaling,
+    "latency": _latency,
     "compile": _compile,
     "rewrites": _rewrites,
     "precision": _precision,

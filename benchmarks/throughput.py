@@ -23,6 +23,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 """Options of the methods that have some which change their cost."""
 
 RANDOM = {"expected_gradients", "smoothgrad", "smoothgrad_squared", "vargrad", "rise"}
+RANDOM |= {"smooth_grad_cam_plus_plus"}
 
 ONE_PASS = (
     "gradient",
@@ -36,6 +37,10 @@ ONE_PASS = (
     "x_grad_cam",
     "eigen_cam",
     "guided_grad_cam",
+    "element_wise_grad_cam",
+    "kpca_cam",
+    "finer_cam",
+    "shapley_cam",
     "together",
 )
 LOOPS = (
@@ -47,6 +52,8 @@ LOOPS = (
     "occlusion",
     "feature_ablation",
     "score_cam",
+    "ablation_cam",
+    "smooth_grad_cam_plus_plus",
     "rise",
 )
 

@@ -9,9 +9,11 @@ from jaxsal.engine import evaluator as evaluator
 from jaxsal.engine import explainer as explainer
 from jaxsal.methods import COMBINATORS as COMBINATORS
 from jaxsal.methods import METHODS as METHODS
+from jaxsal.methods.ablation_cam import ablation_cam as ablation_cam
 from jaxsal.methods.backprop import deconvnet as deconvnet
 from jaxsal.methods.backprop import guided_backprop as guided_backprop
 from jaxsal.methods.cam import eigen_cam as eigen_cam
+from jaxsal.methods.cam import element_wise_grad_cam as element_wise_grad_cam
 from jaxsal.methods.cam import grad_cam as grad_cam
 from jaxsal.methods.cam import grad_cam_from as grad_cam_from
 from jaxsal.methods.cam import grad_cam_plus_plus as grad_cam_plus_plus
@@ -19,8 +21,10 @@ from jaxsal.methods.cam import guided_grad_cam as guided_grad_cam
 from jaxsal.methods.cam import hires_cam as hires_cam
 from jaxsal.methods.cam import layer_cam as layer_cam
 from jaxsal.methods.cam import x_grad_cam as x_grad_cam
+from jaxsal.methods.finer_cam import finer_cam as finer_cam
 from jaxsal.methods.gradient import gradient as gradient
 from jaxsal.methods.gradient import input_x_gradient as input_x_gradient
+from jaxsal.methods.kpca_cam import kpca_cam as kpca_cam
 from jaxsal.methods.noise import smoothgrad as smoothgrad
 from jaxsal.methods.noise import smoothgrad_squared as smoothgrad_squared
 from jaxsal.methods.noise import vargrad as vargrad
@@ -30,6 +34,8 @@ from jaxsal.methods.perturb import feature_ablation as feature_ablation
 from jaxsal.methods.perturb import occlusion as occlusion
 from jaxsal.methods.rise import rise as rise
 from jaxsal.methods.score_cam import score_cam as score_cam
+from jaxsal.methods.shapley_cam import shapley_cam as shapley_cam
+from jaxsal.methods.smooth_cam import smooth_grad_cam_plus_plus as smooth_grad_cam_plus_plus
 from jaxsal.metrics import METRICS as METRICS
 from jaxsal.rewrite.split_at_layer import cut as cut
 from jaxsal.types import ApplyFn as ApplyFn

@@ -71,7 +71,8 @@ class ScoreFn(Protocol):
     The explainer's scores carry `rewrite: bool`, which `rewrite.affine_prefix` and
     `rewrite.incremental_occlusion` read, `parameters`, the model's by their paths, which layers are
     named by, and `spatial_axes`, which `rewrite.axes.spatial` reads; a plain function without them
-    counts as `rewrite=True`.
+    counts as `rewrite=True`. For methods that compare classes they carry `class_logits`, image ->
+    [K], and `target`.
     """
 
     def __call__(self, image: Image, /) -> Scalar: ...

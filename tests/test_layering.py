@@ -34,7 +34,10 @@ ROOMS = {
 """Each room, and the rooms that it may import besides itself."""
 
 SIBLINGS = {
-    "methods": {("cam", "backprop"), ("__init__", "*"), ("*", "_*"), ("path", "quadrature")},
+    "methods": {
+        *{("cam", "backprop"), ("__init__", "*"), ("*", "_*"), ("path", "quadrature")},
+        *{("smooth_cam", "noise")},
+    },
 }
 """In these rooms files import no other file of the room, but for these."""
 

@@ -24,6 +24,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "occlusion": {"window": 4, "stride": 3},
     "feature_ablation": {"segments": SEGMENTS},
     "rise": {"samples": 3, "grid": 2},
+    "smooth_grad_cam_plus_plus": {"samples": 3},
 }
 METHODS = {
     name: functools.partial(method, **OPTIONS.get(name, {}))
@@ -35,6 +36,7 @@ POINTS = [
     name for name, method in METHODS.items() if "chunk" in inspect.signature(method).parameters
 ]
 PERTURB = {"occlusion", "feature_ablation", "rise", "score_cam"}
+PERTURB |= {"ablation_cam"}
 DIFFERENTIABLE = [
     name for name in METHODS if name not in PERTURB and name not in jaxsal.COMBINATORS
 ]
@@ -58,7 +60,7 @@ def one_device() -> jax.sharding.Mesh:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_shape_dtype_and_finite_values(name: str) -> None:
-    spatial = name.endswith("_cam") or name == "grad_cam_plus_plus"
+    spatial = name.endswith(("_cam", "_cam_plus_plus"))
     spatial = spatial and name != "guided_grad_cam"
     found = maps()[name]
     assert found.shape == ((8, 8, 8) if spatial else IMAGES.shape)

@@ -249,6 +249,8 @@ def _score(
     score.rewrite = spec.rewrite  # type: ignore[attr-defined]
     score.spatial_axes = spec.spatial_axes  # type: ignore[attr-defined]
     score.readings = {}  # type: ignore[attr-defined]
+    score.class_logits = lambda image: spec.output.class_logits(logits(image))  # type: ignore[attr-defined]
+    score.target = target  # type: ignore[attr-defined]
     return score
 
 

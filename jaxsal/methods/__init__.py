@@ -1,8 +1,10 @@
 """The table of methods and combinators."""
 
+from jaxsal.methods.ablation_cam import ablation_cam
 from jaxsal.methods.backprop import deconvnet, guided_backprop
 from jaxsal.methods.cam import (
     eigen_cam,
+    element_wise_grad_cam,
     grad_cam,
     grad_cam_plus_plus,
     guided_grad_cam,
@@ -10,12 +12,16 @@ from jaxsal.methods.cam import (
     layer_cam,
     x_grad_cam,
 )
+from jaxsal.methods.finer_cam import finer_cam
 from jaxsal.methods.gradient import gradient, input_x_gradient
+from jaxsal.methods.kpca_cam import kpca_cam
 from jaxsal.methods.noise import smoothgrad, smoothgrad_squared, vargrad
 from jaxsal.methods.path import expected_gradients, integrated_gradients
 from jaxsal.methods.perturb import feature_ablation, occlusion
 from jaxsal.methods.rise import rise
 from jaxsal.methods.score_cam import score_cam
+from jaxsal.methods.shapley_cam import shapley_cam
+from jaxsal.methods.smooth_cam import smooth_grad_cam_plus_plus
 from jaxsal.types import Combinator, Method
 
 METHODS: dict[str, Method] = {
@@ -35,6 +41,12 @@ METHODS: dict[str, Method] = {
         eigen_cam,
         score_cam,
         guided_grad_cam,
+        ablation_cam,
+        element_wise_grad_cam,
+        kpca_cam,
+        finer_cam,
+        shapley_cam,
+        smooth_grad_cam_plus_plus,
         occlusion,
         feature_ablation,
         rise,

@@ -19,6 +19,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "feature_ablation": {"segments": "@segments"},
     "grad_cam": {"resize": False},
     "rise": {"samples": 256},
+    "idgi": {"steps": 32},
+    "guided_integrated_gradients": {"steps": 32},
+    "blur_integrated_gradients": {"steps": 32},
 }
 """Options of the methods that have some which change their cost."""
 
@@ -54,6 +57,10 @@ LOOPS = (
     "score_cam",
     "ablation_cam",
     "smooth_grad_cam_plus_plus",
+    "idgi",
+    "guided_integrated_gradients",
+    "blur_integrated_gradients",
+    "agi",
     "rise",
 )
 

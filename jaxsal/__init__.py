@@ -10,8 +10,10 @@ from jaxsal.engine import explainer as explainer
 from jaxsal.methods import COMBINATORS as COMBINATORS
 from jaxsal.methods import METHODS as METHODS
 from jaxsal.methods.ablation_cam import ablation_cam as ablation_cam
+from jaxsal.methods.agi import agi as agi
 from jaxsal.methods.backprop import deconvnet as deconvnet
 from jaxsal.methods.backprop import guided_backprop as guided_backprop
+from jaxsal.methods.blur_path import blur_integrated_gradients as blur_integrated_gradients
 from jaxsal.methods.cam import eigen_cam as eigen_cam
 from jaxsal.methods.cam import element_wise_grad_cam as element_wise_grad_cam
 from jaxsal.methods.cam import grad_cam as grad_cam
@@ -24,6 +26,10 @@ from jaxsal.methods.cam import x_grad_cam as x_grad_cam
 from jaxsal.methods.finer_cam import finer_cam as finer_cam
 from jaxsal.methods.gradient import gradient as gradient
 from jaxsal.methods.gradient import input_x_gradient as input_x_gradient
+from jaxsal.methods.guided_path import (
+    guided_integrated_gradients as guided_integrated_gradients,
+)
+from jaxsal.methods.idgi import idgi as idgi
 from jaxsal.methods.kpca_cam import kpca_cam as kpca_cam
 from jaxsal.methods.noise import smoothgrad as smoothgrad
 from jaxsal.methods.noise import smoothgrad_squared as smoothgrad_squared

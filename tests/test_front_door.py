@@ -54,6 +54,7 @@ def test_the_table_is_complete() -> None:
         grad_cam grad_cam_plus_plus hires_cam layer_cam x_grad_cam eigen_cam score_cam
         guided_grad_cam occlusion feature_ablation rise
         ablation_cam element_wise_grad_cam kpca_cam finer_cam shapley_cam smooth_grad_cam_plus_plus
+        idgi guided_integrated_gradients blur_integrated_gradients agi
     """.split()
     assert set(jaxsal.METHODS) == set(expected)
     assert set(jaxsal.COMBINATORS) == {"smoothgrad", "smoothgrad_squared", "vargrad"}

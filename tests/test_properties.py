@@ -25,6 +25,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "feature_ablation": {"segments": SEGMENTS},
     "rise": {"samples": 3, "grid": 2},
     "smooth_grad_cam_plus_plus": {"samples": 3},
+    "idgi": {"steps": 3},
+    "guided_integrated_gradients": {"steps": 3},
+    "blur_integrated_gradients": {"steps": 3, "max_sigma": 2.0},
+    "agi": {"steps": 2},
 }
 METHODS = {
     name: functools.partial(method, **OPTIONS.get(name, {}))
@@ -36,7 +40,7 @@ POINTS = [
     name for name, method in METHODS.items() if "chunk" in inspect.signature(method).parameters
 ]
 PERTURB = {"occlusion", "feature_ablation", "rise", "score_cam"}
-PERTURB |= {"ablation_cam"}
+PERTURB |= {"ablation_cam", "agi"}  # of a sure network, agi is a difference of rounding
 DIFFERENTIABLE = [
     name for name in METHODS if name not in PERTURB and name not in jaxsal.COMBINATORS
 ]

@@ -1,7 +1,9 @@
 """The table of methods and combinators."""
 
 from jaxsal.methods.ablation_cam import ablation_cam
+from jaxsal.methods.agi import agi
 from jaxsal.methods.backprop import deconvnet, guided_backprop
+from jaxsal.methods.blur_path import blur_integrated_gradients
 from jaxsal.methods.cam import (
     eigen_cam,
     element_wise_grad_cam,
@@ -14,6 +16,8 @@ from jaxsal.methods.cam import (
 )
 from jaxsal.methods.finer_cam import finer_cam
 from jaxsal.methods.gradient import gradient, input_x_gradient
+from jaxsal.methods.guided_path import guided_integrated_gradients
+from jaxsal.methods.idgi import idgi
 from jaxsal.methods.kpca_cam import kpca_cam
 from jaxsal.methods.noise import smoothgrad, smoothgrad_squared, vargrad
 from jaxsal.methods.path import expected_gradients, integrated_gradients
@@ -47,6 +51,10 @@ METHODS: dict[str, Method] = {
         finer_cam,
         shapley_cam,
         smooth_grad_cam_plus_plus,
+        idgi,
+        guided_integrated_gradients,
+        blur_integrated_gradients,
+        agi,
         occlusion,
         feature_ablation,
         rise,

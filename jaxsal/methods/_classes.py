@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from jaxsal.types import Image, Logits, Scalar, ScoreFn
@@ -26,7 +27,7 @@ def classes_of(score: ScoreFn, who: str) -> tuple[Callable[[Image], Logits], Int
             f"score: {who} compares classes; expected a score with the attributes "
             f"`class_logits(image) -> [K]` and `target`, as the explainer's have, got {score!r}"
         )
-    return logits, target
+    return logits, jnp.asarray(target)
 
 
 def like(score: ScoreFn, function: Callable[[Image], Scalar]) -> ScoreFn:

@@ -22,6 +22,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "idgi": {"steps": 32},
     "guided_integrated_gradients": {"steps": 32},
     "blur_integrated_gradients": {"steps": 32},
+    "layer_integrated_gradients": {"steps": 32},
+    "internal_influence": {"steps": 32},
+    "layer_conductance": {"steps": 32},
 }
 """Options of the methods that have some which change their cost."""
 
@@ -44,6 +47,7 @@ ONE_PASS = (
     "kpca_cam",
     "finer_cam",
     "shapley_cam",
+    "layer_gradient_x_activation",
     "together",
 )
 LOOPS = (
@@ -61,6 +65,9 @@ LOOPS = (
     "guided_integrated_gradients",
     "blur_integrated_gradients",
     "agi",
+    "layer_integrated_gradients",
+    "internal_influence",
+    "layer_conductance",
     "rise",
 )
 

@@ -31,6 +31,11 @@ from jaxsal.methods.guided_path import (
 )
 from jaxsal.methods.idgi import idgi as idgi
 from jaxsal.methods.kpca_cam import kpca_cam as kpca_cam
+from jaxsal.methods.layer import internal_influence as internal_influence
+from jaxsal.methods.layer import layer_conductance as layer_conductance
+from jaxsal.methods.layer import layer_gradient_x_activation as layer_gradient_x_activation
+from jaxsal.methods.layer import layer_integrated_gradients as layer_integrated_gradients
+from jaxsal.methods.neuron import neuron as neuron
 from jaxsal.methods.noise import smoothgrad as smoothgrad
 from jaxsal.methods.noise import smoothgrad_squared as smoothgrad_squared
 from jaxsal.methods.noise import vargrad as vargrad

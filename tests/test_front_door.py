@@ -24,6 +24,7 @@ NAMES = {
     "evaluator",
     "explainer",
     "grad_cam_from",
+    "neuron",
     *methods.METHODS,
     *methods.COMBINATORS,
 }
@@ -55,6 +56,7 @@ def test_the_table_is_complete() -> None:
         guided_grad_cam occlusion feature_ablation rise
         ablation_cam element_wise_grad_cam kpca_cam finer_cam shapley_cam smooth_grad_cam_plus_plus
         idgi guided_integrated_gradients blur_integrated_gradients agi
+        layer_gradient_x_activation layer_integrated_gradients internal_influence layer_conductance
     """.split()
     assert set(jaxsal.METHODS) == set(expected)
     assert set(jaxsal.COMBINATORS) == {"smoothgrad", "smoothgrad_squared", "vargrad"}

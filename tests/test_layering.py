@@ -36,7 +36,7 @@ ROOMS = {
 SIBLINGS = {
     "methods": {
         *{("cam", "backprop"), ("__init__", "*"), ("*", "_*"), ("path", "quadrature")},
-        *{("smooth_cam", "noise")},
+        *{("smooth_cam", "noise"), ("layer", "quadrature")},
     },
 }
 """In these rooms files import no other file of the room, but for these."""

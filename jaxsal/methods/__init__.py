@@ -19,6 +19,12 @@ from jaxsal.methods.gradient import gradient, input_x_gradient
 from jaxsal.methods.guided_path import guided_integrated_gradients
 from jaxsal.methods.idgi import idgi
 from jaxsal.methods.kpca_cam import kpca_cam
+from jaxsal.methods.layer import (
+    internal_influence,
+    layer_conductance,
+    layer_gradient_x_activation,
+    layer_integrated_gradients,
+)
 from jaxsal.methods.noise import smoothgrad, smoothgrad_squared, vargrad
 from jaxsal.methods.path import expected_gradients, integrated_gradients
 from jaxsal.methods.perturb import feature_ablation, occlusion
@@ -55,6 +61,10 @@ METHODS: dict[str, Method] = {
         guided_integrated_gradients,
         blur_integrated_gradients,
         agi,
+        layer_gradient_x_activation,
+        layer_integrated_gradients,
+        internal_influence,
+        layer_conductance,
         occlusion,
         feature_ablation,
         rise,

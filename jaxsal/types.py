@@ -1,7 +1,7 @@
 """The nouns of jaxsal: what a model, a score, a method, a combinator and a metric are."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -84,6 +84,23 @@ Method = Callable[..., Map]
 
 Options are keyword-only; a method that draws random numbers takes `key`.
 """
+
+
+class Refined(NamedTuple):
+    """A map whose method took as many points as its image needed.
+
+    A method that can say so has an attribute `refined`: a function of its own arguments that
+    returns this.
+
+    Attributes:
+        map: float32.
+        points: at how many points the score was evaluated, int32.
+        converged: whether the map is as complete as it was to be.
+    """
+
+    map: Map
+    points: Int[Array, ""]
+    converged: Shaped[Array, ""]
 
 
 Combinator = Callable[..., Method]

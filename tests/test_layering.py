@@ -36,7 +36,7 @@ ROOMS = {
 SIBLINGS = {
     "methods": {
         *{("cam", "backprop"), ("__init__", "*"), ("*", "_*"), ("path", "quadrature")},
-        *{("smooth_cam", "noise"), ("layer", "quadrature")},
+        *{("smooth_cam", "noise"), ("layer", "quadrature"), ("path", "adaptive")},
     },
 }
 """In these rooms files import no other file of the room, but for these."""

@@ -25,6 +25,13 @@ SENSITIVITIES = (
 is contributes, or where."""
 
 
+ELSEWHERE = {
+    *("layer_gradient_x_activation", "layer_integrated_gradients", "internal_influence"),
+    *("layer_conductance", "attention_rollout", "generic_attention"),
+}
+"""Whose maps are a layer's, not the image's, or which need attention: not of the study's CNN."""
+
+
 def every(size: int, background: np.ndarray) -> dict[str, Any]:
     """Each method of `jaxsal.METHODS`, and each combinator over the gradient, by name.
 
@@ -40,10 +47,13 @@ def every(size: int, background: np.ndarray) -> dict[str, Any]:
         "occlusion": {"window": window, "stride": window // 2},
         "feature_ablation": {"segments": along[:, None] * size + along},
         "rise": {"samples": MASKS},
+        "idgi": {"steps": STEPS},
+        "blur_integrated_gradients": {"steps": STEPS},
     }
     plain = {
         name: functools.partial(method, **options[name]) if name in options else method
         for name, method in jaxsal.METHODS.items()
+        if name not in ELSEWHERE
     }
     noisy = {name: combine(jaxsal.gradient) for name, combine in jaxsal.COMBINATORS.items()}
     return {name.replace("_", " "): method for name, method in (plain | noisy).items()}

@@ -11,6 +11,8 @@ from jaxsal.methods import COMBINATORS as COMBINATORS
 from jaxsal.methods import METHODS as METHODS
 from jaxsal.methods.ablation_cam import ablation_cam as ablation_cam
 from jaxsal.methods.agi import agi as agi
+from jaxsal.methods.attention import attention_rollout as attention_rollout
+from jaxsal.methods.attention import generic_attention as generic_attention
 from jaxsal.methods.backprop import deconvnet as deconvnet
 from jaxsal.methods.backprop import guided_backprop as guided_backprop
 from jaxsal.methods.blur_path import blur_integrated_gradients as blur_integrated_gradients

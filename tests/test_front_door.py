@@ -57,6 +57,7 @@ def test_the_table_is_complete() -> None:
         ablation_cam element_wise_grad_cam kpca_cam finer_cam shapley_cam smooth_grad_cam_plus_plus
         idgi guided_integrated_gradients blur_integrated_gradients agi
         layer_gradient_x_activation layer_integrated_gradients internal_influence layer_conductance
+        attention_rollout generic_attention
     """.split()
     assert set(jaxsal.METHODS) == set(expected)
     assert set(jaxsal.COMBINATORS) == {"smoothgrad", "smoothgrad_squared", "vargrad"}

@@ -36,6 +36,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 METHODS = {
     name: functools.partial(method, **OPTIONS.get(name, {}))
     for name, method in jaxsal.METHODS.items()
+    if name not in ("attention_rollout", "generic_attention")  # tests/methods/test_attention.py
 } | {
     name: combinator(jaxsal.gradient, samples=3) for name, combinator in jaxsal.COMBINATORS.items()
 }

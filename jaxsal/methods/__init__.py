@@ -2,6 +2,7 @@
 
 from jaxsal.methods.ablation_cam import ablation_cam
 from jaxsal.methods.agi import agi
+from jaxsal.methods.attention import attention_rollout, generic_attention
 from jaxsal.methods.backprop import deconvnet, guided_backprop
 from jaxsal.methods.blur_path import blur_integrated_gradients
 from jaxsal.methods.cam import (
@@ -65,6 +66,8 @@ METHODS: dict[str, Method] = {
         layer_integrated_gradients,
         internal_influence,
         layer_conductance,
+        attention_rollout,
+        generic_attention,
         occlusion,
         feature_ablation,
         rise,

@@ -121,10 +121,18 @@ def averaged(of_layer: Callable[[LayerName], Map], layer: Layers) -> Map:
 
 def upsampled(raw: Float[Array, "*s"], image: Image, parts: SplitScore, resize: Resize) -> Map:
     """A raw map, resized to the image's spatial shape."""
-    if not isinstance(resize, str | bool) or resize not in _RESIZES:
+    return resized(raw, tuple(image.shape[axis] for axis in parts.spatial), resize)
+
+
+def resized(raw: Float[Array, "*s"], shape: tuple[int, ...], resize: Resize) -> Map:
+    """A raw map of that shape; as it is where `resize` is False.
+
+    Raises:
+        ValueError: `resize` is unknown.
+    """
+    if not isinstance(resize, str | bool) or (resize and resize not in _RESIZES):
         raise ValueError(f"resize: expected True, 'bilinear', 'nearest' or False, got {resize!r}")
-    shape = tuple(image.shape[axis] for axis in parts.spatial)
-    return jax.image.resize(raw, shape, _RESIZES[resize])
+    return jax.image.resize(raw, shape, _RESIZES[resize]) if resize else raw
 
 
 def weighted(values: Float[Array, "*s C"], weights: Float[Array, " C"]) -> Float[Array, "*s"]:

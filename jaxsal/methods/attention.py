@@ -19,6 +19,7 @@ Raises:
 """
 
 import math
+from collections.abc import Callable
 from functools import reduce
 
 import jax
@@ -30,7 +31,7 @@ from jaxsal.rewrite.attention import attention
 from jaxsal.rewrite.axes.spatial import spatial_axes
 from jaxsal.types import Image, Map, ScoreFn
 
-_FUSIONS = {"mean": jnp.mean, "max": jnp.max, "min": jnp.min}
+_FUSIONS: dict[str, Callable[..., Array]] = {"mean": jnp.mean, "max": jnp.max, "min": jnp.min}
 _EXTRA = 8
 """The most tokens (class token, registers) that may precede those of the grid."""
 

@@ -63,8 +63,8 @@ def integrated_gradients(
         https://arxiv.org/abs/1703.01365
     """
     if tolerance is not None:
-        given = {"baseline": baseline, "tolerance": tolerance, "max_steps": max_steps}
-        return _refined(score, image, chunk=chunk, **given).map
+        limits: dict[str, Any] = {"tolerance": tolerance, "max_steps": max_steps, "chunk": chunk}
+        return _refined(score, image, baseline=baseline, **limits).map
     start = baseline_image(with_axes(baseline, score, image), image)
     positions, weights = quadrature(rule, count("steps", steps))
     gradient_at, pull_back = path_gradient(score, start, image)

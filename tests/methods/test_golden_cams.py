@@ -101,6 +101,7 @@ FIGURES = {
 def test_row(row, found):
     maps, rows = found
     tolerance = 1e-4 if row.endswith(("kpca_raw", "KPCA_CAM")) else 1e-5
+    tolerance = 2e-5 if "FinerCAM" in row else tolerance  # differences of logits, in float32
     close(FIGURES[row](maps), rows[row], tolerance)
 
 

@@ -27,11 +27,18 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "sobol": {"designs": 4},
     "hsic": {"designs": 256},
     "xrai": {"segments": "@segments", "steps": 16},
+    "idgi": {"steps": 32},
+    "guided_integrated_gradients": {"steps": 32},
+    "blur_integrated_gradients": {"steps": 32},
+    "layer_integrated_gradients": {"steps": 32},
+    "internal_influence": {"steps": 32},
+    "layer_conductance": {"steps": 32},
 }
 """Options of the methods that have some which change their cost."""
 
 RANDOM = {"expected_gradients", "smoothgrad", "smoothgrad_squared", "vargrad", "rise"}
 RANDOM |= {"lime", "kernel_shap", "shapley_sampling", "hsic"}
+RANDOM |= {"smooth_grad_cam_plus_plus"}
 
 ONE_PASS = (
     "gradient",
@@ -49,6 +56,11 @@ ONE_PASS = (
     "attn_lrp",
     "deep_lift",
     "full_grad",
+    "element_wise_grad_cam",
+    "kpca_cam",
+    "finer_cam",
+    "shapley_cam",
+    "layer_gradient_x_activation",
     "together",
 )
 LOOPS = (
@@ -61,6 +73,15 @@ LOOPS = (
     "occlusion",
     "feature_ablation",
     "score_cam",
+    "ablation_cam",
+    "smooth_grad_cam_plus_plus",
+    "idgi",
+    "guided_integrated_gradients",
+    "blur_integrated_gradients",
+    "agi",
+    "layer_integrated_gradients",
+    "internal_influence",
+    "layer_conductance",
     "rise",
     "lime",
     "kernel_shap",

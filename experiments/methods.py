@@ -26,6 +26,13 @@ SENSITIVITIES = (
 is contributes, or where."""
 
 
+ELSEWHERE = {
+    *("layer_gradient_x_activation", "layer_integrated_gradients", "internal_influence"),
+    *("layer_conductance", "attention_rollout", "generic_attention"),
+}
+"""Whose maps are a layer's, not the image's, or which need attention: not of the study's CNN."""
+
+
 def every(size: int, background: np.ndarray) -> dict[str, Any]:
     """Each method of `jaxsal.METHODS`, and each combinator over the gradient, by name.
 
@@ -47,10 +54,13 @@ def every(size: int, background: np.ndarray) -> dict[str, Any]:
         "shapley_sampling": {"segments": along[:, None] * size + along},
         "xrai": {"segments": along[:, None] * size + along, "min_pixels": window},
         "shapley_values": {"segments": coarse[:, None] * size + coarse},
+        "idgi": {"steps": STEPS},
+        "blur_integrated_gradients": {"steps": STEPS},
     }
     plain = {
         name: functools.partial(method, **options[name]) if name in options else method
         for name, method in jaxsal.METHODS.items()
+        if name not in ELSEWHERE
     }
     noisy = {name: combine(jaxsal.gradient) for name, combine in jaxsal.COMBINATORS.items()}
     return {name.replace("_", " "): method for name, method in (plain | noisy).items()}

@@ -47,9 +47,10 @@ def _convolve(images, kernel):
 def _norm(params, name, values):
     mean, variance = params[f"{name}.running_mean"], params[f"{name}.running_var"]
     scale = params[f"{name}.weight"] / jnp.sqrt(variance + 1e-5)
-    return (values - mean[None, None, None]) * scale[None, None, None] + params[f"{name}.bias"][
-        None, None, None
-    ]
+    with jax.named_scope(name):
+        return (values - mean[None, None, None]) * scale[None, None, None] + params[f"{name}.bias"][
+            None, None, None
+        ]
 
 
 def v_apply(params, images):

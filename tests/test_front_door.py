@@ -26,6 +26,7 @@ NAMES = {
     "full_gradients",
     "grad_cam_from",
     "segments",
+    "neuron",
     *methods.METHODS,
     *methods.COMBINATORS,
 }
@@ -57,6 +58,10 @@ def test_the_table_is_complete() -> None:
         guided_grad_cam occlusion feature_ablation rise
         lime kernel_shap shapley_sampling shapley_values sobol hsic xrai
         lrp attn_lrp deep_lift deep_lift_shap full_grad
+        ablation_cam element_wise_grad_cam kpca_cam finer_cam shapley_cam smooth_grad_cam_plus_plus
+        idgi guided_integrated_gradients blur_integrated_gradients agi
+        layer_gradient_x_activation layer_integrated_gradients internal_influence layer_conductance
+        attention_rollout generic_attention
     """.split()
     assert set(jaxsal.METHODS) == set(expected)
     assert set(jaxsal.COMBINATORS) == {"smoothgrad", "smoothgrad_squared", "vargrad"}

@@ -35,10 +35,8 @@ ROOMS = {
 
 SIBLINGS = {
     "methods": {
-        ("cam", "backprop"),
-        ("__init__", "*"),
-        ("*", "_*"),
-        ("path", "quadrature"),
+        *{("cam", "backprop"), ("__init__", "*"), ("*", "_*"), ("path", "quadrature")},
+        *{("smooth_cam", "noise"), ("layer", "quadrature"), ("path", "adaptive")},
         ("xrai", "path"),
     },
 }

@@ -33,10 +33,19 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "sobol": {"grid": 2, "designs": 3},
     "hsic": {"grid": 2, "designs": 6},
     "xrai": {"segments": SEGMENTS, "steps": 2, "min_pixels": 5},
+    "smooth_grad_cam_plus_plus": {"samples": 3},
+    "idgi": {"steps": 3},
+    "guided_integrated_gradients": {"steps": 3},
+    "blur_integrated_gradients": {"steps": 3, "max_sigma": 2.0},
+    "agi": {"steps": 2},
+    "layer_integrated_gradients": {"steps": 3},
+    "internal_influence": {"steps": 3},
+    "layer_conductance": {"steps": 3},
 }
 METHODS = {
     name: functools.partial(method, **OPTIONS.get(name, {}))
     for name, method in jaxsal.METHODS.items()
+    if name not in ("attention_rollout", "generic_attention")  # tests/methods/test_attention.py
 } | {
     name: combinator(jaxsal.gradient, samples=3) for name, combinator in jaxsal.COMBINATORS.items()
 }
@@ -46,6 +55,9 @@ POINTS = [
 PERTURB = {"occlusion", "feature_ablation", "rise", "score_cam"}
 PERTURB |= {"lime", "kernel_shap", "shapley_sampling", "shapley_values", "sobol", "hsic"}
 PERTURB |= {"xrai"}  # an order of regions
+PERTURB |= {"ablation_cam", "agi"}  # of a sure network, agi is a difference of rounding
+LAYERS = {"layer_gradient_x_activation", "layer_integrated_gradients", "internal_influence"}
+LAYERS |= {"layer_conductance"}
 DIFFERENTIABLE = [
     name for name in METHODS if name not in PERTURB and name not in jaxsal.COMBINATORS
 ]
@@ -69,10 +81,11 @@ def one_device() -> jax.sharding.Mesh:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_shape_dtype_and_finite_values(name: str) -> None:
-    spatial = name.endswith("_cam") or name in ("grad_cam_plus_plus", "full_grad")
+    spatial = name.endswith(("_cam", "_cam_plus_plus")) or name == "full_grad"
     spatial = spatial and name != "guided_grad_cam"
     found = maps()[name]
-    assert found.shape == ((8, 8, 8) if spatial else IMAGES.shape)
+    shape = (8, 8, 8) if spatial else (8, 8, 8, 4) if name in LAYERS else IMAGES.shape
+    assert found.shape == shape
     assert found.dtype == np.float32
     assert np.isfinite(found).all() and np.abs(found).max() > 0
 
@@ -114,7 +127,8 @@ def test_channels_may_come_first() -> None:
     explain = jaxsal.explainer(toy.channels_first, moved, rewrite=False, mesh=one_device())
     found = explain(P, first(IMAGES[:2]), TARGETS[:2], key=KEYS[:2])
     for name, got in found.items():
-        toy.close(got if got.ndim == 3 else np.moveaxis(got, 1, -1), maps()[name][:2])
+        last = got.ndim == 3 or name in LAYERS  # the layer's own axes are the network's
+        toy.close(got if last else np.moveaxis(got, 1, -1), maps()[name][:2])
 
 
 def test_a_rewritten_program_equals_the_plain_one() -> None:

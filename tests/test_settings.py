@@ -63,7 +63,8 @@ def _bound(table: dict[str, Any]) -> dict[str, Any]:
     return {name: functools.partial(f, **OPTIONS.get(name, {})) for name, f in table.items()}
 
 
-METHODS = _bound(jaxsal.METHODS) | {
+OF_TOKENS = ("attention_rollout", "generic_attention")  # of another network
+METHODS = _bound({k: v for k, v in jaxsal.METHODS.items() if k not in OF_TOKENS}) | {
     name: combinator(jaxsal.gradient, samples=2) for name, combinator in jaxsal.COMBINATORS.items()
 }
 METRICS = _bound(jaxsal.METRICS)

@@ -64,7 +64,7 @@ def _case(ours: Row, other: Row) -> str:
         f"{other['predicted_ms']:.3g}" + ("" if other["contender"] == PLAIN else " *"),
         _ratio(ours),
         f"{ours['bytes'] / 1e9:.3g}",
-        f"{(ours['temporaries'] or 0) / 2**20:,.0f}",
+        "not told" if ours["temporaries"] is None else f"{ours['temporaries'] / 2**20:,.0f}",
         f"{ours['flops'] / 1e9:,.0f}",
         str(sum(ours["collectives"].values())),
         f"{ours['compile_s']:.0f}",

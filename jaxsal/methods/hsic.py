@@ -9,12 +9,9 @@ from jaxsal.common.options import Baseline, baseline_image, count, over_image
 from jaxsal.common.points import map_points
 from jaxsal.methods._grid import grid_of
 from jaxsal.methods._least_squares import product
-from jaxsal.methods._segments import Coalition, Coalitions, random_bits, wide
+from jaxsal.methods._segments import Coalition, Coalitions, random_bits, rounding, wide
 from jaxsal.rewrite.axes.spatial import bind_axes, spatial_axes
 from jaxsal.types import Image, Key, Scalar, ScoreFn
-
-ULPS = 4
-"""By how many units in the last place of the largest score equal ones may differ."""
 
 
 def hsic(
@@ -124,5 +121,4 @@ def median_difference(scores: Float[Array, " n"]) -> Scalar:
     away = jnp.abs(scores[first] - scores[second])
     median = jnp.median(away)
     width = jnp.where(median > 0, median, jnp.mean(away))
-    rounding = ULPS * float(jnp.finfo(scores.dtype).eps) * jnp.max(jnp.abs(scores))
-    return jnp.where(jnp.max(away) > rounding, width, jnp.inf)
+    return jnp.where(jnp.max(away) > rounding(scores), width, jnp.inf)

@@ -60,7 +60,7 @@ def lime(
             channels. Any labels. An explainer's option: one map for all images; given to its call,
             `[B, ...]`: one an image.
         baseline: what hides a segment: a scalar, an image, or a function of the image.
-        samples: how many; fewer than segments leave the fit to the penalty.
+        samples: how many, two at least; fewer than segments leave the fit to the penalty.
         kernel: the distance dⱼ: "cosine" (1 - the cosine of zⱼ and ones, 1 where nothing is shown),
             "euclidean" (the norm of xⱼ - x), or a function `(zⱼ, xⱼ, x) -> dⱼ`.
         width: of the weights, in the distance's units.
@@ -72,14 +72,16 @@ def lime(
         chunk: samples evaluated at a time.
 
     Returns:
-        A map of the image's shape, float32: each segment's slope.
+        A map of the image's shape, float32: each segment's slope; NaN where one
+        coalition has all the weight: the width is too narrow for the distances.
 
     Raises:
         TypeError: `segments` is traced without `n_segments`, or not of integers; `samples`,
             `chunk` or `n_segments` is no integer, `width`, `ridge` or `lasso` no number, `kernel`
             neither a name nor a function.
         ValueError: `segments` or the baseline is of another shape; more than `n_segments`; no
-            width; without a penalty, fewer samples than the fit has unknowns; an unknown kernel.
+            width; fewer than two samples, or without a penalty fewer than the fit has unknowns; an
+            unknown kernel.
 
     References:
         Ribeiro, Singh & Guestrin, "'Why Should I Trust You?': Explaining the Predictions of Any
@@ -127,7 +129,7 @@ def lime_over(
     distance = _distance(kernel, parts)
     shown = coalitions_of(draws, parts)
     scale("ridge", ridge), scale("lasso", lasso), scale("width", width)
-    _enough(len(shown), parts, width, ridge)
+    _enough(len(shown), parts, width, (ridge, lasso))
     seen = shown_images(score, image, parts, baseline)
 
     def sampled(coalition: Coalition) -> tuple[Scalar, Scalar]:
@@ -138,7 +140,7 @@ def lime_over(
     scores, away = map_points(sampled, shown, chunk=chunk)
     weights = jnp.exp(-jnp.square(away / width) / 2)
     slopes = fitted(shown.astype(jnp.float32), scores, weights, ridge, lasso)
-    return parts.spread(slopes, image)
+    return parts.spread(jnp.where(_tells(shown, weights), slopes, jnp.nan), image)
 
 
 def fitted(
@@ -189,13 +191,25 @@ def _distance(kernel: str | Distance, segments: Segments) -> Distance:
     return kernel
 
 
-def _enough(samples: int, segments: Segments, width: ArrayLike, ridge: ArrayLike) -> None:
+def _tells(shown: Bool[Array, "n m"], weights: Float[Array, " n"]) -> Bool[Array, ""]:
+    """Whether there are samples unlike the heaviest whose weights are more than its rounding."""
+    unlike = jnp.any(shown != shown[jnp.argmax(weights)][None], 1)
+    rounding = float(jnp.finfo(weights.dtype).eps) * jnp.max(weights)
+    return jnp.sum(weights, where=unlike) > rounding
+
+
+def _enough(
+    samples: int, segments: Segments, width: ArrayLike, penalties: tuple[ArrayLike, ArrayLike]
+) -> None:
     """Raises where concrete numbers leave the fit undefined."""
+    if samples < 2:
+        raise ValueError(f"samples: expected 2 or more, the image and another one, got {samples}")
     if not isinstance(width, jax.core.Tracer) and np.asarray(width) == 0:
         raise ValueError("width: expected a number > 0, got 0")
-    known = not isinstance(ridge, jax.core.Tracer) and isinstance(segments.own, int)
-    if known and np.asarray(ridge) == 0 and samples <= segments.number:
+    known = not any(isinstance(each, jax.core.Tracer) for each in penalties)
+    none = known and not any(map(np.any, penalties))
+    if none and isinstance(segments.own, int) and samples <= segments.number:
         raise ValueError(
             f"samples: {samples} do not tell {segments.number} segments and an intercept apart; "
-            f"give {segments.number + 1} or more, or a penalty, ridge"
+            f"give {segments.number + 1} or more, or a penalty, ridge or lasso"
         )

@@ -39,7 +39,8 @@ def segments(
     Raises:
         ImportError: scikit-image is not installed, with the command that installs it.
         TypeError: a traced image; `cells` or `min_size` is no integer.
-        ValueError: an unknown kind, more cells than pixels, not two spatial axes.
+        ValueError: an unknown kind, more cells than pixels; for Felzenszwalb's segments not two
+            spatial axes, or numbers that are not finite.
 
     References:
         Felzenszwalb & Huttenlocher, "Efficient Graph-Based Image Segmentation", International
@@ -60,6 +61,8 @@ def segments(
         raise ValueError(f"kind: expected grid or felzenszwalb, got {kind!r}")
     if len(space) != 2:
         raise ValueError(f"image: expected two spatial axes, got the shape {array.shape}")
+    if not np.isfinite(array).all():
+        raise ValueError("image: expected finite numbers for felzenszwalb, got NaN or infinity")
     scale("size", size), scale("sigma", sigma)
     return _felzenszwalb(array, axes, size, sigma, count("min_size", min_size))
 

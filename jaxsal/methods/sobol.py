@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 from jaxsal.common.options import count, over_image
 from jaxsal.common.points import map_points
 from jaxsal.methods._grid import Grid, Mask, corner_of, grid_of
-from jaxsal.methods._segments import over_axes, wide
+from jaxsal.methods._segments import over_axes, rounding, wide
 from jaxsal.rewrite.axes.spatial import spatial_axes
 from jaxsal.rewrite.incremental_occlusion import incremental_score
 from jaxsal.types import Image, Scalar, ScoreFn, SpatialAxes
@@ -40,8 +40,9 @@ def sobol(
     Aⱼ is the image under a mask of the cells, values in [0, 1]; Cᵢⱼ under the same mask but for
     cell i, which has that of a second one, Bⱼ. The masks are points of Sobol's sequence, so that
     nothing is random. What a cell does together with others counts for each of them: the indices
-    sum to one or more, and none is negative. For each design one image is evaluated whole, and then
-    what a change of each cell reaches (`jaxsal.rewrite.incremental_occlusion`).
+    sum to one or more, and none is negative; of a score that is constant but for rounding all are
+    0. For each design one image is evaluated whole, and then what a change of each cell reaches
+    (`jaxsal.rewrite.incremental_occlusion`).
 
     Args:
         score: `score(image) -> scalar`; need not be differentiable.
@@ -125,11 +126,16 @@ def sobol_over(
 def total_indices(
     whole: Float[Array, " designs"], changed: Float[Array, "designs cells"]
 ) -> Float[Array, " cells"]:
-    """Jansen's estimate of the total indices; 0 where a cell changes nothing."""
+    """Jansen's estimate of the total indices; 0 where a cell changes nothing.
+
+    So are all of them where no scores differ by more than rounding.
+    """
     # About the first value: the mean of scores far from zero would round their differences.
-    change = jnp.mean(jnp.square(whole[:, None] - changed), 0) / 2
-    variance = jnp.var(whole - whole[0], ddof=1)
-    return jnp.where(change == 0, 0, change / jnp.where(change == 0, 1, variance))
+    apart, away = whole - whole[0], whole[:, None] - changed
+    change, variance = jnp.mean(jnp.square(away), 0) / 2, jnp.var(apart, ddof=1)
+    most = jnp.maximum(jnp.max(jnp.abs(apart)), jnp.max(jnp.abs(away)))
+    nothing = (change == 0) | (most <= rounding(whole))
+    return jnp.where(nothing, 0, change / jnp.where(nothing, 1, variance))
 
 
 Design = Callable[[Float[Array, "two cells"]], tuple[Scalar, Float[Array, " cells"]]]

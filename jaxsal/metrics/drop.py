@@ -42,12 +42,13 @@ def average_drop(score: ScoreFn, image: Image, map: Map, *, baseline: Baseline =
 def average_increase(score: ScoreFn, image: Image, map: Map, *, baseline: Baseline = 0.0) -> Scalar:
     """1 where the score of the image seen through its map is higher than its own, else 0.
 
-    Higher by more than rounding, that is; 1 is better. Arguments, errors and source as for
-    `average_drop`.
+    Higher by more than rounding, that is; 1 is better. NaN where either score or the map is not
+    finite. Arguments, errors and source as for `average_drop`.
     """
     before, after = _scores(score, image, map, baseline)
     more = after - before > rounding(jnp.stack([before, after]))
-    return jnp.where(jnp.isfinite(after), more.astype(after.dtype), jnp.nan)
+    known = jnp.isfinite(before) & jnp.isfinite(after)
+    return jnp.where(known, more.astype(after.dtype), jnp.nan)
 
 
 def _scores(score: ScoreFn, image: Image, map: Map, baseline: Baseline) -> tuple[Scalar, Scalar]:

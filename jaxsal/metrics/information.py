@@ -87,7 +87,8 @@ def sic(
 
     Raises:
         TypeError: `points` or `chunk` is no concrete integer.
-        ValueError: a threshold outside (0, 1), a map of another shape, not two spatial axes.
+        ValueError: a threshold outside (0, 1) or not above the one before, a map of another shape,
+            not two spatial axes.
 
     References:
         Kapishnikov, Bolukbasi, Viégas & Terry, "XRAI: Better Attributions Through Regions", ICCV
@@ -186,8 +187,9 @@ def _curve(
     chunk: int,
 ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
     """Scores and sizes of the picture that shows nothing, at each threshold, and of the image."""
-    if not thresholds or not all(0 < share < 1 for share in thresholds):
-        raise ValueError(f"thresholds: expected shares in (0, 1), got {thresholds}")
+    rising = all(low < high for low, high in zip((0, *thresholds), (*thresholds, 1), strict=True))
+    if not thresholds or not rising:
+        raise ValueError(f"thresholds: expected rising shares in (0, 1), got {thresholds}")
     scale("shown", shown, most=1.0)
     axes = spatial_axes(score, image)
     if len(axes) != 2:

@@ -29,7 +29,7 @@ def monotonicity(
 
     Pixels come in rising order of relevance, from a baseline that has none of them. 1 is what the
     authors call monotone. What falls by rounding alone does not fall. A constant map is a random
-    order; NaN for a map that is not finite.
+    order; NaN for a map, or a score, that is not finite.
 
     Args:
         score: `score(image) -> scalar`; need not be differentiable.
@@ -61,4 +61,5 @@ def monotonicity(
 
     curve = map_points(with_first, shares(values.shape, steps)[1:], chunk=count("chunk", chunk))
     rising = jnp.mean((jnp.diff(curve) >= -rounding(curve)).astype(curve.dtype))
-    return jnp.where(jnp.all(jnp.isfinite(values)), rising, jnp.nan)
+    known = jnp.all(jnp.isfinite(values)) & jnp.all(jnp.isfinite(curve))
+    return jnp.where(known, rising, jnp.nan)

@@ -97,6 +97,16 @@ def test_fewer_samples_than_unknowns_are_an_error_without_a_penalty():
     with pytest.raises(ValueError, match="25 do not tell 30 segments and an intercept apart"):
         explain(ridge=0.0)
     assert jnp.isfinite(explain()).all()
+    assert jnp.isfinite(explain(ridge=0.0, lasso=0.1)).all()
+
+
+def test_a_width_that_leaves_the_image_alone_has_no_slopes():
+    """Distances of images are in other units than those of coalitions, the default width's."""
+    image = 100 * jnp.arange(1.0, 5)
+    explain = partial(lime, jnp.sum, image, segments=np.arange(4), samples=50, chunk=50, key=KEY)
+    assert jnp.isnan(explain(kernel="euclidean")).all()
+    slopes = explain(kernel="euclidean", width=500.0, ridge=0.0)
+    np.testing.assert_allclose(slopes, image, rtol=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +116,7 @@ def test_fewer_samples_than_unknowns_are_an_error_without_a_penalty():
         ({"width": 0}, ValueError, "width: expected a number > 0"),
         ({"ridge": -1.0}, ValueError, "ridge: expected a number in"),
         ({"samples": 0}, ValueError, "samples: expected an integer >= 1"),
+        ({"samples": 1}, ValueError, "samples: expected 2 or more"),
         ({"segments": np.zeros(4)}, TypeError, "segments: expected integers"),
     ],
 )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from jaxsal.methods._grid import grid_of
 from jaxsal.methods.hsic import hsic
-from jaxsal.methods.sobol import draw_designs, sobol
+from jaxsal.methods.sobol import draw_designs, sobol, total_indices
 from tests import toy
 
 KEY = jax.random.key(0)
@@ -45,6 +45,18 @@ def explained(weights, origin):
         sobol(score, ones, grid=3, designs=256, chunk=9),
         hsic(score, ones, grid=3, designs=200, key=KEY, chunk=50),
     )
+
+
+def test_scores_that_differ_by_rounding_alone_have_no_indices():
+    """Of a score that is constant, one of two programs for it may differ in the last place."""
+    last = np.nextafter(np.float32(1000), np.float32(2000))
+    whole = jnp.full(4, 1000.0)
+    changed = jnp.full((4, 2), 1000.0).at[1, 0].set(last)
+    assert not total_indices(whole, changed).any()
+    assert not total_indices(whole.at[2].set(last), changed).any()
+    assert jnp.isnan(total_indices(whole, changed.at[0, 0].set(jnp.nan))[0])
+    other = whole.at[2:].add(0.5)
+    np.testing.assert_allclose(total_indices(other, other[::-1, None]), 1.5, rtol=1e-4)
 
 
 @given(st.integers(0, 8), st.floats(-3, 3), st.floats(0.5, 2))

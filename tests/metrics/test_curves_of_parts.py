@@ -41,6 +41,10 @@ def test_a_drop_is_what_the_map_hides(sign):
     assert metrics.average_drop(score, image, everything) < 1e-6
     assert metrics.average_increase(score, image, everything) == 0
     assert jnp.isnan(metrics.average_drop(lambda x: 0 * jnp.sum(x), image, half))
+    undefined = lambda x: jnp.where(x[0, 0, 0] == image[0, 0, 0] / 2, 1.0, jnp.nan)  # noqa: E731
+    other = half.at[0, 0].set(0.5).at[1, 0].set(1.0)  # its score is 1, the image's NaN
+    for measure in (metrics.average_drop, metrics.average_increase):
+        assert jnp.isnan(measure(undefined, image, other))
 
 
 def test_patches_go_in_the_order_of_their_sums():
@@ -66,6 +70,7 @@ def test_a_score_that_only_rises_is_monotone_and_one_that_only_falls_is_not():
     assert measure(total, IMAGE, PARTS) == 1
     assert measure(lambda x: -total(x), IMAGE, PARTS) == 0
     assert measure(lambda x: 0 * total(x) + 1e3, IMAGE, PARTS) == 1  # it never falls
+    assert jnp.isnan(measure(lambda x: jnp.log(total(IMAGE) / 2 - total(x)), IMAGE, PARTS))
     with pytest.raises(ValueError, match="steps: expected at most the image's 42 pixels"):
         metrics.monotonicity(linear, IMAGE, PARTS)
 

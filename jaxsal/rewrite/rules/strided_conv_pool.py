@@ -30,6 +30,7 @@ from jaxsal.rewrite.rules import conv, max_pool, relu_pool_gradient, stage
 from jaxsal.rewrite.rules.channelwise import Step, before, vectors_of
 from jaxsal.rewrite.rules.conv import Convolution
 from jaxsal.rewrite.rules.max_pool import PoolWindows
+from jaxsal.types import accumulator
 
 
 class _Stage(NamedTuple):
@@ -76,11 +77,14 @@ def strided_conv_pool_gradient(eqn: JaxprEqn, values: Values, frame: Frame) -> l
     for vector in vectors_of(steps, frame):
         cotangent = cotangent * vector.reshape(1, 1, 1, -1)
     convolution = conv.to_channels_last(eqn, values)
+    # The terms of one sum, which is rounded once.
+    dtype = convolution.dtype or cotangent.dtype
+    convolution = convolution._replace(dtype=accumulator(dtype))
     terms = [
         conv.convolve(_from_offset(convolution, jnp.where(place == k, cotangent, 0), windows, k))
         for k in range(len(windows.offsets))
     ]
-    return [functools.reduce(jnp.add, terms)]
+    return [functools.reduce(jnp.add, terms).astype(dtype)]
 
 
 def _stage(eqn: JaxprEqn, frame: Frame) -> _Stage | None:

@@ -9,7 +9,8 @@ def attn_lrp(score: ScoreFn, image: Image, *, values_only: bool = False) -> Imag
 
     .. math:: A = x ⊙ ∂'s/∂x
 
-    where ∂' is the derivative, but for activations, of which it is the secant (f(x) - f(0)) / x;
+    where ∂' is the derivative, but for activations, of which it is the secant (f(x) - f(0)) / x
+    (the derivative still where f(0) is not finite, as a logarithm's);
     products of two values that depend on the image, of which it is half (so that queries and keys
     get a quarter each, values a half); and norms, whose deviation is constant.
 

@@ -1,5 +1,6 @@
 """Layer-wise relevance propagation: the score handed back to the image, layer by layer."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
@@ -61,7 +62,8 @@ def lrp(
 
     Raises:
         TypeError: a composite that is neither a name nor a function, options that are no numbers.
-        ValueError: an unknown composite or rule, `alpha - beta` is not 1, zbox without bounds, an
+        ValueError: an unknown composite or rule, `alpha - beta` is not 1, `epsilon` or
+            `stabilizer` is not above 0, zbox without bounds, one bound alone or `low > high`, an
             operation that has no rule.
 
     References:
@@ -72,18 +74,38 @@ def lrp(
     """
     bounds = [_bound(name, value, image) for name, value in (("low", low), ("high", high))]
     _check_weights(alpha, beta)
+    _check_bounds(low, high)
     options = LrpOptions(
-        epsilon=scale("epsilon", epsilon),
+        epsilon=_positive("epsilon", epsilon),
         gamma=scale("gamma", gamma),
         alpha=alpha,
         beta=beta,
-        stabilizer=scale("stabilizer", stabilizer),
+        stabilizer=_positive("stabilizer", stabilizer),
         low=bounds[0],
         high=bounds[1],
     )
     return relevance(score, image, composite_of(composite), options).astype(
         accumulator(image.dtype)
     )
+
+
+def _positive(name: str, value: ArrayLike) -> ArrayLike:
+    found = scale(name, value)
+    if not isinstance(found, jax.core.Tracer) and np.asarray(found) == 0:
+        raise ValueError(
+            f"{name}: expected a number above 0, without which 0 / 0 is no number, got {value!r}; "
+            "take a small one, e.g. 1e-9"
+        )
+    return found
+
+
+def _check_bounds(low: ArrayLike | None, high: ArrayLike | None) -> None:
+    given = [x for x in (low, high) if x is not None]
+    if len(given) == 1:
+        raise ValueError(f"low, high: expected both or neither, got low={low!r}, high={high!r}")
+    if given and not any(isinstance(x, jax.core.Tracer) for x in given):
+        if np.any(np.asarray(low) > np.asarray(high)):
+            raise ValueError(f"low, high: expected low <= high, got {low!r} and {high!r}")
 
 
 def _check_weights(alpha: ArrayLike, beta: ArrayLike) -> None:

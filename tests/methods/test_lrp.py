@@ -193,6 +193,10 @@ WRONG = {
     "no bounds": ({"composite": "epsilon_gamma_box"}, "low, high"),
     "a bound": ({"low": np.zeros(5), "high": 1.0}, "broadcasts"),
     "a number": ({"epsilon": -1.0}, "epsilon"),
+    "no epsilon": ({"epsilon": 0.0}, "epsilon.*above 0"),
+    "no stabilizer": ({"stabilizer": 0}, "stabilizer.*above 0"),
+    "one bound": ({"low": 0.0}, "both or neither"),
+    "bounds exchanged": ({"low": 1.0, "high": 0.0}, "low <= high"),
 }
 
 

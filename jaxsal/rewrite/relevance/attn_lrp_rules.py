@@ -2,7 +2,7 @@
 
 | operation | in the place of its derivative |
 |---|---|
-| elementwise f of one value | the secant `(f(x) - f(0)) / x` |
+| elementwise f of one value | the secant `(f(x) - f(0)) / x`; f'(x) where f(0) is not finite |
 | product of two values (attention, gates) | half of each derivative |
 | norm | the deviation is held constant |
 | softmax and all others | the derivative |
@@ -59,11 +59,14 @@ def _pull(known: Known, operation: Operation, given: Array) -> Sequence[Array]:
 
 
 def _secant(operation: Operation, known: Known) -> Array:
-    """(f(x) - f(0)) / x; f'(x) near zero, where f is smooth and the quotient is not exact."""
+    """(f(x) - f(0)) / x; f'(x) near zero, where f is smooth and the quotient is not exact, and
+    where f(0) is not finite, as a logarithm's.
+    """
     x, y = known[operation.inputs[0]], known[operation.output]
     (slope,) = transposed(operation, known, jnp.ones_like(y))
+    slope = jnp.where(jnp.isinf(slope) & (x == 0), jnp.zeros_like(slope), slope)  # as sqrt's
     if operation.homogeneous:  # the same, without rounding
         return slope
     at_zero = operation.apply(known, jnp.zeros_like(x))
-    near = jnp.abs(x) < jnp.asarray(_NEAR, x.dtype)
+    near = (jnp.abs(x) < jnp.asarray(_NEAR, x.dtype)) | ~jnp.isfinite(at_zero)
     return jnp.where(near, slope, (y - at_zero) / jnp.where(near, jnp.ones_like(x), x))

@@ -22,6 +22,7 @@ from jaxsal.rewrite.relevance import folding, operations
 from jaxsal.rewrite.relevance.extremum import winner
 from jaxsal.rewrite.relevance.flat_score import flat_score
 from jaxsal.rewrite.relevance.operations import Operation
+from jaxsal.rewrite.relevance.read_operations import LAYERS
 from jaxsal.rewrite.relevance.walk import Known, Walk, linear, told
 from jaxsal.types import Image, ScoreFn, SpatialAxes
 
@@ -76,7 +77,8 @@ def decomposition(score: ScoreFn, image: Image, spatial: SpatialAxes = ()) -> De
         if bias is not None:
             told(METHOD, operation, "bias")
             var = operation.output
-            found = BiasPart(str(operation), bias * given, lay.axes(var), lay.reversed_axes(var))
+            value = _times(bias, given)
+            found = BiasPart(str(operation), value, lay.axes(var), lay.reversed_axes(var))
             parts.append(found)
         return shares
 
@@ -84,7 +86,13 @@ def decomposition(score: ScoreFn, image: Image, spatial: SpatialAxes = ()) -> De
     return Decomposition(image * slope, parts[::-1])
 
 
-_LINEAR = (operations.CONVOLUTION, operations.DENSE, operations.SUM, operations.ADD)
+_LINEAR = (operations.CONVOLUTION, operations.DENSE, operations.ADD)
+_AFFINE = (operations.CONSTANTS, operations.MOVE, operations.SUM)
+
+
+def _times(bias: Array, given: Array) -> Array:
+    """A bias times its derivative: nothing of -inf (a mask's, a pad's) that the score ignores."""
+    return jnp.where(given == 0, jnp.zeros_like(given), bias * given)
 
 
 def _bias(operation: Operation, known: Known) -> Array | None:
@@ -92,14 +100,28 @@ def _bias(operation: Operation, known: Known) -> Array | None:
     if operation.kind in (*_LINEAR, operations.MAXIMUM):
         return None
     values = [known[var] for var in operation.inputs]
-    if operation.kind in (operations.CONSTANTS, operations.MOVE):
+    if operation.kind in _AFFINE:
         if not _adds(operation):
             return None
         return operation.apply(known, *map(jnp.zeros_like, values))
     if operation.homogeneous:
         return None
-    _, change = jax.jvp(lambda *xs: operation.apply(known, *xs), values, values)
-    return known[operation.output] - change
+    return known[operation.output] - _change(operation, known, values)
+
+
+def _change(operation: Operation, known: Known, values: Sequence[Array]) -> Array:
+    """`J x`, of what the operation's own derivative says where it has one.
+
+    The derivative of a `custom_vjp` call is known backwards alone, and is transposed.
+    """
+    function = lambda *xs: operation.apply(known, *xs)  # noqa: E731
+    if not values:
+        return jnp.zeros_like(known[operation.output])
+    steps = [jnp.where(jnp.isinf(x), jnp.zeros_like(x), x) for x in values]
+    if all(eqn.primitive.name != "custom_vjp_call" for eqn in operation.equations):
+        return jax.jvp(function, values, steps)[1]
+    out, back = jax.vjp(function, *values)
+    return jax.linear_transpose(back, out)(tuple(steps))[0]
 
 
 def _adds(operation: Operation) -> bool:
@@ -108,4 +130,6 @@ def _adds(operation: Operation) -> bool:
         return any(eqn.primitive.name not in folding.SCALES for eqn in operation.equations)
     (eqn,) = operation.equations
     others = [v for i, v in enumerate(eqn.invars) if i not in operation.positions]
+    if eqn.primitive.name in LAYERS:  # a kernel that depends on the image, on a constant
+        return False
     return any(is_floating(v) and not (isinstance(v, Literal) and v.val == 0) for v in others)

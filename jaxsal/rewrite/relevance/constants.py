@@ -1,7 +1,7 @@
 """What relevance rules hold constant although it depends on the image.
 
 A norm divides by a deviation that it computes from its input; rules send all relevance through what
-is divided. It is held constant by `stop_gradient`: the values are the same.
+is divided. What is held constant keeps its value.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Callable
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Var
 
 from jaxsal.rewrite.dataflow import Dataflow, is_floating
-from jaxsal.rewrite.program import variables
+from jaxsal.rewrite.program import Atom, variables
 from jaxsal.rewrite.relevance import folding
 from jaxsal.rewrite.relevance.flat_score import held
-from jaxsal.rewrite.relevance.read_operations import SUMS
 from jaxsal.rewrite.relevance.softmax import find_softmaxes
 
 RESULT = -1
+_TOTALS = frozenset({"reduce_sum", "reduce_window_sum"})
 _THROUGH = folding.RESHAPES | folding.SAME
 Positions = Callable[[JaxprEqn], tuple[int, ...]]
 
@@ -67,11 +67,26 @@ def _inside_softmaxes(flat: ClosedJaxpr) -> set[int]:
 
 def _is_inverse(eqn: JaxprEqn, flow: Dataflow) -> bool:
     name = eqn.primitive.name
+    if name == "div":  # 1 / sqrt(variance); another quotient may be a gate
+        return not flow.depends(eqn.invars[0]) and _is_root(eqn.invars[1], flow)
     if name not in ("rsqrt", "integer_pow", "pow") or not flow.depends(eqn.invars[0]):
         return False
     power = eqn.params["y"] if name == "integer_pow" else -1
     power = flow.constant(eqn.invars[1]) if name == "pow" else power
     return power is not None and power < 0
+
+
+def _is_root(atom: Atom, flow: Dataflow) -> bool:
+    """Whether a value is a square root, perhaps with a constant added to it."""
+    eqn = flow.producer(atom)
+    if eqn is None or not flow.depends(atom):
+        return False
+    name = eqn.primitive.name
+    if name == "sqrt" or (name == "pow" and flow.constant(eqn.invars[1]) == 0.5):
+        return True
+    moving = [v for v in variables(eqn.invars) if flow.depends(v)]
+    through = name in _THROUGH or name in ("add", "max")
+    return through and len(moving) == 1 and _is_root(moving[0], flow)
 
 
 def _only_scales(var: Var, flow: Dataflow) -> bool:
@@ -102,8 +117,10 @@ def _is_mean(var: Var, whole: Var, flow: Dataflow) -> bool:
     while (eqn := flow.producer(var)) is not None and var is not whole:
         moving = [v for v in variables(eqn.invars) if flow.depends(v) and is_floating(v)]
         name = eqn.primitive.name
-        if len(moving) != 1 or not (name in SUMS | _THROUGH or name in ("mul", "div")):
+        if len(moving) != 1 or not (name in _TOTALS | _THROUGH or name in ("mul", "div")):
             return False
-        summed = summed or name in SUMS
+        if name == "div" and moving[0] is not eqn.invars[0]:
+            return False
+        summed = summed or name in _TOTALS
         (var,) = moving
     return summed and var is whole

@@ -83,8 +83,9 @@ def _rescale(pair: _Pair, operation: Operation, given: Array) -> Sequence[Array]
 
 
 def _secant(rise: Array, run: Array, slope: Array, eps: ArrayLike) -> Array:
-    """rise / run, or the slope where there is no run."""
-    flat = jnp.abs(run) < jnp.asarray(eps, run.dtype)
+    """rise / run, or the slope where there is no run; an infinite one, of no difference, is 0."""
+    flat = (run == 0) | (jnp.abs(run) < jnp.asarray(eps, run.dtype))
+    slope = jnp.where(jnp.isinf(slope), jnp.zeros_like(slope), slope)
     return jnp.where(flat, slope, rise / jnp.where(flat, jnp.ones_like(run), run))
 
 
@@ -130,10 +131,15 @@ def _softmax(pair: _Pair, operation: Operation, given: Array) -> Sequence[Array]
     ((x,), (r,)), (p, p_r) = pair.inputs(operation), pair.output(operation)
     axes = operation.axes
     (lse, total, terms), (lse_r, total_r, terms_r) = _log_sums(x, r, axes)
-    of_u = given * _secant(p - p_r, (x - lse) - (r - lse_r), p, pair.eps)
+    of_u = given * _secant(p - p_r, _difference(x - lse, r - lse_r), p, pair.eps)
     of_total = _secant(lse - lse_r, total - total_r, 1 / total, 1e-30)
-    of_exp = _secant(terms - terms_r, x - r, terms, pair.eps)
+    of_exp = _secant(terms - terms_r, _difference(x, r), terms, pair.eps)
     return [of_u - jnp.sum(of_u, axes, keepdims=True) * of_total * of_exp]
+
+
+def _difference(x: Array, r: Array) -> Array:
+    """x - r, none between equal infinities: what a mask of -inf leaves out of an attention."""
+    return jnp.where(x == r, jnp.zeros_like(x), x - r)
 
 
 _Sums = tuple[Array, Array, Array]

@@ -11,16 +11,27 @@ from collections.abc import Callable
 
 import jax
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Literal, Primitive, Var
 
 from jaxsal.rewrite.dataflow import Dataflow
 from jaxsal.rewrite.elementwise import POINTWISE, on_blocks
 from jaxsal.rewrite.interpreter import Frame, Rule, Rules, evaluate
 from jaxsal.rewrite.layers.flatten import flatten
-from jaxsal.rewrite.program import CUSTOM_CALLS, Values, bind, call_name, shape_of, trace
+from jaxsal.rewrite.program import (
+    CUSTOM_CALLS,
+    JaxValue,
+    Values,
+    bind,
+    call_name,
+    live_equations,
+    shape_of,
+    trace,
+)
 from jaxsal.types import Image, ScoreFn
 
 _RELUS = ("relu", "relu6")
+_HELD = "jaxsal: held constant by a relevance rule"
 
 
 def flat_score(score: ScoreFn, image: Image, *, open_calls: bool = True) -> ClosedJaxpr:
@@ -37,7 +48,12 @@ def flat_score(score: ScoreFn, image: Image, *, open_calls: bool = True) -> Clos
     unroll = lambda eqn: any(map(flow.depends, eqn.outvars))  # noqa: E731
     rules: Rules = dict.fromkeys(CUSTOM_CALLS, _opened) if open_calls else {}
     flat = flatten(closed, unroll, rules)
-    return _explicit(flat)
+    return _live(_explicit(flat))
+
+
+def _live(flat: ClosedJaxpr) -> ClosedJaxpr:
+    """The same program without what its result does not read."""
+    return flat.replace(jaxpr=flat.jaxpr.replace(eqns=live_equations(flat.jaxpr)))
 
 
 def _opened(eqn: JaxprEqn, values: Values, frame: Frame) -> Values | None:
@@ -56,12 +72,11 @@ def _explicit(flat: ClosedJaxpr) -> ClosedJaxpr:
     def broadcast(eqn: JaxprEqn, values: Values, frame: Frame) -> Values | None:
         del frame
         shape = shape_of(eqn.outvars[0])
-        small = [flow.depends(v) and shape_of(v) not in ((), shape) for v in eqn.invars]
+        small = [flow.depends(v) and shape_of(v) != shape for v in eqn.invars]
         if not any(small) or any(len(shape_of(v)) != len(shape) for v in eqn.invars if shape_of(v)):
             return None
-        axes = range(len(shape))
-        pairs = zip(values, small, strict=True)
-        return bind(eqn, [lax.broadcast_in_dim(x, shape, axes) if s else x for x, s in pairs])
+        wide = lambda x: lax.broadcast_in_dim(x, shape, range(x.ndim))  # noqa: E731
+        return bind(eqn, [wide(x) if s else x for x, s in zip(values, small, strict=True)])
 
     rules: dict[Primitive | str, Rule] = dict.fromkeys(POINTWISE, broadcast)
     return replayed(flat, {**rules, "split": _slices, "unstack": _rows})
@@ -83,7 +98,9 @@ def _rows(eqn: JaxprEqn, values: Values, frame: Frame) -> Values:
 
 
 def held(flat: ClosedJaxpr, positions: Callable[[JaxprEqn], tuple[int, ...]]) -> ClosedJaxpr:
-    """The same program with some operands held constant, by `stop_gradient`.
+    """The same program with some operands held constant for rules, see `stopped`.
+
+    They are named, not stopped: a derivative of the map goes through their values.
 
     Args:
         flat: a flat program.
@@ -95,21 +112,25 @@ def held(flat: ClosedJaxpr, positions: Callable[[JaxprEqn], tuple[int, ...]]) ->
         found = positions(eqn)
         if not found:
             return None
-        outs = bind(eqn, [lax.stop_gradient(x) if i in found else x for i, x in enumerate(values)])
-        return [lax.stop_gradient(x) for x in outs] if -1 in found else outs
+        outs = bind(eqn, [_named(x) if i in found else x for i, x in enumerate(values)])
+        return [_named(x) for x in outs] if -1 in found else outs
 
     chosen = {eqn.primitive.name for eqn in flat.jaxpr.eqns if positions(eqn)}
     return replayed(flat, dict.fromkeys(chosen, hold)) if chosen else flat
 
 
 def stopped(flat: ClosedJaxpr) -> frozenset[Var]:
-    """The values through which no derivative goes."""
+    """The values that rules take as constants: those that are held, or stopped by the score."""
     return frozenset(
         out
         for eqn in flat.jaxpr.eqns
-        if eqn.primitive.name == "stop_gradient"
+        if eqn.primitive.name == "stop_gradient" or eqn.params.get("name") == _HELD
         for out in eqn.outvars
     )
+
+
+def _named(x: JaxValue) -> JaxValue:
+    return checkpoint_name(x, _HELD)
 
 
 def let_through(flat: ClosedJaxpr) -> ClosedJaxpr:

@@ -46,6 +46,8 @@ class Signs:
             return any(map(self.is_nonnegative, bounds))
         if name in CUSTOM_CALLS or name not in _ALIKE:
             return False
+        if name == "gather" and (eqn.params["fill_value"] or 0) < 0:
+            return False
         skipped = 1 if name == "select_n" else 0
         operands = eqn.invars[:1] if name in ("gather", "dynamic_slice") else eqn.invars[skipped:]
         return bool(variables(operands)) and all(map(self.is_nonnegative, operands))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Var
 
 from jaxsal.rewrite.dataflow import Dataflow, is_floating
-from jaxsal.rewrite.program import variables
+from jaxsal.rewrite.program import Atom, shape_of, variables
 
 _SHAPES = frozenset({"broadcast_in_dim", "reshape", "expand_dims", "squeeze", "stop_gradient"})
 _CASTS = frozenset({"convert_element_type", "copy", "copy_p"})
@@ -44,7 +45,8 @@ def _parts(
     chain = _up(below, "reduce_sum", flow)
     if exponential is None or exponential.primitive.name != "exp" or chain is None:
         return None
-    if variables(chain[-1].invars) != [above]:
+    rank = len(shape_of(above))
+    if variables(chain[-1].invars) != [above] or not _in_place(chain, rank):
         return None
     equations = [division, exponential, *chain]
     (inside,) = variables(exponential.invars)
@@ -56,6 +58,8 @@ def _parts(
     maximum = _up(largest, "reduce_max", flow)
     if maximum is None or variables(maximum[-1].invars) != [root]:
         return inside, axes, equations
+    if not {*axes} <= {*maximum[-1].params["axes"]} or not _in_place(maximum, rank):
+        return inside, axes, equations  # what is subtracted differs along the softmax
     return root, axes, [*equations, shift, *maximum]
 
 
@@ -72,3 +76,28 @@ def _up(var: Var, name: str, flow: Dataflow) -> list[JaxprEqn] | None:
             return None
         (var,) = moving
     return None
+
+
+def _in_place(chain: Sequence[JaxprEqn], rank: int) -> bool:
+    """Whether a reduction's result stands, beside what it reduces, at the axes it is left with.
+
+    Of a square e, `e / e.sum(0)[:, None]` divides rows by the sums of columns.
+    """
+    *moves, reduction = chain
+    left = [axis for axis in range(rank) if axis not in reduction.params["axes"]]
+    places = dict(enumerate(left))
+    for eqn in reversed(moves):
+        if eqn.primitive.name == "broadcast_in_dim":
+            places = {eqn.params["broadcast_dimensions"][i]: axis for i, axis in places.items()}
+        elif eqn.primitive.name in ("reshape", "expand_dims", "squeeze"):
+            before, after = _wide(eqn.invars[0]), _wide(eqn.outvars[0])
+            if [*before.values()] != [*after.values()]:
+                return False
+            pairs = zip(before, after, strict=True)
+            places = {j: places[i] for i, j in pairs if i in places}
+    return all(i == axis for i, axis in places.items())
+
+
+def _wide(atom: Atom) -> dict[int, int]:
+    """The axes that are longer than one, with their lengths."""
+    return {i: n for i, n in enumerate(shape_of(atom)) if n != 1}

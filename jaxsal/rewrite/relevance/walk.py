@@ -18,7 +18,7 @@ from jaxtyping import Array
 
 from jaxsal.rewrite.dataflow import Dataflow
 from jaxsal.rewrite.notes import Note, note
-from jaxsal.rewrite.program import JaxValue, dtype_of, live_equations, play
+from jaxsal.rewrite.program import JaxValue, dtype_of, live_equations, play, shape_of
 from jaxsal.rewrite.relevance import operations
 from jaxsal.rewrite.relevance.flat_score import stopped
 from jaxsal.rewrite.relevance.operations import Operation
@@ -95,7 +95,7 @@ class Walk:
             shares = pull(operation, mine.astype(dtype_of(operation.output)))
             for var, share in zip(operation.inputs, shares, strict=True):
                 given[var] = given[var] + share if var in given else share
-        return given[self.image]
+        return given.get(self.image, jnp.zeros(shape_of(self.image), dtype_of(self.image)))
 
 
 def transposed(operation: Operation, known: Known, given: Array) -> Sequence[Array]:

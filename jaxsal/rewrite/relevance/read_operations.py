@@ -97,8 +97,8 @@ class _Reader:
         chain: list[JaxprEqn] = []
         var = out
         while (eqn := self.made.get(var)) is not None and not self._is_linear(eqn):
-            through = eqn.primitive.name in folding.RESHAPES | folding.SAME and chain
-            through = through and all(map(is_floating, (*eqn.invars, *eqn.outvars)))
+            moved = eqn.primitive.name in folding.RESHAPES | folding.SAME and len(chain) > 0
+            through = moved and all(map(is_floating, (*eqn.invars, *eqn.outvars)))
             if not self.layers or not (through or self._is_constant(eqn)):
                 return None
             chain.insert(0, eqn)

@@ -56,13 +56,19 @@ def integrated_gradients(
 
     Raises:
         TypeError: `steps` or `chunk` is no concrete integer, or the baseline no real array.
-        ValueError: too few steps, an unknown rule, a baseline of another shape.
+        ValueError: too few steps, an unknown rule, steps or a rule beside a tolerance, a baseline
+            of another shape.
 
     References:
         Sundararajan, Taly & Yan, "Axiomatic Attribution for Deep Networks", ICML 2017,
         https://arxiv.org/abs/1703.01365
     """
     if tolerance is not None:
+        if (steps, rule) != (50, "gausslegendre"):
+            raise ValueError(
+                f"tolerance: expected no steps or rule beside it, got steps={steps!r}, "
+                f"rule={rule!r}; an image takes as many points as it needs, max_steps at most"
+            )
         limits: dict[str, Any] = {"tolerance": tolerance, "max_steps": max_steps, "chunk": chunk}
         return _refined(score, image, baseline=baseline, **limits).map
     start = baseline_image(with_axes(baseline, score, image), image)

@@ -93,3 +93,9 @@ def test_a_path_without_length_and_a_polynomial():
 def test_wrong_options(options, message):
     with pytest.raises(ValueError, match=message):
         jaxsal.integrated_gradients(jnp.sum, jnp.ones(3), **options)
+
+
+@pytest.mark.parametrize("other", [{"steps": 20}, {"rule": "riemann_left"}])
+def test_what_a_tolerance_takes_the_place_of_is_refused(other):
+    with pytest.raises(ValueError, match="no steps or rule beside it"):
+        METHOD(lambda image: jnp.sum(image**2), jnp.ones((4, 4, 1)), **other)

@@ -27,6 +27,16 @@ def mean_sensitivity_n(score: ScoreFn, image: Image, map: Map, *, key: Key, chun
     return jnp.mean(values)
 
 
+def mean_region_perturbation(score: ScoreFn, image: Image, map: Map) -> Scalar:
+    """The area over the curve of patches that are removed one after another."""
+    return metrics.region_perturbation(score, image, map).mean()
+
+
+def mean_selectivity(score: ScoreFn, image: Image, map: Map) -> Scalar:
+    """The area under the curve of patches that are removed one after another."""
+    return metrics.selectivity(score, image, map).mean()
+
+
 def families(size: int) -> dict[str, dict[str, Any]]:
     """The metrics of one map by family: curves by their areas, sensitivity-n by its mean.
 
@@ -38,6 +48,8 @@ def families(size: int) -> dict[str, dict[str, Any]]:
         "insertion": functools.partial(metrics.insertion, steps=STEPS),
         "infidelity": functools.partial(metrics.infidelity, normalize=True, samples=30),
         "sensitivity_n": mean_sensitivity_n,
+        "region_perturbation": mean_region_perturbation,
+        "selectivity": mean_selectivity,
         "top_k_intersection": functools.partial(
             metrics.top_k_intersection, k=max(1, size * size // 100)
         ),

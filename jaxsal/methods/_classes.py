@@ -27,7 +27,7 @@ def classes_of(score: ScoreFn, who: str) -> tuple[Callable[[Image], Logits], Int
             f"score: {who} compares classes; expected a score with the attributes "
             f"`class_logits(image) -> [K]` and `target`, as the explainer's have, got {score!r}"
         )
-    return logits, jnp.asarray(target)
+    return logits, jnp.asarray(target).astype(jnp.int32)
 
 
 def like(score: ScoreFn, function: Callable[[Image], Scalar]) -> ScoreFn:

@@ -60,12 +60,12 @@ def agi(
     wide = accumulator(image.dtype)
 
     def ascent(other: Int[Array, ""]) -> Image:
-        def step(_: Int[Array, ""], state: tuple[Image, Image]) -> tuple[Image, Image]:
+        def step(_: object, state: tuple[Image, Image]) -> tuple[Image, Image]:
             place, total = state
             values, back = jax.vjp(lambda x: jax.nn.softmax(logits(x)), place)
             (towards,), (own,) = back(_one(other, values)), back(_one(target, values))
             end = jnp.clip(place + length * jnp.sign(towards), least, most)
-            there = (jnp.argmax(values) == other) | (other == target)
+            there = (jnp.argmax(values).astype(other.dtype) == other) | (other == target)
             change = jnp.where(there, 0, end - place)
             return place + change, total - own.astype(wide) * change.astype(wide)
 
@@ -77,7 +77,7 @@ def agi(
 
 
 def _one(index: Int[Array, ""], values: Logits) -> Float[Array, " K"]:
-    return (jnp.arange(values.size) == index).astype(values.dtype)
+    return (jnp.arange(values.size, dtype=index.dtype) == index).astype(values.dtype)
 
 
 def _classes(targets: ArrayLike | None, classes: int) -> Int[Array, " n"]:

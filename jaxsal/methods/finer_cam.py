@@ -51,8 +51,9 @@ def finer_cam(
 
     def apart(image: Image) -> Scalar:
         values = logits(image)
-        own = jnp.sum(jnp.where(jnp.arange(values.size) == target, values, 0))
-        far = jnp.where(jnp.arange(values.size) == target, jnp.inf, jnp.abs(values - own))
+        is_target = jnp.arange(values.size, dtype=jnp.int32) == target
+        own = jnp.sum(jnp.where(is_target, values, 0))
+        far = jnp.where(is_target, jnp.inf, jnp.abs(values - own))
         _, near = jax.lax.top_k(-far, min(most, values.size - 1))
         chances = jax.nn.softmax(values)[near]
         return jnp.sum(chances * (own - share * values[near])) / (jnp.sum(chances) + 1e-9)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from jaxsal.common.options import Baseline, baseline_image, count, numbers
 from jaxsal.rewrite.axes.spatial import with_axes
@@ -110,11 +110,9 @@ def _moved(
     missing = jnp.sum(weights * (limits.straight - position))
     rounds = -(-order.size // (place + 1))
 
-    def move(
-        _: Int[Array, ""], state: tuple[Array, Scalar, Scalar]
-    ) -> tuple[Array, Scalar, Scalar]:
+    def move(_: object, state: tuple[Array, Scalar, Scalar]) -> tuple[Array, Scalar, Scalar]:
         position, missing, below = state
-        first = jnp.searchsorted(ascending, below, side="right")
+        first = jnp.sum(ascending <= below, dtype=jnp.int32)
         level = ascending[jnp.minimum(first + place, order.size - 1)]
         chosen = (order > below) & (order <= level) & (order < jnp.inf)
         room = jnp.sum(jnp.where(chosen, left, 0))

@@ -105,6 +105,7 @@ def dependence(
 
     Of values 0 and 1 the centred kernel is H K H = 2 (H z) (H z)ᵀ: one product for all cells.
     """
+    masks, width = masks.astype(scores.dtype), jnp.asarray(width, scores.dtype)
     away = (scores[:, None] - scores[None]) / width
     alike = jnp.exp(-jnp.square(away) / 2)
     alike = alike - jnp.mean(alike, 0, keepdims=True)

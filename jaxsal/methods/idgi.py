@@ -42,10 +42,12 @@ def idgi(
         Gradients", CVPR 2023, https://arxiv.org/abs/2303.14242
     """
     start = baseline_image(with_axes(baseline, score, image), image)
-    positions = np.linspace(0, 1, count("steps", steps) + 1).astype(accumulator(image.dtype))
+    wide = accumulator(image.dtype)
+    positions = np.linspace(0, 1, count("steps", steps) + 1).astype(wide)
 
     def at(position: Array) -> Image:
-        return (start + position * (image - start)).astype(image.dtype)
+        change = (image - start).astype(wide)
+        return (start.astype(wide) + position * change).astype(image.dtype)
 
     return idgi_over(score, at, positions, whole=image - start, chunk=count("chunk", chunk))
 

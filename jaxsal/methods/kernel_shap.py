@@ -94,8 +94,8 @@ def draw_coalitions(key: Key, samples: int, segments: Segments) -> Bool[Array, "
     left = jnp.asarray(segments.total - size)
     chance = jnp.cumsum(jnp.where(left > 0, 1 / (size * jnp.maximum(left, 1)), 0))
     point = (bits[:, :1] >> 8).astype(jnp.float32) * (2.0**-24 * chance[-1])  # uniform in [0, 1)
-    kept = 1 + jnp.sum(chance[None, :-1] <= point, 1, keepdims=True)
-    return places_of(bits[:, 1:], segments) < kept
+    kept = 1 + jnp.sum(chance[None, :-1] <= point, 1, keepdims=True, dtype=jnp.int32)
+    return places_of(bits[:, 1:], segments).astype(jnp.int32) < kept
 
 
 def kernel_shap_over(
@@ -135,6 +135,7 @@ def constrained(
     segments: Segments,
 ) -> Float[Array, " m"]:
     """Least squares over coefficients that sum to `total`, of least distance from an even split."""
+    features, weights = features.astype(values.dtype), weights.astype(values.dtype)
     even = jnp.where(segments.present, total / segments.total, 0)
 
     def balanced(x: Float[Array, " m"]) -> Float[Array, " m"]:

@@ -154,6 +154,7 @@ def fitted(
 
     Where neither data nor penalties say, those of least norm.
     """
+    features, weights = features.astype(values.dtype), weights.astype(values.dtype)
     total = jnp.sum(weights)
     share = weights / total
     # About the first value: the mean of scores far from zero would round their differences.

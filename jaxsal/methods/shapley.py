@@ -110,7 +110,7 @@ def shapley_over(
     parts, chunk = segments_of(segments, score, image, n_segments), count("chunk", chunk)
     if orders.ndim != 2 or orders.shape[1] != parts.number or not len(orders):
         raise ValueError(f"orders: expected [samples, {parts.number}], got {orders.shape}")
-    places = jnp.argsort(jnp.asarray(orders, jnp.int32), axis=1)
+    places = jnp.argsort(jnp.asarray(orders, jnp.int32), axis=1).astype(jnp.int32)
     value = shown_scores(score, image, parts, baseline)
     first, last = (value(jnp.full(parts.number, each)) for each in (False, True))
 

@@ -184,6 +184,7 @@ def _local(
     """One design; what a cell changes is evaluated where it reaches."""
     axes, windows = cells.axes, cells.windows()
     full, beside = wide(image), wide(other)
+    masks = masks.astype(full.dtype)
     base = mix(full, beside, over_image(cells.mask(masks[0]), image, axes)).astype(image.dtype)
     replaced = incremental_score(score, base)
     shape = over_axes(windows.size, axes, image.shape)

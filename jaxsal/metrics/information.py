@@ -151,6 +151,8 @@ def information_curve(
         points: intervals of the curve.
         monotone: whether the highest score so far counts.
     """
+    wide = accumulator(scores.dtype)
+    sizes, scores = sizes.astype(wide), scores.astype(wide)
     share, value = (
         jnp.where(
             row[-1] > row[0], jnp.clip((row[1:-1] - row[0]) / (row[-1] - row[0]), 0, 1), jnp.nan

@@ -70,8 +70,7 @@ import chex, jax, jax.export, jaxtyping, numpy
 before = set(sys.modules)
 import jaxsal
 new = {name.partition(".")[0] for name in set(sys.modules) - before}
-core = {"jaxsal", "jax", "jaxlib", "numpy", "chex", "jaxtyping"}  # jaxlib: of Pallas
-print(sorted(new - set(sys.stdlib_module_names) - core))
+print(sorted(new - set(sys.stdlib_module_names) - {"jaxsal", "jax", "numpy", "chex", "jaxtyping"}))
 """
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True

@@ -28,14 +28,8 @@ from jaxsal.rewrite.kernels.tiles import (
     stack,
     store,
 )
+from jaxsal.rewrite.rules.channelwise import STEPS
 from jaxsal.rewrite.rules.max_pool import NOWHERE
-
-STEPS: dict[str, Callable[[Array, Array], Array]] = {
-    "add": lambda y, vector: y + vector,
-    "mul": lambda y, vector: y * vector,
-    "sub": lambda y, vector: y - vector,
-}
-"""What may be done with each channel between convolution and ReLU, by its primitive's name."""
 
 
 class ConvReluPool(NamedTuple):
@@ -45,7 +39,7 @@ class ConvReluPool(NamedTuple):
         low: zeros before the first row and the first column.
         size: the convolution's rows and columns.
         window: the pool's.
-        steps: names in `STEPS`, in order.
+        steps: names in `channelwise.STEPS`, in order.
     """
 
     low: tuple[int, int]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -12,6 +12,13 @@ from jaxtyping import Array, Float
 
 from jaxsal.rewrite.interpreter import Frame
 from jaxsal.rewrite.program import Atom, play, shape_of, variables
+
+STEPS: dict[str, Callable[[Array, Array], Array]] = {
+    "add": lambda y, vector: y + vector,
+    "mul": lambda y, vector: y * vector,
+    "sub": lambda y, vector: y - vector,
+}
+"""What may be done with each channel between convolution and ReLU, by its primitive's name."""
 
 
 class Step(NamedTuple):

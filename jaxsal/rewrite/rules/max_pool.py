@@ -12,6 +12,7 @@ NaN; in the derivatives a NaN gives way to any later value, as in XLA's own.
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -135,14 +136,24 @@ def value_at_maximum(
 def first_maximum(
     operand: Float[Array, "..."], windows: PoolWindows
 ) -> tuple[Float[Array, "..."], Int[Array, "..."]]:
-    """The first maximum of each window, and its place in it, counted in row-major order.
+    """The first maximum of each window, and its place in it, counted in row-major order."""
+    return first_of(_slices(operand, windows, -jnp.inf))
 
-    It stays while it is as great as the next: a NaN gives way to whatever comes after it.
+
+def first_of(
+    values: Sequence[Float[Array, "..."]], *, nan_stays: bool = False
+) -> tuple[Float[Array, "..."], Int[Array, "..."]]:
+    """The maximum of several arrays, place by place, and the number of the first that has it.
+
+    It stays while it is as great as the next.
+
+    Args:
+        nan_stays: whether a NaN stays too, or gives way to whatever comes after it.
     """
-    best, *candidates = _slices(operand, windows, -jnp.inf)
+    best, *candidates = values
     place = jnp.zeros_like(best, jnp.int32)
     for k, candidate in enumerate(candidates, start=1):
-        stays = best >= candidate
+        stays = (best >= candidate) | (best != best) if nan_stays else best >= candidate
         best, place = jnp.where(stays, best, candidate), jnp.where(stays, place, k)
     return best, place
 

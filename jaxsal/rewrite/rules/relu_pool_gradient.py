@@ -13,7 +13,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import JaxprEqn, Literal, Var
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 
 from jaxsal.rewrite.interpreter import Frame, inline
 from jaxsal.rewrite.program import CASTS, Atom, Values, is_zero
@@ -92,7 +92,11 @@ def positive_place(
     activation: Float[Array, "..."], windows: max_pool.PoolWindows
 ) -> UInt8[Array, "..."]:
     """The place of each window's first maximum; nowhere if that is not positive."""
-    best, place = max_pool.first_maximum(activation, windows)
+    return where_positive(*max_pool.first_maximum(activation, windows))
+
+
+def where_positive(best: Float[Array, "..."], place: Int[Array, "..."]) -> UInt8[Array, "..."]:
+    """The place as a byte where the maximum is positive, else nowhere."""
     return jnp.where(best > 0, place, max_pool.NOWHERE).astype(jnp.uint8)
 
 

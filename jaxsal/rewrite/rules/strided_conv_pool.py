@@ -24,10 +24,9 @@ from jax.extend.core import JaxprEqn
 from jaxtyping import Array, Float, UInt8
 
 from jaxsal.rewrite.interpreter import Frame
-from jaxsal.rewrite.kernels.conv_relu_pool import STEPS
 from jaxsal.rewrite.program import Values, shape_of
 from jaxsal.rewrite.rules import conv, max_pool, relu_pool_gradient, stage
-from jaxsal.rewrite.rules.channelwise import Step, before, vectors_of
+from jaxsal.rewrite.rules.channelwise import STEPS, Step, before, vectors_of
 from jaxsal.rewrite.rules.conv import Convolution
 from jaxsal.rewrite.rules.max_pool import PoolWindows
 from jaxsal.types import accumulator
@@ -57,7 +56,7 @@ def strided_conv_pool(eqn: JaxprEqn, values: Values, frame: Frame) -> list[Array
         y = STEPS[step.eqn.primitive.name](y, jnp.tile(vector, offsets).reshape(1, 1, 1, -1))
     parts = jnp.split(jnp.where(y <= 0, 0, y), offsets, -1)
     # Without the barrier XLA computes the maximum once more in whatever reads it.
-    pooled, place = lax.optimization_barrier(_first_maximum(parts))
+    pooled, place = lax.optimization_barrier(_pooled(parts))
     relu_pool_gradient.keep_place(place, eqn.invars[0], found.windows, frame)
     return [pooled]
 
@@ -145,8 +144,8 @@ def _leads_to_few_channels(eqn: JaxprEqn, frame: Frame) -> bool:
 
 def _is_to_few(eqn: JaxprEqn) -> bool:
     """Whether it is a convolution to few channels."""
-    few = shape_of(eqn.outvars[0])[-1:] <= (conv.FEW_CHANNELS,)
-    return eqn.primitive.name == "conv_general_dilated" and few
+    is_conv = eqn.primitive.name == "conv_general_dilated"
+    return is_conv and shape_of(eqn.outvars[0])[-1] <= conv.FEW_CHANNELS
 
 
 def _is_one(windows: PoolWindows) -> bool:
@@ -154,17 +153,13 @@ def _is_one(windows: PoolWindows) -> bool:
     return len(windows.shape) == 4 and windows.shape[0] == 1
 
 
-def _first_maximum(values: Sequence[Array]) -> tuple[Array, UInt8[Array, ...]]:
+def _pooled(values: Sequence[Array]) -> tuple[Array, UInt8[Array, ...]]:
     """The maximum of arrays that are not negative, place by place, and which it is of, the first.
 
     Nowhere if that is zero, or a NaN. One comparison decides both: XLA computes them at once.
     """
-    best, *candidates = values
-    place = jnp.zeros(best.shape, jnp.int32)
-    for k, candidate in enumerate(candidates, start=1):
-        stays = (best >= candidate) | (best != best)
-        best, place = jnp.where(stays, best, candidate), jnp.where(stays, place, k)
-    return best, jnp.where(best > 0, place, max_pool.NOWHERE).astype(jnp.uint8)
+    best, place = max_pool.first_of(values, nan_stays=True)
+    return best, relu_pool_gradient.where_positive(best, place)
 
 
 def _strided(convolution: Convolution, windows: PoolWindows) -> Convolution:

@@ -14,11 +14,10 @@ from jaxtyping import Array
 
 from jaxsal.rewrite.at_lowering import Flat
 from jaxsal.rewrite.interpreter import Frame
-from jaxsal.rewrite.kernels import conv_relu_pool as kernels
 from jaxsal.rewrite.kernels.on_gpu import on_gpu
 from jaxsal.rewrite.program import Atom, Values, bind, shape_of
 from jaxsal.rewrite.rules import conv, max_pool, relu_pool_gradient, stage
-from jaxsal.rewrite.rules.channelwise import Step, before, played, vectors_of
+from jaxsal.rewrite.rules.channelwise import STEPS, Step, before, played, vectors_of
 from jaxsal.rewrite.rules.max_pool import PoolWindows
 
 MAX_TERMS = 128
@@ -37,7 +36,7 @@ def conv_relu_pool(eqn: JaxprEqn, values: Values, frame: Frame) -> list[Array] |
     x = relu_pool_gradient.relu_input(relu)
     if x is None or len(relu.invars) != 1:
         return None
-    made, steps = before(x, frame, tuple(kernels.STEPS))
+    made, steps = before(x, frame, tuple(STEPS))
     if made is None or not suits(made, windows, made.invars[0]):
         return None
 
@@ -54,14 +53,15 @@ def conv_relu_pool(eqn: JaxprEqn, values: Values, frame: Frame) -> list[Array] |
 
 
 def _kernel(made: JaxprEqn, steps: list[Step], windows: PoolWindows) -> Flat:
-    settings = kernels.ConvReluPool(
-        stage.low_padding(made),
-        stage.rows_and_columns(shape_of(made.outvars[0])),
-        stage.rows_and_columns(windows.size),
-        tuple(each.eqn.primitive.name for each in steps if each.side is not None),
-    )
-
     def kernel(inputs: Array, kernel: Array, *vectors: Array) -> list[Array]:
+        from jaxsal.rewrite.kernels import conv_relu_pool as kernels  # Pallas, where it is needed
+
+        settings = kernels.ConvReluPool(
+            stage.low_padding(made),
+            stage.rows_and_columns(shape_of(made.outvars[0])),
+            stage.rows_and_columns(windows.size),
+            tuple(each.eqn.primitive.name for each in steps if each.side is not None),
+        )
         kernel = conv.channels_last_kernel(made, kernel)
         outs = kernels.conv_relu_pool(inputs, kernel, vectors, stage=settings)
         return [out.reshape(windows.counts) for out in outs]

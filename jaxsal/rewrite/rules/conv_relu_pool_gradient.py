@@ -13,7 +13,6 @@ from jaxtyping import Array
 
 from jaxsal.rewrite.at_lowering import Flat
 from jaxsal.rewrite.interpreter import Frame
-from jaxsal.rewrite.kernels import conv_relu_pool_gradient as kernels
 from jaxsal.rewrite.kernels.on_gpu import on_gpu
 from jaxsal.rewrite.program import Values, bind, shape_of
 from jaxsal.rewrite.rules import conv, max_pool, stage
@@ -43,15 +42,16 @@ def conv_relu_pool_gradient(eqn: JaxprEqn, values: Values, frame: Frame) -> list
 
 
 def _kernel(eqn: JaxprEqn, windows: PoolWindows) -> Flat:
-    shape = shape_of(eqn.outvars[0])
-    settings = kernels.PoolGradientConv(
-        stage.low_padding(eqn),
-        stage.rows_and_columns(shape),
-        stage.rows_and_columns(windows.size),
-        shape[3],
-    )
-
     def kernel(cotangent: Array, place: Array, kernel: Array, *factors: Array) -> list[Array]:
+        from jaxsal.rewrite.kernels import conv_relu_pool_gradient as kernels  # Pallas, as needed
+
+        shape = shape_of(eqn.outvars[0])
+        settings = kernels.PoolGradientConv(
+            stage.low_padding(eqn),
+            stage.rows_and_columns(shape),
+            stage.rows_and_columns(windows.size),
+            shape[3],
+        )
         kernel = conv.channels_last_kernel(eqn, kernel)
         cotangent, place = (x.reshape(-1, *x.shape[-3:]) for x in (cotangent, place))
         return [kernels.conv_relu_pool_gradient(cotangent, place, kernel, factors, conv=settings)]

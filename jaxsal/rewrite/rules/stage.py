@@ -17,7 +17,7 @@ def is_differentiated(operand: Atom, frame: Frame) -> bool:
     """Whether the program scatters to what is pooled."""
     return any(
         eqn.primitive.name == "select_and_scatter_add" and eqn.invars[1] is operand
-        for eqn in frame.jaxpr.eqns
+        for eqn in users(operand, frame)
     )
 
 

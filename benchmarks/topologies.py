@@ -227,7 +227,9 @@ ACCELERATORS = {
     # multiplications a cycle; 16 GB at 819 GB/s; four links, 400 GB/s in both directions, 1600
     # Gbit/s in one.
     "tpu-v5e": Accelerator(
-        *("tpu", "v5e", (256, 8)),
+        "tpu",
+        "v5e",
+        (256, 8),
         chips=4,
         clock=1.503e9,
         memory=16 << 30,
@@ -238,7 +240,9 @@ ACCELERATORS = {
     # multiply twice a cycle. The clock is not published: times may be wrong by a factor, the same
     # for all programs. 32 GB at 1640 GB/s; four links, 800 GB/s in both directions.
     "tpu-v6e": Accelerator(
-        *("tpu", "v6e", (256, 8)),
+        "tpu",
+        "v6e",
+        (256, 8),
         chips=4,
         clock=1.751e9,
         memory=32 << 30,

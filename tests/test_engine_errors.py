@@ -289,13 +289,13 @@ def test_types_are_checked_at_run_time_in_every_room_but_the_engine(
 ) -> None:
     """The engine's own errors, which users see, would otherwise never be raised by a test.
 
-    Of rewrite/ the rules are checked, which hold arrays; the rest reads programs.
+    Of rewrite/ the rules and kernels are checked, which hold arrays; the rest reads programs.
     """
     checked = request.config.getoption("--jaxtyping-packages").split(",")
     room = Path(jaxsal.__file__).parent
     rooms = {path.stem for path in room.iterdir() if path.suffix == ".py" or path.is_dir()}
     rooms -= {"__init__", "__pycache__", "engine", "rewrite"}
-    rooms.add("rewrite.rules")
+    rooms |= {"rewrite.kernels", "rewrite.rules"}
     assert set(checked) == {*(f"jaxsal.{name}" for name in rooms), "beartype.beartype"}
     assert not hasattr(jaxsal.explainer, "__wrapped__")
     assert hasattr(place_batch, "__wrapped__")

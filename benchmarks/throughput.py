@@ -99,6 +99,9 @@ TORCH = (
     "captum, chunk 32",
     "captum, chunk 64",
     "captum, chunk 256",
+    "zennit",
+    "grad-cam",
+    "saliency",
     "torch",
     "torch channels_last",
     "torch compiled",
@@ -167,6 +170,18 @@ _RESNET = (
     ),
 )
 
+_BY_SAMPLES = ("jaxsal", *(each for each in TORCH if each.startswith("captum")))
+_PEERS = (
+    make_case("study-128", "lrp", 32, "jaxsal", "zennit"),
+    make_case("study-128", "deep_lift", 32, "jaxsal", "captum"),
+    *(
+        make_case("study-128", name, 2, *_BY_SAMPLES, segments="@segments_49", samples=200)
+        for name in ("kernel_shap", "lime")
+    ),
+    make_case("study-128", "ablation_cam", 8, "jaxsal", "grad-cam", resize=True),
+    make_case("study-128", "guided_integrated_gradients", 2, "jaxsal", "saliency", steps=200),
+)
+
 _FEW = tuple(
     each
     for each in CONTENDERS
@@ -215,6 +230,7 @@ SETTINGS = {
         rounds=3,
     ),
     "cpu": Settings((*_cases("cnn-128", 32, 8), *LATENCY)),
+    "peers": Settings(_PEERS, rounds=5),
     "large": Settings(
         (
             make_case("cnn-224", "gradient", 16),
@@ -239,7 +255,8 @@ SETTINGS = {
     ),
 }
 """By name: for a CPU in ten minutes ("short"), in four ("headline"), in an hour ("cpu") and with
-larger images ("large"); for an accelerator all of it, and in minutes the headline and the ResNet;
+larger images ("large"), and each new method beside the library that has it ("peers"); for an
+accelerator all of it, and in minutes the headline and the ResNet;
 "toy" is a trial of seconds."""
 
 

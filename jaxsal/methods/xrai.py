@@ -112,7 +112,7 @@ def regions(
     order = jnp.argsort(-_means(inside, values, jnp.ones_like(values))[0], stable=True)
 
     def grown(
-        step: Array, state: tuple[Float[Array, " p"], Float[Array, " p"]]
+        step: Array | int, state: tuple[Float[Array, " p"], Float[Array, " p"]]
     ) -> tuple[Float[Array, " p"], Float[Array, " p"]]:
         free, map = state
         candidates = inside if algorithm == "full" else inside[order[step]][None]

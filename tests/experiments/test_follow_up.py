@@ -66,7 +66,8 @@ def test_compare_methods(untrained: Path, few) -> None:
     record = record_of(untrained, "compare_methods")
     assert set(record["methods"]) == set(few) == set(record["milliseconds"])
     names = {name for family in record["families"].values() for name in family}
-    names |= {"deletion_curve", "insertion_curve", "road_curve", "sensitivity_max"}
+    names |= {"deletion_curve", "insertion_curve", "road_curve"}
+    names |= {metric.__name__ for metric in scoring.ROBUSTNESS}
     assert names == set(jaxsal.METRICS)  # curves by their areas
     ranks = [rank[0] for rank in record["ranks"]["faithfulness"].values()]
     assert ranks == sorted(ranks)

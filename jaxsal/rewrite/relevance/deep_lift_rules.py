@@ -84,9 +84,19 @@ def _rescale(pair: _Pair, operation: Operation, given: Array) -> Sequence[Array]
 
 def _secant(rise: Array, run: Array, slope: Array, eps: ArrayLike) -> Array:
     """rise / run, or the slope where there is no run; an infinite one, of no difference, is 0."""
-    flat = (run == 0) | (jnp.abs(run) < jnp.asarray(eps, run.dtype))
     slope = jnp.where(jnp.isinf(slope), jnp.zeros_like(slope), slope)
-    return jnp.where(flat, slope, rise / jnp.where(flat, jnp.ones_like(run), run))
+    return _quotient_or(slope, rise, run, eps)
+
+
+def _quotient_or(other: Array, rise: Array, run: Array, eps: ArrayLike) -> Array:
+    """rise / run, or the other where |run| < eps.
+
+    Nothing is divided by less than eps, even where XLA computes `run` twice, rounded differently:
+    zero for the one, and not for the other.
+    """
+    least = jnp.maximum(jnp.asarray(eps, run.dtype), jnp.finfo(run.dtype).tiny ** 0.5)
+    some = jnp.where(run < 0, jnp.minimum(run, -least), jnp.maximum(run, least))
+    return jnp.where(jnp.abs(run) < least, other, rise / some)
 
 
 def _product(pair: _Pair, operation: Operation, given: Array) -> Sequence[Array]:
@@ -116,14 +126,9 @@ def _maximum(pair: _Pair, operation: Operation, given: Array) -> Sequence[Array]
     mine = winner(operation, pair.here, (both - y_r) * given)
     theirs = winner(operation, pair.there, (y - both) * given)
     return [
-        _quotient_or_zero(one + other, value - reference)
+        _quotient_or(jnp.zeros_like(value), one + other, value - reference, pair.eps)
         for one, other, value, reference in zip(mine, theirs, x, r, strict=True)
     ]
-
-
-def _quotient_or_zero(rise: Array, run: Array) -> Array:
-    flat = run == 0
-    return jnp.where(flat, jnp.zeros_like(rise), rise / jnp.where(flat, jnp.ones_like(run), run))
 
 
 def _softmax(pair: _Pair, operation: Operation, given: Array) -> Sequence[Array]:

@@ -74,7 +74,7 @@ def _intro(record: Findings) -> str:
         "faithfulness infidelity and sensitivity-n take the map's sign, the others its magnitude; "
         "infidelity takes "
         f"{listed(SENSITIVITIES)} as changes for a unit of the input, the others as contributions. "
-        "Undefined: images on which a metric of faithfulness is, for want of relevance; they count "
+        "Undefined: images on which faithfulness is, though not for every method; they count "
         "as the worst of the image. Ms a map: one timed call, compilation apart. "
         f"{resampled(record)} In italics: controls that know nothing of the network."
     )

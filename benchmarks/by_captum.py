@@ -5,6 +5,8 @@ from typing import Any
 
 import captum.attr as attr
 import torch
+from captum._utils.models.linear_model import SkLearnRidge
+from captum.attr._core.lime import get_exp_kernel_similarity_function
 
 # captum's progress bars and warnings about inputs that require no gradient are off by default.
 
@@ -83,7 +85,7 @@ def feature_ablation(inputs: Any, options: Any, chunk: int | None) -> Any:
     return _call(
         attr.FeatureAblation(inputs.network),
         inputs,
-        feature_mask=inputs.arrays["segments"][None, None],
+        feature_mask=_segments(inputs, options),
         **_chunk("perturbations_per_eval", chunk),
     )
 
@@ -95,6 +97,45 @@ def grad_cam(inputs: Any, options: Any, chunk: int | None) -> Any:
 
 def guided_grad_cam(inputs: Any, options: Any, chunk: int | None) -> Any:
     return _call(attr.GuidedGradCam(inputs.network, inputs.network.last), inputs)
+
+
+def deep_lift(inputs: Any, options: Any, chunk: int | None) -> Any:
+    return _call(attr.DeepLift(inputs.network), inputs)
+
+
+def deep_lift_shap(inputs: Any, options: Any, chunk: int | None) -> Any:
+    return _call(attr.DeepLiftShap(inputs.network), inputs, baselines=inputs.arrays["baselines"])
+
+
+def _segments(inputs: Any, options: Any) -> torch.Tensor:
+    return inputs.arrays[options["segments"].removeprefix("@")][None, None]
+
+
+def lime(inputs: Any, options: Any, chunk: int | None) -> Any:
+    explainer = attr.Lime(
+        inputs.network,
+        interpretable_model=SkLearnRidge(alpha=1.0),
+        similarity_func=get_exp_kernel_similarity_function("cosine", kernel_width=0.25),
+    )
+    return _by_samples(explainer, inputs, options, chunk)
+
+
+def kernel_shap(inputs: Any, options: Any, chunk: int | None) -> Any:
+    return _by_samples(attr.KernelShap(inputs.network), inputs, options, chunk)
+
+
+def shapley_sampling(inputs: Any, options: Any, chunk: int | None) -> Any:
+    return _by_samples(attr.ShapleyValueSampling(inputs.network), inputs, options, chunk)
+
+
+def _by_samples(explainer: Any, inputs: Any, options: Any, chunk: int | None) -> Any:
+    return _call(
+        explainer,
+        inputs,
+        feature_mask=_segments(inputs, options),
+        n_samples=options["samples"],
+        **_chunk("perturbations_per_eval", chunk),
+    )
 
 
 METHODS: dict[str, Callable[..., Any]] = {
@@ -111,6 +152,11 @@ METHODS: dict[str, Callable[..., Any]] = {
     "feature_ablation": feature_ablation,
     "grad_cam": grad_cam,
     "guided_grad_cam": guided_grad_cam,
+    "deep_lift": deep_lift,
+    "deep_lift_shap": deep_lift_shap,
+    "lime": lime,
+    "kernel_shap": kernel_shap,
+    "shapley_sampling": shapley_sampling,
 }
 
 CHUNKED = {
@@ -120,5 +166,8 @@ CHUNKED = {
     "vargrad",
     "occlusion",
     "feature_ablation",
+    "lime",
+    "kernel_shap",
+    "shapley_sampling",
 }
 """The methods whose chunk can be set."""

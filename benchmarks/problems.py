@@ -27,6 +27,8 @@ STUDY = {"kind": "cnn", "widths": (32, 64, 128, 256), "norm": True}
 VIT = {"kind": "vit", "patch": 16, "width": 192, "depth": 12, "heads": 3}
 RESNET = {"kind": "resnet", "blocks": (3, 4, 6, 3), "width": 64}
 
+ARRAYS = ("segments", "segments_49", "baselines")
+
 PROBLEMS = {
     problem.name: problem
     for problem in (
@@ -52,7 +54,8 @@ class Loaded(NamedTuple):
         weights: by Flax's names, joined by "/".
         images: [B, H, W, C] in [0, 1], black in places.
         targets: int [B].
-        arrays: what some methods take: `segments` [H, W], `baselines` [n, H, W, C].
+        arrays: what some methods take: `segments` and `segments_49` [H, W], `baselines`
+            [n, H, W, C].
     """
 
     problem: Problem
@@ -68,18 +71,22 @@ def save(problem: Problem, weights: dict[str, np.ndarray], batch: int, folder: P
     random = np.random.default_rng(0)
     height, width, _ = problem.image
     images = random.normal(size=(batch, *problem.image)).clip(0, 3) / 3  # half of it black
-    side = max(height // 8, 1)
-    rows, columns = np.arange(height) // side, np.arange(width) // side
-    segments = rows[:, None] * (columns.max() + 1) + columns
     (folder / "problem.json").write_text(json.dumps(problem._asdict()))
     np.savez(folder / "weights.npz", **weights)  # type: ignore[arg-type]
     np.savez(
         folder / "inputs.npz",
         images=images.astype(np.float32),
         targets=(np.arange(batch) % problem.classes).astype(np.int32),
-        segments=segments.astype(np.int32),
+        segments=_grid(height, width, 8),
+        segments_49=_grid(height, width, 7),
         baselines=random.uniform(size=(4, *problem.image)).astype(np.float32),
     )
+
+
+def _grid(height: int, width: int, count: int) -> np.ndarray:
+    """Numbers of `count` x `count` rectangles, int32 [height, width]."""
+    rows, columns = (np.arange(n) * count // n for n in (height, width))
+    return (rows[:, None] * count + columns).astype(np.int32)
 
 
 def load(folder: Path | str, batch: int) -> Loaded:
@@ -88,7 +95,7 @@ def load(folder: Path | str, batch: int) -> Loaded:
     fields = json.loads((folder / "problem.json").read_text())
     problem = Problem(**{**fields, "image": tuple(fields["image"])})
     with np.load(folder / "weights.npz") as weights, np.load(folder / "inputs.npz") as inputs:
-        arrays = {name: inputs[name] for name in ("segments", "baselines")}
+        arrays = {name: inputs[name] for name in ARRAYS}
         images, targets = inputs["images"][:batch], inputs["targets"][:batch]
         return Loaded(problem, dict(weights), images, targets, arrays)
 

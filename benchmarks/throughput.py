@@ -13,6 +13,7 @@ SMOOTH: dict[str, Any] = {"samples": 25, "noise": 0.15, "relative": False}
 OPTIONS: dict[str, dict[str, Any]] = {
     "integrated_gradients": {"steps": 32},
     "expected_gradients": {"samples": 25, "baselines": "@baselines"},
+    "deep_lift_shap": {"baselines": "@baselines"},
     "smoothgrad": SMOOTH,
     "smoothgrad_squared": SMOOTH,
     "vargrad": SMOOTH,
@@ -20,10 +21,24 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "feature_ablation": {"segments": "@segments"},
     "grad_cam": {"resize": False},
     "rise": {"samples": 256},
+    "lime": {"segments": "@segments", "samples": 200},
+    "kernel_shap": {"segments": "@segments", "samples": 200},
+    "shapley_sampling": {"segments": "@segments", "samples": 4},
+    "sobol": {"designs": 4},
+    "hsic": {"designs": 256},
+    "xrai": {"segments": "@segments", "steps": 16},
+    "idgi": {"steps": 32},
+    "guided_integrated_gradients": {"steps": 32},
+    "blur_integrated_gradients": {"steps": 32},
+    "layer_integrated_gradients": {"steps": 32},
+    "internal_influence": {"steps": 32},
+    "layer_conductance": {"steps": 32},
 }
 """Options of the methods that have some which change their cost."""
 
 RANDOM = {"expected_gradients", "smoothgrad", "smoothgrad_squared", "vargrad", "rise"}
+RANDOM |= {"lime", "kernel_shap", "shapley_sampling", "hsic"}
+RANDOM |= {"smooth_grad_cam_plus_plus"}
 
 ONE_PASS = (
     "gradient",
@@ -37,18 +52,43 @@ ONE_PASS = (
     "x_grad_cam",
     "eigen_cam",
     "guided_grad_cam",
+    "lrp",
+    "attn_lrp",
+    "deep_lift",
+    "full_grad",
+    "element_wise_grad_cam",
+    "kpca_cam",
+    "finer_cam",
+    "shapley_cam",
+    "layer_gradient_x_activation",
     "together",
 )
 LOOPS = (
     "integrated_gradients",
     "expected_gradients",
+    "deep_lift_shap",
     "smoothgrad",
     "smoothgrad_squared",
     "vargrad",
     "occlusion",
     "feature_ablation",
     "score_cam",
+    "ablation_cam",
+    "smooth_grad_cam_plus_plus",
+    "idgi",
+    "guided_integrated_gradients",
+    "blur_integrated_gradients",
+    "agi",
+    "layer_integrated_gradients",
+    "internal_influence",
+    "layer_conductance",
     "rise",
+    "lime",
+    "kernel_shap",
+    "shapley_sampling",
+    "sobol",
+    "hsic",
+    "xrai",
 )
 
 JAX = ("jaxsal", "jaxsal without rewrites", "jaxsal bfloat16", "plain jax", "plain jax, loop")
@@ -59,6 +99,9 @@ TORCH = (
     "captum, chunk 32",
     "captum, chunk 64",
     "captum, chunk 256",
+    "zennit",
+    "grad-cam",
+    "saliency",
     "torch",
     "torch channels_last",
     "torch compiled",
@@ -127,6 +170,18 @@ _RESNET = (
     ),
 )
 
+_BY_SAMPLES = ("jaxsal", *(each for each in TORCH if each.startswith("captum")))
+_PEERS = (
+    make_case("study-128", "lrp", 32, "jaxsal", "zennit"),
+    make_case("study-128", "deep_lift", 32, "jaxsal", "captum"),
+    *(
+        make_case("study-128", name, 2, *_BY_SAMPLES, segments="@segments_49", samples=200)
+        for name in ("kernel_shap", "lime")
+    ),
+    make_case("study-128", "ablation_cam", 8, "jaxsal", "grad-cam", resize=True),
+    make_case("study-128", "guided_integrated_gradients", 2, "jaxsal", "saliency", steps=200),
+)
+
 _FEW = tuple(
     each
     for each in CONTENDERS
@@ -175,6 +230,7 @@ SETTINGS = {
         rounds=3,
     ),
     "cpu": Settings((*_cases("cnn-128", 32, 8), *LATENCY)),
+    "peers": Settings(_PEERS, rounds=5),
     "large": Settings(
         (
             make_case("cnn-224", "gradient", 16),
@@ -199,7 +255,8 @@ SETTINGS = {
     ),
 }
 """By name: for a CPU in ten minutes ("short"), in four ("headline"), in an hour ("cpu") and with
-larger images ("large"); for an accelerator all of it, and in minutes the headline and the ResNet;
+larger images ("large"), and each new method beside the library that has it ("peers"); for an
+accelerator all of it, and in minutes the headline and the ResNet;
 "toy" is a trial of seconds."""
 
 

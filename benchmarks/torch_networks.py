@@ -55,7 +55,8 @@ class CNN(nn.Module):
             nn.BatchNorm2d(b, momentum=0.1) if norm else nn.Identity() for _, b in pairs
         )
         self.relus = nn.ModuleList(nn.ReLU() for _ in pairs)
-        self.pool, self.head = nn.MaxPool2d(2), nn.Linear(widths[-1], problem.classes)
+        self.pools = nn.ModuleList(nn.MaxPool2d(2) for _ in pairs)  # captum's DeepLIFT: one a use
+        self.head = nn.Linear(widths[-1], problem.classes)
 
     @property
     def last(self) -> nn.Module:
@@ -67,12 +68,12 @@ class CNN(nn.Module):
         for index, (conv, norm, relu) in enumerate(
             zip(self.convs, self.norms, self.relus, strict=True)
         ):
-            x = relu(norm(conv(self.pool(x) if index else x)))
+            x = relu(norm(conv(self.pools[index - 1](x) if index else x)))
         return x
 
     def classify(self, features: torch.Tensor) -> torch.Tensor:
         """Logits from the activations of `last`."""
-        return self.head(self.pool(features).mean((2, 3)))
+        return self.head(self.pools[-1](features).mean((2, 3)))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.classify(self.features(x))

@@ -3,6 +3,7 @@
 import functools
 import platform
 from collections.abc import Callable
+from importlib import metadata
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,7 +41,10 @@ def inputs_of(loaded: problems.Loaded, layout: Any = torch.contiguous_format) ->
     network = torch_networks.build(loaded.problem, loaded.weights).requires_grad_(False)
     images = torch.from_numpy(loaded.images).permute(0, 3, 1, 2).to(DEVICE)
     arrays = {
-        "segments": torch.from_numpy(loaded.arrays["segments"]).long().to(DEVICE),
+        **{
+            name: torch.from_numpy(loaded.arrays[name]).long().to(DEVICE)
+            for name in ("segments", "segments_49")
+        },
         "baselines": torch.from_numpy(loaded.arrays["baselines"]).permute(0, 3, 1, 2).to(DEVICE),
     }
     return Inputs(
@@ -90,6 +94,15 @@ def by_hand(
     return lambda: method(network, inputs.images, inputs.targets, **options)
 
 
+def by_peer(
+    loaded: problems.Loaded, name: str, options: dict[str, Any], peer: str
+) -> Callable[[], Any]:
+    """Another library as its documentation uses it."""
+    from benchmarks import by_peers
+
+    return by_peers.PEERS[peer](inputs_of(loaded), name, options)
+
+
 def set_precision(precision: str) -> None:
     """Of products and convolutions on a GPU: "highest" or "tf32"."""
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
@@ -100,6 +113,7 @@ def set_precision(precision: str) -> None:
 CONTENDERS: dict[str, Callable[..., Callable[[], Any]]] = {
     "captum": by_captum,
     **{f"captum, chunk {n}": functools.partial(by_captum, chunk=n) for n in (1, 8, 32, 64, 256)},
+    **{peer: functools.partial(by_peer, peer=peer) for peer in ("zennit", "grad-cam", "saliency")},
     "torch": by_hand,
     "torch float64": functools.partial(by_hand, double=True),
     "torch channels_last": functools.partial(by_hand, layout=torch.channels_last),
@@ -144,19 +158,20 @@ def _fetch(result: torch.Tensor) -> dict[str, np.ndarray]:
 
 def about() -> dict[str, Any]:
     """Versions, threads and device."""
-    try:
-        import captum
-
-        version = captum.__version__
-    except ImportError:
-        version = "absent"
     return {
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "captum": version,
+        **{name: _version(name) for name in ("captum", "zennit", "grad-cam", "saliency")},
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if DEVICE == "cuda" else "cpu",
     }
+
+
+def _version(library: str) -> str:
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return "absent"
 
 
 def peak() -> float:

@@ -9,6 +9,7 @@ complexity; a ranking with intervals, and milliseconds a map. About seven minute
 study's report.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,7 +90,7 @@ def compared(values: Values, chosen: Chosen, seed: int) -> dict[str, Any]:
         "families": {name: list(family) for name, family in families.items()},
         "few": min(scoring.FEW, len(chosen.targets)),
         "methods": bootstrap.summarise({name: values[name] for name in order}, chosen.clusters),
-        "undefined": {name: _undefined(values[name], families["faithfulness"]) for name in order},
+        "undefined": _undefined({name: values[name] for name in order}, families["faithfulness"]),
         "ranks": {family: {n: r.rank[n] for n in order} for family, r in ranked.items()},
         "behind": {family: {n: r.behind[n] for n in order} for family, r in ranked.items()},
         "best": {family: r.best for family, r in ranked.items()},
@@ -101,9 +102,11 @@ def compared(values: Values, chosen: Chosen, seed: int) -> dict[str, Any]:
     }
 
 
-def _undefined(values: dict[str, np.ndarray], metrics: Any) -> int:
-    """On how many images some of the metrics are not defined."""
-    return int((~np.isfinite([values[metric] for metric in metrics])).any(0).sum())
+def _undefined(values: Values, metrics: Iterable[str]) -> dict[str, int]:
+    """By method, on how many images some metric is not defined that is for another method."""
+    defined = np.isfinite([[each[metric] for metric in metrics] for each in values.values()])
+    lost = (~defined & defined.any(0)).any(1).sum(1)
+    return dict(zip(values, lost.tolist(), strict=True))
 
 
 def _above(values: Values, name: str, metric: str, clusters: Any) -> bool:

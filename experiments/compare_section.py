@@ -5,6 +5,7 @@ from typing import Any
 from experiments.claims import Findings, listed, resampled
 from experiments.controls import CONTROLS
 from experiments.methods import SENSITIVITIES
+from experiments.scoring import ROBUSTNESS
 from experiments.tables import measured, number, table, text, times, words
 from jaxsal.metrics import LOWER_IS_BETTER
 
@@ -34,7 +35,7 @@ def compare_section(record: Findings) -> str:
         "undefined",
     ]
     names = [name for family in record["families"].values() for name in family]
-    names.append("sensitivity_max")
+    names += [metric.__name__ for metric in ROBUSTNESS]
     values = [
         (method, *(measured(each[name], times) for name in names))
         for method, each in record["methods"].items()
@@ -64,15 +65,16 @@ def _intro(record: Findings) -> str:
         listed([words(name) for name in record["families"][family]])
         for family in ("faithfulness", "localisation")
     )
+    robustness = [words(metric.__name__) for metric in ROBUSTNESS]
     return (
         f"Maps of {record['cases']} correctly classified test tumours for the predicted class. "
         f"Faithfulness is the mean rank over {faithful}; localisation over {local}. Arrows: which "
-        "way is better. Completeness, sparseness, entropy and sensitivity-max (on "
-        f"{record['few']} images) count in no rank: a map that knows nothing can do well. Of "
+        f"way is better. Completeness, sparseness, entropy and robustness ({listed(robustness)}, "
+        f"on {record['few']} images) count in no rank: a map that knows nothing can do well. Of "
         "faithfulness infidelity and sensitivity-n take the map's sign, the others its magnitude; "
         "infidelity takes "
         f"{listed(SENSITIVITIES)} as changes for a unit of the input, the others as contributions. "
-        "Undefined: images on which a metric of faithfulness is, for want of relevance; they count "
+        "Undefined: images on which faithfulness is, though not for every method; they count "
         "as the worst of the image. Ms a map: one timed call, compilation apart. "
         f"{resampled(record)} In italics: controls that know nothing of the network."
     )

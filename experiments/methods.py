@@ -10,6 +10,7 @@ from experiments.controls import CONTROLS
 
 STEPS = 64  # of integrated gradients, as in the study
 MASKS = 512  # of RISE
+QUARTERS = 4  # the same for exact Shapley values, of 16 segments
 PARTS = 8  # into how many an image's side is cut for occlusion and segments
 
 SENSITIVITIES = (
@@ -25,6 +26,13 @@ SENSITIVITIES = (
 is contributes, or where."""
 
 
+ELSEWHERE = {
+    *("layer_gradient_x_activation", "layer_integrated_gradients", "internal_influence"),
+    *("layer_conductance", "attention_rollout", "generic_attention"),
+}
+"""Whose maps are a layer's, not the image's, or which need attention: not of the study's CNN."""
+
+
 def every(size: int, background: np.ndarray) -> dict[str, Any]:
     """Each method of `jaxsal.METHODS`, and each combinator over the gradient, by name.
 
@@ -33,17 +41,26 @@ def every(size: int, background: np.ndarray) -> dict[str, Any]:
         background: [n, H, W, C], where expected gradients start.
     """
     window = max(size // PARTS, 2)
-    along = np.arange(size) // window
+    along, coarse = np.arange(size) // window, np.arange(size) * QUARTERS // size
     options: dict[str, dict[str, Any]] = {
         "integrated_gradients": {"steps": STEPS},
         "expected_gradients": {"baselines": background},
+        "deep_lift_shap": {"baselines": background},
         "occlusion": {"window": window, "stride": window // 2},
         "feature_ablation": {"segments": along[:, None] * size + along},
         "rise": {"samples": MASKS},
+        "lime": {"segments": along[:, None] * size + along},
+        "kernel_shap": {"segments": along[:, None] * size + along},
+        "shapley_sampling": {"segments": along[:, None] * size + along},
+        "xrai": {"segments": along[:, None] * size + along, "min_pixels": window},
+        "shapley_values": {"segments": coarse[:, None] * size + coarse},
+        "idgi": {"steps": STEPS},
+        "blur_integrated_gradients": {"steps": STEPS},
     }
     plain = {
         name: functools.partial(method, **options[name]) if name in options else method
         for name, method in jaxsal.METHODS.items()
+        if name not in ELSEWHERE
     }
     noisy = {name: combine(jaxsal.gradient) for name, combine in jaxsal.COMBINATORS.items()}
     return {name.replace("_", " "): method for name, method in (plain | noisy).items()}

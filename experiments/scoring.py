@@ -17,7 +17,8 @@ from jaxsal import metrics
 from jaxsal.types import Image, Key, Map, Scalar, ScoreFn
 
 STEPS = 20  # of deletion and insertion
-FEW = 16  # images on which methods are run again, by sensitivity-max
+ROBUSTNESS = tuple(row.function for row in metrics.TABLE if row.family == "robustness")
+FEW = 16  # images on which methods are run again, by the metrics of robustness
 AGAIN = 4  # times
 
 
@@ -25,6 +26,16 @@ def mean_sensitivity_n(score: ScoreFn, image: Image, map: Map, *, key: Key, chun
     """`jaxsal.metrics.sensitivity_n` averaged over its shares of pixels."""
     values = metrics.sensitivity_n(score, image, map, samples=16, key=key, chunk=chunk)
     return jnp.mean(values)
+
+
+def mean_region_perturbation(score: ScoreFn, image: Image, map: Map) -> Scalar:
+    """The area over the curve of patches that are removed one after another."""
+    return metrics.region_perturbation(score, image, map).mean()
+
+
+def mean_selectivity(score: ScoreFn, image: Image, map: Map) -> Scalar:
+    """The area under the curve of patches that are removed one after another."""
+    return metrics.selectivity(score, image, map).mean()
 
 
 def families(size: int) -> dict[str, dict[str, Any]]:
@@ -38,6 +49,8 @@ def families(size: int) -> dict[str, dict[str, Any]]:
         "insertion": functools.partial(metrics.insertion, steps=STEPS),
         "infidelity": functools.partial(metrics.infidelity, normalize=True, samples=30),
         "sensitivity_n": mean_sensitivity_n,
+        "region_perturbation": mean_region_perturbation,
+        "selectivity": mean_selectivity,
         "top_k_intersection": functools.partial(
             metrics.top_k_intersection, k=max(1, size * size // 100)
         ),
@@ -58,7 +71,7 @@ def score(
     methods: Mapping[str, Any],
     seed: int,
 ) -> dict[str, dict[str, np.ndarray]]:
-    """`{method: {metric: [N]}}`; sensitivity-max is NaN but for a few images."""
+    """`{method: {metric: [N]}}`; those of robustness are NaN but for a few images."""
     size = chosen.examples.images.shape[1]
     apart = {name: m for family in families(size).values() for name, m in family.items()}
     infidelity = apart.pop("infidelity")
@@ -79,20 +92,21 @@ def score(
         values[name]["infidelity"] = np.asarray(
             foretell[contributions](found.variables, images, batch, chosen.targets, key=key)
         )
-        values[name]["sensitivity_max"] = _sensitivity(
-            found, chosen, batch, methods[name], key, rows
-        )
+        values[name] |= _robustness(found, chosen, batch, methods[name], key, rows)
     return values
 
 
-def _sensitivity(
+def _robustness(
     found: Study, chosen: Chosen, maps: Any, method: Any, key: Any, rows: np.ndarray
-) -> np.ndarray:
-    evaluate = jaxsal.evaluator(
-        found.apply, functools.partial(metrics.sensitivity_max, method=method, samples=AGAIN)
-    )
+) -> dict[str, np.ndarray]:
+    again = {
+        metric.__name__: functools.partial(metric, method=method, samples=AGAIN)
+        for metric in ROBUSTNESS
+    }
     images, targets = chosen.examples.images[rows], chosen.targets[rows]
+    evaluate = jaxsal.evaluator(found.apply, again)
     own = evaluate(found.variables, images, maps[rows], targets, key=key)
-    whole = np.full(len(chosen.targets), np.nan, np.float32)
-    whole[rows] = own
+    whole = {name: np.full(len(chosen.targets), np.nan, np.float32) for name in again}
+    for name, values in own.items():
+        whole[name][rows] = values
     return whole

@@ -255,6 +255,8 @@ class Explainer(_Engine):
     ) -> Explanation:
         """The maps of a batch with their targets [B] (under "all" [B, K]) and logits [B, K].
 
+        And, of methods with a tolerance, the points that each map took and whether they sufficed.
+
         One program, in which the forward pass is shared; arguments and errors as of a call. Logits
         of NaN predict no class: the target is -1 then, and the map NaN.
         """

@@ -1,7 +1,7 @@
 """The nouns of jaxsal: what a model, a score, a method, a combinator and a metric are."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -71,7 +71,8 @@ class ScoreFn(Protocol):
     The explainer's scores carry `rewrite: bool`, which `rewrite.affine_prefix` and
     `rewrite.incremental_occlusion` read, `parameters`, the model's by their paths, which layers are
     named by, and `spatial_axes`, which `rewrite.axes.spatial` reads; a plain function without them
-    counts as `rewrite=True`.
+    counts as `rewrite=True`. For methods that compare classes they carry `class_logits`, image ->
+    [K], and `target`.
     """
 
     def __call__(self, image: Image, /) -> Scalar: ...
@@ -83,6 +84,23 @@ Method = Callable[..., Map]
 
 Options are keyword-only; a method that draws random numbers takes `key`.
 """
+
+
+class Refined(NamedTuple):
+    """A map whose method took as many points as its image needed.
+
+    A method that can say so has an attribute `refined`: a function of its own arguments that
+    returns this.
+
+    Attributes:
+        map: float32.
+        points: at how many points the score was evaluated, int32.
+        converged: whether the map is as complete as it was to be.
+    """
+
+    map: Map
+    points: Int[Array, ""]
+    converged: Shaped[Array, ""]
 
 
 Combinator = Callable[..., Method]

@@ -23,7 +23,10 @@ NAMES = {
     "cut",
     "evaluator",
     "explainer",
+    "full_gradients",
     "grad_cam_from",
+    "segments",
+    "neuron",
     *methods.METHODS,
     *methods.COMBINATORS,
 }
@@ -53,6 +56,12 @@ def test_the_table_is_complete() -> None:
         gradient input_x_gradient integrated_gradients expected_gradients guided_backprop deconvnet
         grad_cam grad_cam_plus_plus hires_cam layer_cam x_grad_cam eigen_cam score_cam
         guided_grad_cam occlusion feature_ablation rise
+        lime kernel_shap shapley_sampling shapley_values sobol hsic xrai
+        lrp attn_lrp deep_lift deep_lift_shap full_grad
+        ablation_cam element_wise_grad_cam kpca_cam finer_cam shapley_cam smooth_grad_cam_plus_plus
+        idgi guided_integrated_gradients blur_integrated_gradients agi
+        layer_gradient_x_activation layer_integrated_gradients internal_influence layer_conductance
+        attention_rollout generic_attention
     """.split()
     assert set(jaxsal.METHODS) == set(expected)
     assert set(jaxsal.COMBINATORS) == {"smoothgrad", "smoothgrad_squared", "vargrad"}

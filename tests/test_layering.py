@@ -34,7 +34,11 @@ ROOMS = {
 """Each room, and the rooms that it may import besides itself."""
 
 SIBLINGS = {
-    "methods": {("cam", "backprop"), ("__init__", "*"), ("*", "_*"), ("path", "quadrature")},
+    "methods": {
+        *{("cam", "backprop"), ("__init__", "*"), ("*", "_*"), ("path", "quadrature")},
+        *{("smooth_cam", "noise"), ("layer", "quadrature"), ("path", "adaptive")},
+        ("xrai", "path"),
+    },
 }
 """In these rooms files import no other file of the room, but for these."""
 
@@ -49,6 +53,7 @@ WORLD = {
     "matplotlib": {"viz"},
     "tyro": {"cli.py", "commands"},
     "tqdm": {"commands"},
+    "skimage": {"methods"},
     "torch": set(),
     "tensorflow": set(),
 }

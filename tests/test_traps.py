@@ -95,12 +95,21 @@ def test_smoothgrad_averages_signed_maps():
     assert jnp.max(explained(method, score, 1 + jnp.abs(normal(3, *SHAPE)), key=KEY)) < 0
 
 
+SEGMENTS = np.arange(36).reshape(6, 6) // 12
 OPTIONS = {
     "integrated_gradients": {"steps": 3},
     "expected_gradients": {"baselines": np.zeros((1, *SHAPE), np.float32), "samples": 3},
+    "deep_lift_shap": {"baselines": np.zeros((1, *SHAPE), np.float32)},
     "occlusion": {"window": 3},
-    "feature_ablation": {"segments": np.arange(36).reshape(6, 6) // 12},
+    "feature_ablation": {"segments": SEGMENTS},
     "rise": {"samples": 3, "grid": 2},
+    "lime": {"segments": SEGMENTS, "samples": 3},
+    "kernel_shap": {"segments": SEGMENTS, "samples": 3},
+    "shapley_sampling": {"segments": SEGMENTS, "samples": 2},
+    "shapley_values": {"segments": SEGMENTS},
+    "sobol": {"grid": 2, "designs": 2},
+    "hsic": {"grid": 2, "designs": 3},
+    "xrai": {"segments": SEGMENTS, "steps": 2, "min_pixels": 5},
 }
 
 
@@ -109,7 +118,9 @@ def test_flat_images_and_all_zero_maps_give_no_nan(image):
     """Min-max scaling, relative noise and CAM weights all divide by what is zero here."""
     images = jnp.full((2, *SHAPE), {"zero": 0.0, "constant": 0.5}[image])
     methods = {
-        name: partial(method, **OPTIONS.get(name, {})) for name, method in jaxsal.METHODS.items()
+        name: partial(method, **OPTIONS.get(name, {}))
+        for name, method in jaxsal.METHODS.items()
+        if name not in ("attention_rollout", "generic_attention")  # of another network
     }
     for name, combinator in jaxsal.COMBINATORS.items():
         methods[name] = combinator(jaxsal.gradient, samples=3)
@@ -117,7 +128,8 @@ def test_flat_images_and_all_zero_maps_give_no_nan(image):
     explain = jaxsal.explainer(partial(apply, jax.nn.relu), methods, mesh=mesh)
     for name, maps in explain(0 * WEIGHTS, images, 1, key=KEY).items():
         assert np.all(np.isfinite(maps)), name
-        np.testing.assert_allclose(maps, 0, atol=1e-6, err_msg=name)
+        if name != "internal_influence":  # of weights after the layer, whatever the image
+            np.testing.assert_allclose(maps, 0, atol=1e-6, err_msg=name)
 
 
 def test_overlapping_windows_are_not_counted_twice():

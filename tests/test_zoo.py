@@ -13,13 +13,17 @@ from tests.zoo import ZOO
 
 @pytest.mark.parametrize("name", ZOO)
 def test_models_nobody_prepared(name):
-    """Gradients and CAMs from one program equal those of one image at a time, by hand."""
+    """Gradients and CAMs from one program equal those of one image at a time, by hand.
+
+    Every operation has a rule: DeepLIFT's maps sum to the difference, loops and norms included.
+    """
     animal = ZOO[name]()
     images, target = animal.images(2), 2
     cam = functools.partial(
         jaxsal.grad_cam, layer=animal.layer, spatial=animal.spatial, relu=False, resize=False
     )
     methods = {"gradient": jaxsal.gradient, "cam": cam}
+    methods |= {"deep_lift": jaxsal.deep_lift, "lrp": jaxsal.lrp}
     if animal.relus:
         methods["guided"] = jaxsal.guided_backprop
     maps = jaxsal.explainer(animal.apply, methods)(animal.params, images, target)
@@ -31,6 +35,10 @@ def test_models_nobody_prepared(name):
         scale = np.abs(expected).max()
         assert scale > 0
         np.testing.assert_allclose(maps[kind][1], expected, atol=1e-4 * scale)
+    difference = score(images[1]) - score(0 * images[1])
+    rounding = 1e-5 * np.abs(maps["deep_lift"][1]).sum()
+    np.testing.assert_allclose(maps["deep_lift"][1].sum(), difference, atol=rounding)
+    assert np.isfinite(maps["lrp"]).all() and np.abs(maps["lrp"]).max() > 0
     if animal.relus:
         assert np.abs(maps["guided"]).max() > 0
         with collect_notes() as notes:

@@ -101,6 +101,22 @@ def baseline_image(baseline: Baseline, image: Image, *, name: str = "baseline") 
     return array.astype(image.dtype) + jnp.zeros_like(image)
 
 
+def baseline_images(baselines: ArrayLike, image: Image) -> Array:
+    """A set of baselines as an array [N, *image.shape] of the image's dtype.
+
+    Raises:
+        TypeError: not real numbers.
+        ValueError: no non-empty set of images.
+    """
+    images = jnp.asarray(numbers("baselines", baselines), image.dtype)
+    if images.shape[1:] != image.shape or images.shape[:1] == (0,) or images.ndim == 0:
+        raise ValueError(
+            f"baselines: expected shape (N, {', '.join(map(str, image.shape))}) with N >= 1, "
+            f"got {images.shape}"
+        )
+    return images
+
+
 def spatial_shape(image: Image, axes: tuple[int, ...]) -> tuple[int, ...]:
     """The image's extents along its spatial axes, see `jaxsal.rewrite.axes.spatial`."""
     return tuple(image.shape[axis] for axis in axes)

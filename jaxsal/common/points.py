@@ -94,6 +94,41 @@ def variance_points(
     return squares / count
 
 
+def sum_increments(
+    fun: Callable[[Point], tuple[Array, Array]], points: Points, *, like: Array, chunk: int
+) -> Array:
+    """Σₖ (vₖ₊₁ - vₖ) dₖ of the pairs (vₖ, dₖ) = f(pₖ), each point evaluated once, in float32.
+
+    Where all d are one, it telescopes to the last value less the first.
+
+    Args:
+        fun: one point to a value and a direction, of shapes that broadcast.
+        points: a pytree of arrays [n, ...], in order; the last direction is not used.
+    """
+    fun = _traced_once(fun)
+    blocks, valid = _blocks(points, chunk)
+    valid = valid.copy()
+    valid[0, 0] = False  # nothing comes before the first point
+    zeros = _zeros(fun, points, like)
+
+    def add(carry: tuple[Array, Array, Array], block: Blocks) -> tuple[Any, None]:
+        total, *last = carry
+        point, mask = block
+        pair = [x.astype(z.dtype) for x, z in zip(jax.vmap(fun)(point), zeros, strict=True)]
+        (value, _), (old, direction) = pair, map(_shifted, last, pair)
+        terms = jax.vmap(lambda after, before, d: (after - before) * d)(value, old, direction)
+        total = total + _contract(jnp.asarray(mask, terms.dtype), terms, mask)
+        return (total, *(x[-1] for x in pair)), None
+
+    total = zeros[0] * zeros[1]
+    return _fold(add, (total, *zeros), (blocks, valid))[0]
+
+
+def _shifted(last: Array, values: Shaped[Array, "n ..."]) -> Shaped[Array, "n ..."]:
+    """The values before these, of which `last` came before the first."""
+    return jnp.concatenate([last[None], values[:-1]])
+
+
 def map_points(fun: Callable[[Point], Terms], points: Points, *, chunk: int) -> Terms:
     """f(pₖ) for each point, stacked [n, ...]."""
     count = _count(points)

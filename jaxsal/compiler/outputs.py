@@ -43,6 +43,20 @@ class Output:
         own = jnp.arange(outputs.shape[0], dtype=jnp.int32) == target
         return jnp.sum(jnp.where(own, outputs, 0))
 
+    def class_logits(self, outputs: jax.Array) -> jax.Array:
+        """Outputs [K] as logits of the classes, whose softmax the model's probabilities are.
+
+        Raises:
+            ValueError: values, which tell no classes.
+        """
+        if self.other is None:
+            raise ValueError(f"output: {self.plural} tell no classes to compare; got {self.name!r}")
+        binary = outputs.shape[0] == 1
+        both = jnp.stack([self.other(outputs[0]), outputs[0]]) if binary else outputs
+        if self.confined:
+            return jnp.log(jnp.maximum(both, jnp.finfo(both.dtype).tiny))
+        return both / 2 if binary else both  # of z/2 and -z/2 the softmax is z's sigmoid
+
     def predicted(self, outputs: jax.Array) -> jax.Array:
         """The target that the model predicts, int32: the largest output, the one above middle.
 

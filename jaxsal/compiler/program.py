@@ -24,11 +24,11 @@ from jaxsal.compiler.map_classes import map_classes
 from jaxsal.compiler.outputs import Output
 from jaxsal.compiler.parameters import assemble_params
 from jaxsal.compiler.placement import axes_of
-from jaxsal.compiler.signatures import accepts, takes
+from jaxsal.compiler.signatures import accepts, refined, takes
 from jaxsal.compiler.targets import are_classes
 from jaxsal.rewrite.axes.spatial import spatial_axes
 from jaxsal.rewrite.optimize import optimize
-from jaxsal.types import Method, Metric, Objective, ScoreFn, SpatialAxes, Tree, accumulator
+from jaxsal.types import Method, Metric, Objective, Refined, ScoreFn, SpatialAxes, Tree, accumulator
 
 
 class Explanation(NamedTuple):
@@ -40,15 +40,31 @@ class Explanation(NamedTuple):
             the model returned); under targets "all" every one, [K].
         logits: what the model returned, [K], float32 or wider; probabilities or values where the
             explainer was told that they are.
+        steps: the `Steps` of a method with a tolerance, of a dict of methods a dict of those that
+            have one; None without.
     """
 
     maps: Tree
     targets: jax.Array
     logits: jax.Array
+    steps: Tree = None
 
 
-RESULTS, LOGITS, OPEN = 1, 2, 4
-"""Bits of a flag: results, logits, or results that may be NaN by definition are not finite."""
+class Steps(NamedTuple):
+    """What maps took whose methods take as many points as an image needs.
+
+    Attributes:
+        points: at how many points the score was evaluated, int32.
+        converged: whether the map is as complete as it was to be.
+    """
+
+    points: jax.Array
+    converged: jax.Array
+
+
+RESULTS, LOGITS, OPEN, UNMET = 1, 2, 4, 8
+"""Bits of a flag: results, logits, or results that may be NaN by definition are not finite; a map
+is not as complete as it was to be."""
 
 
 class Flagged(NamedTuple):
@@ -161,18 +177,38 @@ def example(spec: Spec, schedule: Schedule, shared: Tree, row: Tree) -> Tree:
         results = map_classes(
             lambda c, x: explain(c[0], x, *c[1:]), each, schedule.class_chunk, image
         )
+        results, steps = _apart(results)
     else:
         target = row["target"] if spec.targets == "given" else spec.output.predicted(logits(image))
         valid = are_classes(target, spec.classes)
-        results = explain(target, image, *maps)
+        results, steps = _apart(explain(target, image, *maps))
         results = jax.tree.map(lambda x: jnp.where(valid, x, jnp.nan), results)
-    found = Explanation(results, target, logits(image)) if spec.record else results
+    found = Explanation(results, target, logits(image), steps) if spec.record else results
     if not spec.flagged:
         return found
     known = spec.record or spec.targets == "predicted" or not maps
     sound, loose = _by_definition(spec, results)
     flag = RESULTS * _not_finite(sound) | OPEN * _not_finite(loose)
+    for each in _all_steps(steps):
+        flag |= UNMET * (~each.converged.all()).astype(jnp.uint8)
     return Flagged(found, flag | LOGITS * _not_finite(logits(image) if known else ()))
+
+
+def _apart(results: Tree) -> tuple[Tree, Tree]:
+    """The results, and the `Steps` of those that say what they took."""
+    if isinstance(results, Refined):
+        return results.map, Steps(results.points, results.converged)
+    if not isinstance(results, dict):
+        return results, None
+    parts = {name: _apart(each) for name, each in results.items()}
+    steps = {name: took for name, (_, took) in parts.items() if took is not None}
+    return {name: map for name, (map, _) in parts.items()}, steps or None
+
+
+def _all_steps(steps: Tree) -> list[Steps]:
+    if steps is None:
+        return []
+    return [steps] if isinstance(steps, Steps) else list(steps.values())
 
 
 def _by_definition(spec: Spec, results: Tree) -> tuple[Tree, Tree]:
@@ -213,7 +249,7 @@ def _functions(
             chunk=chunk,
         )
         results = jax.tree.map(call, function, is_leaf=callable)
-        return jax.tree.map(lambda x: x.astype(jnp.float32), results)
+        return jax.tree.map(_narrowed, results, is_leaf=lambda x: isinstance(x, Refined))
 
     return logits, explain
 
@@ -249,6 +285,8 @@ def _score(
     score.rewrite = spec.rewrite  # type: ignore[attr-defined]
     score.spatial_axes = spec.spatial_axes  # type: ignore[attr-defined]
     score.readings = {}  # type: ignore[attr-defined]
+    score.class_logits = lambda image: spec.output.class_logits(logits(image))  # type: ignore[attr-defined]
+    score.target = target  # type: ignore[attr-defined]
     return score
 
 
@@ -267,7 +305,13 @@ def _call(
         options = {**options, "key": key}
     if "chunk" not in options and accepts(function, "chunk"):
         options = {**options, "chunk": chunk}
-    return function(score, *inputs, **options)
+    return (refined(function, options) or function)(score, *inputs, **options)
+
+
+def _narrowed(result: Refined | jax.Array) -> Refined | jax.Array:
+    if isinstance(result, Refined):
+        return result._replace(map=result.map.astype(jnp.float32))
+    return result.astype(jnp.float32)
 
 
 def _not_finite(tree: Tree) -> jax.Array:

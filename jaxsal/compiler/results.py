@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxsal.compiler import addressable
 from jaxsal.compiler.prepare import Call
-from jaxsal.compiler.program import LOGITS, OPEN, RESULTS
+from jaxsal.compiler.program import LOGITS, OPEN, RESULTS, UNMET
 from jaxsal.compiler.warn import warn
 from jaxsal.types import Params
 
@@ -17,7 +17,7 @@ FEW = 5
 
 
 def warn_not_finite(flags: jax.Array, call: Call, *, what: str) -> None:
-    """Warns of a call's results that are not finite; waits for them.
+    """Warns of a call's results that are not finite, or not as complete as asked; waits for them.
 
     Of those that may be NaN by definition only where parameters are broken. Of an array that other
     processes hold parts of, each looks at its own.
@@ -28,6 +28,12 @@ def warn_not_finite(flags: jax.Array, call: Call, *, what: str) -> None:
         what: the results are called.
     """
     found = addressable.numbered(flags)
+    if unmet := [row for row, flag in found if flag & UNMET]:
+        warn(
+            f"tolerance: {what} of {len(unmet)} of {len(found)} images are not as complete as it "
+            f"asks ({listed('image', unmet)}); give a larger max_steps or tolerance"
+        )
+    found = [(row, flag & ~UNMET) for row, flag in found]
     if all(flag in (0, OPEN) for _, flag in found):
         if not any(flag for _, flag in found) or not broken(call.shared["params"].tree):
             return

@@ -67,6 +67,20 @@ def differentiates(function: Function) -> bool:
     return not (of_layer or forward_only(function))
 
 
+def refined(function: Function, options: Mapping[str, Any]) -> Function | None:
+    """The method as one that says how many points it took, where it takes what an image needs.
+
+    None where it has no attribute `refined`, or is given no tolerance.
+    """
+    bound: dict[str, Any] = {}
+    while isinstance(function, functools.partial):
+        bound = {**function.keywords, **bound}
+        function = function.func
+    telling = getattr(function, "refined", None)
+    wanted = {**bound, **options}.get("tolerance") is not None
+    return functools.partial(telling, **bound) if telling is not None and wanted else None
+
+
 def may_be_nan(function: Function) -> bool:
     """Whether what it is defined by leaves some values NaN: its attribute `may_be_nan` says so."""
     return bool(getattr(innermost(function)[0], "may_be_nan", False))

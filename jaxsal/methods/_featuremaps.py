@@ -8,8 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxsal.rewrite.split_at_layer import SplitScore
-from jaxsal.types import Image, Map
+from jaxsal.rewrite.layers.find import LayerName
+from jaxsal.rewrite.split_at_layer import SplitScore, split_at_layer
+from jaxsal.types import Image, Map, ScoreFn
+
+Layers = LayerName | list[LayerName] | tuple[LayerName, ...]
+"""A layer, or several, whose maps are averaged."""
 
 Resize = bool | str
 """`True` = `"bilinear"`, `"nearest"`, or `False`: no resizing."""
@@ -71,20 +75,66 @@ def finished(
     return raw if resize is False else upsampled(raw, image, parts, resize)
 
 
+def over_layers(
+    raw: Callable[[SplitScore], Float[Array, "*s"]],
+    score: ScoreFn,
+    image: Image,
+    layer: Layers,
+    relu: bool,
+    resize: Resize,
+) -> Map:
+    """The finished map of a layer, or the mean of those of several.
+
+    Args:
+        raw: from a score that was split at a layer to that layer's raw map.
+        score, image, layer, relu, resize: see `jaxsal.methods.cam`.
+
+    Raises:
+        ValueError: as of `averaged`.
+    """
+
+    def of_layer(each: LayerName) -> Map:
+        parts = split_at_layer(score, image, each)
+        return finished(raw(parts), image, parts, relu, resize)
+
+    return averaged(of_layer, layer)
+
+
+def averaged(of_layer: Callable[[LayerName], Map], layer: Layers) -> Map:
+    """The map of a layer, or the mean of those of a list of layers.
+
+    Raises:
+        ValueError: no layer, or maps of different shapes.
+    """
+    layers = [*layer] if isinstance(layer, list | tuple) else [layer]
+    if not layers:
+        raise ValueError("layer: expected a layer or a list of layers, got an empty list")
+    maps = [of_layer(each) for each in layers]
+    shapes = list(dict.fromkeys(each.shape for each in maps))
+    if len(shapes) > 1:
+        raise ValueError(
+            f"resize: maps of the shapes {shapes} have no mean; expected True, 'bilinear' or "
+            "'nearest' for a list of layers, got False"
+        )
+    return maps[0] if len(maps) == 1 else jnp.mean(jnp.stack(maps), axis=0)
+
+
 def upsampled(raw: Float[Array, "*s"], image: Image, parts: SplitScore, resize: Resize) -> Map:
     """A raw map, resized to the image's spatial shape."""
-    if not isinstance(resize, str | bool) or resize not in _RESIZES:
+    return resized(raw, tuple(image.shape[axis] for axis in parts.spatial), resize)
+
+
+def resized(raw: Float[Array, "*s"], shape: tuple[int, ...], resize: Resize) -> Map:
+    """A raw map of that shape; as it is where `resize` is False.
+
+    Raises:
+        ValueError: `resize` is unknown.
+    """
+    if not isinstance(resize, str | bool) or (resize and resize not in _RESIZES):
         raise ValueError(f"resize: expected True, 'bilinear', 'nearest' or False, got {resize!r}")
-    shape = tuple(image.shape[axis] for axis in parts.spatial)
-    return jax.image.resize(raw, shape, _RESIZES[resize])
+    return jax.image.resize(raw, shape, _RESIZES[resize]) if resize else raw
 
 
 def weighted(values: Float[Array, "*s C"], weights: Float[Array, " C"]) -> Float[Array, "*s"]:
     """`sum_c w_c A_c`, in full float32: an accelerator would round the product's factors."""
     return jnp.matmul(values, weights, precision="highest")
-
-
-def over_image(mask: Map, image: Image, parts: SplitScore) -> Float[Array, "..."]:
-    """A map over the spatial axes, to be multiplied with an image."""
-    others = [axis for axis in range(image.ndim) if axis not in parts.spatial]
-    return jnp.expand_dims(mask, others)

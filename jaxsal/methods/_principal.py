@@ -46,3 +46,21 @@ def _leading_jvp(primals, tangents):  # type: ignore[no-untyped-def]
 def _unit(vector: Float[Array, " n"]) -> Float[Array, " n"]:
     square = jnp.vdot(vector, vector)
     return vector * jnp.where(square > 0, jax.lax.rsqrt(jnp.where(square > 0, square, 1)), 0)
+
+
+def kernel_projection(values: Float[Array, "*s C"]) -> Float[Array, "*s"]:
+    """`v √λ`: λ the largest eigenvalue, v its eigenvector, of the rows' centred sigmoid kernel.
+
+    The sign makes the largest |v| positive. Zero where all positions are alike.
+    """
+    rows = values.reshape(-1, values.shape[-1])
+    rows = rows - rows.mean(axis=0, keepdims=True)
+    with jax.default_matmul_precision("highest"):
+        kernel = jnp.tanh(rows @ rows.T / rows.shape[1] + 1)
+        kernel = kernel - kernel.mean(axis=0, keepdims=True)
+        kernel = kernel - kernel.mean(axis=1, keepdims=True)
+        direction = _leading(kernel)
+        square = jnp.vdot(direction, kernel @ direction)
+    size = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1)), 0)
+    largest = direction[jnp.argmax(jnp.abs(direction))]
+    return (direction * jnp.where(largest < 0, -size, size)).reshape(values.shape[:-1])

@@ -9,7 +9,7 @@ Args:
     image: `[...]` float.
     layer: which layer, see `jaxsal.rewrite.split_at_layer`; `None` = the last feature map that
         every path from the image to the score passes, after norm and activation, before the pools
-        that follow.
+        that follow. A list of layers: the mean of their maps, each after `relu` and `resize`.
     relu: whether to keep the positive part only.
     resize: `True` = `"bilinear"`, `"nearest"`, or `False`: the map keeps the layer's spatial shape.
     spatial: for a layer without spatial axes (a ViT's tokens, a Swin's windows): a function from
@@ -22,11 +22,11 @@ Returns:
 Raises:
     ValueError: the layer is unknown, ambiguous, of one position, or without spatial axes and
         without `spatial`; it is `None`, and there is no such feature map or attention comes after
-        it; the image's spatial axes cannot be read.
+        it; a list of layers is empty, or `resize` is False and their maps differ in shape; the
+        image's spatial axes cannot be read.
 """
 
 import functools
-import inspect
 from collections.abc import Callable
 
 import jax
@@ -34,68 +34,19 @@ import jax.ad_checkpoint
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxsal.methods._featuremaps import (
-    Resize,
-    Spatial,
-    channels_last,
-    finished,
-    over_image,
-    weighted,
-)
+from jaxsal.common.options import over_image
+from jaxsal.methods._cam_method import by_mean_gradient, cam_method, over_space, raw_map, space
+from jaxsal.methods._featuremaps import Layers, Resize, Spatial, finished, over_layers, weighted
 from jaxsal.methods._principal import principal_projection
 from jaxsal.methods.backprop import guided_backprop
-from jaxsal.rewrite.layers.find import LayerName
-from jaxsal.rewrite.split_at_layer import SplitScore, split_at_layer
+from jaxsal.rewrite.axes.spatial import spatial_axes
+from jaxsal.rewrite.split_at_layer import SplitScore
 from jaxsal.types import Image, Map, ScoreFn
 
-_Rule = Callable[[Float[Array, "*s C"], Float[Array, "*s C"]], Float[Array, "*s"]]
 _CUT = "jaxsal.grad_cam_from"
 
 
-def _method(rule: _Rule) -> Callable[..., Map]:
-    """The method whose raw map is `rule(A, G)`, with the rule's name and docstring."""
-
-    def method(
-        score: ScoreFn,
-        image: Image,
-        *,
-        layer: LayerName = None,
-        relu: bool = True,
-        resize: Resize = True,
-        spatial: Spatial | None = None,
-    ) -> Map:
-        parts = split_at_layer(score, image, layer)
-        return finished(_raw(rule, parts, spatial), image, parts, relu, resize)
-
-    signature, annotations = inspect.signature(method), method.__annotations__
-    functools.update_wrapper(method, rule)
-    method.__annotations__ = annotations
-    del method.__wrapped__  # type: ignore[attr-defined]
-    method.__signature__ = signature  # type: ignore[attr-defined]
-    return method
-
-
-def _raw(rule: _Rule, parts: SplitScore, spatial: Spatial | None) -> Float[Array, "*s"]:
-    gradient = jax.grad(parts.head)(parts.value)
-    value, gradient = (channels_last(x, parts, spatial) for x in (parts.value, gradient))
-    return rule(value, gradient)
-
-
-def _space(values: Float[Array, "*s C"]) -> tuple[int, ...]:
-    return tuple(range(values.ndim - 1))
-
-
-def _over_space(values: Float[Array, "*s C"]) -> Float[Array, " C"]:
-    return values.sum(axis=_space(values))
-
-
-def _by_mean_gradient(
-    values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]
-) -> Float[Array, "*s"]:
-    return weighted(values, gradients.mean(axis=_space(values)))
-
-
-@_method
+@cam_method
 def grad_cam(values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]) -> Float[Array, "*s"]:
     """Channels weighted by their mean gradient: `Σ_c mean_s(G)_c A_c`.
 
@@ -105,10 +56,10 @@ def grad_cam(values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]) -> F
         Selvaraju, Cogswell, Das, Vedantam, Parikh, Batra, "Grad-CAM: Visual Explanations from Deep
         Networks via Gradient-based Localization", ICCV 2017, https://arxiv.org/abs/1610.02391
     """
-    return _by_mean_gradient(values, gradients)
+    return by_mean_gradient(values, gradients)
 
 
-@_method
+@cam_method
 def grad_cam_plus_plus(
     values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]
 ) -> Float[Array, "*s"]:
@@ -124,14 +75,14 @@ def grad_cam_plus_plus(
         https://arxiv.org/abs/1710.11063
     """
     square = gradients**2
-    total = jnp.expand_dims(_over_space(values), _space(values))
+    total = jnp.expand_dims(over_space(values), space(values))
     below = 2 * square + total * square * gradients + 1e-6
     defined = (gradients != 0) & (below != 0)
     alphas = jnp.where(defined, square / jnp.where(defined, below, 1), 0)
-    return weighted(values, _over_space(jax.nn.relu(gradients) * alphas))
+    return weighted(values, over_space(jax.nn.relu(gradients) * alphas))
 
 
-@_method
+@cam_method
 def hires_cam(values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]) -> Float[Array, "*s"]:
     """Activation times gradient, summed over channels: `Σ_c G_c A_c`.
 
@@ -144,7 +95,7 @@ def hires_cam(values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]) -> 
     return (values * gradients).sum(axis=-1)
 
 
-@_method
+@cam_method
 def layer_cam(values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]) -> Float[Array, "*s"]:
     """Activation times positive gradient, summed over channels: `Σ_c relu(G_c) A_c`.
 
@@ -157,7 +108,22 @@ def layer_cam(values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]) -> 
     return (values * jax.nn.relu(gradients)).sum(axis=-1)
 
 
-@_method
+@cam_method
+def element_wise_grad_cam(
+    values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]
+) -> Float[Array, "*s"]:
+    """The positive part of activation times gradient, summed over channels: `Σ_c relu(G_c A_c)`.
+
+    Arguments, options, result and errors: `jaxsal.methods.cam`.
+
+    References:
+        Gildenblat and contributors, "PyTorch library for CAM methods" (`GradCAMElementWise`), 2021,
+        https://github.com/jacobgil/pytorch-grad-cam
+    """
+    return jax.nn.relu(values * gradients).sum(axis=-1)
+
+
+@cam_method
 def x_grad_cam(values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]) -> Float[Array, "*s"]:
     """Channels weighted by activation-weighted gradients: `w = Σ_s(G A) / (Σ_s(A) + 1e-7)`.
 
@@ -167,10 +133,10 @@ def x_grad_cam(values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]) ->
         Fu, Hu, Dong, Guo, Gao, Li, "Axiom-based Grad-CAM: Towards Accurate Visualization and
         Explanation of CNNs", BMVC 2020, https://arxiv.org/abs/2008.02312
     """
-    return weighted(values, _over_space(gradients * values) / (_over_space(values) + 1e-7))
+    return weighted(values, over_space(gradients * values) / (over_space(values) + 1e-7))
 
 
-@_method
+@cam_method
 def eigen_cam(values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]) -> Float[Array, "*s"]:
     """The first principal component of the activations, whatever the class.
 
@@ -188,7 +154,7 @@ def eigen_cam(values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]) -> 
 
 
 def guided_grad_cam(
-    score: ScoreFn, image: Image, *, layer: LayerName = None, resize: Resize = "nearest"
+    score: ScoreFn, image: Image, *, layer: Layers = None, resize: Resize = "nearest"
 ) -> Map:
     """Guided backpropagation times Grad-CAM: fine detail where the class is.
 
@@ -202,9 +168,10 @@ def guided_grad_cam(
     """
     if not resize:
         raise ValueError(f"resize: expected True, 'bilinear' or 'nearest', got {resize!r}")
-    parts = split_at_layer(score, image, layer)
-    cam = finished(_raw(_by_mean_gradient, parts, None), image, parts, True, resize)
-    return guided_backprop(score, image).astype(jnp.float32) * over_image(cam, image, parts)
+    raw = functools.partial(raw_map, by_mean_gradient)
+    cam = over_layers(raw, score, image, layer, True, resize)
+    guided = guided_backprop(score, image).astype(jnp.float32)
+    return guided * over_image(cam, image, spatial_axes(score, image))
 
 
 guided_grad_cam.of_image = True  # type: ignore[attr-defined]  # a derivative of it, not of a layer
@@ -245,4 +212,4 @@ def grad_cam_from(
     held = first == 0 or (first == 1 and features.shape[0] == 1)
     axes = tuple(range(first, first + rank)) if held else None
     parts = SplitScore(features, head, axes, tuple(range(rank)))
-    return finished(_raw(_by_mean_gradient, parts, spatial), image, parts, relu, resize)
+    return finished(raw_map(by_mean_gradient, parts, spatial), image, parts, relu, resize)

@@ -1,6 +1,7 @@
 """Gradients along straight paths from a baseline to the image."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,12 +9,13 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
-from jaxsal.common.options import Baseline, baseline_image, count, numbers, scale
+from jaxsal.common.options import Baseline, baseline_image, baseline_images, count, scale
 from jaxsal.common.points import sum_points
+from jaxsal.methods.adaptive import refined_integral
 from jaxsal.methods.quadrature import quadrature
 from jaxsal.rewrite.affine_prefix import path_gradient
 from jaxsal.rewrite.axes.spatial import with_axes
-from jaxsal.types import Image, Key, Scalar, ScoreFn, accumulator
+from jaxsal.types import Image, Key, Refined, Scalar, ScoreFn, accumulator
 
 
 def integrated_gradients(
@@ -23,6 +25,8 @@ def integrated_gradients(
     baseline: Baseline = 0.0,
     steps: int = 50,
     rule: str = "gausslegendre",
+    tolerance: ArrayLike | None = None,
+    max_steps: int = 1024,
     chunk: int = 1,
 ) -> Image:
     """The gradient averaged along the straight path from a baseline to the image.
@@ -39,6 +43,12 @@ def integrated_gradients(
         steps: points of the path.
         rule: how they are placed and weighted, see `quadrature`: `gausslegendre`, `riemann_left`,
             `riemann_right`, `riemann_middle`, `riemann_trapezoid` (two steps at least).
+        tolerance: None: `steps` points by `rule`. A number: as many points as this image needs, in
+            the place of both: from two on, all intervals are halved until |sum of the map - (s(x) -
+            s(b))| <= tolerance |s(x) - s(b)|, by the trapezoid rule or Simpson's. `explain.record`
+            tells the points; images on which `max_steps` do not suffice are counted in a warning.
+            Such a map has no reverse-mode derivative of its own.
+        max_steps: the most points of an image, with a tolerance.
         chunk: points evaluated at a time; memory grows with it, never with `steps`.
 
     Returns:
@@ -46,12 +56,21 @@ def integrated_gradients(
 
     Raises:
         TypeError: `steps` or `chunk` is no concrete integer, or the baseline no real array.
-        ValueError: too few steps, an unknown rule, a baseline of another shape.
+        ValueError: too few steps, an unknown rule, steps or a rule beside a tolerance, a baseline
+            of another shape.
 
     References:
         Sundararajan, Taly & Yan, "Axiomatic Attribution for Deep Networks", ICML 2017,
         https://arxiv.org/abs/1703.01365
     """
+    if tolerance is not None:
+        if (steps, rule) != (50, "gausslegendre"):
+            raise ValueError(
+                f"tolerance: expected no steps or rule beside it, got steps={steps!r}, "
+                f"rule={rule!r}; an image takes as many points as it needs, max_steps at most"
+            )
+        limits: dict[str, Any] = {"tolerance": tolerance, "max_steps": max_steps, "chunk": chunk}
+        return _refined(score, image, baseline=baseline, **limits).map
     start = baseline_image(with_axes(baseline, score, image), image)
     positions, weights = quadrature(rule, count("steps", steps))
     gradient_at, pull_back = path_gradient(score, start, image)
@@ -59,6 +78,32 @@ def integrated_gradients(
     total = sum_points(gradient_at, positions, weights, like=image, chunk=count("chunk", chunk))
     wide = accumulator(image.dtype)
     return (image - start).astype(wide) * pull_back(total).astype(wide)
+
+
+def _refined(
+    score: ScoreFn,
+    image: Image,
+    *,
+    baseline: Baseline = 0.0,
+    tolerance: ArrayLike,
+    max_steps: int = 1024,
+    chunk: int = 1,
+    **unused: Any,
+) -> Refined:
+    """`integrated_gradients` with a tolerance, and what it took, without `steps` and `rule`."""
+    del unused
+    start = baseline_image(with_axes(baseline, score, image), image)
+    return refined_integral(
+        score,
+        start,
+        image,
+        tolerance=scale("tolerance", tolerance),
+        max_steps=count("max_steps", max_steps, least=2),
+        chunk=count("chunk", chunk),
+    )
+
+
+integrated_gradients.refined = _refined  # type: ignore[attr-defined]
 
 
 def expected_gradients(
@@ -116,12 +161,7 @@ def draw_path(
     Raises:
         ValueError: baselines that are no non-empty set of images, or negative noise.
     """
-    images = jnp.asarray(numbers("baselines", baselines), image.dtype)
-    if images.shape[1:] != image.shape or images.shape[:1] == (0,) or images.ndim == 0:
-        raise ValueError(
-            f"baselines: expected shape (N, {', '.join(map(str, image.shape))}) with N >= 1, "
-            f"got {images.shape}"
-        )
+    images = baseline_images(baselines, image)
     deviation = jnp.asarray(scale("noise", noise), image.dtype)
 
     def draw(index: Array) -> Path:

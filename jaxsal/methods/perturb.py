@@ -1,9 +1,7 @@
 """What the score loses when a part of the image is replaced by a baseline."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -12,14 +10,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxsal.common.options import Baseline, baseline_image, count, over_image, spatial_shape
 from jaxsal.common.points import map_points
+from jaxsal.methods._segments import members, over_axes, segmented, wide
 from jaxsal.rewrite.axes.spatial import bind_axes, spatial_axes, with_axes
 from jaxsal.rewrite.incremental_occlusion import incremental_score
-from jaxsal.types import Image, Scalar, ScoreFn, SpatialAxes, accumulator
-
-T = TypeVar("T")
-
-Segments = Array | np.ndarray
-"""A label for each element, or each pixel, of an image."""
+from jaxsal.types import Image, Scalar, ScoreFn
 
 Extents = int | tuple[int, ...] | list[int] | Int[np.ndarray, "..."]
 """Of a window in pixels: one for all spatial axes, or one an axis."""
@@ -64,12 +58,12 @@ def occlusion(
     axes = spatial_axes(score, image)
     chunk, empty = count("chunk", chunk), baseline_image(bind_axes(baseline, axes), image)
     windows = _windows(spatial_shape(image, axes), window, stride)
-    shape = _over_axes(windows.size, axes, image.shape)
+    shape = over_axes(windows.size, axes, image.shape)
     replaced = incremental_score(score, image)
 
     def occluded(point: tuple[Int[Array, " axes"], Int[Array, " axes"]]) -> Scalar:
         begin, first = point
-        corner = _over_axes(begin, axes, [jnp.zeros((), begin.dtype)] * image.ndim)
+        corner = over_axes(begin, axes, [jnp.zeros((), begin.dtype)] * image.ndim)
         inside = jnp.ones(shape, bool)
         for number, axis in enumerate(axes):
             inside &= lax.broadcasted_iota(first.dtype, shape, axis) >= first[number]
@@ -77,7 +71,7 @@ def occlusion(
         return replaced(jnp.where(inside, fill, lax.dynamic_slice(image, corner, shape)), corner)
 
     scores = map_points(occluded, (windows.begin, windows.first), chunk=chunk)
-    losses = _wide(score(image)) - _wide(scores)
+    losses = wide(score(image)) - wide(scores)
     found = over_image(_mean_over_coverage(losses, windows.cover), image, axes)
     return jnp.broadcast_to(found, image.shape)
 
@@ -86,6 +80,7 @@ occlusion.concrete = ("window", "stride")  # type: ignore[attr-defined]
 occlusion.forward_only = True  # type: ignore[attr-defined]
 
 
+@segmented
 def feature_ablation(
     score: ScoreFn,
     image: Image,
@@ -124,33 +119,15 @@ def feature_ablation(
     """
     chunk = count("chunk", chunk)
     empty = baseline_image(with_axes(baseline, score, image), image)
-    member, number = _members(segments, score, image, n_segments)
+    member, number = members(segments, score, image, n_segments)
 
     def ablated(label: Int[Array, ""]) -> Scalar:
         return score(jnp.where(member == label, empty, image))
 
     scores = map_points(ablated, np.arange(number, dtype=np.int32), chunk=chunk)
-    losses = _wide(score(image)) - _wide(scores)
-    return losses.at[member].get(mode="fill", fill_value=jnp.nan)
-
-
-def _most_labels(segments: np.ndarray) -> int:
-    """The largest number of labels that one of the maps [B, ...] has.
-
-    Raises:
-        ValueError: labels that a device's integers do not hold.
-    """
-    if segments.dtype.kind not in "iub":
-        return 1  # told where it is used
-    maps = segments.reshape(len(segments), -1)
-    if maps.size and (maps.min() < -(2**31) or maps.max() >= 2**31):
-        raise ValueError(f"segments: expected labels of 32 bits, got {maps.min()} to {maps.max()}")
-    return max((len(np.unique(labels)) for labels in maps), default=1)
-
-
-feature_ablation.concrete = ("segments", "n_segments")  # type: ignore[attr-defined]
-feature_ablation.bounds = {"n_segments": ("segments", _most_labels)}  # type: ignore[attr-defined]
-feature_ablation.forward_only = True  # type: ignore[attr-defined]
+    losses = wide(score(image)) - wide(scores)
+    map = losses.at[member].get(mode="fill", fill_value=jnp.nan)
+    return jnp.broadcast_to(map, image.shape)
 
 
 class _Windows(NamedTuple):
@@ -213,60 +190,3 @@ def _over_windows(losses: Float[Array, "windows ..."], cover: np.ndarray) -> Arr
     )
     near = losses[np.minimum(index, len(cover) - 1)]
     return jnp.moveaxis(jnp.sum(jnp.where(covers, near, 0), 0), 0, -1)
-
-
-def _members(
-    segments: ArrayLike, score: ScoreFn, image: Image, most: int | None
-) -> tuple[Segments, int]:
-    """For each element of the image the place of its label among all labels, and their number."""
-    traced = isinstance(segments, jax.core.Tracer)
-    if traced and most is None:
-        raise TypeError(f"segments: expected concrete integers, or n_segments=, got {segments!r}")
-    try:
-        array: Any = segments if traced else np.asarray(segments)
-    except Exception as error:  # a list that holds a tracer raises an error of its own
-        raise TypeError(f"segments: expected concrete integers, got {segments!r}") from error
-    if array.dtype.kind not in "iub":
-        raise TypeError(f"segments: expected integers, got {array.dtype}")
-    if array.shape != image.shape:
-        array = _with_channels(array, image, spatial_axes(score, image))
-    number = 0 if most is None else count("n_segments", most)
-    if traced:
-        return jnp.broadcast_to(_ranks(array), image.shape), number
-    labels, member = np.unique(array, return_inverse=True)
-    if most is not None and len(labels) > number:
-        raise ValueError(f"segments: expected {number} (n_segments) at most, got {len(labels)}")
-    member = member.astype(np.int32).reshape(array.shape)
-    return np.broadcast_to(member, image.shape), len(labels)
-
-
-def _ranks(labels: Int[Array, "..."]) -> Int[Array, "..."]:
-    """For each label how many smaller ones there are."""
-    flat = labels.ravel().astype(jnp.int32)
-    order = jnp.argsort(flat)
-    ordered = flat[order]
-    new = (ordered[1:] != ordered[:-1]).astype(jnp.int32)
-    rank = jnp.concatenate([jnp.zeros_like(new, shape=1), jnp.cumsum(new)])
-    return jnp.zeros_like(flat).at[order].set(rank).reshape(labels.shape)
-
-
-def _with_channels(segments: Segments, image: Image, axes: SpatialAxes) -> Segments:
-    """Segments of the spatial shape, with an axis of one for each of channels."""
-    space = spatial_shape(image, axes)
-    if segments.shape not in (space, _over_axes(space, axes, [1] * image.ndim)):
-        raise ValueError(
-            f"segments: expected the image's shape {image.shape} or {space}, got {segments.shape}"
-        )
-    return segments.reshape(_over_axes(space, axes, [1] * image.ndim))
-
-
-def _over_axes(values: Iterable[T], axes: SpatialAxes, others: Sequence[T]) -> tuple[T, ...]:
-    """A value for each of the image's axes: those of the spatial ones among the others'."""
-    found = list(others)
-    for axis, value in zip(axes, values, strict=True):
-        found[axis] = value
-    return tuple(found)
-
-
-def _wide(scores: Array) -> Array:
-    return scores.astype(accumulator(scores.dtype))

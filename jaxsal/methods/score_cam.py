@@ -4,18 +4,17 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxsal.common.options import count
+from jaxsal.common.options import count, over_image
 from jaxsal.methods._featuremaps import (
+    Layers,
     Resize,
     Spatial,
     channels_last,
-    finished,
-    over_image,
+    over_layers,
     upsampled,
     weighted,
 )
-from jaxsal.rewrite.layers.find import LayerName
-from jaxsal.rewrite.split_at_layer import split_at_layer
+from jaxsal.rewrite.split_at_layer import SplitScore
 from jaxsal.types import Image, Map, ScoreFn
 
 
@@ -23,7 +22,7 @@ def score_cam(
     score: ScoreFn,
     image: Image,
     *,
-    layer: LayerName = None,
+    layer: Layers = None,
     relu: bool = True,
     resize: Resize = True,
     spatial: Spatial | None = None,
@@ -42,17 +41,20 @@ def score_cam(
         https://arxiv.org/abs/1910.01279
     """
     count("chunk", chunk)
-    parts = split_at_layer(score, image, layer)
-    values = channels_last(parts.value, parts, spatial)
 
-    def masked_score(channel: Float[Array, "*s"]) -> Float[Array, ""]:
-        mask = upsampled(channel, image, parts, "bilinear")
-        mask = (mask - mask.min()) / (mask.max() - mask.min() + 1e-8)
-        mask = over_image(mask, image, parts).astype(image.dtype)
-        return score(image * mask).astype(jnp.float32)
+    def raw(parts: SplitScore) -> Float[Array, "*s"]:
+        values = channels_last(parts.value, parts, spatial)
 
-    scores = jax.lax.map(masked_score, jnp.moveaxis(values, -1, 0), batch_size=chunk)
-    return finished(weighted(values, jax.nn.softmax(scores)), image, parts, relu, resize)
+        def masked_score(channel: Float[Array, "*s"]) -> Float[Array, ""]:
+            mask = upsampled(channel, image, parts, "bilinear")
+            mask = (mask - mask.min()) / (mask.max() - mask.min() + 1e-8)
+            mask = over_image(mask, image, parts.spatial).astype(image.dtype)
+            return score(image * mask).astype(jnp.float32)
+
+        scores = jax.lax.map(masked_score, jnp.moveaxis(values, -1, 0), batch_size=chunk)
+        return weighted(values, jax.nn.softmax(scores))
+
+    return over_layers(raw, score, image, layer, relu, resize)
 
 
 score_cam.forward_only = True  # type: ignore[attr-defined]

@@ -19,6 +19,11 @@ def mean(image: Image, *, spatial_axes: SpatialAxes | None = None) -> Image:
     return jnp.broadcast_to(jnp.mean(image, axes, keepdims=True), image.shape)
 
 
+def minimum(image: Image) -> Image:
+    """The image's smallest value at every pixel and channel, of this image alone."""
+    return jnp.broadcast_to(jnp.min(image), image.shape)
+
+
 def blur(image: Image, *, sigma: float | int = 5, spatial_axes: SpatialAxes | None = None) -> Image:
     """The image under a Gaussian of `sigma` pixels along each spatial axis.
 

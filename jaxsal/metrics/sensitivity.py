@@ -59,17 +59,20 @@ def sensitivity_max(
     """
     del map
     k_noise, k_method = jax.random.split(key)
-    own: dict[str, Any] = {"key": k_method} if takes_key(method) else {}
+    explain = bound(score, method, k_method)
     width = scale("radius", radius)
 
     def draw(index: Array) -> Image:
         noise = jax.random.fold_in(k_noise, index)
         return jnp.multiply(width, jax.random.uniform(noise, image.shape, image.dtype, minval=-1))
 
-    def explain(image: Image) -> Map:
-        return method(score, image, **own)
-
     return sensitivity_over(explain, image, draw, samples=samples, chunk=chunk)
+
+
+def bound(score: ScoreFn, method: Method, key: Key) -> Callable[[Image], Map]:
+    """A method of the image alone; one that draws random numbers draws the same for all images."""
+    own: dict[str, Any] = {"key": key} if takes_key(method) else {}
+    return lambda image: method(score, image, **own)
 
 
 def sensitivity_over(
@@ -84,15 +87,15 @@ def sensitivity_over(
     before = explain(image)
 
     def moved(index: Array) -> Scalar:
-        return _norm(explain(image + draw(index)) - before)
+        return norm(explain(image + draw(index)) - before)
 
     points = np.arange(count("samples", samples))
     moves = map_points(moved, points, chunk=count("chunk", chunk))
-    size = _norm(before)
+    size = norm(before)
     return jnp.max(moves) / jnp.where(size == 0, 1.0, size)
 
 
-def _norm(map: Map) -> Scalar:
+def norm(map: Map) -> Scalar:
     """Frobenius' norm."""
     scaled, top = by_largest(map.astype(accumulator(map.dtype)))
     return top * jnp.sqrt(jnp.sum(jnp.square(scaled)))

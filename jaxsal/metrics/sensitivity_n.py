@@ -7,13 +7,11 @@ from jaxtyping import Array, Float, Int
 
 from jaxsal.common.options import Baseline, baseline_image, count, over_image
 from jaxsal.common.points import map_points
-from jaxsal.metrics._relevance import by_largest, pixels
+from jaxsal.metrics._relevance import by_largest, pixels, rounding
 from jaxsal.rewrite.axes.spatial import bind_axes, spatial_axes
 from jaxsal.types import Image, Key, Map, Scalar, ScoreFn, accumulator, may_be_nan
 
 SHARES = (0.02, 0.05, 0.1, 0.2, 0.5)
-ULPS = 4
-"""By how many units in the last place of the largest value equal ones may differ."""
 
 
 @may_be_nan
@@ -80,11 +78,12 @@ def sensitivity_n(
     points = (np.arange(len(sizes) * samples, dtype=np.int32), np.repeat(sizes, samples))
     sums, scores = map_points(relevance_and_score, points, chunk=count("chunk", chunk))
     rows = (len(sizes), samples)
-    correlations = jax.vmap(_correlation)(sums.reshape(rows), -scores.reshape(rows))
+    correlations = jax.vmap(correlation)(sums.reshape(rows), -scores.reshape(rows))
     return jnp.where(jnp.all(jnp.isfinite(values)), correlations, jnp.nan)
 
 
-def _correlation(first: Float[Array, " n"], second: Float[Array, " n"]) -> Scalar:
+def correlation(first: Float[Array, " n"], second: Float[Array, " n"]) -> Scalar:
+    """Pearson's; NaN where either side's values differ by rounding alone."""
     # Losses differ as scores do. Less one of its own, a row has no bias left that would round
     # its mean: the score of the whole image may be far away.
     a, b = (_apart(row, row[0]) for row in (first, second))
@@ -96,5 +95,4 @@ def _apart(values: Float[Array, "*n"], reference: Scalar) -> Float[Array, "*n"]:
     """The values less `reference`, over the largest such; NaN where they differ by rounding."""
     wide = values.astype(accumulator(values.dtype))
     scaled, top = by_largest(wide - reference.astype(wide.dtype))
-    rounding = ULPS * float(jnp.finfo(values.dtype).eps) * jnp.max(jnp.abs(wide))
-    return jnp.where(top > rounding, scaled, jnp.nan).astype(jnp.float32)
+    return jnp.where(top > rounding(values), scaled, jnp.nan).astype(jnp.float32)

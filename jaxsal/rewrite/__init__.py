@@ -5,6 +5,7 @@
 | add a faster form of an operation | a file in `rules/`, and a row of `optimize.REWRITES` |
 | evaluate a program under rules of my own | `interpreter.rewritten` |
 | give ReLU another derivative | `backward`; what counts as a ReLU: `activations/` |
+| give each operation a rule for relevance (LRP, DeepLIFT) | `relevance/` |
 | split a score at a layer | `split_at_layer`; how layers are named and found: `layers/` |
 | average gradients along a path for less | `affine_prefix` |
 | evaluate a score with one window replaced | `incremental_occlusion`; its rules: `occlusion/` |

@@ -39,13 +39,14 @@ class Dataflow:
 
     Attributes:
         closed: the program.
-        dependent: the variables that depend on the program's inputs.
+        dependent: the variables that depend on the program's inputs; those that are held constant,
+            and what depends on them alone, do not.
         live: the variables that its outputs depend on.
         active: those of them through which the outputs' derivative comes back.
     """
 
-    def __init__(self, closed: ClosedJaxpr):
-        self.closed = closed
+    def __init__(self, closed: ClosedJaxpr, held: frozenset[Var] = frozenset()):
+        self.closed, self._held = closed, held
         self._producer: dict[Var, JaxprEqn] = {}
         self._readers: dict[Var, list[JaxprEqn]] = {}
         self._sources: dict[Var, list[Atom]] = {}
@@ -126,7 +127,8 @@ class Dataflow:
                 self._rests_on.setdefault(out, []).append(var)
 
     def _next(self, var: Var) -> list[Var]:
-        return self._targets.get(var, []) + self._bears_on.get(var, [])
+        following = self._targets.get(var, []) + self._bears_on.get(var, [])
+        return [v for v in following if v not in self._held] if self._held else following
 
     def _previous(self, var: Var) -> list[Var]:
         return variables(self._sources.get(var, [])) + self._rests_on.get(var, [])

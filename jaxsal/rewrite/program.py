@@ -220,6 +220,11 @@ def shape_of(atom: Atom) -> tuple[int, ...]:
     return tuple(getattr(atom.aval, "shape", ()))
 
 
+def dtype_of(atom: Atom) -> np.dtype:
+    """The dtype of an atom that holds an array."""
+    return np.dtype(getattr(atom.aval, "dtype"))  # noqa: B009 - not every type has one
+
+
 def fits(body: Jaxpr | ClosedJaxpr, eqn: JaxprEqn) -> bool:
     """Whether a body takes an equation's operands and gives its results, as a call's does."""
     jaxpr = open_jaxpr(body)

@@ -130,7 +130,7 @@ def _facts(
 
 def _layout(stream: Stream, chunk: int | str, dtype: str) -> Layout:
     """The columns of what an explainer gives, by shape alone, and the chunk."""
-    every = columns(*stream.example, plural=stream.explain.output.plural, dtype=dtype)
+    every = columns(*stream.example[:3], plural=stream.explain.output.plural, dtype=dtype)
     if chunk == "auto":
         return Layout(every, automatic_chunk(every), stream.source.count)
     if isinstance(chunk, str):

@@ -66,7 +66,8 @@ def test_compare_methods(untrained: Path, few) -> None:
     record = record_of(untrained, "compare_methods")
     assert set(record["methods"]) == set(few) == set(record["milliseconds"])
     names = {name for family in record["families"].values() for name in family}
-    names |= {"deletion_curve", "insertion_curve", "road_curve", "sensitivity_max"}
+    names |= {"deletion_curve", "insertion_curve", "road_curve"}
+    names |= {metric.__name__ for metric in scoring.ROBUSTNESS}
     assert names == set(jaxsal.METRICS)  # curves by their areas
     ranks = [rank[0] for rank in record["ranks"]["faithfulness"].values()]
     assert ranks == sorted(ranks)
@@ -77,9 +78,9 @@ def test_compare_methods(untrained: Path, few) -> None:
 
 def test_every_method_is_compared() -> None:
     found = methods.every(32, np.zeros((2, 32, 32, 1), np.float32))
-    assert {name.replace(" ", "_") for name in found} == set(jaxsal.METHODS) | set(
-        jaxsal.COMBINATORS
-    )
+    compared = {name.replace(" ", "_") for name in found}
+    assert compared | methods.ELSEWHERE == {*jaxsal.METHODS, *jaxsal.COMBINATORS}
+    assert not compared & methods.ELSEWHERE
 
 
 def test_a_study_is_looked_at_with_other_images(untrained: Path) -> None:

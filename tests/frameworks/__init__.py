@@ -48,12 +48,19 @@ class Case(NamedTuple):
 LABELS = np.array([2, 0])
 
 
+METHODS = {"gradient": jaxsal.gradient, "lrp": jaxsal.lrp, "deep_lift": jaxsal.deep_lift}
+
+
 def check(name: str, case: Case) -> None:
-    """The maps of the two lines of the row of that name are the gradients of the case's logits."""
+    """The maps of the two lines of the row of that name are the gradients of the case's logits.
+
+    Those that go by rules run unmodified: DeepLIFT's sum to the logits' differences.
+    """
     row = next(row for row in rows() if row.name.startswith(name))
     names = {"jax": jax, **case.names}
-    explain = jaxsal.explainer(eval(row.apply, names), jaxsal.gradient)
-    maps = explain(eval(row.params, names), case.images, LABELS)
+    explain = jaxsal.explainer(eval(row.apply, names), METHODS)
+    found = explain(eval(row.params, names), case.images, LABELS)
+    maps = found["gradient"]
 
     def chosen(images: Any) -> Any:
         return case.logits(images)[np.arange(2), LABELS].sum()
@@ -61,3 +68,9 @@ def check(name: str, case: Case) -> None:
     expected = np.asarray(jax.jit(jax.grad(chosen))(case.images))
     assert np.abs(expected).max() > 0
     np.testing.assert_allclose(maps, expected, atol=1e-5 * np.abs(expected).max())
+    logits = (np.asarray(case.logits(images)) for images in (case.images, case.images * 0))
+    here, there = (each[np.arange(2), LABELS] for each in logits)
+    axes = tuple(range(1, maps.ndim))
+    rounding = 1e-5 * np.abs(found["deep_lift"]).sum(axes).max()
+    np.testing.assert_allclose(found["deep_lift"].sum(axes), here - there, atol=rounding)
+    assert np.abs(found["lrp"]).max() > 0

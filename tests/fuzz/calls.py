@@ -21,6 +21,7 @@ from tests.fuzz.values import ANY, EVERY, good
 SEGMENTS = np.arange(64).reshape(8, 8) // 16
 NEEDED: dict[str, dict[str, Any]] = {
     "expected_gradients": {"baselines": good(2), "samples": 2},
+    "deep_lift_shap": {"baselines": good(2)},
     "occlusion": {"window": 4},
     "feature_ablation": {"segments": SEGMENTS},
     "rise": {"samples": 4, "grid": 2},

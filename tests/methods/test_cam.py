@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 from jax.ad_checkpoint import checkpoint_name
 
+import jaxsal
+from jaxsal.methods.ablation_cam import ablation_cam
 from jaxsal.methods.cam import (
     eigen_cam,
+    element_wise_grad_cam,
     grad_cam,
     grad_cam_from,
     grad_cam_plus_plus,
@@ -18,10 +21,13 @@ from jaxsal.methods.cam import (
     layer_cam,
     x_grad_cam,
 )
+from jaxsal.methods.kpca_cam import kpca_cam
 from jaxsal.methods.score_cam import score_cam
+from jaxsal.methods.shapley_cam import shapley_cam
 from tests.zoo import ZOO
 
 METHODS = (grad_cam, grad_cam_plus_plus, hires_cam, layer_cam, x_grad_cam, eigen_cam, score_cam)
+METHODS += (element_wise_grad_cam, kpca_cam, shapley_cam, ablation_cam)
 RNG = np.random.default_rng(0)
 IMAGE = jnp.asarray(RNG.normal(size=(6, 4, 3)).astype(np.float32))
 G = RNG.normal(size=(6, 4, 3)).astype(np.float32)
@@ -56,6 +62,39 @@ def test_closed_forms_and_options(method):
     raw, positive, _ = jax.jit(compute)(IMAGE)
     np.testing.assert_allclose(raw, expected, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(positive, np.maximum(raw, 0))
+
+
+def _two_layers(image):
+    """Two tagged layers of different sizes, and a curved score with two classes."""
+    first = checkpoint_name(jnp.tanh(image[None] * G[None]), "first")
+    second = checkpoint_name(jnp.tanh(first.reshape(1, 3, 2, 2, 2, 3).max((2, 4))), "second")
+    return (second * G[None, :3, :2]).sum() + (first**3).sum()
+
+
+def test_a_list_of_layers_gives_the_mean_of_their_resized_maps():
+    names = ("grad_cam", "score_cam", "ablation_cam", "smooth_grad_cam_plus_plus")
+    cams = {name: jaxsal.METHODS[name] for name in names}
+    cams["guided_grad_cam"] = lambda score, image, layer: jaxsal.guided_grad_cam(
+        lambda x: jax.nn.relu(score(x) + 9), image, layer=layer
+    )
+    key = {"smooth_grad_cam_plus_plus": {"key": jax.random.key(0)}}
+
+    def compute(image):
+        return {
+            name: [
+                cam(_two_layers, image, layer=layer, **key.get(name, {}))
+                for layer in (["first", "second"], "first", ["second"])
+            ]
+            for name, cam in cams.items()
+        }
+
+    for name, (both, first, second) in jax.jit(compute)(IMAGE).items():
+        np.testing.assert_allclose(both, (first + second) / 2, rtol=1e-5, atol=1e-6, err_msg=name)
+        assert np.abs(first - second).max() > 0.01
+    with pytest.raises(ValueError, match=r"resize: maps of the shapes \[\(6, 4\), \(3, 2\)\]"):
+        grad_cam(_two_layers, IMAGE, layer=["first", "second"], resize=False)
+    with pytest.raises(ValueError, match="layer: expected a layer or a list of layers, got an em"):
+        grad_cam(_two_layers, IMAGE, layer=[])
 
 
 def test_hires_cam_completes_a_linear_head():
@@ -303,7 +342,7 @@ def test_values_that_lie_nowhere_need_to_be_told():
 
 def test_tokens_need_to_be_told_where_they_lie():
     animal = ZOO["vit"]()
-    for method in METHODS:
+    for method in (grad_cam, eigen_cam, score_cam, ablation_cam):
         with pytest.raises(
             ValueError, match=r"shape \(1, 7, 8\) has no spatial axes; give spatial="
         ):

@@ -14,11 +14,21 @@ from tests.random_networks.draws import Draw, Hooks
 from tests.random_networks.networks import Network
 from tests.random_networks.oracles import Oracle
 
-NAMES = (*jaxsal.METHODS, *jaxsal.COMBINATORS)
 GUIDED = ("guided_backprop", "deconvnet", "guided_grad_cam")
 CAMS = (*oracles.CAMS, "score_cam", "guided_grad_cam")
+ALONE = ("gradient", "input_x_gradient", "guided_backprop", "deconvnet")
+PATHS = ("integrated_gradients", "expected_gradients")
 WITHOUT_GRADIENT = ("occlusion", "feature_ablation", "rise", "score_cam")
 """What a network is asked that has no gradient."""
+
+NAMES = (
+    *ALONE,
+    *PATHS,
+    *(name for name in jaxsal.METHODS if name in CAMS),
+    *("occlusion", "feature_ablation", "rise"),
+    *jaxsal.COMBINATORS,
+)
+"""What there is an oracle of; later methods have reference arrays and axioms alone."""
 
 LAYERED = (*CAMS, *GUIDED, *jaxsal.COMBINATORS)
 """What may have no layer, or no ReLU, to work on."""
@@ -220,8 +230,7 @@ def _cam(draw: Draw, name: str, network: Network) -> Question:
 
 
 _MAKERS: dict[str, Callable[[Draw, Network], Question]] = {
-    name: functools.partial(_gradient, name)
-    for name in ("gradient", "input_x_gradient", "guided_backprop", "deconvnet")
+    name: functools.partial(_gradient, name) for name in ALONE
 } | {
     "integrated_gradients": _integrated,
     "expected_gradients": _expected,

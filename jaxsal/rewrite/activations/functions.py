@@ -61,6 +61,11 @@ class ElementwiseGraph:
         top = self._above.get(var)
         return top if top is None or is_floating(top) else self.above(top)
 
+    @property
+    def same(self) -> dict[Var, Var]:
+        """From a value to the first one that is computed in the same way."""
+        return self._same
+
     def sources(self, eqn: JaxprEqn) -> list[Var]:
         """The values that depend on the image and that an elementwise equation is a function of."""
         moving = (v for v in eqn.invars if not isinstance(v, Literal) and self.flow.depends(v))

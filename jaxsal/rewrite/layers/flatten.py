@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
@@ -13,7 +13,11 @@ from jaxsal.rewrite.interpreter import Frame, Rule, evaluate
 from jaxsal.rewrite.program import Values, scan_parts
 
 
-def flatten(closed: ClosedJaxpr, unroll: Callable[[JaxprEqn], bool]) -> ClosedJaxpr:
+def flatten(
+    closed: ClosedJaxpr,
+    unroll: Callable[[JaxprEqn], bool],
+    more: Mapping[Primitive | str, Rule] | None = None,
+) -> ClosedJaxpr:
     """The same program with `jit` and `remat` calls in place and some `scan`s unrolled.
 
     The equations of turn i of a `scan` stand in a named scope `[i]`.
@@ -21,8 +25,9 @@ def flatten(closed: ClosedJaxpr, unroll: Callable[[JaxprEqn], bool]) -> ClosedJa
     Args:
         closed: a program.
         unroll: which `scan` equations to unroll.
+        more: rules for other equations.
     """
-    rules: dict[Primitive | str, Rule] = {}
+    rules: dict[Primitive | str, Rule] = dict(more or {})
 
     def remat(eqn: JaxprEqn, values: Values, frame: Frame) -> Values:
         del frame

@@ -1,0 +1,142 @@
+"""Attention as a map: which tokens the class token attends to, through all layers.
+
+Called as `method(score, image, *, token=0, resize=True, spatial=None)`.
+
+Args:
+    score: image -> scalar, with self-attention in its program (`jaxsal.rewrite.attention`).
+    image: `[...]` float.
+    token: the token whose row of the product is shown, the class token; None: the mean of all rows,
+        for a model that averages its tokens.
+    resize: as of `jaxsal.methods.cam`.
+    spatial: from tokens `[n, 1]` to `[*s, 1]`, by reshaping and selecting; None: the last tokens as
+        a grid of the image's proportions, where their number allows one.
+
+Returns:
+    A float32 map of the image's spatial shape.
+
+Raises:
+    ValueError: no self-attention, matrices of different sizes, tokens that are no grid.
+"""
+
+import math
+from collections.abc import Callable
+from functools import reduce
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxsal.methods._featuremaps import Resize, Spatial, resized
+from jaxsal.rewrite.attention import attention
+from jaxsal.rewrite.axes.spatial import spatial_axes
+from jaxsal.types import Image, Map, ScoreFn
+
+_FUSIONS: dict[str, Callable[..., Array]] = {"mean": jnp.mean, "max": jnp.max, "min": jnp.min}
+_EXTRA = 8
+"""The most tokens (class token, registers) that may precede those of the grid."""
+
+
+def attention_rollout(
+    score: ScoreFn,
+    image: Image,
+    *,
+    fusion: str = "mean",
+    token: int | None = 0,
+    resize: Resize = True,
+    spatial: Spatial | None = None,
+) -> Map:
+    """The product of all layers' attention, each with its residual connection; whatever the class.
+
+    `A_L ... A_1` with A_l the heads' `fusion` plus the identity, each row divided by its own sum.
+
+    Args:
+        fusion: of the heads: "mean", "max" or "min".
+
+    Other arguments, result and errors: `jaxsal.methods.attention`.
+
+    References:
+        Abnar, Zuidema, "Quantifying Attention Flow in Transformers", ACL 2020,
+        https://arxiv.org/abs/2005.00928
+    """
+    if not isinstance(fusion, str) or fusion not in _FUSIONS:
+        raise ValueError(f"fusion: expected one of {', '.join(_FUSIONS)}, got {fusion!r}")
+    layers = [_FUSIONS[fusion](each.weights, axis=0) for each in attention(score, image)]
+    _check_sizes(layers)
+    with_skip = [each + jnp.eye(len(each)) for each in layers]
+    rows = [each / each.sum(axis=-1, keepdims=True) for each in with_skip]
+    return _over_image(reduce(_product, rows), score, image, token, resize, spatial)
+
+
+def generic_attention(
+    score: ScoreFn,
+    image: Image,
+    *,
+    token: int | None = 0,
+    resize: Resize = True,
+    spatial: Spatial | None = None,
+) -> Map:
+    """Relevance carried through the layers by attention times its positive gradient.
+
+    `R ← R + mean_heads(relu(∂s/∂A_l ⊙ A_l)) R`, layer by layer from the identity.
+
+    Arguments, result and errors: `jaxsal.methods.attention`.
+
+    References:
+        Chefer, Gur, Wolf, "Generic Attention-model Explainability for Interpreting Bi-Modal and
+        Encoder-Decoder Transformers", ICCV 2021, https://arxiv.org/abs/2103.15679
+    """
+    found = attention(score, image)
+    layers = [jax.nn.relu(each.gradient * each.weights).mean(axis=0) for each in found]
+    _check_sizes(layers)
+    step = lambda relevance, each: relevance + _product(relevance, each)  # noqa: E731
+    total = reduce(step, layers, jnp.eye(len(layers[0])))
+    return _over_image(total - jnp.eye(len(total)), score, image, token, resize, spatial)
+
+
+def _product(below: Float[Array, "n n"], above: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    return jnp.matmul(above, below, precision="highest")
+
+
+def _check_sizes(layers: list[Float[Array, "n n"]]) -> None:
+    sizes = list(dict.fromkeys(len(each) for each in layers))
+    if len(sizes) > 1:
+        raise ValueError(
+            f"score: expected attention over the same tokens in every layer, got {sizes} of them"
+        )
+
+
+def _over_image(
+    relevance: Float[Array, "n n"],
+    score: ScoreFn,
+    image: Image,
+    token: int | None,
+    resize: Resize,
+    spatial: Spatial | None,
+) -> Map:
+    row = relevance.mean(axis=0) if token is None else relevance[token]
+    axes = spatial_axes(score, image)
+    sizes = tuple(image.shape[axis] for axis in axes)
+    if spatial is None:
+        grid = _grid(len(row), sizes)
+        return resized(row[len(row) - math.prod(grid) :].reshape(grid), sizes, resize)
+    values = spatial(row[:, None])
+    if values.ndim != len(axes) + 1 or values.shape[-1] != 1:
+        raise ValueError(
+            f"spatial: expected it to turn tokens {row[:, None].shape} into {len(axes)} spatial "
+            f"axes and one of length 1, got the shape {values.shape}"
+        )
+    return resized(values[..., 0], sizes, resize)
+
+
+def _grid(tokens: int, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """How many tokens lie along each axis, if all but the first few are square patches."""
+    for extra in range(min(_EXTRA + 1, tokens)):
+        for side in range(1, min(sizes) + 1):
+            grid = tuple(size // side for size in sizes)
+            fits = all(size % side == 0 for size in sizes)
+            if fits and math.prod(grid) == tokens - extra:
+                return grid
+    raise ValueError(
+        f"spatial: {tokens} tokens are no grid of square patches of an image of {sizes}; give "
+        "spatial=, a function from the tokens [n, 1] to spatial axes and one of length 1"
+    )

@@ -1,0 +1,147 @@
+"""Local Lipschitz estimate and relative input stability: maps of images near an image.
+
+Of a METHOD rather than of a map, as `sensitivity_max`: the map that is given is not looked at.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array
+
+from jaxsal.common.options import count, scale
+from jaxsal.common.points import map_points
+from jaxsal.metrics.sensitivity import bound, norm
+from jaxsal.types import Image, Key, Map, Method, Scalar, ScoreFn
+
+LEAST = 1e-6
+"""The least relative change of an image that a map's is divided by, the authors' choice."""
+
+
+def local_lipschitz(
+    score: ScoreFn,
+    image: Image,
+    map: Map,
+    *,
+    method: Method,
+    noise: ArrayLike = 0.1,
+    samples: int = 200,
+    key: Key,
+    chunk: int = 1,
+) -> Scalar:
+    """The largest change of a method's map for the image's change; lower is better.
+
+    .. math:: maxⱼ ‖M(x + eⱼ) - M(x)‖ / ‖eⱼ‖,  eⱼ ~ N(0, noise²)
+
+    Args:
+        score: `score(image) -> scalar`, whatever the method asks of it.
+        image: one image, floating.
+        map: ignored; M(x) is computed here, with the method's own key the same for every image.
+        method: M, with its options bound by `functools.partial`.
+        noise: deviation, in the image's units.
+        samples: perturbed images.
+        key: the key is consumed: `k_noise, k_method = split(key)`, sample j draws from
+            `fold_in(k_noise, j)`.
+        chunk: perturbed images explained at a time.
+
+    Raises:
+        TypeError: `samples` or `chunk` is no concrete integer.
+        ValueError: no samples, negative noise.
+
+    References:
+        Alvarez-Melis & Jaakkola, "On the Robustness of Interpretability Methods", 2018,
+        https://arxiv.org/abs/1806.08049
+    """
+    del map
+    k_noise, k_method = jax.random.split(key)
+    width = scale("noise", noise)
+
+    def draw(index: Array) -> Image:
+        own = jax.random.fold_in(k_noise, index)
+        return jnp.multiply(width, jax.random.normal(own, image.shape, image.dtype))
+
+    explain = bound(score, method, k_method)
+    return largest_ratio(explain, image, draw, change, samples=samples, chunk=chunk)
+
+
+def relative_input_stability(
+    score: ScoreFn,
+    image: Image,
+    map: Map,
+    *,
+    method: Method,
+    radius: ArrayLike = 0.2,
+    samples: int = 200,
+    key: Key,
+    chunk: int = 1,
+) -> Scalar:
+    """The largest relative change of a method's map for the image's relative change.
+
+    .. math:: maxⱼ ‖(M(x) - M(x + eⱼ)) / M(x)‖ / max(‖eⱼ / x‖, 10⁻⁶),  eⱼ ~ U(-r, r)
+
+    Lower is better. Where M(x) or x is 0 there is no relative change: such elements do not count.
+
+    Args:
+        score, image, map, method, samples, key, chunk: as for `local_lipschitz`.
+        radius: r, in the image's units.
+
+    Raises:
+        TypeError: `samples` or `chunk` is no concrete integer.
+        ValueError: no samples, a negative radius.
+
+    References:
+        Agarwal, Johnson, Pawelczyk, Krishna, Saxena, Zitnik & Lakkaraju, "Rethinking Stability for
+        Attribution-based Explanations", 2022, https://arxiv.org/abs/2203.06877
+    """
+    del map
+    k_noise, k_method = jax.random.split(key)
+    width = scale("radius", radius)
+
+    def draw(index: Array) -> Image:
+        own = jax.random.fold_in(k_noise, index)
+        return jnp.multiply(width, jax.random.uniform(own, image.shape, image.dtype, minval=-1))
+
+    explain = bound(score, method, k_method)
+    return largest_ratio(explain, image, draw, relative_change, samples=samples, chunk=chunk)
+
+
+Ratio = Callable[[Map, Map, Image, Image], Scalar]
+"""`ratio(M(x), M(x + e), x, e)`."""
+
+
+def largest_ratio(
+    explain: Callable[[Image], Map],
+    image: Image,
+    draw: Callable[[Array], Image],
+    ratio: Ratio,
+    *,
+    samples: int,
+    chunk: int = 1,
+) -> Scalar:
+    """The deterministic core of both: `draw` gives eⱼ for sample j."""
+    before = explain(image)
+
+    def moved(index: Array) -> Scalar:
+        step = draw(index)
+        return ratio(before, explain(image + step), image, step)
+
+    points = np.arange(count("samples", samples), dtype=np.int32)
+    return jnp.max(map_points(moved, points, chunk=count("chunk", chunk)))
+
+
+def change(before: Map, after: Map, image: Image, step: Image) -> Scalar:
+    """‖M(x + e) - M(x)‖ / ‖e‖; 0 where nothing moved."""
+    del image
+    far = norm(step)
+    return norm(after - before) / jnp.where(far == 0, 1, far)
+
+
+def relative_change(before: Map, after: Map, image: Image, step: Image) -> Scalar:
+    """‖(M(x) - M(x + e)) / M(x)‖ / ‖e / x‖, over elements that are not 0."""
+    return norm(_over(before - after, before)) / jnp.maximum(norm(_over(step, image)), LEAST)
+
+
+def _over(change: Array, whole: Array) -> Array:
+    return jnp.where(whole == 0, 0, change / jnp.where(whole == 0, 1, whole))

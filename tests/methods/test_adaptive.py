@@ -1,0 +1,101 @@
+"""Integrated gradients with a tolerance: as complete as asked, or said not to be."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxsal
+from tests import toy
+from tests.golden2 import IMAGES, PARAMS, TARGETS, apply
+
+TOLERANCE = 0.002
+METHOD = functools.partial(jaxsal.integrated_gradients, tolerance=TOLERANCE)
+
+
+def one_device():
+    return jax.sharding.Mesh(jax.devices()[:1], ("devices",))
+
+
+@functools.cache
+def record():
+    return jax.device_get(jaxsal.explainer(apply, METHOD).record(PARAMS, IMAGES, TARGETS))
+
+
+def missing(maps):
+    """What a batch of maps lacks, as a share of the score's change."""
+    logits = np.asarray(apply(PARAMS, jnp.asarray(IMAGES)) - apply(PARAMS, 0 * IMAGES[:1]))
+    change = logits[np.arange(len(TARGETS)), TARGETS]
+    return np.abs(np.asarray(maps).sum((1, 2, 3)) - change) / np.abs(change)
+
+
+def test_maps_are_as_complete_as_asked_and_images_take_different_numbers_of_points():
+    found = record()
+    assert found.steps.converged.all() and found.steps.points.dtype == np.int32
+    assert (missing(found.maps) <= 1.1 * TOLERANCE).all()  # the sum is not taken in the same order
+    assert len(set(found.steps.points.tolist())) > 1
+    fixed = jaxsal.explainer(apply, jaxsal.integrated_gradients, steps=400)
+    toy.close(found.maps, np.asarray(fixed(PARAMS, IMAGES, TARGETS)), 0.03)
+
+
+def test_neither_chunk_nor_batch_nor_devices_decide_the_map():
+    sizes = {f"{n}": functools.partial(METHOD, chunk=n) for n in (1, 3)}
+    explain = jaxsal.explainer(apply, sizes, mesh=one_device(), batch_size=3)
+    found = jax.device_get(explain.record(PARAMS, IMAGES, TARGETS))
+    for name in sizes:
+        toy.close(found.maps[name], record().maps)
+        np.testing.assert_array_equal(found.steps[name].points, record().steps.points)
+    with toy.compilations() as counter:
+        again = explain.record(PARAMS, IMAGES[::-1].copy(), TARGETS[::-1].copy())
+    assert counter.count == 0
+    toy.close(again.maps["3"], record().maps[::-1])
+
+
+def test_what_max_steps_do_not_suffice_for_is_said():
+    explain = jaxsal.explainer(apply, METHOD, tolerance=1e-7, max_steps=6, mesh=one_device())
+    with pytest.warns(RuntimeWarning, match="tolerance: maps of 4 of 4 images are not as complete"):
+        found = explain.record(PARAMS, IMAGES, TARGETS)
+    assert not found.steps.converged.any()
+    np.testing.assert_array_equal(found.steps.points, 5)  # nine would be the next
+
+
+def test_every_class_and_no_tolerance():
+    explain = jaxsal.explainer(apply, METHOD, mesh=one_device())
+    steps = explain.record(PARAMS, IMAGES[:2], "all").steps
+    assert steps.points.shape == steps.converged.shape == (2, 5)
+    plain = jaxsal.explainer(apply, jaxsal.integrated_gradients, steps=3, mesh=one_device())
+    assert plain.record(PARAMS, IMAGES[:1], TARGETS[:1]).steps is None
+
+
+def test_a_path_without_length_and_a_polynomial():
+    """Of a cubic, Simpson's rule on three points is exact; forward-mode derivatives pass."""
+    cubic = lambda x: jnp.sum(x**3)  # noqa: E731
+    image = jnp.asarray([1.0, 2.0, -0.5])
+    found = jaxsal.integrated_gradients.refined(cubic, image, tolerance=1e-5)
+    np.testing.assert_allclose(found.map, image**3, rtol=1e-6)
+    assert found.points == 3 and found.converged
+    still = jaxsal.integrated_gradients.refined(cubic, image, baseline=image, tolerance=0.1)
+    assert still.converged and not still.map.any() and still.points == 2
+    explain = functools.partial(jaxsal.integrated_gradients, cubic, tolerance=1e-5)
+    tangent = jax.jvp(explain, (image,), (jnp.ones(3),))[1]
+    np.testing.assert_allclose(tangent, 3 * image**2, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tolerance": -1.0}, r"tolerance: expected a number in \[0, inf\], got -1.0"),
+        ({"tolerance": 0.1, "max_steps": 1}, "max_steps: expected an integer >= 2, got 1"),
+    ],
+)
+def test_wrong_options(options, message):
+    with pytest.raises(ValueError, match=message):
+        jaxsal.integrated_gradients(jnp.sum, jnp.ones(3), **options)
+
+
+@pytest.mark.parametrize("other", [{"steps": 20}, {"rule": "riemann_left"}])
+def test_what_a_tolerance_takes_the_place_of_is_refused(other):
+    with pytest.raises(ValueError, match="no steps or rule beside it"):
+        METHOD(lambda image: jnp.sum(image**2), jnp.ones((4, 4, 1)), **other)

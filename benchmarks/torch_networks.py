@@ -56,7 +56,7 @@ class CNN(nn.Module):
         )
         self.relus = nn.ModuleList(nn.ReLU() for _ in pairs)
         self.pools = nn.ModuleList(nn.MaxPool2d(2) for _ in pairs)  # captum's DeepLIFT: one a use
-        self.head = nn.Linear(widths[-1], problem.classes)
+        self.mean, self.head = nn.AdaptiveAvgPool2d(1), nn.Linear(widths[-1], problem.classes)
 
     @property
     def last(self) -> nn.Module:
@@ -73,7 +73,7 @@ class CNN(nn.Module):
 
     def classify(self, features: torch.Tensor) -> torch.Tensor:
         """Logits from the activations of `last`."""
-        return self.head(self.pools[-1](features).mean((2, 3)))
+        return self.head(self.mean(self.pools[-1](features)).flatten(1))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.classify(self.features(x))

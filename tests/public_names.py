@@ -13,7 +13,7 @@ from typing import Any
 
 import jaxsal
 from benchmarks import __main__ as measurements
-from experiments import brain_tumor, compare_methods, sanity, tumor_shape
+from experiments import brain_tumor, compare_methods, completeness, sanity, tumor_shape
 from jaxsal.commands import settings as commands
 
 KEPT = Path(__file__).with_suffix(".json")
@@ -78,7 +78,7 @@ def now() -> dict[str, Any]:
         },
         "experiments": {
             module.__name__: sorted(flags(module.Settings))
-            for module in (brain_tumor, compare_methods, sanity, tumor_shape)
+            for module in (brain_tumor, compare_methods, completeness, sanity, tumor_shape)
         },
         "benchmarks": sorted(measurements.MEASURED),
     }

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
 
 from jaxsal.common.options import Baseline, baseline_image, count, numbers
 from jaxsal.rewrite.axes.spatial import with_axes
@@ -76,8 +77,8 @@ def guided_integrated_gradients(
     return jax.lax.scan(step, (zeros, zeros), limits)[0][1]
 
 
-_Moving = tuple[Array, Scalar, Scalar]
-"""The positions, the L1 distance that is left to go, the largest gradient that has moved."""
+_Moving = tuple[Array, Scalar, Int[Array, ""]]
+"""The positions, the L1 distance that is left to go, the rank of the largest gradient moved."""
 
 
 class _Range(NamedTuple):
@@ -105,24 +106,44 @@ def _moved(
     """
     position = jnp.maximum(position, limits.least)
     left = weights * (limits.most - position)
-    order = jnp.where(left > 0, jax.lax.stop_gradient(gradient), jnp.inf)
-    ascending = jnp.sort(order.reshape(-1))
+    ranks = _as_integers(jnp.where(left > 0, jax.lax.stop_gradient(gradient), jnp.inf))
+    last = _as_integers(jnp.asarray(jnp.inf, gradient.dtype))
     missing = jnp.sum(weights * (limits.straight - position))
-    rounds = -(-order.size // (place + 1))
+    rounds = -(-ranks.size // (place + 1))
 
-    def move(_: object, state: tuple[Array, Scalar, Scalar]) -> tuple[Array, Scalar, Scalar]:
+    def move(_: object, state: _Moving) -> _Moving:
         position, missing, below = state
-        first = jnp.sum(ascending <= below, dtype=jnp.int32)
-        level = ascending[jnp.minimum(first + place, order.size - 1)]
-        chosen = (order > below) & (order <= level) & (order < jnp.inf)
+        first = jnp.sum(ranks <= below, dtype=jnp.int32)
+        level = _smallest(ranks, jnp.minimum(first + place, ranks.size - 1))
+        chosen = (ranks > below) & (ranks <= level) & (ranks < last)
         room = jnp.sum(jnp.where(chosen, left, 0))
         part = jnp.clip(missing / jnp.where(room > 0, room, 1), 0, 1)
         moved = jnp.where(chosen, position + part * (limits.most - position), position)
         full = jnp.where(chosen & (part >= 1), limits.most, moved)  # exactly, to be left out next
         return full, missing - part * room, level
 
-    state = (position, missing, jnp.asarray(-1, order.dtype))
+    state = (position, missing, jnp.asarray(-1, ranks.dtype))
     return jax.lax.fori_loop(0, rounds, move, state)[0]
+
+
+def _as_integers(values: Float[Array, "..."]) -> Int[Array, "..."]:
+    """Integers in the same order: the bits of numbers that are not negative."""
+    kind = jnp.dtype(f"int{8 * values.dtype.itemsize}")
+    return jax.lax.bitcast_convert_type(values, kind)
+
+
+def _smallest(values: Int[Array, "..."], rank: Int[Array, ""]) -> Int[Array, ""]:
+    """What stands at a rank, from 0, among values that are not negative.
+
+    Bit by bit, the highest first: a pass over the values a bit is far less than sorting them.
+    """
+    bits = jnp.iinfo(values.dtype).bits - 1
+
+    def add(index: Int[ArrayLike, ""], known: Int[Array, ""]) -> Int[Array, ""]:
+        larger = known | (jnp.ones_like(known) << (bits - 1 - jnp.asarray(index, known.dtype)))
+        return jnp.where(jnp.sum(values < larger, dtype=jnp.int32) <= rank, larger, known)
+
+    return jax.lax.fori_loop(0, bits, add, jnp.zeros((), values.dtype))
 
 
 def _number(name: str, value: float | int) -> float:

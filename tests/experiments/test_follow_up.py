@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 
 import jaxsal
-from experiments import compare_methods, methods, sanity, scoring, sections, study, tumor_shape
+from experiments import (
+    compare_methods,
+    completeness,
+    methods,
+    sanity,
+    scoring,
+    sections,
+    study,
+    tumor_shape,
+)
+from experiments.completeness_section import ADAPTIVE
 from experiments.controls import CONTROLS
 
 
@@ -74,6 +84,16 @@ def test_compare_methods(untrained: Path, few) -> None:
     assert record["undefined"]["gradient"] == 0
     blind = record["methods"]["centre prior"]
     assert blind["sensitivity_max"][0] == 0
+
+
+def test_points_are_added_until_a_map_is_complete(untrained: Path) -> None:
+    settings = completeness.Settings(untrained, explain=4, steps=(2,), tolerance=1e-3)
+    completeness.main(settings)
+    rules = record_of(untrained, "completeness")["rules"]
+    assert list(rules) == ["2 points", ADAPTIVE]
+    assert rules["2 points"]["points"] == [2, 2, 2]
+    assert rules[ADAPTIVE]["complete"][0] == 1
+    assert 2 <= rules[ADAPTIVE]["points"][0] <= rules[ADAPTIVE]["most_points"] <= settings.max_steps
 
 
 def test_every_method_is_compared() -> None:

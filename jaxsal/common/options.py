@@ -55,6 +55,18 @@ def scale(name: str, value: ArrayLike, *, most: float = float("inf")) -> ArrayLi
     return value
 
 
+def positive(name: str, value: ArrayLike) -> ArrayLike:
+    """`value`, a scalar above 0; a traced value is not checked.
+
+    Raises:
+        TypeError: not a real scalar.
+        ValueError: out of range.
+    """
+    if not isinstance(scale(name, value), jax.core.Tracer) and not np.asarray(value) > 0:
+        raise ValueError(f"{name}: expected a number above 0, got {value!r}")
+    return value
+
+
 def numbers(name: str, value: object) -> jax.Array | np.ndarray:
     """`value` as an array of real numbers; what is traced stays so.
 

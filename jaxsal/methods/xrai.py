@@ -1,5 +1,6 @@
 """XRAI: regions in the order of how much attribution their pixels have."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -12,7 +13,7 @@ from jaxsal.methods.path import integrated_gradients
 from jaxsal.rewrite.axes.spatial import spatial_axes
 from jaxsal.types import Image, ScoreFn, SpatialAxes
 
-Masks = Bool[Array, "masks *spatial"]
+Masks = Bool[Array | np.ndarray, "masks *spatial"]
 
 
 def xrai(
@@ -52,7 +53,8 @@ def xrai(
     Raises:
         TypeError: labels that are traced without `n_segments`, or neither bool nor integers;
             `steps`, `min_pixels`, `n_segments` or `chunk` is no integer.
-        ValueError: masks or labels of another shape, an unknown algorithm.
+        ValueError: masks or labels of another shape, an unknown algorithm, no segment of
+            `min_pixels`.
 
     References:
         Kapishnikov, Bolukbasi, Viégas & Terry, "XRAI: Better Attributions Through Regions", ICCV
@@ -80,7 +82,7 @@ def masks_of(
     space = spatial_shape(image, axes)
     kind = segments.dtype if hasattr(segments, "dtype") else np.asarray(segments).dtype
     if kind == np.dtype(bool):
-        masks = jnp.asarray(segments)
+        masks = segments if isinstance(segments, jax.Array) else np.asarray(segments)
         if masks.ndim != len(space) + 1 or masks.shape[1:] != space or not len(masks):
             raise ValueError(f"segments: expected masks [N, *{space}], got {masks.shape}")
         return masks
@@ -88,7 +90,7 @@ def masks_of(
     if parts.place.size != np.prod(space):
         raise ValueError(f"segments: expected one label a pixel, {space}, got {parts.place.shape}")
     labels = np.arange(parts.number, dtype=np.int32).reshape(-1, *(1,) * len(space))
-    return jnp.asarray(parts.place.reshape(1, *space) == labels)
+    return parts.place.reshape(1, *space) == labels
 
 
 def regions(
@@ -102,13 +104,14 @@ def regions(
 
     Raises:
         TypeError: `min_pixels` is no integer.
-        ValueError: an unknown algorithm.
+        ValueError: an unknown algorithm, no mask of `min_pixels`.
     """
     if algorithm not in ("full", "fast"):
         raise ValueError(f"algorithm: expected full or fast, got {algorithm!r}")
     least, number = count("min_pixels", min_pixels, least=0), len(masks)
+    _check_sizes(masks, least)
     values = attribution.ravel()
-    inside = masks.reshape(number, -1).astype(values.dtype)
+    inside = jnp.asarray(masks).reshape(number, -1).astype(values.dtype)
     order = jnp.argsort(-_means(inside, values, jnp.ones_like(values))[0], stable=True)
 
     def grown(
@@ -126,6 +129,17 @@ def regions(
     free, map = lax.fori_loop(0, number, grown, start)
     rest = _means(free[None], values, free)[0][0]
     return jnp.where(free > 0, rest, map).reshape(attribution.shape)
+
+
+def _check_sizes(masks: Masks, least: int) -> None:
+    """Raises where no mask is large enough to be a region; traced masks are not checked."""
+    if isinstance(masks, jax.core.Tracer):
+        return
+    largest = int(np.asarray(masks).reshape(len(masks), -1).sum(1).max())
+    if largest < least:
+        raise ValueError(
+            f"min_pixels: expected a segment of at least {least} pixels, the largest has {largest}"
+        )
 
 
 def _means(

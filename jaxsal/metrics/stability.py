@@ -11,7 +11,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
-from jaxsal.common.options import count, scale
+from jaxsal.common.options import count, positive
 from jaxsal.common.points import map_points
 from jaxsal.metrics.sensitivity import bound, norm
 from jaxsal.types import Image, Key, Map, Method, Scalar, ScoreFn
@@ -48,7 +48,7 @@ def local_lipschitz(
 
     Raises:
         TypeError: `samples` or `chunk` is no concrete integer.
-        ValueError: no samples, negative noise.
+        ValueError: no samples, noise that is not above 0.
 
     References:
         Alvarez-Melis & Jaakkola, "On the Robustness of Interpretability Methods", 2018,
@@ -56,7 +56,7 @@ def local_lipschitz(
     """
     del map
     k_noise, k_method = jax.random.split(key)
-    width = scale("noise", noise)
+    width = positive("noise", noise)
 
     def draw(index: Array) -> Image:
         own = jax.random.fold_in(k_noise, index)
@@ -89,7 +89,7 @@ def relative_input_stability(
 
     Raises:
         TypeError: `samples` or `chunk` is no concrete integer.
-        ValueError: no samples, a negative radius.
+        ValueError: no samples, a radius that is not above 0.
 
     References:
         Agarwal, Johnson, Pawelczyk, Krishna, Saxena, Zitnik & Lakkaraju, "Rethinking Stability for
@@ -97,7 +97,7 @@ def relative_input_stability(
     """
     del map
     k_noise, k_method = jax.random.split(key)
-    width = scale("radius", radius)
+    width = positive("radius", radius)
 
     def draw(index: Array) -> Image:
         own = jax.random.fold_in(k_noise, index)

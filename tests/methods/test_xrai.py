@@ -46,8 +46,10 @@ def test_regions_of_a_linear_score_have_the_means_of_their_parts():
         np.testing.assert_allclose(explain(segments=segments)[..., 0], means[labels], atol=1e-5)
     some = labels == np.arange(8)[:, None, None]
     np.testing.assert_allclose(explain(segments=some)[..., 0], means[labels], atol=1e-5)
-    none = jaxsal.xrai(score, image, segments=labels, steps=2, min_pixels=5)
-    np.testing.assert_allclose(none, attribution.mean(), atol=1e-5)
+    apply = lambda params, images: jax.vmap(score)(images)[:, None]  # noqa: E731
+    small = partial(jaxsal.xrai, segments=labels, steps=2, min_pixels=5)
+    with pytest.raises(ValueError, match=r"min_pixels: .* 5 pixels, the largest has 4"):
+        jaxsal.explainer(apply, small)({}, image[None], 0)
 
 
 def test_a_grid_has_the_cells_over_the_pixels_centres():

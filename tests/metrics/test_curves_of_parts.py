@@ -98,6 +98,8 @@ def test_stability_of_maps_that_are_known():
         np.testing.assert_allclose(itself, 1, rtol=1e-5)
     twice = metrics.local_lipschitz(linear, IMAGE, PARTS, method=lambda score, x: 2 * x, **options)
     np.testing.assert_allclose(twice, 2, rtol=1e-5)
+    with pytest.raises(ValueError, match="noise: expected a number above 0, got 0"):
+        metrics.local_lipschitz(linear, IMAGE, PARTS, method=jaxsal.gradient, noise=0, **options)
     # Black pixels and pixels without relevance have no relative change.
     black = IMAGE.at[:3].set(0)
     found = metrics.relative_input_stability(

@@ -159,7 +159,9 @@ class _Engine:
     def __init__(self, prepare: Prepare, batch_size: int | str, mesh: Mesh | None) -> None:
         self._prepare = prepare
         self._settings = {"batch_size": batch_size, "mesh": mesh}
-        size = BatchSize(batch_size, points=prepare.points, bound=prepare.chunk)
+        size = BatchSize(
+            batch_size, points=prepare.points, bound=prepare.chunk, varies=prepare.varies
+        )
         self._execute = Executor(size, mesh)
 
     def _made_by(self, make: Callable[..., Made]) -> tuple[Callable[[], Made], tuple[()]]:

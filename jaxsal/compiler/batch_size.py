@@ -11,6 +11,7 @@ from jaxsal.compiler import checks, memory, processes
 from jaxsal.compiler.placement import Placement
 from jaxsal.compiler.plan import (
     CAPS,
+    ONE_IMAGE,
     TEMPORARIES_LIMIT,
     TEMPORARIES_TARGET,
     Plan,
@@ -78,16 +79,17 @@ class Footprint(NamedTuple):
 class BatchSize:
     """How many evaluations are in flight: the number given, or under "auto" a measured one."""
 
-    def __init__(self, batch_size: object, *, points: bool, bound: int) -> None:
+    def __init__(self, batch_size: object, *, points: bool, bound: int, varies: bool) -> None:
         """A batch size, checked.
 
         Args:
             batch_size: evaluations in flight on one device, or "auto".
             points: whether a method evaluates several points of an image, as many as we say.
             bound: the points that it evaluates at a time if we do not say.
+            varies: whether images need different numbers of them.
         """
         self._given = checks.check_batch_size(batch_size)
-        self._points, self._bound = points, bound
+        self._points, self._bound, self._varies = points, bound, varies
         self._found: dict[Hashable, int] = {}
         self._measured: dict[Hashable, Footprint] = {}
 
@@ -121,9 +123,11 @@ class BatchSize:
         """
         platform = placement.platform if placement else None
         devices = placement.devices if placement else 1
+        where = platform or jax.default_backend()
         automatic = self._given == "auto"
-        size = CAPS.get(platform or jax.default_backend(), 32) if automatic else int(self._given)
-        here = self._plan_on(call, devices, size)
+        size = self._cap(where) if automatic else int(self._given)
+        here = self._plan_on(call, devices, where, size)
+        automatic = automatic and not self._one_image(where)
         return Schedule(
             call.class_chunk(here),
             here.chunk,
@@ -133,22 +137,32 @@ class BatchSize:
         )
 
     def _plan(self, placed: Placed, evaluations: int) -> Plan:
-        return self._plan_on(placed.call, placed.placement.devices, evaluations)
+        placement = placed.placement
+        return self._plan_on(placed.call, placement.devices, placement.platform, evaluations)
 
-    def _plan_on(self, call: Call, devices: int, evaluations: int) -> Plan:
+    def _plan_on(self, call: Call, devices: int, platform: str, evaluations: int) -> Plan:
+        one_image = self._one_image(platform)
         return plan(
             evaluations,
             call.size,
             devices,
             classes=call.classes,
             points=self._points,
-            bound=self._bound,
+            bound=max(self._bound, evaluations) if one_image else self._bound,
         )
+
+    def _one_image(self, platform: str) -> bool:
+        """Whether "auto" takes one image after another."""
+        return self._varies and self._given == "auto" and platform in ONE_IMAGE
+
+    def _cap(self, platform: str) -> int:
+        """Where "auto" starts, whatever the call."""
+        return (ONE_IMAGE if self._one_image(platform) else CAPS).get(platform, 32)
 
     def _most(self, placed: Placed) -> int:
         """Where "auto" starts: with all classes of as many images as there are, or as pay."""
         call, placement = placed.call, placed.placement
-        cap = CAPS.get(placement.platform, 32)
+        cap = self._cap(placement.platform)
         images = -(-call.size // placement.devices)
         several = call.classes > 1 and not self._points
         return call.classes * (min(cap, next_power_of_two(images)) if several else cap)

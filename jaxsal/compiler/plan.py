@@ -7,6 +7,13 @@ CAPS = {"cpu": 32, "gpu": 512, "tpu": 512}
 """Where `"auto"` starts: evaluations in flight on one device, beyond which more mostly do not pay;
 where they do, see `TEMPORARIES_TARGET`."""
 
+ONE_IMAGE = {"cpu": 4}
+"""Points of one image after another, where images need different numbers of them.
+
+A batch goes on until its last image is done. On two CPU cores, integrated gradients with a
+tolerance of 1 % take 20 ms a map so, and 47 ms in batches of 32 (28 points on average, up to 129).
+"""
+
 TEMPORARIES_LIMIT = {"cpu": 32 * 2**20}
 """Bytes of temporaries of one program, beyond which more evaluations at a time do not pay.
 

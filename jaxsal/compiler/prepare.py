@@ -122,6 +122,7 @@ class Prepare:
         )
         self.points = any(signatures.accepts(f, "chunk") for f in functions)
         self.points = self.points and "chunk" not in options
+        self.varies = any(signatures.refined(f, options) for f in functions)
         self._functions, self._options = functions, tuple(options)
         self._forward_only = not by_example and all(map(signatures.forward_only, functions))
         self._names = tuple(function) if isinstance(function, Mapping) else None

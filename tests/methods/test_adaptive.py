@@ -53,6 +53,18 @@ def test_neither_chunk_nor_batch_nor_devices_decide_the_map():
     toy.close(again.maps["3"], record().maps[::-1])
 
 
+def test_images_do_not_wait_for_each_other_on_a_cpu():
+    """Of a fixed number of points all images are evaluated at once."""
+    fixed = functools.partial(jaxsal.integrated_gradients, steps=3)
+    plans = {}
+    for name, method in {"adaptive": METHOD, "fixed": fixed}.items():
+        explain = jaxsal.explainer(apply, method, mesh=one_device())
+        call = explain._prepare(PARAMS, {"image": IMAGES}, TARGETS, None)
+        plans[name] = explain._execute.plan(call)[0]
+    assert (plans["adaptive"].images, plans["adaptive"].chunk) == (1, 4)
+    assert plans["fixed"].images == len(IMAGES)
+
+
 def test_what_max_steps_do_not_suffice_for_is_said():
     explain = jaxsal.explainer(apply, METHOD, tolerance=1e-7, max_steps=6, mesh=one_device())
     with pytest.warns(RuntimeWarning, match="tolerance: maps of 4 of 4 images are not as complete"):

@@ -9,6 +9,7 @@ from jaxsal.common import provenance
 
 RESULTS = Path(__file__).parent / "results"
 CAPTUM, TORCH, PLAIN = "captum", "torch", "plain jax"
+OTHERS = ("zennit", "grad-cam", "saliency")
 UNWRITTEN = "jaxsal without rewrites"
 ONLY = "plain jax, only "
 """Contenders; the last is plain JAX's program with the rewrite whose name follows."""

@@ -81,6 +81,8 @@ def _source(settings: Explain, found: model.Model, out: Path) -> pictures.Pictur
     slicing = scans.parse(settings.slices)
     if settings.volumes and settings.slices is not None:
         raise ValueError("slices: --volumes takes whole scans; name one of the two")
+    if settings.volumes and found.image_size is not None:
+        raise ValueError("volumes: the checkpoint's network takes pictures; name one by --apply")
     wanted = Wanted(size, channels, found.range, reading, slicing, settings.volumes)
     apart = (out, *scan_maps.places(out)) if scan_maps.is_nifti(out) else (out,)
     return pictures.find(settings.images, wanted=wanted, split=settings.split, without=apart)

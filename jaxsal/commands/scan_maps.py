@@ -13,8 +13,8 @@ from jaxsal.commands.overlays import free_name
 from jaxsal.common import files
 from jaxsal.compiler.program import Explanation
 from jaxsal.data import nifti, scans
-from jaxsal.data.fit import unfitted
 from jaxsal.data.records import Files, orientation
+from jaxsal.data.wanted import unsized
 from jaxsal.engine import Explainer
 from jaxsal.store.layout import EXPLAINED, NOT_FINITE, SKIPPED, Layout
 from jaxsal.store.stream import Chunk, Progress, Stored, Stream, unsound
@@ -32,8 +32,14 @@ def is_nifti(out: Path) -> bool:
 
 
 def stem(out: Path) -> Path:
-    """Without the ending."""
+    """Without the ending.
+
+    Raises:
+        ValueError: nothing is left.
+    """
     ending = next(ending for ending in ENDINGS if out.name.lower().endswith(ending))
+    if out.name == ending:
+        raise ValueError(f"out: expected NAME.nii.gz, got {out.name!r}")
     return out.with_name(out.name[: -len(ending)])
 
 
@@ -55,8 +61,6 @@ def check(source: object, out: Path) -> Files:
     beside = places(out)[1]
     if out.exists() and not beside.exists():  # the maps of a run before have their JSON
         raise ValueError(f"out: {out} is there and has no {beside.name}: not a run's maps")
-    if not stem(out).name:
-        raise ValueError(f"out: expected NAME.nii.gz, got {out.name!r}")
     for scan in source.scans:
         if not scan.fault and (scan.affine is None or scan.even):
             why = scan.even or "does not say where its pixels lie"
@@ -192,7 +196,7 @@ class ScanSink:
             voxels = scans.oriented(self._maps[name][row.time], orientation(scan, wanted))
             place = voxels if row.slice is None else voxels[row.slice]
             flat = map.sum(tuple(range(wanted.axes, map.ndim)))
-            place[...] = unfitted(flat, place.shape)
+            place[...] = unsized(flat, place.shape, wanted)
 
     def _turn_to(self, number: int) -> None:
         """Writes the maps of the scan so far, where another one begins."""

@@ -90,7 +90,10 @@ def _header(path: Path, name: str) -> File:
         raise _NoPixels(f"a DICOM file without pixels (modality {kind})")
     frames = int(header.get("NumberOfFrames") or 1)
     shape = (int(header.Columns), int(header.Rows), frames)
-    check_size((*shape, int(header.get("SamplesPerPixel") or 1)))
+    try:
+        check_size((*shape, int(header.get("SamplesPerPixel") or 1)))
+    except ValueError as error:
+        raise Told(str(error)) from error
     where = place(header, frames)
     single = frames == 1 and where is not None and header.get("SeriesInstanceUID")
     folder, uid = os.path.dirname(name), str(header.get("SeriesInstanceUID"))
@@ -205,8 +208,10 @@ def _rescaled(array: np.ndarray, header: Header) -> np.ndarray:
     if "ModalityLUTSequence" in header:
         found: np.ndarray = package("pydicom").pixels.apply_modality_lut(array, header)
         return found.astype(np.float32)
-    slopes = _of_frames(header, "RescaleSlope", len(array), header.get("DoseGridScaling") or 1)
-    offsets = _of_frames(header, "RescaleIntercept", len(array), 0)
+    slopes = _of_frames(
+        header, "RescaleSlope", len(array), float(header.get("DoseGridScaling") or 1)
+    )
+    offsets = _of_frames(header, "RescaleIntercept", len(array), 0.0)
     if (slopes == 1).all() and (offsets == np.rint(offsets)).all() and array.dtype.itemsize < 4:
         return (array + offsets.astype(np.int32)).astype(np.int32) if offsets.any() else array
     return (array * slopes + offsets).astype(np.float32)
@@ -258,15 +263,11 @@ def _check_deflated(path: Path) -> None:
                 size += len(unpack.decompress(rest, 2**20))
                 rest = unpack.unconsumed_tail
                 if size > LARGEST:
-                    raise _Bomb(f"more than {LARGEST >> 20} MiB when unpacked")
-    except _Bomb:
+                    raise Told(f"more than {LARGEST >> 20} MiB when unpacked")
+    except Told:
         raise
     except Exception:  # without a preamble, or broken: told when it is read
         return
-
-
-class _Bomb(ValueError):
-    pass
 
 
 def _check_decoder(header: Header) -> None:
@@ -281,19 +282,19 @@ def _check_decoder(header: Header) -> None:
     try:
         decoder = package("pydicom").pixels.get_decoder(syntax)
     except NotImplementedError:
-        raise _Told(f"pixels stored as {syntax.name!r}, which pydicom does not read") from None
+        raise Told(f"pixels stored as {syntax.name!r}, which pydicom does not read") from None
     if not decoder.is_available:
         text = f"pixels compressed as {syntax.name!r}, for which no decoder is installed: "
-        raise _Told(text + "pip install 'pylibjpeg[all]' or python-gdcm")
+        raise Told(text + "pip install 'pylibjpeg[all]' or python-gdcm")
 
 
-class _Told(ValueError):
+class Told(ValueError):
     """An error in our own words."""
 
 
 def told(error: Exception) -> str:
     """Why a file cannot be read, without what stands in it."""
-    if isinstance(error, _Told | _Bomb):
+    if isinstance(error, Told):
         return str(error)
     text = " ".join(str(error).split())
     if isinstance(error, RuntimeError | NotImplementedError) or text.startswith(

@@ -26,7 +26,7 @@ def scans(path: Path, name: str) -> list[Scan]:
     """The volumes of a file, one scan.
 
     Raises:
-        ValueError, OSError: a broken file, or one of no volumes; nibabel is not installed.
+        ValueError: a broken file, or one of no volumes; nibabel is not installed.
     """
     nibabel = package("nibabel")
     _check_beginning(path)
@@ -34,10 +34,8 @@ def scans(path: Path, name: str) -> list[Scan]:
         image: Any = nibabel.load(path)
         shape = tuple(map(int, image.shape))
         affine = np.asarray(image.affine, float)
-    except (OSError, ValueError):
-        raise
-    except Exception as error:  # nibabel's own, of several bases
-        raise ValueError(f"{type(error).__name__}: {error}") from error
+    except Exception as error:  # nibabel's own, of several bases, with the path in their words
+        raise ValueError(f"broken or cut short ({type(error).__name__})") from error
     check_size(shape)
     if path.suffix.lower() == ".mnc" and len(shape) > 3:
         raise ValueError("a MINC file of several volumes; convert it to NIfTI")
@@ -63,10 +61,10 @@ def _read(path: Path, channels: int) -> Values:
             raise ValueError("complex numbers; expected a magnitude")
         else:
             array = np.asarray(image.dataobj)
-    except (zlib.error, EOFError, KeyError) as error:
-        raise ValueError(f"broken or cut short ({type(error).__name__}: {error})") from error
+    except (OSError, zlib.error, EOFError, KeyError) as error:  # with the path in their words
+        raise ValueError(f"broken or cut short ({type(error).__name__})") from error
     colours = array.shape[len(image.shape) :]
-    array = array.reshape(*three(image.shape), -1, *colours)
+    array = array.reshape(*three(tuple(map(int, image.shape))), -1, *colours)
     if array.dtype.itemsize > 4:  # float64 of scaled integers
         array = array.astype(np.float32)
     return Values(np.moveaxis(array, 3, 0), Units(255.0 if colours else None))
@@ -102,7 +100,8 @@ def encoded(scan: Scan, maps: np.ndarray) -> bytes:
     kind, source, shape = scan.geometry or (nibabel.Nifti1Image, None, (*maps.shape[1:],))
     if not issubclass(kind, nibabel.Nifti1Pair):
         kind, source = nibabel.Nifti1Image, None
-    kind = nibabel.Nifti2Image if issubclass(kind, nibabel.Nifti2Pair) else nibabel.Nifti1Image
+    second = (nibabel.Nifti2Image, nibabel.Nifti2Pair)
+    kind = nibabel.Nifti2Image if issubclass(kind, second) else nibabel.Nifti1Image
     values = np.moveaxis(maps, 0, 3).reshape(shape)
     image: Any = kind(values.astype(np.float32), scan.affine)
     if source is None:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Shaped
 
 from jaxsal.data.intensity import Units
+from jaxsal.data.packages import package
 
 LARGEST = 2**29
 """Voxels of one scan."""
@@ -122,8 +123,7 @@ def towards(scan: Scan, codes: str) -> Orientation:
     """
     if scan.affine is None:
         raise ValueError(f"does not say how it lies: no {codes}; name an axis, --slices 0, 1 or 2")
-    from nibabel import orientations
-
+    orientations = package("nibabel").orientations
     found = orientations.io_orientation(scan.affine)
     if not np.isfinite(found).all():
         raise ValueError("its affine is degenerate: no axes can be told")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from jaxsal.data.fit import fitted
+from jaxsal.data.fit import fitted, resampled, unfitted
 from jaxsal.data.images import channelled
 from jaxsal.data.intensity import Reading, Scale, scaled
 from jaxsal.data.scans import Slicing
@@ -109,6 +109,13 @@ def sized(
     square = "" if len(set(shape)) == 1 else "made square with zeros and "
     note(f"{square}resized to {'x'.join([str(size)] * wanted.axes)}, antialiased")
     return fitted(values, size, wanted.axes)
+
+
+def unsized(
+    map: Float[np.ndarray, "*image"], shape: tuple[int, ...], wanted: Wanted
+) -> Float[np.ndarray, "*space"]:
+    """A map of an image that was `sized`, at the `shape` that the image had before."""
+    return resampled(map, shape) if wanted.size is None else unfitted(map, shape)
 
 
 def check_range(values: np.ndarray, expected: tuple[float, float] | None) -> None:

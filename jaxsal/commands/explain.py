@@ -15,7 +15,7 @@ from jaxsal.commands.settings import Explain
 from jaxsal.common import files
 from jaxsal.compiler import processes
 from jaxsal.data import intensity, pictures, scans
-from jaxsal.data.intensity import Reading
+from jaxsal.data.intensity import Intensity
 from jaxsal.data.wanted import Wanted
 from jaxsal.store.dataset import explain_dataset
 from jaxsal.store.source import Source
@@ -77,13 +77,13 @@ def _explain(settings: Explain) -> tuple[Stored, float, list[str], pictures.Pict
 def _source(settings: Explain, found: model.Model, out: Path) -> pictures.Pictures:
     """The images as the model takes them."""
     size, channels = model.input_of(found, settings.image_size, settings.channels)
-    reading = intensity.check(Reading(settings.intensity, settings.window))
+    asked = intensity.check(Intensity(settings.intensity, settings.window))
     slicing = scans.parse(settings.slices)
     if settings.volumes and settings.slices is not None:
         raise ValueError("slices: --volumes takes whole scans; name one of the two")
     if settings.volumes and found.image_size is not None:
         raise ValueError("volumes: the checkpoint's network takes pictures; name one by --apply")
-    wanted = Wanted(size, channels, found.range, reading, slicing, settings.volumes)
+    wanted = Wanted(size, channels, found.range, asked, slicing, settings.volumes)
     apart = (out, *scan_maps.places(out)) if scan_maps.is_nifti(out) else (out,)
     return pictures.find(settings.images, wanted=wanted, split=settings.split, without=apart)
 
@@ -119,6 +119,7 @@ def _write(
                 explain,
                 found.params,
                 source,
+                scan_maps.check(source, out),
                 out,
                 classes=found.classes,
                 names=settings.method,

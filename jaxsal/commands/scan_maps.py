@@ -72,6 +72,7 @@ def explain_scans(
     explain: Explainer,
     params: Params,
     source: object,
+    lies: Files,
     out: Path,
     *,
     targets: int | str | None,
@@ -89,16 +90,16 @@ def explain_scans(
 
     Args:
         explain, params, targets, key, strict, on_progress: as of `explain_dataset`.
+        source: records with an image each. lies: says of which slice each is, see `check`.
         classes: their names. names: of the methods, in order.
 
     Raises:
-        ValueError: as of `explain_dataset` and `check`.
+        ValueError: as of `explain_dataset`.
         OSError: it cannot be written.
     """
-    known = check(source, out)
-    stream = Stream(explain, params, known, targets=targets, key=key, strict=strict)
+    stream = Stream(explain, params, source, targets=targets, key=key, strict=strict)
     with files.writable(out.parent):
-        sink = ScanSink(known, out, names, classes, explain.output.plural)
+        sink = ScanSink(lies, out, names, classes, explain.output.plural)
         stream.run(sink, (0, 1), on_progress)
         return sink.stored()
 

@@ -95,7 +95,7 @@ def grey(path: Path) -> Grey:
     flat, was = (image, DEEP[image.mode[0]]) if deep else _flat(image)
     values = _deep(image, kind) if deep else np.asarray(flat)
     units = intensity.Units(intensity.full_scale(values.dtype))
-    scale = intensity.scale(values, units, intensity.Reading(), single=True)
+    scale = intensity.scale(values, units, intensity.Intensity(), single=True)
     if deep or scale is None or scale[:2] != (0, 255):
         eight = np.rint(255 * intensity.scaled(values, scale)).astype(np.uint8)
         return Grey(png(Image.fromarray(eight)), image.size, was or "dark")
@@ -129,6 +129,8 @@ def _upright(content: bytes) -> tuple[Image.Image, str, bool]:
     """The image as EXIF says it is to be seen, its file format, and whether it had to be turned."""
     # Pillow warns of oddities: what it can read is read, what it cannot is an error anyway.
     with warnings.catch_warnings(action="ignore"), _opened(content) as image:
+        if (count := _count(image)) > 1:
+            raise ValueError(f"{count} pages, expected a picture of one")
         return _turned(image)
 
 
@@ -230,7 +232,7 @@ def of_array(
     if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[-1] != 3):
         raise ValueError(f"expected pixels [H, W], [H, W, 1] or [H, W, 3], got {values.shape}")
     units = intensity.Units(intensity.full_scale(values.dtype))
-    scale = intensity.scale(values, units, intensity.Reading(), single=True)
+    scale = intensity.scale(values, units, intensity.Intensity(), single=True)
     found = channelled(intensity.scaled(values, scale), channels, colour=values.ndim == 3)
     return found if size is None else fitted(found, size, 2)
 

@@ -18,7 +18,7 @@ SAMPLE, LARGE = 2**22, 2**26
 than `LARGE` its least and largest too."""
 
 
-class Reading(NamedTuple):
+class Intensity(NamedTuple):
     """How values become a network's input.
 
     Attributes:
@@ -55,21 +55,21 @@ class Scale(NamedTuple):
     how: str
 
 
-def check(reading: Reading) -> Reading:
-    """The same reading.
+def check(asked: Intensity) -> Intensity:
+    """The same.
 
     Raises:
         ValueError: a window that is none, or beside a rule.
     """
-    if reading.window is not None:
-        center, width = reading.window
+    if asked.window is not None:
+        center, width = asked.window
         if not (np.isfinite(center) and 0 < width < float("inf")):
             raise ValueError(
                 f"window: expected CENTER WIDTH, a width above 0; got {center} {width}"
             )
-        if reading.rule != "auto":
-            raise ValueError(f"window: stands in place of --intensity {reading.rule}; name one")
-    return reading
+        if asked.rule != "auto":
+            raise ValueError(f"window: stands in place of --intensity {asked.rule}; name one")
+    return asked
 
 
 def full_scale(dtype: np.dtype) -> float | None:
@@ -80,7 +80,7 @@ def full_scale(dtype: np.dtype) -> float | None:
 
 
 def scale(
-    values: Shaped[np.ndarray, "..."], units: Units, reading: Reading, *, single: bool = False
+    values: Shaped[np.ndarray, "..."], units: Units, asked: Intensity, *, single: bool = False
 ) -> Scale | None:
     """The scale of all values of a scan; None: they are taken as they are.
 
@@ -89,18 +89,18 @@ def scale(
     Raises:
         ValueError: `full` of numbers that have no full scale, or none that is finite.
     """
-    if reading.window is not None:
-        center, width = reading.window
+    if asked.window is not None:
+        center, width = asked.window
         return Scale(center - width / 2, center + width / 2, units.inverted, "the window given")
-    if reading.rule == "raw":
+    if asked.rule == "raw":
         return None
-    if reading.rule == "auto" and units.window is not None:
+    if asked.rule == "auto" and units.window is not None:
         return Scale(*units.window, units.inverted, "the file's own window")
-    if reading.rule == "full" and units.full is None:
+    if asked.rule == "full" and units.full is None:
         raise ValueError("intensity: these values have no full scale; use stretch, raw or --window")
     low, high, full = *_range(values), units.full
-    if full and (reading.rule == "full" or (low >= 0 and DARK * full <= high <= full)):
-        if reading.rule != "stretch":
+    if full and (asked.rule == "full" or (low >= 0 and DARK * full <= high <= full)):
+        if asked.rule != "stretch":
             return Scale(0.0, full, units.inverted, f"0 to {full:g} made 0 to 1")
     if single and full:
         return Scale(low, high, units.inverted, "least to largest value made 0 to 1")

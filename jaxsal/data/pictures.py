@@ -9,12 +9,15 @@ import numpy as np
 
 from jaxsal.data import arrays, formats, images
 from jaxsal.data.listing import fingerprint, visible
-from jaxsal.data.records import Arrays, Files
+from jaxsal.data.records import Arrays, Files, check_one_size
 from jaxsal.data.records import BrokenImage as BrokenImage
 from jaxsal.data.wanted import Wanted
 from jaxsal.types import RandomAccess
 
 TFDS = "tfds:"
+
+SUFFIXES = formats.PICTURES
+"""Of pictures, as they are in folders to train on."""
 
 ANYTHING = Wanted()
 
@@ -35,6 +38,11 @@ class Prepared:
         values = np.asarray(row["image"])
         image = images.of_array(values, wanted.size, channels=wanted.channels or 1)
         return {**row, "image": image}
+
+    def original(self, number: int) -> np.ndarray:
+        """The image at its own size, [H, W, C]."""
+        values = np.asarray(self.source[number]["image"])
+        return images.of_array(values, None, channels=self.wanted.channels or 1)
 
     def notes(self) -> list[str]:
         return []
@@ -77,7 +85,10 @@ def find(
     if not scans:
         raise ValueError(f"images: no image file in {what[:200]}{_instead(left)}")
     text = f"files {fingerprint(root, paths, ())} {wanted.text()}"
-    return Files(scans, tuple(left), text, wanted)
+    source = Files(scans, tuple(left), text, wanted)
+    if wanted.size is None:
+        check_one_size(source.scans, wanted)
+    return source
 
 
 def _paths(path: Path) -> tuple[Path, list[Path]]:

@@ -45,7 +45,7 @@ class Files:
     def __init__(
         self, found: list[Scan], left: tuple[tuple[str, str], ...], text: str, wanted: Wanted
     ) -> None:
-        """Raises ValueError where no scan has a record, or sizes differ and none is wanted."""
+        """Raises ValueError where no scan has a record."""
         rows = [_rows(scan, wanted) for scan in found]
         reason = "a picture, no volume" if wanted.volumes else "none of its slices is asked for"
         self.left = (*left, *((s.name, reason) for s, n in zip(found, rows, strict=True) if not n))
@@ -58,8 +58,6 @@ class Files:
         )
         self.text, self.wanted = text, wanted
         self._kept, self._notes = _Kept(), Notes(len(self))
-        if wanted.size is None:
-            _check_one_size(self.scans, wanted)
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -87,22 +85,32 @@ class Files:
         return name.encode(errors="backslashreplace").decode()
 
     def __getitem__(self, number: int) -> dict[str, Any]:
+        name, wanted = self.name(number), self.wanted
+        return {"image": self._image(number, wanted, self._notes.of(number)), "name": name}
+
+    def original(self, number: int) -> np.ndarray:
+        """The image at its own size, [H, W, C] or, of a volume, [X, Y, Z, C].
+
+        Raises:
+            BrokenImage: it cannot be read.
+        """
+        free = self.wanted._replace(size=None, range=None)
+        return self._image(number, free, lambda what: None)
+
+    def _image(self, number: int, wanted: Wanted, note: Note) -> np.ndarray:
         row, name = self.row(number), self.name(number)
-        scan, wanted = self.scans[row.scan], self.wanted
+        scan = self.scans[row.scan]
         if scan.fault:
             raise BrokenImage(name, scan.fault)
         try:
             values, scale = self._values(row.scan)
             seen = scans.oriented(values.array[row.time], orientation(scan, wanted))
             seen = seen if row.slice is None else seen[row.slice]
-            colour = seen.ndim > wanted.axes
-            note = Note(self._notes, number)
             if seen.dtype.kind == "f" and not np.isfinite(seen).all():
                 note("pixels that are no finite numbers taken as the least")
-            image = prepared(seen, scale, wanted, colour=colour, note=note)
+            return prepared(seen, scale, wanted, colour=seen.ndim > wanted.axes, note=note)
         except images.READ_ERRORS as error:
             raise BrokenImage(name, _reason(error)) from error
-        return {"image": image, "name": name}
 
     def notes(self) -> list[str]:
         """What was done to images so far."""
@@ -113,8 +121,8 @@ class Files:
 
         def read() -> tuple[Values, Scale | None]:
             values = scan.read(self.wanted.channels or 1)
-            single, reading = scan.shape is None, self.wanted.reading
-            return values, intensity.scale(values.array, values.units, reading, single=single)
+            single, asked = scan.shape is None, self.wanted.intensity
+            return values, intensity.scale(values.array, values.units, asked, single=single)
 
         return read() if scan.shape is None else self._kept(index, read)
 
@@ -177,7 +185,7 @@ def _count(scan: Scan, wanted: Wanted) -> int:
         return 1
 
 
-def _check_one_size(found: list[Scan], wanted: Wanted) -> None:
+def check_one_size(found: list[Scan], wanted: Wanted) -> None:
     """Raises where images of several sizes would be given to a network as they are.
 
     Raises:
@@ -235,16 +243,16 @@ class Arrays:
             )
             raise ValueError(f"images: expected {kind}, got {values.dtype} {values.shape}")
         floating = values.dtype.kind == "f"
-        own = floating and wanted.reading == intensity.Reading()
+        own = floating and wanted.intensity == intensity.Intensity()
         units = Units(intensity.full_scale(values.dtype))
-        self.scale = None if own else intensity.scale(values, units, wanted.reading)
+        self.scale = None if own else intensity.scale(values, units, wanted.intensity)
         self._notes = Notes(len(values))
 
     def __len__(self) -> int:
         return len(self.values)
 
     def __getitem__(self, number: int) -> dict[str, Any]:
-        name, note = str(self.numbers[number]), Note(self._notes, number)
+        name, note = str(self.numbers[number]), self._notes.of(number)
         values = np.asarray(self.values[number])
         try:
             image = self._image(values, note)

@@ -1,6 +1,7 @@
 """What a model takes, and what a source makes of its images to give it that."""
 
 import threading
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -8,7 +9,7 @@ from jaxtyping import Float, Shaped
 
 from jaxsal.data.fit import fitted, resampled, unfitted
 from jaxsal.data.images import channelled
-from jaxsal.data.intensity import Reading, Scale, scaled
+from jaxsal.data.intensity import Intensity, Scale, scaled
 from jaxsal.data.scans import Slicing
 
 TOLERANCE = 1e-3
@@ -25,7 +26,7 @@ class Wanted(NamedTuple):
         size: side in pixels that images are made square and resized to; None leaves them.
         channels: 1 for grey, 3 for colour; None: files grey, arrays as they are.
         range: that the values of the model's images lie in; None: not known.
-        reading: how values become that.
+        intensity: how values become that.
         slicing: which slices of scans.
         volumes: whole scans instead.
     """
@@ -33,7 +34,7 @@ class Wanted(NamedTuple):
     size: int | None = None
     channels: int | None = None
     range: tuple[float, float] | None = None
-    reading: Reading = Reading()
+    intensity: Intensity = Intensity()
     slicing: Slicing = Slicing()
     volumes: bool = False
 
@@ -44,12 +45,16 @@ class Wanted(NamedTuple):
 
     def text(self) -> str:
         """Says how images are read: other words, other images."""
-        rule, window = self.reading
+        rule, window = self.intensity
         how = rule if window is None else f"window {window[0]:g} {window[1]:g}"
         plane, part = self.slicing
         if self.volumes:
             return f"{how} volumes"
         return f"{how} slices {plane} {part.start}:{part.stop}:{part.step}"
+
+
+Note = Callable[[str], None]
+"""Says what was done to an image."""
 
 
 class Notes:
@@ -59,12 +64,16 @@ class Notes:
         self._count, self._lock = count, threading.Lock()
         self._done: dict[str, np.ndarray] = {}
 
-    def add(self, number: int, what: str) -> None:
+    def _add(self, number: int, what: str) -> None:
         with self._lock:
             rows = self._done.get(what)
             if rows is None:
                 rows = self._done[what] = np.zeros(self._count, bool)
             rows[number] = True
+
+    def of(self, number: int) -> Note:
+        """Adds what is done to one image."""
+        return lambda what: self._add(number, what)
 
     def lines(self) -> list[str]:
         """`12 images: resized from 20x24`, the most frequent first; of sizes the first few."""
@@ -79,7 +88,7 @@ def prepared(
     wanted: Wanted,
     *,
     colour: bool,
-    note: "Note",
+    note: Note,
 ) -> Float[np.ndarray, "*image"]:
     """A page or a volume, perhaps with channels last, as the model takes it.
 
@@ -100,7 +109,7 @@ def prepared(
 
 
 def sized(
-    values: Float[np.ndarray, "*space"], wanted: Wanted, note: "Note"
+    values: Float[np.ndarray, "*space"], wanted: Wanted, note: Note
 ) -> Float[np.ndarray, "*image"]:
     """The values, channels last, at the wanted size."""
     shape, size = values.shape[: wanted.axes], wanted.size
@@ -134,13 +143,3 @@ def check_range(values: np.ndarray, expected: tuple[float, float] | None) -> Non
             f"values from {least:.4g} to {largest:.4g}, the network takes {low:g} to {high:g}; "
             "scale them, or say how: --intensity stretch or --window CENTER WIDTH"
         )
-
-
-class Note:
-    """Adds what is done to one image to the notes of all."""
-
-    def __init__(self, notes: Notes, number: int) -> None:
-        self._notes, self._number = notes, number
-
-    def __call__(self, what: str) -> None:
-        self._notes.add(self._number, what)

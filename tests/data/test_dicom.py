@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from jaxsal.data import dicom, formats, pictures, scans
-from jaxsal.data.intensity import Reading
+from jaxsal.data.intensity import Intensity
 from jaxsal.data.wanted import Wanted
 from tests.data import dicoms
 from tests.data.dicoms import pydicom
 
 VOLUME = np.random.default_rng(0).integers(-200, 900, (5, 6, 4), np.int16)
 
-RAW = Wanted(reading=Reading("raw"))
+RAW = Wanted(intensity=Intensity("raw"))
 
 
 def shipped(name: str) -> Path:
@@ -92,7 +92,7 @@ def test_slope_intercept_window_and_white(tmp_path) -> None:
         expected = np.clip((2.0 * pixels - 1000) / 1000, 0, 1)
         found = every(path, Wanted())[0, ..., 0]
         np.testing.assert_allclose(found, 1 - expected if white else expected, atol=1e-6)
-    given = Wanted(reading=Reading(window=(1080, 4000)))
+    given = Wanted(intensity=Intensity(window=(1080, 4000)))
     np.testing.assert_allclose(every(path, given)[0, ..., 0][1, 0], 0.5, atol=1e-6)
 
 

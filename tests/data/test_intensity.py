@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from jaxsal.data.intensity import Reading, Units, check, full_scale, scale, scaled
+from jaxsal.data.intensity import Intensity, Units, check, full_scale, scale, scaled
 
 
 def seen(values: np.ndarray, units: Units | None = None, *, single: bool = True, **reading):
     units = Units(full_scale(values.dtype)) if units is None else units
-    return scaled(values, scale(values, units, Reading(**reading), single=single))
+    return scaled(values, scale(values, units, Intensity(**reading), single=single))
 
 
 @given(arrays.arrays(np.uint8, (3, 4)), st.sampled_from(["auto", "stretch", "full"]))
@@ -62,9 +62,9 @@ def test_a_constant_image_has_no_range_to_divide_by() -> None:
 @pytest.mark.parametrize(
     ("reading", "message"),
     [
-        (Reading(window=(0, 0)), "window: expected CENTER WIDTH"),
-        (Reading(window=(float("nan"), 1)), "window: expected CENTER WIDTH"),
-        (Reading("raw", (0, 1)), "window: stands in place of --intensity raw"),
+        (Intensity(window=(0, 0)), "window: expected CENTER WIDTH"),
+        (Intensity(window=(float("nan"), 1)), "window: expected CENTER WIDTH"),
+        (Intensity("raw", (0, 1)), "window: stands in place of --intensity raw"),
     ],
 )
 def test_a_window_that_is_none(reading, message) -> None:

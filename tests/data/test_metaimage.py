@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from jaxsal.data import pictures, scans
-from jaxsal.data.intensity import Reading
+from jaxsal.data.intensity import Intensity
 from jaxsal.data.wanted import Wanted
 
 itk = pytest.importorskip("SimpleITK")
 
-RAW = Wanted(reading=Reading("raw"))
+RAW = Wanted(intensity=Intensity("raw"))
 
 VOLUME = np.random.default_rng(0).integers(0, 900, (5, 4, 3), np.int16)  # [Z, Y, X]
 

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from jaxsal.data import nifti, pictures, scans
-from jaxsal.data.intensity import Reading
+from jaxsal.data.intensity import Intensity
 from jaxsal.data.wanted import Wanted
 
 nibabel = pytest.importorskip("nibabel")
 
-RAW = Wanted(reading=Reading("raw"))
+RAW = Wanted(intensity=Intensity("raw"))
 
 SHIPPED = Path(nibabel.__file__).parent / "tests/data"
 
@@ -104,7 +104,7 @@ def test_colours_holes_and_complex_numbers(tmp_path) -> None:
     colour = np.zeros((2, 2, 2), [("R", "u1"), ("G", "u1"), ("B", "u1")])
     colour["G"] = 100
     nibabel.save(nibabel.Nifti1Image(colour, np.eye(4)), tmp_path / "c.nii")
-    found = images(tmp_path / "c.nii", reading=Reading(), channels=3)
+    found = images(tmp_path / "c.nii", intensity=Intensity(), channels=3)
     np.testing.assert_allclose(found[0], np.full((2, 2, 3), [0, 100 / 255, 0]), atol=1e-6)
     holes = VOLUME.astype(np.float32)
     holes[0] = np.nan

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxsal.data import arrays, formats, pictures, scans
-from jaxsal.data.intensity import Reading
+from jaxsal.data.intensity import Intensity
 from jaxsal.data.wanted import Wanted
 from tests.data import files
 
@@ -103,11 +103,11 @@ def test_values_out_of_the_networks_range_are_refused_unless_said_how(tmp_path) 
     message = r"values from 0 to 255, the network takes 0 to 1.*--intensity stretch"
     with pytest.raises(pictures.BrokenImage, match=message):
         all_of(path)
-    found, _ = all_of(path, KNOWN._replace(reading=Reading(window=(127.5, 255))))
+    found, _ = all_of(path, KNOWN._replace(intensity=Intensity(window=(127.5, 255))))
     np.testing.assert_allclose(found[..., 0], share, atol=1e-6)
     np.testing.assert_array_equal(all_of(path, Wanted())[0][..., 0], share * 255)
     with pytest.raises(pictures.BrokenImage, match="the network takes 0 to 1"):
-        all_of(path, KNOWN._replace(reading=Reading("raw")))
+        all_of(path, KNOWN._replace(intensity=Intensity("raw")))
 
 
 def test_one_picture_is_the_same_in_every_depth_and_file(tmp_path) -> None:

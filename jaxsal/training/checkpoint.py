@@ -100,6 +100,7 @@ def load(folder: str | os.PathLike[str]) -> Saved:
         known = {name: fields[name] for name in FIELDS}
         model = CNN(**{**known, "widths": tuple(known["widths"])}, dtype=dtype)
         classes, size = tuple(map(str, about["classes"])), int(about["image_size"])
+        low, high = map(float, about.get("range", RANGE))
     except FileNotFoundError as error:
         raise ValueError(
             f"checkpoint: {folder} holds no {MODEL}; expected the --out folder of a study that "
@@ -110,7 +111,7 @@ def load(folder: str | os.PathLike[str]) -> Saved:
             f"checkpoint: {folder / MODEL} cannot be read ({one_line(error)})"
         ) from error
     apply, variables = cast(ApplyFn, model.apply), read_params(folder / PARAMS)
-    return Saved(apply, variables, classes, size, model.init, _channels(variables))
+    return Saved(apply, variables, classes, size, model.init, _channels(variables), (low, high))
 
 
 def _channels(variables: Params) -> int:

@@ -79,11 +79,12 @@ def _source(settings: Explain, found: model.Model, out: Path) -> pictures.Pictur
     size, channels = model.input_of(found, settings.image_size, settings.channels)
     asked = intensity.check(Intensity(settings.intensity, settings.window))
     slicing = scans.parse(settings.slices)
-    if settings.volumes and settings.slices is not None:
-        raise ValueError("slices: --volumes takes whole scans; name one of the two")
-    if settings.volumes and found.image_size is not None:
-        raise ValueError("volumes: the checkpoint's network takes pictures; name one by --apply")
-    wanted = Wanted(size, channels, found.range, asked, slicing, settings.volumes)
+    volumes = settings.volumes or found.volumes
+    if volumes and settings.slices is not None:
+        raise ValueError("slices: the model is given whole scans; leave it out, or --volumes")
+    if settings.volumes and found.image_size is not None and not found.volumes:
+        raise ValueError("volumes: the checkpoint's network takes pictures; expected another one")
+    wanted = Wanted(size, channels, found.range, asked, slicing, volumes)
     apart = (out, *scan_maps.places(out)) if scan_maps.is_nifti(out) else (out,)
     return pictures.find(settings.images, wanted=wanted, split=settings.split, without=apart)
 

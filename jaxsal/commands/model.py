@@ -19,6 +19,7 @@ class Model(NamedTuple):
         classes: names; empty where unknown.
         image_size, channels: of its images; None where unknown.
         range: that their values lie in; None where unknown.
+        volumes: whether a checkpoint's are volumes.
     """
 
     apply: ApplyFn
@@ -27,6 +28,7 @@ class Model(NamedTuple):
     image_size: int | None = None
     channels: int | None = None
     range: tuple[float, float] | None = None
+    volumes: bool = False
 
 
 def load(folder: Path | None, apply: str | None, params: Path | None) -> Model:
@@ -41,7 +43,7 @@ def load(folder: Path | None, apply: str | None, params: Path | None) -> Model:
         if params is not None:
             raise ValueError("params: goes with --apply, a checkpoint has its own")
         saved = checkpoint.load(folder)
-        about = (saved.classes, saved.image_size, saved.channels, saved.range)
+        about = (saved.classes, saved.image_size, saved.channels, saved.range, saved.volumes)
         return Model(saved.apply, saved.variables, *about)
     if params is None:
         raise ValueError("params: --apply needs --params FILE (.npz, .npy or .msgpack)")

@@ -103,6 +103,9 @@ class Train:
     out: Path
     """The folder to write into."""
     training: Annotated[TrainOptions, FLAT] = field(default_factory=TrainOptions)
+    volumes: bool = False
+    """Train on whole scans (NIfTI, MetaImage, DICOM series), made cubes of --image-size voxels, by
+    kernels of 3x3x3; such a network is small: --image-size 32 --widths 8 16 32 --batch-size 8."""
     strict: bool = False
     """Stop at a broken file, instead of leaving it out and saying so."""
     json: bool = False

@@ -27,7 +27,7 @@ from jaxsal.types import ApplyFn, Params
 
 MODEL, PARAMS = "model.json", "params.npz"
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib", ".ckpt")
-FIELDS = ("classes", "widths", "convs", "smooth", "stride", "last_pool", "norm", "dropout")
+FIELDS = ("classes", "widths", "convs", "smooth", "stride", "last_pool", "norm", "dropout", "axes")
 """The attributes of `CNN` that make the network."""
 
 
@@ -47,6 +47,7 @@ class Saved(NamedTuple):
         init: `init(key, images) -> variables` of a network that has learned nothing.
         channels: of its images.
         range: that their values lie in.
+        volumes: whether they are volumes.
     """
 
     apply: ApplyFn
@@ -56,6 +57,7 @@ class Saved(NamedTuple):
     init: Callable[..., Params]
     channels: int
     range: tuple[float, float] = RANGE
+    volumes: bool = False
 
 
 def save(
@@ -93,10 +95,11 @@ def load(folder: str | os.PathLike[str]) -> Saved:
     try:
         about = json.loads((folder / MODEL).read_text())
         fields, dtype = about["fields"], jnp.dtype(about["fields"]["dtype"])
-        # Older files lack these two, which were not to be chosen then.
+        # Older files lack these, which were not to be chosen then.
         if fields["stride"] == 1:
             fields.setdefault("smooth", 0)
         fields.setdefault("last_pool", True)
+        fields.setdefault("axes", 2)
         known = {name: fields[name] for name in FIELDS}
         model = CNN(**{**known, "widths": tuple(known["widths"])}, dtype=dtype)
         classes, size = tuple(map(str, about["classes"])), int(about["image_size"])
@@ -111,7 +114,16 @@ def load(folder: str | os.PathLike[str]) -> Saved:
             f"checkpoint: {folder / MODEL} cannot be read ({one_line(error)})"
         ) from error
     apply, variables = cast(ApplyFn, model.apply), read_params(folder / PARAMS)
-    return Saved(apply, variables, classes, size, model.init, _channels(variables), (low, high))
+    return Saved(
+        apply,
+        variables,
+        classes,
+        size,
+        model.init,
+        _channels(variables),
+        (low, high),
+        model.axes == 3,
+    )
 
 
 def _channels(variables: Params) -> int:

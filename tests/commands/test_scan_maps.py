@@ -205,6 +205,6 @@ def test_outputs_that_cannot_be_are_refused_before_anything_is_read(capsys) -> N
         assert message in failed(capsys, images, out)
     assert Path("a.nii").read_bytes() == before
     assert not [name for name in written() if name.startswith("m.")]
-    assert "slices: --volumes takes whole scans" in failed(
+    assert "slices: the model is given whole scans" in failed(
         capsys, "a.nii", "m.zarr", "--volumes", "--slices", "axial"
     )

@@ -64,7 +64,8 @@ class BatchNorm(nn.Module):
 class CNN(nn.Module):
     """A stack of (convolution 3x3, normalisation, ReLU, max-pool 2x2) stages, global mean, dense.
 
-    `model.apply(variables, images [B, H, W, C]) -> logits [B, classes]` is pure: with batch
+    `model.apply(variables, images [B, H, W, C]) -> logits [B, classes]` is pure (of volumes
+    [B, X, Y, Z, C], with kernels of 3x3x3 and pools of 2x2x2, where `axes` is 3): with batch
     normalisation the inference statistics are part of `variables`. Training passes `weights [B]`
     (0 for padding) and `keys [B]` (one an example, for dropout: the same draws on any devices).
 
@@ -82,6 +83,7 @@ class CNN(nn.Module):
         dropout: rate before the dense layer.
         dtype: of the computation; parameters are float32.
         axis_name: the device axis under `pmap`, over which batch statistics are taken.
+        axes: how many are spatial, 2 or 3; volumes are not smoothed.
     """
 
     classes: int
@@ -94,28 +96,30 @@ class CNN(nn.Module):
     dropout: float = 0.0
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
+    axes: int = 2
 
     @nn.compact
     def __call__(
         self,
-        images: Float[Array, "batch height width channels"],
+        images: Float[Array, "batch *space channels"],
         *,
         weights: Float[Array, " batch"] | None = None,
         keys: Shaped[Array, "batch ..."] | None = None,
     ) -> Float[Array, "batch classes"]:
+        kernel, window = (3,) * self.axes, (2,) * self.axes
         for _ in range(self.smooth):
             images = binomial(images)
         x, stride = images.astype(self.dtype), self.stride
         for stage, width in enumerate(self.widths, 1):
             for _ in range(self.convs):
-                x = nn.Conv(width, (3, 3), stride, use_bias=not self.norm, dtype=self.dtype)(x)
+                x = nn.Conv(width, kernel, stride, use_bias=not self.norm, dtype=self.dtype)(x)
                 stride = 1
                 if self.norm:
                     x = BatchNorm(axis_name=self.axis_name, dtype=self.dtype)(x, weights)
                 x = nn.relu(x)
             if self.last_pool or stage < len(self.widths):
-                x = nn.max_pool(x, (2, 2), (2, 2))
-        x = jnp.mean(x, (1, 2))
+                x = nn.max_pool(x, window, window)
+        x = jnp.mean(x, tuple(range(1, x.ndim - 1)))
         if keys is not None and self.dropout:
             x = x * _dropout_mask(keys, x.shape[-1], self.dropout).astype(x.dtype)
         return _logits(self.classes, self.dtype)(x)

@@ -67,6 +67,9 @@ def test_the_command_lines(tmp_path, monkeypatch, capsys) -> None:
     (tmp_path / "mymodel.py").write_text("from tests.toy import apply\n")
     np.savez("weights.npz", **toy.params())
     np.save("images.npy", toy.images(2))
+    nibabel = pytest.importorskip("nibabel")
+    brain = draw.integers(0, 900, (16, 6, 16), np.int16)
+    nibabel.save(nibabel.Nifti1Image(brain, np.eye(4)), "brain.nii.gz")
     small = {"train": "--epochs 1 --image-size 16 --widths 4 --batch-size 8".split()}
     for line in code("Your own images", "bash").splitlines():
         name, command, *arguments = shlex.split(line)
@@ -75,6 +78,7 @@ def test_the_command_lines(tmp_path, monkeypatch, capsys) -> None:
     assert "accuracy on" in capsys.readouterr().out
     assert len(list((tmp_path / "overlays").rglob("*.png"))) == 10
     assert (tmp_path / "mine.zarr/maps").is_dir()
+    assert np.isfinite(nibabel.load("maps.nii.gz").dataobj).sum() == 16 * 2 * 16
 
 
 @pytest.mark.parametrize("line", code("Many devices", "bash").splitlines())

@@ -9,12 +9,14 @@ from typing import Any
 import jax
 
 from jaxsal import engine
-from jaxsal.commands import method_syntax, model, overlays
+from jaxsal.commands import method_syntax, model, overlays, scan_maps
 from jaxsal.commands.progress import Explaining
 from jaxsal.commands.settings import Explain
 from jaxsal.common import files
 from jaxsal.compiler import processes
-from jaxsal.data import pictures
+from jaxsal.data import intensity, pictures, scans
+from jaxsal.data.intensity import Intensity
+from jaxsal.data.wanted import Wanted
 from jaxsal.store.dataset import explain_dataset
 from jaxsal.store.source import Source
 from jaxsal.store.stream import Stored
@@ -25,7 +27,7 @@ def run(settings: Explain) -> dict[str, Any]:
     """Runs the command; returns what it prints under `--json`."""
     processes.join_if(settings.processes)
     start = time.monotonic()
-    stored, running, layers = _explain(settings)
+    stored, running, layers, source = _explain(settings)
     processes.wait("explained")
     new = stored.explained + stored.skipped + len(stored.not_finite) - stored.resumed
     return {
@@ -33,6 +35,8 @@ def run(settings: Explain) -> dict[str, Any]:
         "explained": stored.explained,
         "skipped": _records(fault for fault in stored.faults if fault not in stored.not_finite),
         "not_finite": _records(stored.not_finite),
+        "not_used": _records(source.left),
+        "notes": source.notes(),
         "resumed": stored.resumed,
         "complete": stored.complete,
         "layers": layers,
@@ -45,18 +49,14 @@ def _records(faults: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
     return [{"source": name, "fault": fault} for name, fault in faults]
 
 
-def _explain(settings: Explain) -> tuple[Stored, float, list[str]]:
-    """What became of the images, the seconds that explaining took, and the layers of CAMs."""
+def _explain(settings: Explain) -> tuple[Stored, float, list[str], pictures.Pictures]:
+    """What became of the images, the seconds it took, the layers of CAMs, and the images."""
     methods = method_syntax.methods(settings.method)
     found = model.load(settings.checkpoint, settings.apply, settings.params)
     out = check_apart(settings.out, settings.images)
-    source = pictures.find(
-        settings.images,
-        size=settings.image_size or found.image_size,
-        channels=settings.channels,
-        split=settings.split,
-        without=out,
-    )
+    source = _source(settings, found, out)
+    if scan_maps.is_nifti(out):
+        scan_maps.check(source, out)
     explain = engine.explainer(
         found.apply,
         methods,
@@ -71,7 +71,22 @@ def _explain(settings: Explain) -> tuple[Stored, float, list[str]]:
         count = len(stored.faults)
         raise ValueError(f"images: none of {count} can be explained; {name}: {fault}")
     seconds = time.monotonic() - start
-    return stored, seconds, _layers(explain, found.params, source)
+    return stored, seconds, _layers(explain, found.params, source), source
+
+
+def _source(settings: Explain, found: model.Model, out: Path) -> pictures.Pictures:
+    """The images as the model takes them."""
+    size, channels = model.input_of(found, settings.image_size, settings.channels)
+    asked = intensity.check(Intensity(settings.intensity, settings.window))
+    slicing = scans.parse(settings.slices)
+    volumes = settings.volumes or found.volumes
+    if volumes and settings.slices is not None:
+        raise ValueError("slices: the model is given whole scans; leave it out, or --volumes")
+    if settings.volumes and found.image_size is not None and not found.volumes:
+        raise ValueError("volumes: the checkpoint's network takes pictures; expected another one")
+    wanted = Wanted(size, channels, found.range, asked, slicing, volumes)
+    apart = (out, *scan_maps.places(out)) if scan_maps.is_nifti(out) else (out,)
+    return pictures.find(settings.images, wanted=wanted, split=settings.split, without=apart)
 
 
 def _write(
@@ -81,7 +96,7 @@ def _write(
     source: pictures.Pictures,
     out: Path,
 ) -> Stored:
-    """Maps into a store where its name ends in .zarr, else overlays into a folder."""
+    """Maps into a store where its name ends in .zarr, NIfTI in .nii, else overlays in a folder."""
     with Explaining(silent=settings.json or jax.process_index() > 0) as bar:
         common: dict[str, Any] = {
             "targets": model.target(settings.targets, found.classes),
@@ -98,6 +113,17 @@ def _write(
                 dtype=settings.dtype,
                 chunk="auto" if settings.chunk is None else settings.chunk,
                 about={"images": source.text, "methods": list(settings.method)},
+                **common,
+            )
+        if scan_maps.is_nifti(out):
+            return scan_maps.explain_scans(
+                explain,
+                found.params,
+                source,
+                scan_maps.check(source, out),
+                out,
+                classes=found.classes,
+                names=settings.method,
                 **common,
             )
         with files.writable(out) as folder:

@@ -17,13 +17,18 @@ class Model(NamedTuple):
     Attributes:
         apply, params: `apply(params, images) -> logits`.
         classes: names; empty where unknown.
-        image_size: the side of its images; None where unknown.
+        image_size, channels: of its images; None where unknown.
+        range: that their values lie in; None where unknown.
+        volumes: whether a checkpoint's are volumes.
     """
 
     apply: ApplyFn
     params: Params
     classes: tuple[str, ...]
-    image_size: int | None
+    image_size: int | None = None
+    channels: int | None = None
+    range: tuple[float, float] | None = None
+    volumes: bool = False
 
 
 def load(folder: Path | None, apply: str | None, params: Path | None) -> Model:
@@ -38,10 +43,11 @@ def load(folder: Path | None, apply: str | None, params: Path | None) -> Model:
         if params is not None:
             raise ValueError("params: goes with --apply, a checkpoint has its own")
         saved = checkpoint.load(folder)
-        return Model(saved.apply, saved.variables, saved.classes, saved.image_size)
+        about = (saved.classes, saved.image_size, saved.channels, saved.range, saved.volumes)
+        return Model(saved.apply, saved.variables, *about)
     if params is None:
         raise ValueError("params: --apply needs --params FILE (.npz, .npy or .msgpack)")
-    return Model(function(str(apply)), checkpoint.read_params(params), (), None)
+    return Model(function(str(apply)), checkpoint.read_params(params), ())
 
 
 def function(name: str) -> ApplyFn:
@@ -65,6 +71,24 @@ def function(name: str) -> ApplyFn:
     if not callable(found):
         raise ValueError(f"apply: {name!r} is no function, but {type(found).__name__}")
     return found
+
+
+def input_of(
+    found: Model, image_size: int | None, channels: int | None
+) -> tuple[int | None, int | None]:
+    """The size and the channels of a model's images: as it knows them, else as they are given.
+
+    Raises:
+        ValueError: others are given than it knows.
+    """
+    known = {"image_size": found.image_size, "channels": found.channels}
+    given = {"image_size": image_size, "channels": channels}
+    for name, value in given.items():
+        if value is not None and known[name] not in (None, value):
+            raise ValueError(f"{name}: the checkpoint's network takes {known[name]}, got {value}")
+    if image_size is not None and image_size < 1:
+        raise ValueError(f"image_size: expected at least 1, got {image_size}")
+    return found.image_size or image_size, found.channels or channels
 
 
 def target(text: str, classes: tuple[str, ...]) -> int | str | None:

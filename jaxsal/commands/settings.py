@@ -15,7 +15,8 @@ FLAT = tyro.conf.arg(name="")
 
 @dataclass(frozen=True)
 class Explain:
-    """Explains what a model sees in images: PNG overlays in a folder, or maps in a Zarr store.
+    """Explains what a model sees in images: PNG overlays in a folder, maps in a Zarr store, or
+    maps as NIfTI that lie on the scan.
 
     jaxsal explain --checkpoint runs/mine --images scans/ --out overlays
 
@@ -23,13 +24,18 @@ class Explain:
       --method "integrated_gradients(steps=64)" "smoothgrad(gradient, samples=50)"
 
     jaxsal explain --apply mymodel:apply --params weights.npz --images images.npy --out maps.zarr
+
+    jaxsal explain --checkpoint runs/mine --images brain.nii.gz --slices axial:40:60 --out m.nii.gz
     """
 
     images: str
-    """An image file, a folder, a pattern such as 'scans/*.png', a .npy or .npz of [N, H, W],
-    [N, H, W, C] or [N, C, H, W], as the model takes them, or tfds:NAME."""
+    """A picture or a scan (DICOM, NIfTI, MetaImage, TIFF, ...), a folder of them, a pattern such as
+    'scans/*.png', a .npy or .npz of [N, H, W], [N, H, W, C] or [N, C, H, W], as the model takes
+    them, or tfds:NAME."""
     out: Path
-    """A folder for PNG overlays, or a store NAME.zarr for maps, targets, logits and names."""
+    """A folder for PNG overlays; a store NAME.zarr for maps, targets, logits and names; or
+    NAME.nii.gz for the maps of a scan on its own voxels (of several scans, methods or classes: a
+    folder NAME with a file each). NaN where nothing was explained; colours are added up."""
     checkpoint: Path | None = None
     """The --out folder of `jaxsal train` or of the study."""
     apply: str | None = None
@@ -44,9 +50,21 @@ class Explain:
     """What the model returns; one logit or probability tells two classes apart, a value is one
     number of a regression."""
     image_size: int | None = None
-    """Side in pixels that files are resized to; a checkpoint knows it."""
-    channels: Literal[1, 3] = 1
-    """1: files are read as grey; 3: as colour."""
+    """Side in pixels that images are made square and resized to; a checkpoint knows it."""
+    channels: Literal[1, 3] | None = None
+    """1: images are given as grey; 3: as colour; none: as the checkpoint says, else files as grey
+    and arrays as they are."""
+    slices: str | None = None
+    """Of scans: axis[:from:to:step], an axis of axial, coronal, sagittal, or 0, 1, 2 of the array
+    as it is stored; none: all of a DICOM or TIFF's own, axial ones of a NIfTI."""
+    volumes: bool = False
+    """Give the model whole scans, [X, Y, Z, 1] from left to right, back to front, feet to head."""
+    window: tuple[float, float] | None = None
+    """CENTER WIDTH of the values shown, in place of the file's own."""
+    intensity: Literal["auto", "stretch", "full", "raw"] = "auto"
+    """How values become 0 to 1. auto: the file's window; else 0 to the full scale of 8 or 16 bits,
+    where a value reaches a tenth of it; else as stretch: percentiles 0.5 and 99.5 of the scan (of
+    one picture, least and largest). raw: as they are. Floating arrays are the model's own."""
     spatial_axes: tuple[int, ...] | None = None
     """Which axes of one image are spatial, as 1 2 where channels come first; none: those that the
     model's convolutions slide along."""
@@ -85,6 +103,9 @@ class Train:
     out: Path
     """The folder to write into."""
     training: Annotated[TrainOptions, FLAT] = field(default_factory=TrainOptions)
+    volumes: bool = False
+    """Train on whole scans (NIfTI, MetaImage, DICOM series), made cubes of --image-size voxels, by
+    kernels of 3x3x3; such a network is small: --image-size 32 --widths 8 16 32 --batch-size 8."""
     strict: bool = False
     """Stop at a broken file, instead of leaving it out and saying so."""
     json: bool = False

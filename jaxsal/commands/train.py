@@ -11,7 +11,8 @@ from jaxsal.commands.progress import Training
 from jaxsal.commands.settings import Train
 from jaxsal.common import files, provenance
 from jaxsal.compiler import processes
-from jaxsal.data import pipeline
+from jaxsal.data import pipeline, volumes
+from jaxsal.data.augment import augment, augment_volume
 from jaxsal.data.examples import Dataset, Examples
 from jaxsal.data.splits import known_patients
 from jaxsal.metrics import bootstrap, classification
@@ -27,9 +28,10 @@ def run(settings: Train) -> dict[str, Any]:
     processes.local_devices(config.devices)  # an error before anything is read
     with files.writable(settings.out) as folder:
         dataset, training, validation, test = _read(settings, config)
-    model = loop.make_model(config, len(dataset.classes))
+    model = loop.make_model(config, len(dataset.classes), axes=3 if settings.volumes else 2)
     start = time.monotonic()
-    run = loop.prepare(config, model, training, validation)
+    vary = augment_volume if settings.volumes else augment
+    run = loop.prepare(config, model, training, validation, augment=vary)
     with Training(run.steps, config, silent=settings.json or jax.process_index() > 0) as bar:
         trained = loop.train(config, run, checkpoints=folder / "checkpoints", on_step=bar)
     seconds = time.monotonic() - start
@@ -52,7 +54,8 @@ def run(settings: Train) -> dict[str, Any]:
 
 def _read(settings: Train, config: TrainConfig) -> tuple[Dataset, Examples, Examples, Examples]:
     """All images, and those of training, validation and test."""
-    dataset = pipeline.folder(settings.images, image_size=config.image_size, strict=settings.strict)
+    read = volumes.folder if settings.volumes else pipeline.folder
+    dataset = read(settings.images, image_size=config.image_size, strict=settings.strict)
     return dataset, *pipeline.split(
         dataset,
         test_fold=config.test_fold,

@@ -45,14 +45,35 @@ def augment(
     return tone(tone_key, moved, sharpness=sharpness, noise=noise, intensity=intensity)
 
 
+def augment_volume(
+    key: Key, volume: Float[Array, "X Y Z C"], *, shift: float = 0.06, intensity: float = 0.1
+) -> Float[Array, "X Y Z C"]:
+    """Mirrors a volume left and right half of the time, moves it by whole voxels, varies its tone.
+
+    Args:
+        key: consumed.
+        volume: [X, Y, Z, C] in [0, 1], x from left to right.
+        shift: uniform in ±shift, a fraction of each side; black comes in from beyond the border.
+        intensity: as of `augment`.
+    """
+    flip_key, move_key, tone_key = jax.random.split(key, 3)
+    mirrored = jnp.where(jax.random.bernoulli(flip_key), jnp.flip(volume, 0), volume)
+    most = [round(shift * side) for side in volume.shape[:3]]
+    padded = jnp.pad(mirrored, [*((edge, edge) for edge in most), (0, 0)])
+    draws = jax.random.uniform(move_key, (3,))
+    starts = [jnp.int32(jnp.floor(d * (2 * edge + 1))) for d, edge in zip(draws, most, strict=True)]
+    moved = jax.lax.dynamic_slice(padded, [*starts, jnp.int32(0)], volume.shape)
+    return tone(tone_key, moved, intensity=intensity)
+
+
 def tone(
     key: Key,
-    image: Float[Array, "H W C"],
+    image: Float[Array, "*space C"],
     *,
     sharpness: float = 0.0,
     noise: float = 0.0,
     intensity: float,
-) -> Float[Array, "H W C"]:
+) -> Float[Array, "*space C"]:
     """Draws sharpness, noise, gain and gamma, as in `augment`; black stays black.
 
     The key is consumed.

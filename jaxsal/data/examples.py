@@ -11,17 +11,17 @@ class Examples(NamedTuple):
     """N labelled images in host memory, one row of every array per example.
 
     Attributes:
-        images: float32 [N, H, W, C] in [0, 1].
+        images: float32 [N, H, W, C] or, of volumes, [N, X, Y, Z, C], in [0, 1].
         labels: int32 [N], an index into the dataset's classes.
-        masks: bool [N, H, W], the object's pixels; all False where there is none.
+        masks: bool of the images' space, the object's pixels; all False where there is none.
         folds: int32 [N], the cross-validation fold from 1 on; 0 where unknown.
         patients: str [N]; "" where unknown.
         names: str [N], where the example came from, such as "glioma/1841.png".
     """
 
-    images: Float32[np.ndarray, "N H W C"]
+    images: Float32[np.ndarray, "N *space C"]
     labels: Int32[np.ndarray, " N"]
-    masks: Bool[np.ndarray, "N H W"]
+    masks: Bool[np.ndarray, " N *space"]
     folds: Int32[np.ndarray, " N"]
     patients: np.ndarray
     names: np.ndarray

@@ -5,12 +5,16 @@ import struct
 import warnings
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Shaped
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from jaxsal.data import intensity
+from jaxsal.data.fit import fitted
 
 READ_ERRORS = (
     OSError,
@@ -31,6 +35,9 @@ READ_ERRORS = (
 
 LOSSY = ("JPEG", "MPO")
 DEEP = {"I": "16-bit", "F": "float"}
+SIXTEEN = ("PNG", "PPM", "JPEG2000")
+"""Formats of at most 16 bits: Pillow may hold them in 32."""
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 KINDS = {"P": "palette", "1": "1-bit", "L": "grey"}
 LARGEST = 2**26
 
@@ -76,17 +83,22 @@ def grey(path: Path) -> Grey:
     """Reads an image file as 8-bit grey.
 
     Transparency is laid over black, the background of an MRI; colour (RGB, palette, CMYK) becomes
-    luma (ITU-R 601); 16-bit and float values are stretched (`stretch`); EXIF rotation is applied.
-    An 8-bit grey PNG passes unchanged.
+    luma (ITU-R 601); values of any depth are scaled by the rule of all files (`intensity.scale`);
+    EXIF rotation is applied. An 8-bit grey PNG that is not nearly black passes unchanged.
 
     Raises:
         one of READ_ERRORS: for a broken file.
     """
     content = path.read_bytes()
     image, kind, turned = _upright(content)
-    if _is_deep(image):
-        return Grey(png(stretch(np.asarray(image))), image.size, DEEP[image.mode[0]])
-    flat, was = _flat(image)
+    deep = _is_deep(image)
+    flat, was = (image, DEEP[image.mode[0]]) if deep else _flat(image)
+    values = _deep(image, kind) if deep else np.asarray(flat)
+    units = intensity.Units(intensity.full_scale(values.dtype))
+    scale = intensity.scale(values, units, intensity.Intensity(), single=True)
+    if deep or scale is None or scale[:2] != (0, 255):
+        eight = np.rint(255 * intensity.scaled(values, scale)).astype(np.uint8)
+        return Grey(png(Image.fromarray(eight)), image.size, was or "dark")
     kept = kind == "PNG" and image.mode == "L" and flat is image and not turned
     return Grey(content if kept else png(flat), flat.size, was)
 
@@ -105,9 +117,9 @@ def mask(path: Path, size: tuple[int, int]) -> bytes:
     return png(binary.resize(size, Image.Resampling.NEAREST) if binary.size != size else binary)
 
 
-def _opened(content: bytes) -> Image.Image:
+def _opened(file: bytes | Path) -> Image.Image:
     try:
-        return Image.open(io.BytesIO(content))
+        return Image.open(io.BytesIO(file) if isinstance(file, bytes) else file)
     except UnidentifiedImageError as error:
         # Pillow's own words hold an address in memory: no two runs would tell of the same fault.
         raise ValueError("no image of a known kind, or one that is cut short") from error
@@ -117,12 +129,26 @@ def _upright(content: bytes) -> tuple[Image.Image, str, bool]:
     """The image as EXIF says it is to be seen, its file format, and whether it had to be turned."""
     # Pillow warns of oddities: what it can read is read, what it cannot is an error anyway.
     with warnings.catch_warnings(action="ignore"), _opened(content) as image:
-        if image.width * image.height > LARGEST:
-            raise ValueError(f"{image.width}x{image.height} pixels are too many for a slice")
-        image.load()
-        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-        seen = ImageOps.exif_transpose(image) if turned else image.copy()
-        return seen, str(image.format), turned
+        if (count := _count(image)) > 1:
+            raise ValueError(f"{count} pages, expected a picture of one")
+        return _turned(image)
+
+
+def _turned(image: Image.Image) -> tuple[Image.Image, str, bool]:
+    """As `_upright`, of the page that an opened file stands at."""
+    if image.width * image.height > LARGEST:
+        raise ValueError(f"{image.width}x{image.height} pixels are too many for a slice")
+    image.load()
+    turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+    seen = ImageOps.exif_transpose(image) if turned else image.copy()
+    return seen, str(image.format), turned
+
+
+def _deep(image: Image.Image, kind: str) -> np.ndarray:
+    """The values of an image of more than 8 bits, of 16 where its format has no more."""
+    values = np.asarray(image)
+    sixteen = image.mode.startswith("I;16") or (image.mode == "I" and kind in SIXTEEN)
+    return values.astype(np.uint16) if sixteen else values
 
 
 def _is_deep(image: Image.Image) -> bool:
@@ -147,24 +173,56 @@ def empty_mask(size: tuple[int, int]) -> bytes:
     return png(Image.new("1", size))
 
 
-def read(
-    path: Path, size: int | None, *, channels: int = 1
-) -> Float32[np.ndarray, "H W {channels}"]:
-    """Reads an image file as it is given to a network: in [0, 1], grey or in colour.
+def pages(
+    content: bytes, wanted: slice, channels: int = 1
+) -> Iterator[Shaped[np.ndarray, "H W ..."]]:
+    """The wanted pages of an image file, as EXIF says that they are to be seen.
 
-    As `grey`, then `decode`, without the PNG between them; size None leaves the size as it is.
+    [H, W] of 8 or 16 bits, 32 or floating; where there is colour and 3 channels are asked for,
+    uint8 [H, W, 3]. Of an MPO, where the other pages are previews and other views, the first.
 
     Raises:
         one of READ_ERRORS: for a broken file.
     """
-    image, _, _ = _upright(path.read_bytes())
-    return _pixels(stretch(np.asarray(image)) if _is_deep(image) else image, size, channels)
+    with warnings.catch_warnings(action="ignore"), _opened(content) as image:
+        for number in range(_count(image))[wanted]:
+            image.seek(number)
+            seen, kind, _ = _turned(image)
+            if _is_deep(seen):
+                yield _deep(seen, kind)
+            else:
+                yield np.asarray(_flat(seen)[0] if channels == 1 else _colour(seen))
+
+
+def sizes(path: Path) -> list[tuple[int, int]]:
+    """The (height, width) of every page of an image file as it is to be seen; none is decoded.
+
+    Raises:
+        one of READ_ERRORS: for a broken file.
+    """
+    with warnings.catch_warnings(action="ignore"), _opened(path) as image:
+        found = []
+        for number in range(_count(image)):
+            if image.format == "TIFF":  # the only kind whose pages may differ
+                image.seek(number)
+            lies = image.getexif().get(ExifTags.Base.Orientation, 1) > 4
+            found.append(image.size if lies else image.size[::-1])
+        return found
+
+
+def _count(image: Image.Image) -> int:
+    return 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+
+
+def told(error: Exception) -> str:
+    """The error on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def of_array(
     values: Shaped[np.ndarray, "..."], size: int | None, *, channels: int = 1
 ) -> Float32[np.ndarray, "H W {channels}"]:
-    """Pixels [H, W], [H, W, 1] or [H, W, 3] as `read` gives them; of more than 8 bits stretched.
+    """Pixels [H, W], [H, W, 1] or [H, W, 3] as a network takes them, by the rule of all files.
 
     Raises:
         ValueError: for another shape.
@@ -173,18 +231,19 @@ def of_array(
         values = values[..., 0]
     if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[-1] != 3):
         raise ValueError(f"expected pixels [H, W], [H, W, 1] or [H, W, 3], got {values.shape}")
-    eight = values.dtype == np.uint8
-    return _pixels(Image.fromarray(values) if eight else stretch(values), size, channels)
+    units = intensity.Units(intensity.full_scale(values.dtype))
+    scale = intensity.scale(values, units, intensity.Intensity(), single=True)
+    found = channelled(intensity.scaled(values, scale), channels, colour=values.ndim == 3)
+    return found if size is None else fitted(found, size, 2)
 
 
-def _pixels(
-    image: Image.Image, size: int | None, channels: int
-) -> Float32[np.ndarray, "H W {channels}"]:
-    flat = _flat(image)[0] if channels == 1 else _colour(image)
-    if size is not None:
-        flat = _square(flat).resize((size, size), Image.Resampling.BILINEAR)
-    values = np.asarray(flat, np.float32) / np.float32(255)
-    return values[..., None] if values.ndim == 2 else values
+def channelled(
+    values: Float32[np.ndarray, "*shape"], channels: int, *, colour: bool
+) -> Float32[np.ndarray, "*channelled"]:
+    """Values with an axis of channels at the end: colour as luma (ITU-R 601), grey as three."""
+    if colour:
+        return values if channels == 3 else (values @ LUMA)[..., None]
+    return np.repeat(values[..., None], channels, -1)
 
 
 def _colour(image: Image.Image) -> Image.Image:

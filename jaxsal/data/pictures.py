@@ -6,81 +6,46 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.npyio import NpzFile
 
-from jaxsal.data import images
+from jaxsal.data import arrays, formats, images
 from jaxsal.data.listing import fingerprint, visible
+from jaxsal.data.records import Arrays, Files, check_one_size
+from jaxsal.data.records import BrokenImage as BrokenImage
+from jaxsal.data.wanted import Wanted
 from jaxsal.types import RandomAccess
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
-ARRAYS = (".npy", ".npz")
 TFDS = "tfds:"
 
+SUFFIXES = formats.PICTURES
+"""Of pictures, as they are in folders to train on."""
 
-class Files:
-    """Image files as records, each read when it is asked for.
-
-    Attributes:
-        text: says what they are: it changes when a file does.
-    """
-
-    def __init__(self, paths: list[Path], root: Path, *, size: int | None, channels: int) -> None:
-        self.paths, self.size, self.channels = paths, size, channels
-        self.names = [os.path.relpath(path, root) for path in paths]
-        self.text = f"files {fingerprint(root, paths, ())}"
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def __getitem__(self, number: int) -> dict[str, Any]:
-        name = self.names[number].encode(errors="backslashreplace").decode()
-        try:
-            image = images.read(self.paths[number], self.size, channels=self.channels)
-        except images.READ_ERRORS as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            raise BrokenImage(name, reason[:200]) from error
-        return {"image": image, "name": name}
-
-
-class BrokenImage(ValueError):
-    """An image file that cannot be read; `source_name` says which."""
-
-    def __init__(self, name: str, reason: str) -> None:
-        super().__init__(reason)
-        self.source_name = name
-
-
-class Arrays:
-    """An array [N, H, W] or [N, H, W, C] as records; 8 bits become [0, 1]."""
-
-    def __init__(self, values: np.ndarray, labels: np.ndarray | None, text: str) -> None:
-        self.values, self.labels, self.text = values, labels, text
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __getitem__(self, number: int) -> dict[str, Any]:
-        image = np.asarray(self.values[number])
-        if image.dtype == np.uint8:
-            image = image / np.float32(255)
-        image = image[..., None] if image.ndim == 2 else image
-        label = {} if self.labels is None else {"label": self.labels[number]}
-        return {"image": image.astype(np.float32), "name": str(number), **label}
+ANYTHING = Wanted()
 
 
 class Prepared:
-    """A TFDS set as records; images of 8 bits become [0, 1], of one size if one is given."""
+    """A TFDS set as records, by the rule of all files, of one size if one is given."""
 
-    def __init__(self, source: RandomAccess, text: str, *, size: int | None, channels: int) -> None:
-        self.source, self.text, self.size, self.channels = source, text, size, channels
+    left: tuple[tuple[str, str], ...] = ()
+
+    def __init__(self, source: RandomAccess, text: str, wanted: Wanted) -> None:
+        self.source, self.text, self.wanted = source, text, wanted
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __getitem__(self, number: int) -> dict[str, Any]:
-        row = self.source[number]
-        image = images.of_array(np.asarray(row["image"]), self.size, channels=self.channels)
+        row, wanted = self.source[number], self.wanted
+        values = np.asarray(row["image"])
+        image = images.of_array(values, wanted.size, channels=wanted.channels or 1)
         return {**row, "image": image}
+
+    def original(self, number: int) -> np.ndarray:
+        """The image at its own size, [H, W, C]."""
+        values = np.asarray(self.source[number]["image"])
+        return images.of_array(values, None, channels=self.wanted.channels or 1)
+
+    def notes(self) -> list[str]:
+        return []
 
 
 Pictures = Files | Arrays | Prepared
@@ -89,91 +54,80 @@ Pictures = Files | Arrays | Prepared
 def find(
     what: str,
     *,
-    size: int | None = None,
-    channels: int = 1,
+    wanted: Wanted = ANYTHING,
     split: str = "test",
-    without: Path | None = None,
+    without: tuple[Path, ...] = (),
 ) -> Pictures:
     """The images that `what` names, in a fixed order.
 
     Args:
-        what: an image file; a folder, searched to any depth; a pattern (`*`, `**`, `?`, `[...]`);
-            a `.npy` or `.npz` of [N, H, W], [N, H, W, C] or [N, C, H, W]; or `tfds:NAME`.
-        size: side in pixels that files are made square and resized to; None leaves them.
-        channels: 1 for grey, 3 for colour, of files and TFDS.
+        what: a file of `formats.ENDINGS`; a folder, searched to any depth; a pattern (`*`, `**`,
+            `?`, `[...]`); a `.npy` or `.npz` of [N, H, W], [N, H, W, C] or [N, C, H, W], of volumes
+            with an axis more; or `tfds:NAME`.
+        wanted: what the images are for.
         split: of a TFDS set.
-        without: a folder whose files do not count, such as that of the results.
+        without: folders and files that do not count, such as those of the results.
 
     Raises:
-        ValueError: nothing is found, or an array is not of images.
+        ValueError: nothing is found, an array is not of images, or sizes differ and none is wanted.
     """
     if what.startswith(TFDS):
-        return _prepared(what.removeprefix(TFDS), split, size=size, channels=channels)
+        return _prepared(what.removeprefix(TFDS), split, wanted)
     if not what or "\0" in what:
         raise ValueError(f"images: expected a file, folder, pattern or tfds:NAME, got {what!r}")
     path = Path(os.path.expanduser(what))  # what is no name of a user or file is none of these
-    options: dict[str, Any] = {"size": size, "channels": channels}
+    if os.path.isfile(path) and path.suffix.lower() in arrays.ENDINGS:
+        text = f"array {fingerprint(path.parent, [path], ())} {wanted.text()}"
+        return Arrays(*arrays.load(path), text, wanted)
+    root, paths = _paths(path)
+    paths = paths if os.path.isfile(path) else _outside(paths, without)
+    scans, left = formats.scans([(file, os.path.relpath(file, root)) for file in paths])
+    if not scans:
+        raise ValueError(f"images: no image file in {what[:200]}{_instead(left)}")
+    text = f"files {fingerprint(root, paths, ())} {wanted.text()}"
+    source = Files(scans, tuple(left), text, wanted)
+    if wanted.size is None:
+        check_one_size(source.scans, wanted)
+    return source
+
+
+def _paths(path: Path) -> tuple[Path, list[Path]]:
+    """The files that are named, and the folder that their names begin at."""
     if os.path.isdir(path):
-        found = [file for file in visible(path, "images") if file.suffix.lower() in SUFFIXES]
-        found = _outside(found, without)
-        if not found:
-            raise ValueError(f"images: no image file in {what} ({', '.join(SUFFIXES)})")
-        return Files(found, path, **options)
+        return path, visible(path, "images")
     if os.path.isfile(path):
-        if path.suffix.lower() in ARRAYS:
-            return _array(path)
-        return Files([path], path.parent, **options)
+        return path.parent, [path]
     matched = sorted(Path(match) for match in glob.glob(str(path), recursive=True))
-    matched = _outside([match for match in matched if match.is_file()], without)
-    if matched:
-        root = Path(os.path.commonpath([match.parent for match in matched]))
-        return Files(matched, root, **options)
-    raise ValueError(
-        f"images: {what[:200]!r} is no file, folder or pattern that matches; "
-        "a TFDS set is tfds:NAME"
-    )
-
-
-def _outside(paths: list[Path], folder: Path | None) -> list[Path]:
-    if folder is None:
-        return paths
-    apart = folder.resolve()
-    return [path for path in paths if not path.resolve().is_relative_to(apart)]
-
-
-def _array(path: Path) -> Arrays:
-    try:
-        if path.suffix.lower() == ".npy":
-            values, labels = np.load(path, mmap_mode="r", allow_pickle=False), None
-        else:
-            with np.load(path, allow_pickle=False) as file:
-                values, labels = _member(path, file)
-        if not isinstance(values, np.ndarray):
-            raise ValueError("no array")
-    except Exception as error:  # NumPy parses a file's header as Python
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ValueError(f"images: {path} cannot be read ({reason[:200]})") from error
-    if values.ndim not in (3, 4) or not values.size:
+    matched = [match for match in matched if match.is_file()]
+    if not matched:
         raise ValueError(
-            f"images: expected [N, H, W] or [N, H, W, C] in {path}, got {values.dtype} "
-            f"{values.shape}"
+            f"images: {str(path)[:200]!r} is no file, folder or pattern that matches; "
+            "a TFDS set is tfds:NAME"
         )
-    if values.dtype != np.uint8 and values.dtype.kind != "f":
-        raise ValueError(f"images: expected uint8 or floating, got {values.dtype} in {path}")
-    if labels is not None and (labels.shape != values.shape[:1] or labels.dtype.kind not in "iu"):
-        raise ValueError(f"images: {len(values)} images, but labels {labels.dtype} {labels.shape}")
-    return Arrays(values, labels, f"array {fingerprint(path.parent, [path], ())}")
+    return Path(os.path.commonpath([match.parent for match in matched])), matched
 
 
-def _member(path: Path, file: NpzFile) -> tuple[np.ndarray, np.ndarray | None]:
-    names = [name for name in ("images", "image", "x") if name in file.files]
-    if not names and len(file.files) != 1:
-        raise ValueError(f"expected an array named 'images', got {file.files}")
-    labels = next((file[name] for name in ("labels", "label", "y") if name in file.files), None)
-    return file[(names or file.files)[0]], labels
+def _outside(paths: list[Path], apart: tuple[Path, ...]) -> list[Path]:
+    if not apart:
+        return paths
+    places = [place.resolve() for place in apart]
+    kept = []
+    for path in paths:
+        real = path.resolve()
+        if not any(real.is_relative_to(place) for place in places):
+            kept.append(path)
+    return kept
 
 
-def _prepared(name: str, split: str, *, size: int | None, channels: int) -> Prepared:
+def _instead(left: list[tuple[str, str]]) -> str:
+    """What there is where no image is: the first file and how many more."""
+    if not left:
+        return f" ({', '.join(formats.ENDINGS)})"
+    name, reason = left[0]
+    return f"; {name}: {reason}" + (f"; {len(left) - 1} more" if len(left) > 1 else "")
+
+
+def _prepared(name: str, split: str, wanted: Wanted) -> Prepared:
     import tensorflow_datasets as tfds
 
     try:
@@ -186,5 +140,4 @@ def _prepared(name: str, split: str, *, size: int | None, channels: int) -> Prep
         raise ValueError(f"images: tfds:{name} cannot be had ({reason[:300]})") from error
     if not length or "image" not in source[0]:
         raise ValueError(f"images: tfds:{name} has no 'image' in its split {split!r}")
-    text = f"tfds {builder.info.full_name} {split}"
-    return Prepared(source, text, size=size, channels=channels)
+    return Prepared(source, f"tfds {builder.info.full_name} {split}", wanted)

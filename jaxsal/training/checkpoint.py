@@ -27,19 +27,27 @@ from jaxsal.types import ApplyFn, Params
 
 MODEL, PARAMS = "model.json", "params.npz"
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib", ".ckpt")
-FIELDS = ("classes", "widths", "convs", "smooth", "stride", "last_pool", "norm", "dropout")
+FIELDS = ("classes", "widths", "convs", "smooth", "stride", "last_pool", "norm", "dropout", "axes")
 """The attributes of `CNN` that make the network."""
+
+
+RANGE = (0.0, 1.0)
+"""What pixels are scaled to."""
 
 
 class Saved(NamedTuple):
     """A network as it was saved.
 
     Attributes:
-        apply: `apply(variables, images) -> logits`; images are grey, square, in [0, 1].
+        apply: `apply(variables, images) -> logits`; images are square, scaled by the rule of all
+            files (`jaxsal.data.intensity`).
         variables: parameters and statistics, NumPy.
         classes: the name of class 0, 1, ...
         image_size: the side of the images that it was trained on.
         init: `init(key, images) -> variables` of a network that has learned nothing.
+        channels: of its images.
+        range: that their values lie in.
+        volumes: whether they are volumes.
     """
 
     apply: ApplyFn
@@ -47,6 +55,9 @@ class Saved(NamedTuple):
     classes: tuple[str, ...]
     image_size: int
     init: Callable[..., Params]
+    channels: int
+    range: tuple[float, float] = RANGE
+    volumes: bool = False
 
 
 def save(
@@ -58,6 +69,8 @@ def save(
         "fields": model_fields(model),
         "classes": list(classes),
         "image_size": image_size,
+        "channels": _channels(variables),
+        "range": RANGE,
     }
     with write_atomically(folder / PARAMS) as partial, partial.open("wb") as file:
         arrays: dict[str, Any] = flatten(variables)
@@ -82,13 +95,15 @@ def load(folder: str | os.PathLike[str]) -> Saved:
     try:
         about = json.loads((folder / MODEL).read_text())
         fields, dtype = about["fields"], jnp.dtype(about["fields"]["dtype"])
-        # Older files lack these two, which were not to be chosen then.
+        # Older files lack these, which were not to be chosen then.
         if fields["stride"] == 1:
             fields.setdefault("smooth", 0)
         fields.setdefault("last_pool", True)
+        fields.setdefault("axes", 2)
         known = {name: fields[name] for name in FIELDS}
         model = CNN(**{**known, "widths": tuple(known["widths"])}, dtype=dtype)
         classes, size = tuple(map(str, about["classes"])), int(about["image_size"])
+        low, high = map(float, about.get("range", RANGE))
     except FileNotFoundError as error:
         raise ValueError(
             f"checkpoint: {folder} holds no {MODEL}; expected the --out folder of a study that "
@@ -98,8 +113,29 @@ def load(folder: str | os.PathLike[str]) -> Saved:
         raise ValueError(
             f"checkpoint: {folder / MODEL} cannot be read ({one_line(error)})"
         ) from error
-    apply = cast(ApplyFn, model.apply)
-    return Saved(apply, read_params(folder / PARAMS), classes, size, model.init)
+    apply, variables = cast(ApplyFn, model.apply), read_params(folder / PARAMS)
+    return Saved(
+        apply,
+        variables,
+        classes,
+        size,
+        model.init,
+        _channels(variables),
+        (low, high),
+        model.axes == 3,
+    )
+
+
+def _channels(variables: Params) -> int:
+    """How many channels the images of a network have: its first kernel says so.
+
+    Raises:
+        ValueError: there is no such kernel.
+    """
+    for name, array in flatten(variables).items():
+        if name.endswith("Conv_0/kernel"):
+            return int(array.shape[-2])
+    raise ValueError(f"checkpoint: {PARAMS} holds no kernel 'params/Conv_0/kernel'")
 
 
 def fingerprint(folder: Path) -> str:

@@ -19,7 +19,7 @@ from jaxsal.types import Image, Key, Params, Scalar
 
 Metrics = dict[str, Scalar]
 
-Data = tuple[Float[Array, "examples height width channels"], Int[Array, " examples"]]
+Data = tuple[Float[Array, "examples *space channels"], Int[Array, " examples"]]
 """The images and labels of the training set."""
 
 
@@ -46,7 +46,7 @@ class Batch(NamedTuple):
         certainty: of the labels, in [0, 1]; the rest of the probability is spread over all classes.
     """
 
-    images: Float[Array, "batch height width channels"]
+    images: Float[Array, "batch *space channels"]
     labels: Int[Array, " batch"]
     weights: Float[Array, " batch"]
     keys: Shaped[Array, "batch ..."]

@@ -8,6 +8,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from jaxsal.data import pictures
+from jaxsal.data.wanted import Wanted
 
 SCANS = np.random.default_rng(0).integers(0, 256, (5, 6, 8, 3), np.uint8)
 
@@ -47,7 +48,7 @@ def home(tmp_path, monkeypatch):
 
 
 def test_a_prepared_set_is_found_by_its_name(home) -> None:
-    source = pictures.find("tfds:toy_scans", channels=3)
+    source = pictures.find("tfds:toy_scans", wanted=Wanted(channels=3))
     assert len(source) == len(SCANS)
     np.testing.assert_allclose(source[3]["image"], SCANS[3] / np.float32(255), rtol=1e-6)
     assert (source[3]["label"], source[2]["label"]) == (1, 0)
@@ -55,7 +56,7 @@ def test_a_prepared_set_is_found_by_its_name(home) -> None:
 
 
 def test_it_is_resized_and_made_grey(home) -> None:
-    source = pictures.find("tfds:toy_scans", size=4)
+    source = pictures.find("tfds:toy_scans", wanted=Wanted(size=4))
     assert source[0]["image"].shape == (4, 4, 1)
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 # Cases compile far longer than they run.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
-from tests.fuzz import calls, commands, documents
+from tests.fuzz import calls, commands, documents, scans
 from tests.fuzz.calls import Case
 from tests.fuzz.values import OWN
 
@@ -114,7 +114,7 @@ def main() -> None:
 
 
 def everything(seed: int) -> list[Case]:
-    return [*calls.cases(), *documents.cases(seed), *commands.cases()]
+    return [*calls.cases(), *documents.cases(seed), *scans.cases(seed), *commands.cases()]
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import numpy as np
 
 import jaxsal
 from jaxsal.data import pictures, pipeline
+from jaxsal.data.wanted import Wanted
 from jaxsal.training import checkpoint
 from tests import toy
 from tests.fuzz.calls import Case, prepared
@@ -26,7 +27,7 @@ def pictures_broken(seed: int) -> Iterator[Case]:
             label = FORMATS[int(draw.integers(len(FORMATS)))]
 
             def call(place: Path, content: bytes = content, label: str = label) -> Any:
-                source = pictures.find(str(put(place, {f"a.{label}": content})), size=16)
+                source = pictures.find(str(put(place, {f"a.{label}": content})), wanted=Wanted(16))
                 try:
                     return [source[i] for i in range(len(source))]
                 except pictures.BrokenImage as error:

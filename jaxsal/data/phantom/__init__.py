@@ -10,7 +10,6 @@ from jaxtyping import Array, Bool, Float, Int
 from jaxsal.common.options import count as checked_count
 from jaxsal.data.examples import Dataset, Examples
 from jaxsal.data.phantom import anatomy, lesion, tissue
-from jaxsal.data.phantom.anatomy import Field
 from jaxsal.data.phantom.noise import draw_noise
 from jaxsal.types import Key
 
@@ -54,10 +53,12 @@ def phantom(
     outer, inner = anatomy.locate(head, level, noise)
     healthy = tissue.paint(noise, head, outer, lesion.displace(tumour, inner))
     image, distance = lesion.paint(noise, tumour, outer, healthy)
-    return _scan(keys[4], noise.coil, image)[..., None], (distance < 0.0) & (label > 0)
+    return acquire(keys[4], noise.coil, image)[..., None], (distance < 0.0) & (label > 0)
 
 
-def _scan(key: Key, coil: Field, image: Field) -> Field:
+def acquire(
+    key: Key, coil: Float[Array, "*space"], image: Float[Array, "*space"]
+) -> Float[Array, "*space"]:
     """Coil sensitivity, gain, contrast curve and Rician noise: `|s + n1 + i n2|`."""
     amounts, noise = jax.random.split(key)
     low, high = jnp.array([0.05, 0.85, 0.8, 0.006]), jnp.array([0.22, 1.1, 1.3, 0.025])

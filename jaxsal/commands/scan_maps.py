@@ -1,0 +1,226 @@
+"""Maps back on the voxels of the scans that they explain, as NIfTI files, with a JSON beside."""
+
+import gzip
+import operator
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxsal.commands.overlays import free_name
+from jaxsal.common import files
+from jaxsal.compiler.program import Explanation
+from jaxsal.data import nifti, scans
+from jaxsal.data.records import Files, orientation
+from jaxsal.data.wanted import unsized
+from jaxsal.engine import Explainer
+from jaxsal.store.layout import EXPLAINED, NOT_FINITE, SKIPPED, Layout
+from jaxsal.store.stream import Chunk, Progress, Stored, Stream, unsound
+from jaxsal.types import Key, Params
+
+ENDINGS = (".nii.gz", ".nii")
+
+CHUNK = 32
+
+STATUSES = {EXPLAINED: "explained", SKIPPED: "skipped", NOT_FINITE: "not finite"}
+
+
+def is_nifti(out: Path) -> bool:
+    return out.name.lower().endswith(ENDINGS)
+
+
+def stem(out: Path) -> Path:
+    """Without the ending.
+
+    Raises:
+        ValueError: nothing is left.
+    """
+    ending = next(ending for ending in ENDINGS if out.name.lower().endswith(ending))
+    if out.name == ending:
+        raise ValueError(f"out: expected NAME.nii.gz, got {out.name!r}")
+    return out.with_name(out.name[: -len(ending)])
+
+
+def places(out: Path) -> tuple[Path, Path]:
+    """What may be written beside `out`: a folder, and the JSON file."""
+    return stem(out), stem(out).with_name(f"{stem(out).name}.json")
+
+
+def check(source: object, out: Path) -> Files:
+    """The source, where maps of it can lie in space.
+
+    Raises:
+        ValueError: one of no scans, or one of a scan that does not say where its voxels lie.
+    """
+    if jax.process_count() > 1:
+        raise ValueError("out: NIfTI is written by one process; several write a store NAME.zarr")
+    if not isinstance(source, Files):
+        raise ValueError("out: arrays and TFDS sets do not lie in space; expected NAME.zarr")
+    beside = places(out)[1]
+    if out.exists() and not beside.exists():  # the maps of a run before have their JSON
+        raise ValueError(f"out: {out} is there and has no {beside.name}: not a run's maps")
+    for scan in source.scans:
+        if not scan.fault and (scan.affine is None or scan.even):
+            why = scan.even or "does not say where its pixels lie"
+            raise ValueError(f"out: {scan.name} {why}; expected NAME.zarr, or a folder of pictures")
+    return source
+
+
+def explain_scans(
+    explain: Explainer,
+    params: Params,
+    source: object,
+    lies: Files,
+    out: Path,
+    *,
+    targets: int | str | None,
+    key: Key | None,
+    classes: tuple[str, ...],
+    names: tuple[str, ...],
+    strict: bool,
+    on_progress: Callable[[Progress], None],
+) -> Stored:
+    """Writes the maps of each scan at its own voxels; a JSON file lists what became of each image.
+
+    One scan, method and class: the file `out`. Of several, `out` without its ending is a folder
+    with a file for each. Voxels of slices that were not explained are NaN. Maps of colour are
+    added up over the channels, those of another size than the slices brought to it.
+
+    Args:
+        explain, params, targets, key, strict, on_progress: as of `explain_dataset`.
+        source: records with an image each. lies: says of which slice each is, see `check`.
+        classes: their names. names: of the methods, in order.
+
+    Raises:
+        ValueError: as of `explain_dataset`.
+        OSError: it cannot be written.
+    """
+    stream = Stream(explain, params, source, targets=targets, key=key, strict=strict)
+    with files.writable(out.parent):
+        sink = ScanSink(lies, out, names, classes, explain.output.plural)
+        stream.run(sink, (0, 1), on_progress)
+        return sink.stored()
+
+
+class ScanSink:
+    """NIfTI files as a stream writes into them, see `jaxsal.store.stream.Sink`."""
+
+    threads = 1
+    """Chunks come in order: a scan is written when its last slice has come."""
+
+    def __init__(
+        self,
+        source: Files,
+        out: Path,
+        methods: tuple[str, ...],
+        classes: tuple[str, ...],
+        outputs: str,
+    ) -> None:
+        self.source, self.out, self.methods = source, out, methods
+        self.classes, self.outputs = classes, outputs
+        self.layout = Layout((), CHUNK, len(source))
+        self.total: int | None = len(source)
+        self.entries: list[dict[str, Any]] = []
+        self.written: list[str] = []
+        self._taken = set[str]()
+        self._scan, self._maps = -1, dict[str, np.ndarray]()
+        self._panels = 0
+
+    def finished(self) -> set[int]:
+        return set()
+
+    def status(self) -> np.ndarray:
+        return np.zeros(self.layout.count or 0, np.uint8)
+
+    def write(self, chunk: Chunk, results: Explanation | None) -> None:
+        wrong = [""] * len(chunk.examples) if results is None else unsound(results)
+        for row, example in enumerate(chunk.examples):
+            number = chunk.first + row
+            fault = example.fault or wrong[row]
+            status = SKIPPED if example.fault else NOT_FINITE if fault else EXPLAINED
+            entry: dict[str, Any] = {"source": example.name, "number": number}
+            entry |= {"status": STATUSES[status]} | ({"fault": fault} if fault else {})
+            patient = self.source.scans[self.source.row(number).scan].patient
+            entry |= {"patient": patient} if patient else {}
+            self.entries.append(entry)
+            self._turn_to(self.source.row(number).scan)
+            if results is None or example.fault:
+                continue
+            own = jax.tree.map(operator.itemgetter(row), results._asdict())
+            entry["target"] = np.asarray(own["targets"]).tolist()
+            entry[self.outputs] = np.asarray(own["logits"], float).tolist()
+            if not fault:
+                self._put(number, self._named(own))
+
+    def stored(self) -> Stored:
+        """Writes the last scan and the JSON file; returns what became of the images."""
+        self._turn_to(-1)
+        about = {"files": self.written, "images": self.entries}
+        files.write_json(places(self.out)[1], about)
+
+        def of(status: int) -> list[dict[str, Any]]:
+            return [entry for entry in self.entries if entry["status"] == STATUSES[status]]
+
+        faults = [(e["source"], e["fault"]) for e in self.entries if "fault" in e]
+        several = len(self.written) > 1 or not self.out.exists()
+        return Stored(
+            path=stem(self.out) if several else self.out,
+            explained=len(of(EXPLAINED)),
+            skipped=len(of(SKIPPED)),
+            resumed=0,
+            complete=len(self.entries) == self.layout.count,
+            faults=tuple(faults),
+            not_finite=tuple((e["source"], e["fault"]) for e in of(NOT_FINITE)),
+        )
+
+    def _named(self, own: dict[str, Any]) -> dict[str, np.ndarray]:
+        """The maps of one image by method and, where there are several, class."""
+        maps = own["maps"] if isinstance(own["maps"], dict) else {self.methods[0]: own["maps"]}
+        if not np.ndim(own["targets"]):
+            return {method: np.asarray(map) for method, map in maps.items()}
+        return {
+            f"{method}-{self.classes[k] if self.classes else k}": np.asarray(every[k])
+            for method, every in maps.items()
+            for k in own["targets"].tolist()
+        }
+
+    def _put(self, number: int, maps: dict[str, np.ndarray]) -> None:
+        """Lays the maps of a slice or of a volume over the scan's voxels."""
+        row, wanted = self.source.row(number), self.source.wanted
+        scan = self.source.scans[row.scan]
+        assert scan.shape is not None
+        for name, map in maps.items():
+            if name not in self._maps:
+                self._maps[name] = np.full((scan.times, *scan.shape), np.nan, np.float32)
+            voxels = scans.oriented(self._maps[name][row.time], orientation(scan, wanted))
+            place = voxels if row.slice is None else voxels[row.slice]
+            flat = map.sum(tuple(range(wanted.axes, map.ndim)))
+            place[...] = unsized(flat, place.shape, wanted)
+
+    def _turn_to(self, number: int) -> None:
+        """Writes the maps of the scan so far, where another one begins."""
+        if number == self._scan:
+            return
+        for name, maps in self._maps.items():
+            path = self._place(self.source.scans[self._scan].name, name, len(self._maps))
+            content = nifti.encoded(self.source.scans[self._scan], maps)
+            small = gzip.compress(content, 6, mtime=0) if path.suffix == ".gz" else content
+            files.write_result(path, small)
+            self.written.append(path.relative_to(self.out.parent).as_posix())
+        self._scan, self._maps = number, {}
+
+    def _place(self, scan: str, label: str, panels: int) -> Path:
+        several = len(self.source.scans) > 1
+        parts = [_plain(scan)] if several else []
+        parts += [label] if panels > 1 else []
+        if not parts:
+            return self.out
+        name = free_name("/".join(parts), self._taken).removesuffix(".png")
+        return stem(self.out) / f"{name}{self.out.name[len(stem(self.out).name) :]}"
+
+
+def _plain(name: str) -> str:
+    """A scan's name without the ending that its maps' file has again."""
+    return next((name[: -len(e)] for e in ENDINGS if name.lower().endswith(e)), name)

@@ -1,0 +1,58 @@
+"""Images and volumes made square and of a network's size, and maps brought back to their pixels."""
+
+import functools
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+
+def fitted(
+    values: Float[np.ndarray, "*space"], size: int, axes: int
+) -> Float[np.ndarray, "*fitted"]:
+    """The first `axes` axes made equally long with zeros, then resampled to `size`, antialiased.
+
+    The image stays in the middle, so that nothing is stretched along one axis.
+    """
+    side = max(values.shape[:axes])
+    around = [_around(length, side) for length in values.shape[:axes]]
+    square = np.pad(values, [*around, *[(0, 0)] * (values.ndim - axes)])
+    return resampled(square, (size,) * axes)
+
+
+def unfitted(
+    map: Float[np.ndarray, "*fitted"], shape: tuple[int, ...]
+) -> Float[np.ndarray, "*space"]:
+    """A map of a `fitted` image of `shape` (without channels) at the image's own pixels.
+
+    A map of another size than the network's image, as of a CAM, is one of all of it.
+    """
+    side = max(shape)
+    around = [_around(length, side)[0] for length in shape]
+    inside = tuple(slice(at, at + length) for at, length in zip(around, shape, strict=True))
+    return resampled(map, (side,) * len(shape))[inside]
+
+
+def resampled(
+    values: Float[np.ndarray, "*space"], shape: tuple[int, ...]
+) -> Float[np.ndarray, "*resampled"]:
+    """The first axes at other lengths, bilinear; where they become shorter, antialiased."""
+    for axis, length in enumerate(shape):
+        if values.shape[axis] != length:
+            weights = _weights(values.shape[axis], length).astype(values.dtype)
+            values = np.moveaxis(np.tensordot(weights, values, (1, axis)), 0, axis)
+    return values
+
+
+def _around(length: int, side: int) -> tuple[int, int]:
+    before = (side - length) // 2
+    return before, side - length - before
+
+
+@functools.lru_cache(64)
+def _weights(before: int, after: int) -> Shaped[np.ndarray, "{after} {before}"]:
+    """Pillow's bilinear filter: a triangle as wide as the coarser of the two grids."""
+    ratio = before / after
+    centres = (np.arange(after) + 0.5) * ratio
+    away = np.abs(np.arange(before) + 0.5 - centres[:, None]) / max(ratio, 1.0)
+    triangle = np.maximum(0.0, 1 - away)
+    return triangle / triangle.sum(1, keepdims=True)

@@ -1,0 +1,65 @@
+"""Files of every kind as 8-bit grey slices to train on: each page, slice and frame is one."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from jaxsal.data import formats, images
+from jaxsal.data.images import Grey
+from jaxsal.data.records import Files
+from jaxsal.data.wanted import Wanted
+
+
+class GreySlice(NamedTuple):
+    """A slice not read yet.
+
+    Attributes:
+        name: of its file; of one of several, that of the page behind it.
+        file: of the files given, the one that it comes from, or the first of its series.
+        patient: a hash, where the file says whose it is; "".
+        read: reads it; raises one of `images.READ_ERRORS`.
+    """
+
+    name: str
+    file: str
+    patient: str
+    read: Callable[[], Grey]
+
+
+def greys(
+    files: list[tuple[Path, str]], wanted: Wanted
+) -> tuple[list[GreySlice], list[tuple[str, str]]]:
+    """The slices in files `(path, name)`, and what has none, `(name, reason)`.
+
+    A picture of one page is read as `images.grey` does, the others by the rule of all files; of a
+    scan its slices as `wanted` asks for them.
+    """
+    found, left = formats.scans(files)
+    if not found:
+        return [], left
+    source, paths = Files(found, tuple(left), "", wanted), {name: path for path, name in files}
+    slices = []
+    for number in range(len(source)):
+        scan = source.scans[source.row(number).scan]
+        single = scan.shape is None and formats.ending(Path(scan.name)) in formats.PICTURES
+        read = partial(images.grey, paths[scan.name]) if single else partial(_read, source, number)
+        file = scan.names[0] if scan.names else _file(scan.name, paths)
+        slices.append(GreySlice(source.name(number), file, scan.patient, read))
+    return slices, list(source.left)
+
+
+def _file(scan: str, paths: dict[str, Path]) -> str:
+    """The file of a scan: of pages of several sizes each is a scan named below it."""
+    return scan if scan in paths else scan.rpartition("/")[0]
+
+
+def _read(source: Files, number: int) -> Grey:
+    values = source.original(number)[..., 0]
+    image = Image.fromarray(np.rint(255 * values).astype(np.uint8))
+    scan = source.scans[source.row(number).scan]
+    kind = formats.ending(Path(scan.names[0] if scan.names else scan.name)).lstrip(".")
+    return Grey(images.png(image), image.size, kind or "DICOM")

@@ -3,46 +3,85 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int32
 
+from jaxsal.data import copies
 from jaxsal.data.examples import Dataset, Examples
 
 FOLDS = 5
 
 
+class Division(NamedTuple):
+    """A dataset split, and what has to be said of it.
+
+    Attributes:
+        train, validation, test: the examples of each part.
+        dropped: names of examples in no part: identical to one of a part that is tested.
+        warnings: what speaks against conclusions, and was forced.
+    """
+
+    train: Examples
+    validation: Examples
+    test: Examples
+    dropped: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
 def split(
     dataset: Dataset, *, test_fold: int, validation_fold: int | None = None, seed: int = 0
 ) -> tuple[Examples, Examples, Examples]:
-    """Splits by fold, so that no patient is on two sides.
+    """`divide`, the parts alone."""
+    return divide(dataset, test_fold=test_fold, validation_fold=validation_fold, seed=seed)[:3]
+
+
+def divide(
+    dataset: Dataset,
+    *,
+    test_fold: int,
+    validation_fold: int | None = None,
+    seed: int = 0,
+    force: bool = False,
+) -> Division:
+    """Splits as the source does, else by fold, so that no patient and no image is on two sides.
 
     Where no fold is known, the patients of each class are dealt to five folds, in an order drawn
     from the seed. Nothing is ever split image by image: neighbouring slices of one patient look
-    alike, and a random split measures how well they are recognised.
+    alike, and a random split measures how well they are recognised. Of identical images on two
+    sides, the one that is trained on (or validated on, where the other is tested on) is dropped.
 
     Args:
-        dataset: examples with folds, or with patients.
-        test_fold: the fold to test on.
+        dataset: examples with parts, with folds, or with patients.
+        test_fold: the fold to test on; of no effect where the source has a test part.
         validation_fold: the fold to validate on; None leaves validation empty and trains on it.
         seed: of the dealing of patients; of no effect where folds are known.
-
-    Returns:
-        (train, validation, test).
+        force: go on where a class is missing from a part or a patient is on two sides, and warn.
 
     Raises:
         ValueError: if a fold is empty or both are the same, if neither fold nor patient is known,
-            if a patient would be on two sides, or if a class is tested that training never sees.
+            if a patient would be on two sides, or if a class is missing from training or test.
     """
     examples = dataset.examples
-    folds = examples.folds if examples.folds.any() else _dealt(examples, seed)
-    _check_folds(folds, {"test_fold": test_fold, "validation_fold": validation_fold})
-    test, validation = folds == test_fold, np.equal(folds, validation_fold or 0)
-    found = np.stack([~(test | validation), validation, test])
-    _check_patients(examples.patients, folds, found)
-    _check_classes(dataset, found)
-    train, validation, test = (take(examples, rows) for rows in found)
-    return train, validation, test
+    if dataset.parts is not None:
+        found = _by_parts(dataset.parts, examples.folds, validation_fold)
+    else:
+        folds = examples.folds if examples.folds.any() else _dealt(examples, seed)
+        _check_folds(folds, {"test_fold": test_fold, "validation_fold": validation_fold})
+        test, validation = folds == test_fold, np.equal(folds, validation_fold or 0)
+        found = np.stack([~(test | validation), validation, test])
+    faults = [_torn_patients(examples, found), _missing_classes(dataset, found)]
+    forced = tuple(fault for fault in faults if fault)
+    if forced and not force and not (dataset.guessed and forced == (faults[0],)):
+        raise ValueError(f"{forced[-1]}; --force goes on, and marks every output")
+    dropped = _copies_trained_on(examples, found)
+    parts = [take(examples, rows & ~dropped) for rows in found]
+    lost = _missing_classes(dataset, found & ~dropped)
+    if lost and lost not in forced:
+        raise ValueError(f"{lost}, once copies of tested images are left out")
+    names = tuple(str(name) for name in examples.names[dropped])
+    return Division(parts[0], parts[1], parts[2], names, forced)
 
 
 def take(examples: Examples, rows: Bool[np.ndarray, " N"] | Int32[np.ndarray, " M"]) -> Examples:
@@ -57,7 +96,7 @@ def known_patients(examples: Examples) -> np.ndarray | None:
 
 
 def deal(groups: Sequence[str], labels: Sequence[str], seed: int = 0) -> list[int]:
-    """Deals groups to folds 1..5, evenly within each class and each group whole.
+    """Deals groups to folds 5..1, evenly within each class and each group whole.
 
     The order is that of a hash of the seed and the group's name: it depends on neither the machine
     nor the order of the files. A group with several classes counts under its first.
@@ -77,7 +116,8 @@ def deal(groups: Sequence[str], labels: Sequence[str], seed: int = 0) -> list[in
     folds: dict[str, int] = {}
     for label in sorted(members):
         order = sorted(members[label], key=lambda group: _hash(f"{seed} {group}"))
-        folds |= {group: i % FOLDS + 1 for i, group in enumerate(order)}
+        # From the last fold down: it is tested by default, and a class may have few groups.
+        folds |= {group: FOLDS - i % FOLDS for i, group in enumerate(order)}
     return [folds[group] for group in groups]
 
 
@@ -104,22 +144,49 @@ def _check_folds(folds: Int32[np.ndarray, " N"], wanted: dict[str, int | None]) 
         raise ValueError(f"test_fold and validation_fold are both {wanted['test_fold']}")
 
 
-def _check_patients(
-    patients: np.ndarray, folds: Int32[np.ndarray, " N"], sides: Bool[np.ndarray, "3 N"]
-) -> None:
+def _by_parts(
+    parts: np.ndarray, folds: Int32[np.ndarray, " N"], validation_fold: int | None
+) -> Bool[np.ndarray, "3 N"]:
+    """The source's own parts; validated on a fold of what is trained on where it has none.
+
+    Where it has a validation part and no test part, the former is tested on.
+    """
+    train, validation, test = (parts == name for name in ("train", "validation", "test"))
+    if not test.any():
+        validation, test = test, validation
+    if validation_fold and not validation.any():
+        validation = train & (folds == validation_fold)
+    return np.stack([train & ~validation, validation, test])
+
+
+def _torn_patients(examples: Examples, sides: Bool[np.ndarray, "3 N"]) -> str:
+    """Which patients are on two sides of the split; "" where none is."""
     side_of: dict[str, set[int]] = defaultdict(set)
-    for patient, side in zip(patients, sides.argmax(0), strict=True):
+    for patient, side in zip(examples.patients, sides.argmax(0), strict=True):
         if patient:
             side_of[str(patient)].add(int(side))
     torn = sorted(patient for patient, found in side_of.items() if len(found) > 1)
-    if torn:
-        where = sorted({int(fold) for fold in folds[patients == torn[0]]})
-        raise ValueError(f"{len(torn)} patients on two sides of the split: {torn[0]!r} in {where}")
+    if not torn:
+        return ""
+    where = sorted({int(fold) for fold in examples.folds[examples.patients == torn[0]]})
+    return f"{len(torn)} patients on two sides of the split: {torn[0]!r} in {where}"
 
 
-def _check_classes(dataset: Dataset, found: Bool[np.ndarray, "3 N"]) -> None:
+def _missing_classes(dataset: Dataset, found: Bool[np.ndarray, "3 N"]) -> str:
+    """Which classes are missing from training or test; "" where none is."""
     labels = dataset.examples.labels
-    unseen = sorted(set(labels[~found[0]].tolist()) - set(labels[found[0]].tolist()))
-    if unseen:
-        names = [dataset.classes[label] for label in unseen]
-        raise ValueError(f"classes that training never sees are to be tested: {names}")
+    for rows, what in ((found[0], "training never sees"), (found[2], "the test set lacks")):
+        absent = sorted({*labels.tolist()} - {*labels[rows].tolist()})
+        if absent:
+            names = [dataset.classes[label] for label in absent]
+            return f"classes that {what}: {names}, of {len(labels[rows])} images"
+    return ""
+
+
+def _copies_trained_on(
+    examples: Examples, sides: Bool[np.ndarray, "3 N"]
+) -> Bool[np.ndarray, " N"]:
+    """Which images are identical to one of a part that is tested after theirs."""
+    same = copies.identical(examples.images)
+    validated, tested = (np.isin(same, same[rows]) for rows in sides[1:])
+    return (sides[0] & (validated | tested)) | (sides[1] & tested)

@@ -71,7 +71,7 @@ def test_a_patient_on_two_sides_is_refused():
 
 def test_a_class_never_trained_on_is_named():
     dataset = _dataset([1, 1, 2, 2], labels=[0, 1, 0, 2])
-    with pytest.raises(ValueError, match=r"training never sees are to be tested: \['c'\]"):
+    with pytest.raises(ValueError, match=r"classes that training never sees: \['c'\], of 2 images"):
         pipeline.split(dataset, test_fold=2)
 
 

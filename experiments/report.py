@@ -4,7 +4,6 @@ Reads what `metrics.json` holds; a part that is missing is left out, a number th
 is a dash. Numbers are formatted and compared here, never computed.
 """
 
-import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,12 @@ from experiments.tables import (
     words,
 )
 from jaxsal.common.files import write_atomically
+from jaxsal.viz.page import banner, page
+from jaxsal.viz.page import cards as card_boxes
+from jaxsal.viz.page import figure as figure_html
 
 Metrics = Mapping[str, Any]
 Figure = tuple[str, str, bytes]
-CSS = Path(__file__).with_suffix(".css")
 
 
 def write_report(
@@ -65,16 +66,6 @@ def render_report(
     return page("Where does the network look?", "\n".join(part for part in parts if part))
 
 
-def page(title: str, body: str) -> str:
-    """A whole HTML document that needs no network."""
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{text(title)}</title>\n<style>\n{CSS.read_text()}</style></head>\n"
-        f"<body><main>\n{body}\n</main></body></html>\n"
-    )
-
-
 def _summary(metrics: Metrics) -> str:
     source = metrics.get("data", {}).get("source")
     lead = " · ".join(str(part) for part in (source, metrics.get("date")) if part)
@@ -95,14 +86,9 @@ def _summary(metrics: Metrics) -> str:
         even = methods.get("even in the head", {}).get("tumour", {}).get("density", [None])
         note = f"{bounds(density, times)} {name}; a map even in the head: {times(even[0])}"
         cards.append(("relevance density in tumours", times(density[0]), note))
-    boxes = "".join(
-        f'<div class="card"><span>{text(name)}</span><b>{text(value)}</b>'
-        f"<span>{text(note)}</span></div>"
-        for name, value, note in cards
-    )
     return (
         f'<h1>Where does the network look?</h1><p class="lead">{text(lead)}</p>'
-        f'<div class="cards">{boxes}</div>'
+        f"{banner(metrics.get('warnings', ()))}{card_boxes(cards)}"
     )
 
 
@@ -110,15 +96,6 @@ def figures_section(figures: Sequence[Figure]) -> str:
     """All figures under a heading; nothing without any."""
     body = "".join(figure_html(*figure) for figure in figures)
     return f"<h2>Figures</h2>\n{body}" if figures else ""
-
-
-def figure_html(title: str, caption: str, png: bytes) -> str:
-    """A figure inside the page itself, with its caption."""
-    return (
-        f'<figure><img alt="{text(title)}" src="data:image/png;base64,'
-        f'{base64.b64encode(png).decode()}"><figcaption><b>{text(title)}.</b> {text(caption)}'
-        "</figcaption></figure>\n"
-    )
 
 
 def _classification(metrics: Metrics) -> str:

@@ -25,7 +25,7 @@ def run(settings: Explain) -> dict[str, Any]:
     """Runs the command; returns what it prints under `--json`."""
     processes.join_if(settings.processes)
     start = time.monotonic()
-    stored, running, layers = _explain(settings)
+    stored, running, layers, warnings = _explain(settings)
     processes.wait("explained")
     new = stored.explained + stored.skipped + len(stored.not_finite) - stored.resumed
     return {
@@ -36,6 +36,7 @@ def run(settings: Explain) -> dict[str, Any]:
         "resumed": stored.resumed,
         "complete": stored.complete,
         "layers": layers,
+        "warnings": list(warnings),
         "seconds": round(time.monotonic() - start, 3),
         "images_per_second": round(new / running, 2),
     }
@@ -45,8 +46,8 @@ def _records(faults: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
     return [{"source": name, "fault": fault} for name, fault in faults]
 
 
-def _explain(settings: Explain) -> tuple[Stored, float, list[str]]:
-    """What became of the images, the seconds that explaining took, and the layers of CAMs."""
+def _explain(settings: Explain) -> tuple[Stored, float, list[str], tuple[str, ...]]:
+    """What became of the images, seconds it took, layers of CAMs, what speaks against the model."""
     methods = method_syntax.methods(settings.method)
     found = model.load(settings.checkpoint, settings.apply, settings.params)
     out = check_apart(settings.out, settings.images)
@@ -71,7 +72,7 @@ def _explain(settings: Explain) -> tuple[Stored, float, list[str]]:
         count = len(stored.faults)
         raise ValueError(f"images: none of {count} can be explained; {name}: {fault}")
     seconds = time.monotonic() - start
-    return stored, seconds, _layers(explain, found.params, source)
+    return stored, seconds, _layers(explain, found.params, source), found.warnings
 
 
 def _write(

@@ -1,6 +1,7 @@
 """The model that the command explains: a study's checkpoint, or a function and its parameters."""
 
 import importlib
+import json
 import os
 import sys
 from pathlib import Path
@@ -18,12 +19,14 @@ class Model(NamedTuple):
         apply, params: `apply(params, images) -> logits`.
         classes: names; empty where unknown.
         image_size: the side of its images; None where unknown.
+        warnings: what its own test says against it.
     """
 
     apply: ApplyFn
     params: Params
     classes: tuple[str, ...]
     image_size: int | None
+    warnings: tuple[str, ...] = ()
 
 
 def load(folder: Path | None, apply: str | None, params: Path | None) -> Model:
@@ -38,10 +41,19 @@ def load(folder: Path | None, apply: str | None, params: Path | None) -> Model:
         if params is not None:
             raise ValueError("params: goes with --apply, a checkpoint has its own")
         saved = checkpoint.load(folder)
-        return Model(saved.apply, saved.variables, saved.classes, saved.image_size)
+        warned = _warnings(folder)
+        return Model(saved.apply, saved.variables, saved.classes, saved.image_size, warned)
     if params is None:
         raise ValueError("params: --apply needs --params FILE (.npz, .npy or .msgpack)")
     return Model(function(str(apply)), checkpoint.read_params(params), (), None)
+
+
+def _warnings(folder: Path) -> tuple[str, ...]:
+    """The warnings of a network's own test; none where it has none, or is a study's older run."""
+    try:
+        return tuple(map(str, json.loads((folder / "metrics.json").read_text())["warnings"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
 
 
 def function(name: str) -> ApplyFn:

@@ -20,30 +20,43 @@ class Division(NamedTuple):
     Attributes:
         train, validation, test: the examples of each part.
         dropped: names of examples in no part: identical to one of a part that is tested.
-        warnings: what speaks against conclusions, and was forced.
+        refusals: what forbids conclusions: a class that is missing, a patient on two sides.
+        warnings: what may speak against them.
     """
 
     train: Examples
     validation: Examples
     test: Examples
-    dropped: tuple[str, ...]
-    warnings: tuple[str, ...]
+    dropped: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def split(
     dataset: Dataset, *, test_fold: int, validation_fold: int | None = None, seed: int = 0
 ) -> tuple[Examples, Examples, Examples]:
-    """`divide`, the parts alone."""
-    return divide(dataset, test_fold=test_fold, validation_fold=validation_fold, seed=seed)[:3]
+    """The parts of `divide`.
+
+    Raises:
+        ValueError: as of `divide` and `accepted`.
+    """
+    found = divide(dataset, test_fold=test_fold, validation_fold=validation_fold, seed=seed)
+    return accepted(found)[:3]
+
+
+def accepted(division: Division, *, force: bool = False) -> Division:
+    """A division without refusals; forced, they are warnings.
+
+    Raises:
+        ValueError: it has some.
+    """
+    if division.refusals and not force:
+        raise ValueError(f"{division.refusals[0]}; --force goes on, and marks every output")
+    return division._replace(refusals=(), warnings=(*division.refusals, *division.warnings))
 
 
 def divide(
-    dataset: Dataset,
-    *,
-    test_fold: int,
-    validation_fold: int | None = None,
-    seed: int = 0,
-    force: bool = False,
+    dataset: Dataset, *, test_fold: int, validation_fold: int | None = None, seed: int = 0
 ) -> Division:
     """Splits as the source does, else by fold, so that no patient and no image is on two sides.
 
@@ -57,11 +70,10 @@ def divide(
         test_fold: the fold to test on; of no effect where the source has a test part.
         validation_fold: the fold to validate on; None leaves validation empty and trains on it.
         seed: of the dealing of patients; of no effect where folds are known.
-        force: go on where a class is missing from a part or a patient is on two sides, and warn.
 
     Raises:
-        ValueError: if a fold is empty or both are the same, if neither fold nor patient is known,
-            if a patient would be on two sides, or if a class is missing from training or test.
+        ValueError: if a fold is empty or both are the same, or if neither fold nor patient is
+            known.
     """
     examples = dataset.examples
     if dataset.parts is not None:
@@ -71,17 +83,14 @@ def divide(
         _check_folds(folds, {"test_fold": test_fold, "validation_fold": validation_fold})
         test, validation = folds == test_fold, np.equal(folds, validation_fold or 0)
         found = np.stack([~(test | validation), validation, test])
-    faults = [_torn_patients(examples, found), _missing_classes(dataset, found)]
-    forced = tuple(fault for fault in faults if fault)
-    if forced and not force and not (dataset.guessed and forced == (faults[0],)):
-        raise ValueError(f"{forced[-1]}; --force goes on, and marks every output")
+    torn = _torn_patients(examples, found)
     dropped = _copies_trained_on(examples, found)
-    parts = [take(examples, rows & ~dropped) for rows in found]
-    lost = _missing_classes(dataset, found & ~dropped)
-    if lost and lost not in forced:
-        raise ValueError(f"{lost}, once copies of tested images are left out")
+    found &= ~dropped
+    refusals = [*([] if dataset.guessed else torn), *_missing_classes(dataset, found)]
+    warnings = torn if dataset.guessed else []
+    parts = [take(examples, rows) for rows in found]
     names = tuple(str(name) for name in examples.names[dropped])
-    return Division(parts[0], parts[1], parts[2], names, forced)
+    return Division(parts[0], parts[1], parts[2], names, tuple(refusals), tuple(warnings))
 
 
 def take(examples: Examples, rows: Bool[np.ndarray, " N"] | Int32[np.ndarray, " M"]) -> Examples:
@@ -159,28 +168,29 @@ def _by_parts(
     return np.stack([train & ~validation, validation, test])
 
 
-def _torn_patients(examples: Examples, sides: Bool[np.ndarray, "3 N"]) -> str:
-    """Which patients are on two sides of the split; "" where none is."""
+def _torn_patients(examples: Examples, sides: Bool[np.ndarray, "3 N"]) -> list[str]:
+    """Says which patients are on two sides of the split, if any are."""
     side_of: dict[str, set[int]] = defaultdict(set)
     for patient, side in zip(examples.patients, sides.argmax(0), strict=True):
         if patient:
             side_of[str(patient)].add(int(side))
     torn = sorted(patient for patient, found in side_of.items() if len(found) > 1)
     if not torn:
-        return ""
-    where = sorted({int(fold) for fold in examples.folds[examples.patients == torn[0]]})
-    return f"{len(torn)} patients on two sides of the split: {torn[0]!r} in {where}"
+        return []
+    first = sorted(str(name) for name in examples.names[examples.patients == torn[0]])
+    what = f"{torn[0]!r} of {first[0]} and {first[-1]}"
+    return [f"{len(torn)} patients on two sides of the split: {what}"]
 
 
-def _missing_classes(dataset: Dataset, found: Bool[np.ndarray, "3 N"]) -> str:
-    """Which classes are missing from training or test; "" where none is."""
-    labels = dataset.examples.labels
+def _missing_classes(dataset: Dataset, found: Bool[np.ndarray, "3 N"]) -> list[str]:
+    """Says which classes are missing from training or test, if any are."""
+    labels, told = dataset.examples.labels, []
     for rows, what in ((found[0], "training never sees"), (found[2], "the test set lacks")):
         absent = sorted({*labels.tolist()} - {*labels[rows].tolist()})
         if absent:
             names = [dataset.classes[label] for label in absent]
-            return f"classes that {what}: {names}, of {len(labels[rows])} images"
-    return ""
+            told.append(f"classes that {what}: {names}; it has {rows.sum()} images")
+    return told
 
 
 def _copies_trained_on(

@@ -19,21 +19,28 @@ SHOWN = 3
 Record = dict[str, Any]
 
 
-def record(dataset: Dataset, division: Division) -> Record:
-    """A data set as it was understood, ready for JSON."""
+def record(dataset: Dataset, division: Division, classes: Sequence[str] | None = None) -> Record:
+    """A data set as it was understood, ready for JSON.
+
+    Args:
+        classes: the names of labels, where they are not the data set's own.
+    """
+    classes = dataset.classes if classes is None else classes
+    trained = len(division.train.labels)
+    why = "identical to an image that is tested" if trained else "the network was trained on it"
     parts = dict(zip(PARTS, division[:3], strict=True))
     left_out = [*dataset.left_out, *((line, "cannot be read") for line in dataset.skipped)]
-    left_out += [(name, "identical to an image that is tested") for name in division.dropped]
+    left_out += [(name, why) for name in division.dropped]
     return {
         "source": dataset.source,
-        "counts": {name: counts(part, dataset.classes) for name, part in parts.items()},
-        "split": _how(dataset),
+        "counts": {name: counts(part, classes) for name, part in parts.items()},
+        "split": _how(dataset) if trained else "",
         "patients": {name: patients(part) for name, part in parts.items()},
         "masks": {name: int(part.masks.any((1, 2)).sum()) for name, part in parts.items()},
         "notes": list(dataset.notes),
         "left_out": by_reason(left_out),
         "copies": _copies(dataset, division),
-        "warnings": list(division.warnings),
+        "warnings": [*division.refusals, *division.warnings],
     }
 
 
@@ -59,8 +66,8 @@ def by_reason(left_out: Iterable[tuple[str, str]]) -> dict[str, Record]:
 
 def _how(dataset: Dataset) -> str:
     if dataset.parts is not None:
-        return f"the source's own: {', '.join(sorted({*dataset.parts.tolist()}))}"
-    return f"{len({*dataset.examples.folds.tolist()})} folds"
+        return f"split by itself: {', '.join(sorted({*dataset.parts.tolist()}))}"
+    return f"split by {len({*dataset.examples.folds.tolist()})} folds"
 
 
 def _copies(dataset: Dataset, division: Division) -> Record:
@@ -72,7 +79,7 @@ def _copies(dataset: Dataset, division: Division) -> Record:
         for first, rows in found.items()
     )
     trained, tested = division.train, division.test
-    close = copies.near(copies.hashes(tested.images), copies.hashes(trained.images))
+    close = copies.near(copies.thumbnails(tested.images), copies.thumbnails(trained.images))
     names = [
         [str(tested.names[row]), str(trained.names[match])]
         for row, match in enumerate(close.tolist())
@@ -89,12 +96,15 @@ def _copies(dataset: Dataset, division: Division) -> Record:
 
 def lines(found: Record) -> list[str]:
     """A record for people: a table of the classes, then what else was understood."""
-    table = [("", *PARTS), *_rows(found["counts"])]
-    table.append(("patients", *(_or(found["patients"][p], "unknown") for p in PARTS)))
+    parts = [part for part in PARTS if part == "test" or sum(found["counts"][part].values())]
+    table: list[tuple[str, ...]] = [("", *parts)]
+    for name in found["counts"]["test"]:
+        table.append((name, *(str(found["counts"][part][name]) for part in parts)))
+    table.append(("patients", *(_or(found["patients"][p], "unknown") for p in parts)))
     if any(found["masks"].values()):
-        table.append(("with a mask", *(str(found["masks"][p]) for p in PARTS)))
+        table.append(("with a mask", *(str(found["masks"][p]) for p in parts)))
     widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
-    told = [f"{found['source']}; split by {found['split']}"]
+    told = [f"{found['source']}; {found['split']}".removesuffix("; ")]
     for name, *cells in table:
         numbers = "  ".join(c.rjust(w) for c, w in zip(cells, widths[1:], strict=True))
         told.append(f"  {name.ljust(widths[0])}  {numbers}")
@@ -105,11 +115,6 @@ def lines(found: Record) -> list[str]:
         more = ", ..." if files["count"] > SHOWN else ""
         told.append(f"  left out, {reason}: {files['count']} ({shown}{more})")
     return [*told, *(f"  WARNING: {warning}" for warning in found["warnings"])]
-
-
-def _rows(by_part: dict[str, dict[str, int]]) -> list[tuple[str, ...]]:
-    classes = list(by_part[PARTS[0]])
-    return [(name, *(str(by_part[part][name]) for part in PARTS)) for name in classes]
 
 
 def _or(value: int | None, word: str) -> str:

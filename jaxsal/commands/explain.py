@@ -14,7 +14,7 @@ from jaxsal.commands.progress import Explaining
 from jaxsal.commands.settings import Explain
 from jaxsal.common import files
 from jaxsal.compiler import processes
-from jaxsal.data import pictures
+from jaxsal.data import labelled, pictures
 from jaxsal.store.dataset import explain_dataset
 from jaxsal.store.source import Source
 from jaxsal.store.stream import Stored
@@ -25,7 +25,7 @@ def run(settings: Explain) -> dict[str, Any]:
     """Runs the command; returns what it prints under `--json`."""
     processes.join_if(settings.processes)
     start = time.monotonic()
-    stored, running, layers, warnings = _explain(settings)
+    stored, running, layers, source, warnings = _explain(settings)
     processes.wait("explained")
     new = stored.explained + stored.skipped + len(stored.not_finite) - stored.resumed
     return {
@@ -35,6 +35,7 @@ def run(settings: Explain) -> dict[str, Any]:
         "not_finite": _records(stored.not_finite),
         "resumed": stored.resumed,
         "complete": stored.complete,
+        "not_used": _records(source.left),
         "layers": layers,
         "warnings": list(warnings),
         "seconds": round(time.monotonic() - start, 3),
@@ -46,8 +47,10 @@ def _records(faults: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
     return [{"source": name, "fault": fault} for name, fault in faults]
 
 
-def _explain(settings: Explain) -> tuple[Stored, float, list[str], tuple[str, ...]]:
-    """What became of the images, seconds it took, layers of CAMs, what speaks against the model."""
+def _explain(
+    settings: Explain,
+) -> tuple[Stored, float, list[str], pictures.Pictures, tuple[str, ...]]:
+    """What became of the images, the seconds it took, layers of CAMs, the images, warnings."""
     methods = method_syntax.methods(settings.method)
     found = model.load(settings.checkpoint, settings.apply, settings.params)
     out = check_apart(settings.out, settings.images)
@@ -58,6 +61,9 @@ def _explain(settings: Explain) -> tuple[Stored, float, list[str], tuple[str, ..
         split=settings.split,
         without=out,
     )
+    if settings.targets == "label" and isinstance(source, pictures.Files):
+        labels = labelled.by_folder(settings.images, found.classes)
+        source = labelled.Labelled(source, labels)
     explain = engine.explainer(
         found.apply,
         methods,
@@ -72,7 +78,7 @@ def _explain(settings: Explain) -> tuple[Stored, float, list[str], tuple[str, ..
         count = len(stored.faults)
         raise ValueError(f"images: none of {count} can be explained; {name}: {fault}")
     seconds = time.monotonic() - start
-    return stored, seconds, _layers(explain, found.params, source), found.warnings
+    return stored, seconds, _layers(explain, found.params, source), source, found.warnings
 
 
 def _write(

@@ -83,7 +83,7 @@ def target(text: str, classes: tuple[str, ...]) -> int | str | None:
     """The target that `text` names: predicted, all, label, a class's number or its name.
 
     Raises:
-        ValueError: none of these.
+        ValueError: none of these; or a number that is no name, where classes are called by numbers.
     """
     if text in ("all", "label"):
         return text
@@ -91,10 +91,13 @@ def target(text: str, classes: tuple[str, ...]) -> int | str | None:
         return None
     if text in classes:
         return classes.index(text)
+    known = ", ".join(classes) or "unknown names"
+    numbered = any(name.strip().lstrip("+-").isdecimal() for name in classes)
+    expected = f"targets: expected predicted, all, label, a number or one of {known}; got {text!r}"
     try:
-        return int(text)
+        number = int(text)
     except ValueError:
-        known = ", ".join(classes) or "unknown names"
-        raise ValueError(
-            f"targets: expected predicted, all, label, a number or one of {known}; got {text!r}"
-        ) from None
+        raise ValueError(expected) from None
+    if numbered:  # is 2 the class of that name, or the third?
+        raise ValueError(f"{expected}; classes are called by numbers: a name alone tells which")
+    return number

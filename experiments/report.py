@@ -21,8 +21,9 @@ from experiments.tables import (
     times,
     words,
 )
+from jaxsal.commands.evaluation_page import patients_apart
 from jaxsal.common.files import write_atomically
-from jaxsal.viz.page import banner, page
+from jaxsal.viz.page import banner, bullets, page
 from jaxsal.viz.page import cards as card_boxes
 from jaxsal.viz.page import figure as figure_html
 
@@ -55,7 +56,7 @@ def render_report(
     """
     parts = (
         _summary(metrics),
-        relevance_section(metrics.get("relevance", {})),
+        relevance_section(metrics.get("relevance", {}), chance=metrics.get("chance")),
         figures_section(figures),
         *sections,
         _classification(metrics),
@@ -70,8 +71,10 @@ def _summary(metrics: Metrics) -> str:
     source = metrics.get("data", {}).get("source")
     lead = " · ".join(str(part) for part in (source, metrics.get("date")) if part)
     interval = bounds(metrics.get("accuracy_interval"), percent)
+    if clusters := metrics.get("clusters"):
+        interval = f"{interval or 'too few for an interval:'} {clusters} {metrics['bootstrap']}s"
     if metrics.get("bootstrap") == "image":
-        interval += " by image: too narrow, the files name no patients"
+        interval += ": too narrow, the files name no patients"
     error = metrics.get("calibration", {}).get("ece")
     cards = [
         ("test accuracy", percent(metrics.get("accuracy")), interval),
@@ -114,7 +117,8 @@ def _classification(metrics: Metrics) -> str:
     names = {"ece": "ECE (15 bins)", "brier": "Brier score (0 to 2)"}
     values = {names.get(key, key): v for key, v in metrics.get("calibration", {}).items()}
     calibration = facts("Calibration", values)
-    parts = "".join(filter(None, [by_class, confusion if counts else "", calibration]))
+    apart = patients_apart(metrics)
+    parts = "".join(filter(None, [by_class, confusion if counts else "", calibration, apart]))
     return f'<h2>Classification</h2><div class="columns">{parts}</div>' if parts else ""
 
 
@@ -148,10 +152,13 @@ def _data(data: Metrics) -> str:
         for split, row in counts.items()
     ]
     body = table(["split", *classes, "all"], rows, caption="Images") if rows else ""
-    for title, key in (("Notes", "notes"), ("Skipped files", "skipped")):
-        if lines := data.get(key):
-            items = "".join(f"<li>{text(line)}</li>" for line in lines)
-            body += f"<h3>{title}</h3><ul>{items}</ul>"
+    left_out = [
+        f"{reason}: {files['count']} ({', '.join(files['files'][:3])})"
+        for reason, files in data.get("left_out", {}).items()
+    ]
+    parts = {"Notes": data.get("notes"), "Left out": left_out, "Skipped files": data.get("skipped")}
+    for title, lines in parts.items():
+        body += f"<h3>{title}</h3>{bullets(lines)}" if lines else ""
     return f"<h2>Data</h2><p>{text(data.get('source', ''))}</p>{body}"
 
 

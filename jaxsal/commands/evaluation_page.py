@@ -100,7 +100,7 @@ def render(metrics: Record, figures: Sequence[str], title: str) -> str:
         page.cards(_facts(metrics)),
         "<h2>By class</h2>",
         _classes(metrics),
-        _patients(metrics),
+        patients_apart(metrics),
         _localisation(metrics),
         "<h2>Figures</h2>",
         *figures,
@@ -130,7 +130,7 @@ def _classes(metrics: Record) -> str:
     return page.table(["class", "images", "sensitivity", "specificity", "AUC"], rows)
 
 
-def _patients(metrics: Record) -> str:
+def patients_apart(metrics: Record) -> str:
     """The values by patient, where there are too few of them for an interval."""
     rows = [
         (name, str(hits), str(count))

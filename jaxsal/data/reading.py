@@ -1,7 +1,9 @@
 """How a folder of images is to be understood, where its names do not say it all."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -25,3 +27,10 @@ class Reading:
     group: str | None = None
     """A regular expression that finds the patient in a path (its first group, or all of it), or
     none where images have no patient in common; not given: folders and names tell."""
+
+
+def read_again(kept: Mapping[str, Any]) -> Reading:
+    """The options that a record kept, as JSON has them."""
+    paths = {name: Path(kept[name]) for name in ("labels", "masks", "test_images") if name in kept}
+    words = {name: tuple(kept[name]) for name in ("columns", "exclude") if name in kept}
+    return Reading(**{**kept, **paths, **words})

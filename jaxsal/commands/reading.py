@@ -5,6 +5,7 @@ from pathlib import Path
 from jaxsal.data import pipeline, splits, understood
 from jaxsal.data.examples import Dataset
 from jaxsal.data.reading import Reading
+from jaxsal.data.splits import FOLDS
 from jaxsal.training.config import TrainConfig
 
 
@@ -20,10 +21,29 @@ def read_and_split(
     division = splits.divide(
         dataset,
         test_fold=config.test_fold,
-        validation_fold=config.validation_fold or None,
+        validation_fold=_validated(dataset, config),
         seed=config.seed,
     )
     found = understood.record(dataset, division)
     if not silent:
         print("\n".join(understood.lines(found)), flush=True)
     return dataset, splits.accepted(division, force=force), found
+
+
+def _validated(dataset: Dataset, config: TrainConfig) -> int | None:
+    """The fold to validate on: the wanted one, or the next that is not tested on.
+
+    None where without it a class would be missing from training.
+    """
+    folds, labels = dataset.examples.folds, dataset.examples.labels
+    if dataset.parts is None:
+        trained = folds != config.test_fold
+    else:
+        trained = dataset.parts == "train"
+    wanted = config.validation_fold
+    for fold in range(wanted, wanted + FOLDS if wanted else 0):
+        fold = (fold - 1) % FOLDS + 1
+        left = {*labels[trained & (folds != fold)].tolist()}
+        if (trained & (folds == fold)).any() and left == {*labels.tolist()}:
+            return fold
+    return None

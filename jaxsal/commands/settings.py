@@ -1,6 +1,7 @@
 """The arguments of the `jaxsal` command: its help is written here."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -79,9 +80,10 @@ class Train:
     jaxsal explain --checkpoint runs/mine --images scans/ --out overlays
 
     First it tells what it understands of the folder: classes, patients, the split, masks, what is
-    left out and why. Images of one patient, and identical ones, stay on one side of the split.
-    Writes the network (model.json, params.npz), metrics.json, report.html, figures/,
-    predictions.csv and checkpoints/; the same command after a kill goes on where it stopped.
+    left out and why. Images of one patient, and identical ones, stay on one side of the split. It
+    stops where the validation loss no longer falls, and keeps the network of its lowest. Writes
+    the network (model.json, params.npz), metrics.json, report.html, figures/, predictions.csv and
+    checkpoints/; the same command after a kill goes on where it stopped.
     """
 
     images: Path
@@ -90,7 +92,9 @@ class Train:
     out: Path | None = None
     """The folder to write into; needed but for --dry-run."""
     reading: Annotated[Reading, FLAT] = field(default_factory=Reading)
-    training: Annotated[TrainOptions, FLAT] = field(default_factory=TrainOptions)
+    training: Annotated[TrainOptions, FLAT] = field(
+        default_factory=partial(TrainOptions, validation_fold=4, patience=15)
+    )
     dry_run: bool = False
     """Tell what is understood, and stop."""
     force: bool = False

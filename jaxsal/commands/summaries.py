@@ -37,11 +37,16 @@ def train(result: dict[str, Any]) -> str:
     if "accuracy" not in result:
         return "dry run: nothing is trained"
     first = (
-        f"{result['out']}: trained on {result['trained_on']} images, "
+        f"{result['out']}: trained on {result['trained_on']} images{_validated(result)}, "
         f"{result['images_per_second']} images/s; {_accuracy(result)}"
     )
     skipped = _skipped(result["skipped"])
     return "\n".join([*_warnings(result), first, *_tested(result), *skipped])
+
+
+def _validated(result: dict[str, Any]) -> str:
+    count = result["validated_on"]
+    return f" (stopped by {count} others)" if count else ""
 
 
 def evaluate(result: dict[str, Any]) -> str:

@@ -47,6 +47,7 @@ def run(settings: Train) -> dict[str, Any]:
         **measured,
         "warnings": [*division.warnings, *measured["warnings"]],
         "trained_on": len(division.train.labels),
+        "validated_on": len(division.validation.labels),
         "resumed": trained.resumed,
         "seconds": round(seconds, 3),
         "images_per_second": round(epochs * len(division.train.labels) / seconds, 2),

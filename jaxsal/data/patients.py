@@ -50,10 +50,15 @@ def by_name(stem: str) -> str:
 
 
 def by_folder(folders: Sequence[str]) -> str:
-    """The patient's folder inside the class's; of a name without a digit, its class's alone."""
+    """The patient's folder inside the class's; of a name without a digit, its class's alone.
+
+    Where folders are no classes the first is "", and a patient's name holds a digit.
+    """
     for name in folders[1:]:
-        if not SUFFIX.fullmatch(name):
-            return name if any(c.isdigit() for c in name) else f"{folders[0]}/{name}"
+        if any(c.isdigit() for c in name) and not SUFFIX.fullmatch(name):
+            return name
+        if folders[0] and not SUFFIX.fullmatch(name):
+            return f"{folders[0]}/{name}"
     return ""
 
 

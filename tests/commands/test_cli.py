@@ -245,7 +245,7 @@ def test_a_network_is_trained_on_a_folder_resumed_and_explained(classes, tmp_pat
     done = run(capsys, "train", *options)
     assert done["classes"] == ["dark", "light"] and 0 <= done["accuracy"] <= 1
     assert done["resumed"] == 0 and len(done["skipped"]) == 1
-    assert np.sum(done["confusion"]) + done["trained_on"] == 20
+    assert np.sum(done["confusion"]) + done["trained_on"] + done["validated_on"] == 20
     metrics = json.loads((tmp_path / "net/metrics.json").read_text())
     assert next(iter(metrics)) == "accuracy" and metrics["accuracy"] == done["accuracy"]
     again = run(capsys, "train", *options)

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from jaxsal import cli
+from jaxsal.data.understood import PARTS
 from jaxsal.models import CNN
 from jaxsal.training import checkpoint
 from tests.data import collections as kept
@@ -189,3 +190,15 @@ def test_targets_that_could_be_two_are_refused(target, message, network, tmp_pat
     folder = kept.write(tmp_path / "set", ["x/1.png"])
     assert explain(network, folder, tmp_path / "out", "--targets", target) == 1
     assert re.search(message, capsys.readouterr().err)
+
+
+def test_it_validates_on_a_fold_that_leaves_every_class_to_train_on(tmp_path, capsys) -> None:
+    folder = kept.write(tmp_path / "five", kept.YES_NO)
+    assert understood(capsys, folder)["counts"]["validation"] == {"no": 1, "yes": 1}
+    tested = understood(capsys, folder, "--test-fold", 4)["counts"]
+    assert tested["validation"] == {"no": 1, "yes": 1} and tested["train"] == {"no": 3, "yes": 3}
+    folder = kept.write(tmp_path / "two", [n for n in kept.YES_NO if n[-5] in "01"])
+    counts = understood(capsys, folder)["counts"]
+    assert counts == {part: {"no": n, "yes": n} for part, n in zip(PARTS, (1, 0, 1), strict=True)}
+    folder = kept.write(tmp_path / "split", kept.TRAINING_TESTING)
+    assert sum(understood(capsys, folder)["counts"]["validation"].values()) == 2

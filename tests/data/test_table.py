@@ -27,6 +27,13 @@ def test_a_table_says_label_patient_and_split(tmp_path):
     assert "4 patients by the table, the largest 'p0': 2" in found.notes
 
 
+def test_class_folders_beside_a_table_are_no_patients(tmp_path):
+    names = [f"images/{c}/{n}.png" for c in ("glioma", "none") for n in "12345"]
+    found = _read(tmp_path, "file,class", [(n, n.split("/")[1]) for n in names], names)
+    assert {i.read.args[3] for i in found.items} == {""}
+    assert not any("no patient" in note for note in found.notes)
+
+
 def test_folds_count_from_nought_or_one(tmp_path):
     rows = [(f"images/ISIC_{n}.bmp", "ab"[n % 2], n % 5) for n in range(10)]
     found = _read(tmp_path, "path,label,fold", rows)

@@ -77,15 +77,14 @@ def _known(settings: Evaluate, found: model.Model) -> tuple[tuple[str, ...], int
     Raises:
         ValueError: neither the checkpoint nor the options tell.
     """
-    classes, size = found.classes or settings.classes, settings.image_size or found.image_size
-    if settings.classes and found.classes and settings.classes != found.classes:
+    given = tuple(name.strip() for name in (settings.classes or "").split(",") if name.strip())
+    classes, size = found.classes or given, settings.image_size or found.image_size
+    if given and given != classes:
+        raise ValueError(f"classes: the checkpoint's are {list(classes)}, got {list(given)}")
+    if len({*classes}) < max(2, len(classes)) or size is None:
         raise ValueError(
-            f"classes: the checkpoint's are {list(found.classes)}, got {list(settings.classes)}"
-        )
-    if len(classes) < 2 or size is None:
-        raise ValueError(
-            "classes: --apply needs --classes with the names of its outputs in order, two or more, "
-            "and --image-size"
+            "classes: --apply needs --classes with the names of its outputs in order, as no,yes, "
+            f"and --image-size; got {settings.classes!r} and {size}"
         )
     return classes, size
 

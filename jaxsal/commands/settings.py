@@ -113,7 +113,7 @@ class Evaluate:
 
     jaxsal evaluate --checkpoint runs/mine --images other/ --out runs/mine-on-other
 
-    jaxsal evaluate --apply mymodel:apply --params weights.npz --classes no yes --image-size 64
+    jaxsal evaluate --apply mymodel:apply --params weights.npz --classes no,yes --image-size 64
       --images other/ --labels other/labels.csv --out runs/other
 
     Writes metrics.json, report.html, figures/ and predictions.csv. Images that the network was
@@ -132,8 +132,9 @@ class Evaluate:
     --image-size."""
     params: Path | None = None
     """Its parameters: .npz (names with slashes become nested dicts), .npy or .msgpack."""
-    classes: tuple[str, ...] = ()
-    """The names of the network's outputs, in order; a checkpoint knows them."""
+    classes: str | None = None
+    """Names of the classes, in the order of the model's outputs, as no,yes; a checkpoint has its
+    own."""
     reading: Annotated[Reading, FLAT] = field(default_factory=Reading)
     output: Literal["logits", "probability"] = "logits"
     """What the model returns; one logit or probability tells two classes apart."""

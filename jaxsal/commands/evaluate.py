@@ -36,6 +36,7 @@ def run(settings: Evaluate) -> dict[str, Any]:
             strict=settings.strict,
             reading=settings.reading,
             least=1,
+            channels=_channels(settings, found),
         )
         labelled = _renamed(dataset.examples, dataset.classes, classes)
         unseen = _unseen(settings, labelled)
@@ -87,6 +88,13 @@ def _known(settings: Evaluate, found: model.Model) -> tuple[tuple[str, ...], int
             f"and --image-size; got {settings.classes!r} and {size}"
         )
     return classes, size
+
+
+def _channels(settings: Evaluate, found: model.Model) -> int:
+    """Of the network's images: a checkpoint's first kernel tells."""
+    if settings.checkpoint is None:
+        return settings.channels
+    return int(found.params["params"]["Conv_0"]["kernel"].shape[-2])
 
 
 def _renamed(examples: Examples, given: Sequence[str], known: Sequence[str]) -> Examples:

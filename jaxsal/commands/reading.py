@@ -10,14 +10,23 @@ from jaxsal.training.config import TrainConfig
 
 
 def read_and_split(
-    images: Path, reading: Reading, config: TrainConfig, *, strict: bool, force: bool, silent: bool
+    images: Path,
+    reading: Reading,
+    config: TrainConfig,
+    *,
+    channels: int | None,
+    strict: bool,
+    force: bool,
+    silent: bool,
 ) -> tuple[Dataset, splits.Division, understood.Record]:
     """All images, their split, and what was understood, which is printed unless silent.
 
     Raises:
         ValueError: what cannot be read, or a split that bears no conclusions and is not forced.
     """
-    dataset = pipeline.folder(images, image_size=config.image_size, strict=strict, reading=reading)
+    dataset = pipeline.folder(
+        images, image_size=config.image_size, strict=strict, reading=reading, channels=channels
+    )
     division = splits.divide(
         dataset,
         test_fold=config.test_fold,

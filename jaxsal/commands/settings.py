@@ -95,6 +95,8 @@ class Train:
     training: Annotated[TrainOptions, FLAT] = field(
         default_factory=partial(TrainOptions, validation_fold=4, patience=15)
     )
+    channels: Literal["auto", "1", "3"] = "auto"
+    """1: images are read as grey; 3: as colour; auto: as colour where at least half of them are."""
     dry_run: bool = False
     """Tell what is understood, and stop."""
     force: bool = False
@@ -140,6 +142,8 @@ class Evaluate:
     """What the model returns; one logit or probability tells two classes apart."""
     image_size: int | None = None
     """Side in pixels that files are resized to; a checkpoint knows it."""
+    channels: Literal[1, 3] = 1
+    """1: files are read as grey; 3: as colour; a checkpoint knows it."""
     method: tuple[str, ...] = ("integrated_gradients(steps=64)",)
     """Methods whose maps are held against masks, as Python calls."""
     explain: int = 64

@@ -69,6 +69,7 @@ def _read(settings: Train, config: TrainConfig) -> tuple[Dataset, Division, dict
         settings.images,
         settings.reading,
         config,
+        channels=None if settings.channels == "auto" else int(settings.channels),
         strict=settings.strict,
         force=settings.force,
         silent=settings.json or jax.process_index() > 0,

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
+from jaxsal.data import colour
 from jaxsal.data import layout as layouts
 from jaxsal.data import masks as mask_files
 from jaxsal.data import patients as people
@@ -39,7 +40,13 @@ class Understood(NamedTuple):
     notes: tuple[str, ...]
 
 
-def listing(root: Path, reading: Reading = Reading(), *, least: int = 2) -> Listing:  # noqa: B008
+def listing(
+    root: Path,
+    reading: Reading = Reading(),  # noqa: B008
+    *,
+    least: int = 2,
+    channels: int | None = 1,
+) -> Listing:
     """Lists the labelled images of a directory: of class folders, or of the rows of a table.
 
     Folders that only wrap others are opened; `train`, `val` and `test` (by any of their usual
@@ -48,6 +55,7 @@ def listing(root: Path, reading: Reading = Reading(), *, least: int = 2) -> List
 
     Args:
         least: how many classes there must be.
+        channels: 1 for grey, 3 for colour, None: what the images are.
 
     Raises:
         ValueError: fewer classes, folders beside those of a split, a table that cannot be used.
@@ -59,17 +67,20 @@ def listing(root: Path, reading: Reading = Reading(), *, least: int = 2) -> List
     classes = tuple(sorted({image.label for image in found.images}, key=natural))
     if len(classes) < least:
         raise ValueError(_too_few(root, classes, found, reading, least))
+    channels = channels or colour.channels([image.path for image in found.images])
+    more = () if channels == 1 else (colour.png,)
     reads = [
-        partial(read_pair, image.path, image.masks, image.label, image.patient)
+        partial(read_pair, image.path, image.masks, image.label, image.patient, *more)
         for image in found.images
     ]
     return Listing(
         classes,
         tuple(Item(i.name, i.fold, r, i.part) for i, r in zip(found.images, reads, strict=True)),
         tuple(dict.fromkeys(f for image in found.images for f in (image.path, *image.masks))),
-        (*found.notes, *_notes(found.images)),
+        (*found.notes, *_notes(found.images), *(["images read in colour"] if more else [])),
         found.left_out,
         tuple("\0".join((i.name, i.label, i.patient, str(i.fold))) for i in found.images),
+        channels,
     )
 
 

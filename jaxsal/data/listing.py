@@ -22,7 +22,7 @@ class Slice(NamedTuple):
     """One slice as it is stored in the cache.
 
     Attributes:
-        image: the encoded 8-bit grey image.
+        image: the encoded image, 8-bit grey or RGB.
         mask: the encoded 1-bit mask, of the image's size; empty where there is none.
         label: the class's name.
         patient: "" where unknown.
@@ -65,6 +65,7 @@ class Listing:
         notes: what was assumed in listing them.
         left_out: every other file (or row of a table), each with the reason.
         facts: what decides the slices beside their files, such as labels from a table.
+        channels: of each slice.
     """
 
     classes: tuple[str, ...]
@@ -73,12 +74,24 @@ class Listing:
     notes: tuple[str, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
     facts: tuple[str, ...] = ()
+    channels: int = 1
 
 
-def read_pair(image: Path, masks: Sequence[Path], label: str, patient: str = "") -> Slice:
-    """Reads a slice kept as an image file and any number of mask files, which are merged."""
-    picture = images.grey(image)
-    remarks = [f"{picture.was} images converted to 8-bit grey"] if picture.was else []
+def read_pair(
+    image: Path,
+    masks: Sequence[Path],
+    label: str,
+    patient: str = "",
+    read: Callable[[Path], images.Grey] | None = None,
+) -> Slice:
+    """Reads a slice kept as an image file and any number of mask files, which are merged.
+
+    Args:
+        read: from the image's file to its encoded pixels; `images.grey` where there is none.
+    """
+    picture = (read or images.grey)(image)
+    to = "grey" if read is None else "colour"
+    remarks = [f"{picture.was} images converted to 8-bit {to}"] if picture.was else []
     if picture.size[0] != picture.size[1]:
         remarks.append("images not square padded with black")
     outline = _merged([images.mask(mask, picture.size) for mask in masks], picture.size)

@@ -202,3 +202,20 @@ def test_it_validates_on_a_fold_that_leaves_every_class_to_train_on(tmp_path, ca
     assert counts == {part: {"no": n, "yes": n} for part, n in zip(PARTS, (1, 0, 1), strict=True)}
     folder = kept.write(tmp_path / "split", kept.TRAINING_TESTING)
     assert sum(understood(capsys, folder)["counts"]["validation"].values()) == 2
+
+
+def test_a_network_of_coloured_images_is_trained_and_evaluated(tmp_path, capsys) -> None:
+    for label, tint in (("red", (200, 40, 20)), ("blue", (20, 40, 200))):
+        for n in range(10):
+            path = tmp_path / "set" / label / f"{label}{n}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            noise = np.random.default_rng(n).integers(0, 30, (16, 16, 3))
+            Image.fromarray((noise + np.array(tint)).astype(np.uint8)).save(path)
+    options = ["--images", tmp_path / "set", "--out", tmp_path / "net", *SMALL]
+    assert cli.main([str(each) for each in ("train", *options)]) == 0
+    assert "images read in colour" in capsys.readouterr().out
+    options = ["--images", tmp_path / "set", "--checkpoint", tmp_path / "net"]
+    options += ["--out", tmp_path / "out", "--seen", "--json"]
+    assert cli.main([str(each) for each in ("evaluate", *options)]) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert np.sum(done["confusion"]) == 20 and "trained on" in done["warnings"][0]

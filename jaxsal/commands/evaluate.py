@@ -48,7 +48,7 @@ def run(settings: Evaluate) -> dict[str, Any]:
         measured = evaluation.measure(logits, tested, classes)
         metrics = {
             **measured,
-            "warnings": [*unseen.warnings, *_absent(tested, classes), *measured["warnings"]],
+            "warnings": [*measured["warnings"], *unseen.warnings, *_absent(tested, classes)],
             "understood": told,
             "data": dataset.source,
         }

@@ -45,7 +45,7 @@ def run(settings: Train) -> dict[str, Any]:
     epochs = len(trained.history["train_loss"]) - trained.resumed
     metrics = {
         **measured,
-        "warnings": [*division.warnings, *measured["warnings"]],
+        "warnings": [*measured["warnings"], *division.warnings],
         "trained_on": len(division.train.labels),
         "validated_on": len(division.validation.labels),
         "resumed": trained.resumed,

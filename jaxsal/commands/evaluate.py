@@ -37,6 +37,7 @@ def run(settings: Evaluate) -> dict[str, Any]:
             reading=settings.reading,
             least=1,
             channels=_channels(settings, found),
+            argument="images",
         )
         labelled = _renamed(dataset.examples, dataset.classes, classes)
         unseen = _unseen(settings, labelled)

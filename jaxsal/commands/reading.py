@@ -25,7 +25,12 @@ def read_and_split(
         ValueError: what cannot be read, or a split that bears no conclusions and is not forced.
     """
     dataset = pipeline.folder(
-        images, image_size=config.image_size, strict=strict, reading=reading, channels=channels
+        images,
+        image_size=config.image_size,
+        strict=strict,
+        reading=reading,
+        channels=channels,
+        argument="images",
     )
     division = splits.divide(
         dataset,

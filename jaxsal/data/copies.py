@@ -78,7 +78,8 @@ def hashes(thumbnails: UInt8[np.ndarray, "N side side"]) -> UInt8[np.ndarray, "N
     count, half = len(thumbnails), SIDE // 2
     values = thumbnails.reshape(count, half, 2, half, 2).mean((2, 4))
     right, down = (np.diff(values, axis=axis) > STEP for axis in (2, 1))
-    bits = np.concatenate([right.reshape(count, -1), down.reshape(count, -1)], 1)
+    size = half * (half - 1)
+    bits = np.concatenate([right.reshape(count, size), down.reshape(count, size)], 1)
     return np.packbits(np.pad(bits, ((0, 0), (0, -bits.shape[1] % 64))), axis=1)
 
 

@@ -46,6 +46,7 @@ def listing(
     *,
     least: int = 2,
     channels: int | None = 1,
+    argument: str = "data_dir",
 ) -> Listing:
     """Lists the labelled images of a directory: of class folders, or of the rows of a table.
 
@@ -56,17 +57,20 @@ def listing(
     Args:
         least: how many classes there must be.
         channels: 1 for grey, 3 for colour, None: what the images are.
+        argument: what the directory is called in an error.
 
     Raises:
         ValueError: fewer classes, folders beside those of a split, a table that cannot be used.
     """
     found = understood(root, reading)
     if reading.test_images is not None:
-        found = _with_test(found, understood(directory(reading.test_images), reading, TEST), root)
+        found = _with_test(
+            found, understood(directory(reading.test_images, "test_images"), reading, TEST), root
+        )
     found = _one_case(found)
     classes = tuple(sorted({image.label for image in found.images}, key=natural))
     if len(classes) < least:
-        raise ValueError(_too_few(root, classes, found, reading, least))
+        raise ValueError(f"{argument}={_too_few(root, classes, found, reading, least)}")
     channels = channels or colour.channels([image.path for image in found.images])
     more = () if channels == 1 else (colour.png,)
     reads = [
@@ -98,7 +102,7 @@ def understood(root: Path, reading: Reading, prefix: str = "") -> Understood:
     left_out += [(path.as_posix(), "a mask of no image") for path in alone]
     outlines = {image: tuple(root / mask for mask in own) for image, own in masks.items()}
     if reading.masks is not None:
-        outlines |= _masks_elsewhere(images, directory(reading.masks))
+        outlines |= _masks_elsewhere(images, directory(reading.masks, "masks"))
     layout = layouts.layout(images, classes=reading.labels is None)
     left_out += [(path.as_posix(), "in a folder that is there twice") for path in layout.copies]
     images = tuple(path for path in images if path in layout.folders)
@@ -276,12 +280,12 @@ def _too_few(
     reasons = Counter(reason for _, reason in found.left_out)
     left = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
     if reading.labels is not None:
-        return f"labels: {reading.labels} gives the classes {list(classes)}, expected {least}"
+        return f"{str(root)!r}: {reading.labels} gives the classes {list(classes)}, {least} needed"
     csvs = [name for name, _ in found.left_out if name.lower().endswith((".csv", ".tsv"))]
     hint = f"; {csvs[0]} lies there: --labels reads labels from a table" if csvs else ""
     more = "two or more folders" if least > 1 else "folders"
     return (
-        f"data_dir={str(root)!r}: images in the class folders {list(classes)}, expected {more} "
+        f"{str(root)!r}: images in the class folders {list(classes)}, expected {more} "
         f"<class>/*.{{{','.join(s[1:] for s in SUFFIXES)}}}"
         f"{f'; left out: {left}' if left else ''}{hint}"
     )

@@ -40,7 +40,7 @@ def by_folder(images: str, classes: Sequence[str]) -> dict[str, int]:
     Raises:
         ValueError: no directory of class folders, or none that is called as a class.
     """
-    found = folder.understood(directory(Path(images)), Reading())
+    found = folder.understood(directory(Path(images), "images"), Reading())
     known = {name.casefold(): label for label, name in enumerate(classes)}
     labels = {
         text(image.name): known[image.label.casefold()]

@@ -11,7 +11,7 @@ from jaxsal.data.masks import HOMES
 PARTS = {
     "train": "train(?:ing)?",
     "validation": "val(?:id(?:ation)?)?|dev",
-    "test": "test(?:ing)?",
+    "test": "test(?:ing)?|hold[ _-]?out",
 }
 """The parts of a split, and what their folders and values are called, in any case."""
 SET = r"(?:[\s_.\-]*(?:set|data|dataset|images?|imgs?))?"

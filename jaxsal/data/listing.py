@@ -106,23 +106,24 @@ def _merged(masks: list[bytes], size: tuple[int, int]) -> bytes:
     return images.png(Image.fromarray(np.any(drawn, axis=0)))
 
 
-def directory(data_dir: Path | str) -> Path:
+def directory(data_dir: Path | str, argument: str = "data_dir") -> Path:
     """Checks a data directory.
 
     Raises:
         TypeError: if it is no path.
         ValueError: if it is missing, no directory, or not readable.
     """
+    named = f"{argument}={str(data_dir)!r}"
     if not isinstance(data_dir, str | os.PathLike) or "\0" in str(data_dir):
-        raise TypeError(f"data_dir={data_dir!r}, expected a path")
+        raise TypeError(f"{argument}={data_dir!r}, expected a path")
     root = Path(data_dir).expanduser()
     try:
         if not root.is_dir():
             what = "is not a directory" if root.exists() else "does not exist"
-            raise ValueError(f"data_dir={str(data_dir)!r} {what}; expected a readable directory")
+            raise ValueError(f"{named} {what}; expected a readable directory")
         next(root.iterdir(), None)
     except PermissionError as error:
-        raise ValueError(f"data_dir={str(data_dir)!r} cannot be read: {error.strerror}") from error
+        raise ValueError(f"{named} cannot be read: {error.strerror}") from error
     return root.resolve()
 
 

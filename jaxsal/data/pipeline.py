@@ -54,6 +54,7 @@ def folder(
     reading: Reading = Reading(),  # noqa: B008
     least: int = 2,
     channels: int | None = 1,
+    argument: str = "data_dir",
 ) -> Dataset:
     """Reads any directory of labelled images, as `folder.listing` understands it.
 
@@ -64,11 +65,12 @@ def folder(
         reading: what is not to be guessed from names.
         least: how many classes there must be.
         channels: 1 for grey, 3 for colour, None: what the images are.
+        argument: what the directory is called in an error.
 
     Other arguments and errors as for `figshare`.
     """
-    root = directory(data_dir)
-    listing = folder_files.listing(root, reading, least=least, channels=channels)
+    root = directory(data_dir, argument)
+    listing = folder_files.listing(root, reading, least=least, channels=channels, argument=argument)
     builder = tfds_builders.prepare(tfds_builders.Folder, listing, root, cache, least=least)
     source = f"folders in {data_dir}"
     dataset = load(builder, image_size=image_size, source=source, strict=strict, least=least)
@@ -80,7 +82,7 @@ def _split_known(dataset: Dataset, listing: Listing, *, guessed: bool) -> Datase
     part_of = {tfds_builders.text(item.name): item.part for item in listing.items}
     examples = dataset.examples
     parts = np.array([part_of[name] for name in examples.names.tolist()])
-    split = {*parts.tolist()} - {""}
+    split = {*parts.tolist()} - {"", "train"}  # a part to train on alone splits nothing
     if not examples.folds.any():
         folds = np.array(_dealt(dataset), np.int32)
         examples = examples._replace(folds=folds)

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from jaxsal.data import folder
+from jaxsal.data import folder, pipeline
 from jaxsal.data.listing import Listing
 from jaxsal.data.reading import Reading
 from tests.data import collections as kept
@@ -183,3 +183,10 @@ def test_patients_by_a_pattern_or_none_at_all(tmp_path):
         folder.listing(tmp_path, Reading(group="q("))
     with pytest.raises(ValueError, match="group: 'q' matches none of 8 names"):
         folder.listing(tmp_path, Reading(group="q"))
+
+
+def test_a_test_folder_without_classes_is_no_split(tmp_path):
+    names = [f"train/{c}/{c}{n}.png" for c in "ab" for n in range(5)]
+    dataset = pipeline.folder(kept.write(tmp_path, [*names, "test/1.png"]), image_size=16)
+    assert dataset.parts is None and len({*dataset.examples.folds.tolist()}) == 5
+    assert dataset.left_out == (("test/1.png", "in no class folder"),)

@@ -96,7 +96,15 @@ class Train:
         default_factory=partial(TrainOptions, validation_fold=4, patience=15)
     )
     channels: Literal["auto", "1", "3"] = "auto"
-    """1: images are read as grey; 3: as colour; auto: as colour where at least half of them are."""
+    """1: images are read as grey; 3: as colour; auto: as colour where at least half of them are,
+    with --init as its network takes them."""
+    init: Path | None = None
+    """Weights of a ResNet to go on from, in place of the study's CNN: .safetensors, .npz or
+    .msgpack, in PyTorch's or Flax's layout; with --image-size 224 as they were trained."""
+    mean: tuple[float, ...] = ()
+    """Of each channel in [0, 1], taken off images before --init's network; none: ImageNet's."""
+    std: tuple[float, ...] = ()
+    """Of each channel, which they are divided by then."""
     dry_run: bool = False
     """Tell what is understood, and stop."""
     force: bool = False

@@ -15,8 +15,8 @@ from jaxsal.common import files, provenance
 from jaxsal.compiler import processes
 from jaxsal.data.examples import Dataset
 from jaxsal.data.splits import Division
-from jaxsal.models import CNN
-from jaxsal.training import checkpoint, loop
+from jaxsal.models import Network
+from jaxsal.training import checkpoint, loop, pretrained
 from jaxsal.training.config import TrainConfig
 
 LONG = ("roc", "reliability", "mistakes", "settings", "history")
@@ -28,15 +28,17 @@ def run(settings: Train) -> dict[str, Any]:
     processes.join_if(settings.processes)
     config = settings.training.checked()
     processes.local_devices(config.devices)  # an error before anything is read
+    weights = None if settings.init is None else pretrained.load(settings.init)
+    if len(settings.mean) != len(settings.std) or (settings.mean and weights is None):
+        raise ValueError("mean: goes with --init and --std, a number a channel each")
     if settings.dry_run:
-        return {"understood": _read(settings, config)[2]}
+        return {"understood": _read(settings, config, weights)[2]}
     if settings.out is None:
         raise ValueError("out: expected --out DIR, or --dry-run")
     with files.writable(settings.out) as folder:
-        dataset, division, understood = _read(settings, config)
-    model = loop.make_model(config, len(dataset.classes))
+        dataset, division, understood = _read(settings, config, weights)
     start = time.monotonic()
-    run = loop.prepare(config, model, division.train, division.validation)
+    model, run = _prepared(settings, config, weights, dataset, division)
     with Training(run.steps, config, silent=settings.json or jax.process_index() > 0) as bar:
         trained = loop.train(config, run, checkpoints=folder / "checkpoints", on_step=bar)
     seconds = time.monotonic() - start
@@ -63,23 +65,48 @@ def run(settings: Train) -> dict[str, Any]:
     return dict(files.finite({**result, "report": str(folder / "report.html")}))
 
 
-def _read(settings: Train, config: TrainConfig) -> tuple[Dataset, Division, dict[str, Any]]:
+def _read(
+    settings: Train, config: TrainConfig, weights: pretrained.Pretrained | None
+) -> tuple[Dataset, Division, dict[str, Any]]:
     """All images, their split, and what was understood."""
+    channels = None if settings.channels == "auto" else int(settings.channels)
+    if weights is not None:
+        if channels not in (None, weights.channels):
+            raise ValueError(f"channels: --init takes {weights.channels}, got {channels}")
+        channels = weights.channels
     return read_and_split(
         settings.images,
         settings.reading,
         config,
-        channels=None if settings.channels == "auto" else int(settings.channels),
+        channels=channels,
         strict=settings.strict,
         force=settings.force,
         silent=settings.json or jax.process_index() > 0,
     )
 
 
+def _prepared(
+    settings: Train,
+    config: TrainConfig,
+    weights: pretrained.Pretrained | None,
+    dataset: Dataset,
+    division: Division,
+) -> tuple[Network, loop.Run]:
+    """The network and its training: the study's CNN afresh, or a ResNet with weights it has."""
+    parts = division.train, division.validation
+    if weights is None:
+        cnn = loop.make_model(config, len(dataset.classes))
+        return cnn, loop.prepare(config, cnn, *parts)
+    model = weights.model(len(dataset.classes), settings.mean, settings.std)
+    run = loop.prepare(config, model, *parts, facts={"init": weights.digest})
+    filled = weights.fill(run.state.variables)
+    return model, run._replace(state=run.state._replace(variables=filled, average=filled))
+
+
 def _write(
     folder: Path,
     config: TrainConfig,
-    model: CNN,
+    model: Network,
     trained: loop.Trained,
     dataset: Dataset,
     division: Division,

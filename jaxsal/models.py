@@ -174,6 +174,7 @@ class ResNet(nn.Module):
         classes: number of logits, K.
         blocks: how many blocks each stage has; each stage after the first halves the image.
         width: channels inside the blocks of the first stage; doubled from stage to stage.
+        mean, std: of each channel of images in [0, 1], taken off them first; none: they stay.
         dtype: of the computation; parameters are float32.
         axis_name: the device axis under `pmap`, over which batch statistics are taken.
     """
@@ -183,6 +184,8 @@ class ResNet(nn.Module):
     width: int = 64
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
 
     @nn.compact
     def __call__(
@@ -193,6 +196,9 @@ class ResNet(nn.Module):
         keys: Shaped[Array, "batch ..."] | None = None,
     ) -> Float[Array, "batch classes"]:
         x = images.astype(self.dtype)
+        if self.mean:
+            mean, std = (jnp.array(v, self.dtype)[None, None, None] for v in (self.mean, self.std))
+            x = (x - mean) / std
         x = nn.Conv(self.width, (7, 7), 2, ((3, 3), (3, 3)), use_bias=False, dtype=self.dtype)(x)
         x = nn.relu(BatchNorm(axis_name=self.axis_name, dtype=self.dtype)(x, weights))
         x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
@@ -203,3 +209,7 @@ class ResNet(nn.Module):
                 x = block(x, weights)
         x = jnp.mean(x, (1, 2))
         return _logits(self.classes, self.dtype)(x)
+
+
+Network = CNN | ResNet
+"""What can be trained."""

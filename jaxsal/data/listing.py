@@ -1,13 +1,17 @@
 """What a data directory holds: the slices to read, and a fingerprint of their files."""
 
 import hashlib
+import io
 import json
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
 
 from jaxsal.data import images
 
@@ -18,7 +22,7 @@ class Slice(NamedTuple):
     """One slice as it is stored in the cache.
 
     Attributes:
-        image: the encoded 8-bit grey image.
+        image: the encoded image, 8-bit grey or RGB.
         mask: the encoded 1-bit mask, of the image's size; empty where there is none.
         label: the class's name.
         patient: "" where unknown.
@@ -41,11 +45,13 @@ class Item(NamedTuple):
         name: where it comes from, such as "glioma/1841.png".
         fold: its cross-validation fold from 1 on, 0 where unknown.
         read: reads it; raises one of `images.READ_ERRORS`.
+        part: "train", "validation" or "test" where the source itself is split, else "".
     """
 
     name: str
     fold: int
     read: Callable[[], Slice]
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,41 +63,67 @@ class Listing:
         items: the slices in a fixed order.
         files: every file that the slices are read from.
         notes: what was assumed in listing them.
+        left_out: every other file (or row of a table), each with the reason.
+        facts: what decides the slices beside their files, such as labels from a table.
+        channels: of each slice.
     """
 
     classes: tuple[str, ...]
     items: tuple[Item, ...]
     files: tuple[Path, ...]
     notes: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
+    facts: tuple[str, ...] = ()
+    channels: int = 1
 
 
-def read_pair(image: Path, mask: Path | None, label: str, patient: str = "") -> Slice:
-    """Reads a slice kept as an image file and perhaps a mask file."""
-    picture = images.grey(image)
-    remarks = [f"{picture.was} images converted to 8-bit grey"] if picture.was else []
+def read_pair(
+    image: Path,
+    masks: Sequence[Path],
+    label: str,
+    patient: str = "",
+    read: Callable[[Path], images.Grey] | None = None,
+) -> Slice:
+    """Reads a slice kept as an image file and any number of mask files, which are merged.
+
+    Args:
+        read: from the image's file to its encoded pixels; `images.grey` where there is none.
+    """
+    picture = (read or images.grey)(image)
+    to = "grey" if read is None else "colour"
+    remarks = [f"{picture.was} images converted to 8-bit {to}"] if picture.was else []
     if picture.size[0] != picture.size[1]:
         remarks.append("images not square padded with black")
-    outline = images.empty_mask(picture.size) if mask is None else images.mask(mask, picture.size)
+    outline = _merged([images.mask(mask, picture.size) for mask in masks], picture.size)
     return Slice(picture.png, outline, label, patient, picture.size, tuple(remarks))
 
 
-def directory(data_dir: Path | str) -> Path:
+def _merged(masks: list[bytes], size: tuple[int, int]) -> bytes:
+    """What any of the encoded masks covers."""
+    if len(masks) < 2:
+        return masks[0] if masks else images.empty_mask(size)
+    drawn = [np.asarray(Image.open(io.BytesIO(mask))) for mask in masks]
+    return images.png(Image.fromarray(np.any(drawn, axis=0)))
+
+
+def directory(data_dir: Path | str, argument: str = "data_dir") -> Path:
     """Checks a data directory.
 
     Raises:
         TypeError: if it is no path.
         ValueError: if it is missing, no directory, or not readable.
     """
+    named = f"{argument}={str(data_dir)!r}"
     if not isinstance(data_dir, str | os.PathLike) or "\0" in str(data_dir):
-        raise TypeError(f"data_dir={data_dir!r}, expected a path")
+        raise TypeError(f"{argument}={data_dir!r}, expected a path")
     root = Path(data_dir).expanduser()
     try:
         if not root.is_dir():
             what = "is not a directory" if root.exists() else "does not exist"
-            raise ValueError(f"data_dir={str(data_dir)!r} {what}; expected a readable directory")
+            raise ValueError(f"{named} {what}; expected a readable directory")
         next(root.iterdir(), None)
     except PermissionError as error:
-        raise ValueError(f"data_dir={str(data_dir)!r} cannot be read: {error.strerror}") from error
+        raise ValueError(f"{named} cannot be read: {error.strerror}") from error
     return root.resolve()
 
 
@@ -112,7 +144,7 @@ def visible(root: Path, argument: str = "data_dir") -> list[Path]:
         real = {name: os.path.realpath(os.path.join(folder, name)) for name in sorted(folders)}
         folders[:] = [name for name in real if not _hidden(name) and real[name] not in seen]
         seen.update(real.values())
-        found += [Path(folder, name) for name in sorted(files, key=_natural) if not _hidden(name)]
+        found += [Path(folder, name) for name in sorted(files, key=natural) if not _hidden(name)]
     return found
 
 
@@ -120,7 +152,7 @@ def _hidden(name: str) -> bool:
     return name.startswith(".") or name in ("__MACOSX", "Thumbs.db")
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def natural(name: str) -> list[tuple[int, str]]:
     """Orders 2.png before 10.png."""
     return [(int(part), "") if part.isdecimal() else (0, part) for part in _NUMBERS.split(name)]
 
@@ -136,8 +168,8 @@ def fingerprint(root: Path, files: Iterable[Path], classes: tuple[str, ...]) -> 
     for file in sorted(files):
         try:
             status = file.stat()
-            rows.append([file.relative_to(root).as_posix(), status.st_size, status.st_mtime_ns])
+            rows.append([os.path.relpath(file, root), status.st_size, status.st_mtime_ns])
         except OSError as error:
-            rows.append([file.relative_to(root).as_posix(), error.errno, 0])
+            rows.append([os.path.relpath(file, root), error.errno, 0])
     state = json.dumps([classes, rows])
     return hashlib.sha256(state.encode()).hexdigest()[:20]

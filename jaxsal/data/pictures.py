@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxsal.data import arrays, formats, images
+from jaxsal.data import arrays, formats, images, masks
 from jaxsal.data.listing import fingerprint, visible
 from jaxsal.data.records import Arrays, Files, check_one_size
 from jaxsal.data.records import BrokenImage as BrokenImage
@@ -80,8 +80,11 @@ def find(
         text = f"array {fingerprint(path.parent, [path], ())} {wanted.text()}"
         return Arrays(*arrays.load(path), text, wanted)
     root, paths = _paths(path)
-    paths = paths if os.path.isfile(path) else _outside(paths, without)
+    hidden: list[tuple[str, str]] = []
+    if not os.path.isfile(path):
+        paths, hidden = masks.without(root, _outside(paths, without))
     scans, left = formats.scans([(file, os.path.relpath(file, root)) for file in paths])
+    left = [*hidden, *left]
     if not scans:
         raise ValueError(f"images: no image file in {what[:200]}{_instead(left)}")
     text = f"files {fingerprint(root, paths, ())} {wanted.text()}"

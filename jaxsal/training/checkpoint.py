@@ -22,13 +22,18 @@ from jaxtyping import PyTree
 from jaxsal.common.errors import one_line
 from jaxsal.common.files import write_atomically
 from jaxsal.data.examples import Examples
-from jaxsal.models import CNN
+from jaxsal.models import CNN, Network, ResNet
 from jaxsal.types import ApplyFn, Params
 
 MODEL, PARAMS = "model.json", "params.npz"
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib", ".ckpt")
-FIELDS = ("classes", "widths", "convs", "smooth", "stride", "last_pool", "norm", "dropout", "axes")
-"""The attributes of `CNN` that make the network."""
+FIELDS = {
+    CNN: ("classes", "widths", "convs", "smooth", "stride", "last_pool", "norm", "dropout", "axes"),
+    ResNet: ("classes", "blocks", "width", "mean", "std"),
+}
+"""The attributes that make a network."""
+NETWORKS: dict[str, type[Network]] = {kind.__name__: kind for kind in FIELDS}
+"""By the name that `model.json` has."""
 
 
 RANGE = (0.0, 1.0)
@@ -61,11 +66,11 @@ class Saved(NamedTuple):
 
 
 def save(
-    folder: Path, model: CNN, variables: Params, *, classes: tuple[str, ...], image_size: int
+    folder: Path, model: Network, variables: Params, *, classes: tuple[str, ...], image_size: int
 ) -> None:
     """Writes the two files, each whole or not at all, `model.json` last."""
     about = {
-        "network": "CNN",
+        "network": type(model).__name__,
         "fields": model_fields(model),
         "classes": list(classes),
         "image_size": image_size,
@@ -79,9 +84,9 @@ def save(
         partial.write_text(json.dumps(about, indent=1) + "\n")
 
 
-def model_fields(model: CNN) -> dict[str, Any]:
+def model_fields(model: Network) -> dict[str, Any]:
     """What makes the network, ready for JSON."""
-    fields = {name: getattr(model, name) for name in FIELDS}
+    fields = {name: getattr(model, name) for name in FIELDS[type(model)]}
     return {**fields, "dtype": jnp.dtype(model.dtype).name}
 
 
@@ -95,13 +100,15 @@ def load(folder: str | os.PathLike[str]) -> Saved:
     try:
         about = json.loads((folder / MODEL).read_text())
         fields, dtype = about["fields"], jnp.dtype(about["fields"]["dtype"])
+        network = NETWORKS[about.get("network", "CNN")]
         # Older files lack these, which were not to be chosen then.
-        if fields["stride"] == 1:
+        if fields.get("stride") == 1:
             fields.setdefault("smooth", 0)
         fields.setdefault("last_pool", True)
         fields.setdefault("axes", 2)
-        known = {name: fields[name] for name in FIELDS}
-        model = CNN(**{**known, "widths": tuple(known["widths"])}, dtype=dtype)
+        known = {name: fields[name] for name in FIELDS[network]}
+        known = {name: tuple(v) if isinstance(v, list) else v for name, v in known.items()}
+        model = network(**known, dtype=dtype)
         classes, size = tuple(map(str, about["classes"])), int(about["image_size"])
         low, high = map(float, about.get("range", RANGE))
     except FileNotFoundError as error:
@@ -122,7 +129,7 @@ def load(folder: str | os.PathLike[str]) -> Saved:
         model.init,
         _channels(variables),
         (low, high),
-        model.axes == 3,
+        known.get("axes") == 3,
     )
 
 

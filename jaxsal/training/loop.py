@@ -16,7 +16,7 @@ from jaxsal.compiler import processes
 from jaxsal.data.augment import augment
 from jaxsal.data.batches import batches
 from jaxsal.data.examples import Examples
-from jaxsal.models import CNN
+from jaxsal.models import CNN, Network
 from jaxsal.training import step
 from jaxsal.training.checkpoint import Checkpoints, examples_fingerprint, model_fields
 from jaxsal.training.config import TrainConfig
@@ -127,7 +127,7 @@ def make_model(
 
 def prepare(
     config: TrainConfig,
-    model: CNN,
+    model: Network,
     training: Examples,
     validation: Examples,
     *,

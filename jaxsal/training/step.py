@@ -12,7 +12,7 @@ import optax
 from jaxtyping import Array, Float, Int, PyTree, Shaped
 
 from jaxsal.data.augment import augment
-from jaxsal.models import CNN
+from jaxsal.models import Network
 from jaxsal.rewrite.optimize import optimize
 from jaxsal.training.config import TrainConfig
 from jaxsal.types import Image, Key, Params, Scalar
@@ -76,7 +76,7 @@ TrainApply = Callable[[Params, Batch], tuple[Float[Array, "batch classes"], Para
 
 
 def make_step(
-    model: CNN,
+    model: Network,
     config: TrainConfig,
     *,
     steps: int,

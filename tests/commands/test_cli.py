@@ -245,7 +245,7 @@ def test_a_network_is_trained_on_a_folder_resumed_and_explained(classes, tmp_pat
     done = run(capsys, "train", *options)
     assert done["classes"] == ["dark", "light"] and 0 <= done["accuracy"] <= 1
     assert done["resumed"] == 0 and len(done["skipped"]) == 1
-    assert np.sum(done["confusion"]) + done["trained_on"] == 20
+    assert np.sum(done["confusion"]) + done["trained_on"] + done["validated_on"] == 20
     metrics = json.loads((tmp_path / "net/metrics.json").read_text())
     assert next(iter(metrics)) == "accuracy" and metrics["accuracy"] == done["accuracy"]
     again = run(capsys, "train", *options)
@@ -267,7 +267,7 @@ def test_training_shows_a_bar_and_a_summary(classes, tmp_path, capsys) -> None:
 
 
 UNTRAINABLE = {
-    "no folder": (["--images", "nowhere"], "data_dir='nowhere' does not exist"),
+    "no folder": (["--images", "nowhere"], "images='nowhere' does not exist"),
     "one class": (["--images", "one"], "one': images in the class folders"),
     "no epochs": (["--epochs", "0"], "epochs: expected at least 1, got 0"),
     "too deep": (["--widths", "4", "4", "4", "4", "4"], "widths: 5 stages"),
@@ -314,7 +314,7 @@ WRONG = {
     "a file for a folder": (["--out", "2.png"], "out: '2.png' cannot be written to"),
     "too long a name": (["--out", "a" * 300], "out: .* cannot be written to .File name too long"),
     "the images' own folder": (["--images", ".", "--out", "."], "out: expected another place"),
-    "files without labels": (["--targets", "label"], "targets: .* first image .* has no label"),
+    "files without labels": (["--targets", "label"], "images='2.png' is not a directory"),
     "a full folder": (["--out", "full.zarr"], "out: .*full.zarr is no store and not empty"),
     "strict": (["--strict", "--images", "*.png"], "strict: cut.png: "),
 }

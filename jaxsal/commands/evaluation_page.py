@@ -80,9 +80,10 @@ def draw(metrics: Record, tested: Examples) -> dict[str, figures.Figure]:
             f"{_short(each['label'])} as {_short(each['predicted'])} {each['probability']:.2f}"
             for each in wrong
         ]
-        drawn["Worst mistakes"] = classification.mistakes(
-            tested.images[rows], titles, tested.masks[rows]
-        )
+        shown, outlines = tested.images[rows], tested.masks[rows]
+        if shown.ndim == 5:  # of volumes their middle slices
+            shown, outlines = (each[:, each.shape[1] // 2] for each in (shown, outlines))
+        drawn["Worst mistakes"] = classification.mistakes(shown, titles, outlines)
     if metrics.get("history"):
         drawn["Learning curves"] = charts.learning_curves(metrics["history"])
     return drawn

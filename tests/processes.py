@@ -199,7 +199,7 @@ def main() -> None:
     given = parser.parse_args()
 
     from jaxsal.compiler import processes
-    from jaxsal.training import checkpoint
+    from jaxsal.training import parameter_files
 
     processes.join(given.coordinator, given.processes, given.process, patience=PATIENCE)
     import jax
@@ -207,7 +207,7 @@ def main() -> None:
 
     jax.config.update("jax_numpy_rank_promotion", "raise")
     jax.config.update("jax_default_matmul_precision", "highest")
-    found = checkpoint.flatten(
+    found = parameter_files.flatten(
         results(given.out, modes=tuple(given.modes), die=given.die, victim=given.victim)
     )
     np.savez(given.out / f"results-{given.process}.npz", **found)

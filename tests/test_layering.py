@@ -16,11 +16,11 @@ ROOMS = {
     "methods": {"rewrite", "common", "types"},
     "metrics": {"rewrite", "common", "types"},
     "compiler": {"rewrite", "types"},
-    "engine": {"compiler", "rewrite", "types"},
+    "engine": {"compiler", "methods", "metrics", "rewrite", "common", "types"},
     "store": {"engine", "compiler", "common", "types"},
     "viz": {"types"},
     "render": {"viz"},
-    "__init__": {"engine", "methods", "metrics", "rewrite", "store", "types"},
+    "__init__": {"engine", "methods", "metrics", "rewrite", "store", "viz", "common", "types"},
     # Beside it, never imported by it.
     "models": {"common", "types"},
     "training": {"models", "data", "compiler", "rewrite", "common", "types"},
@@ -29,7 +29,8 @@ ROOMS = {
         *("training", "data", "models", "store", "viz", "engine", "compiler", "methods", "metrics"),
         *("common", "types"),
     },
-    "cli": {"commands", "compiler"},
+    "cli": {"commands", "compiler", "common"},
+    "__main__": {"cli"},
 }
 """Each room, and the rooms that it may import besides itself."""
 
@@ -48,11 +49,12 @@ WORLD = {
     "orbax": {"training"},
     "tensorflow_datasets": {"data"},
     "grain": {"data"},
-    "h5py": {"data"},
+    "h5py": {"data", "training"},
+    "safetensors": {"training"},
     "tensorstore": {"store"},
     "matplotlib": {"viz"},
     "tyro": {"cli.py", "commands"},
-    "tqdm": {"commands"},
+    "tqdm": {"commands", "compiler"},
     "skimage": {"methods"},
     "torch": set(),
     "tensorflow": set(),

@@ -10,6 +10,7 @@ import jax
 
 from jaxsal import engine
 from jaxsal.commands import method_syntax, model, overlays
+from jaxsal.commands.preparing import Images
 from jaxsal.commands.progress import Explaining
 from jaxsal.commands.settings import Explain
 from jaxsal.common import files
@@ -19,6 +20,7 @@ from jaxsal.store.dataset import explain_dataset
 from jaxsal.store.source import Source
 from jaxsal.store.stream import Stored
 from jaxsal.types import Params
+from jaxsal.viz.maps import Look
 
 
 def run(settings: Explain) -> dict[str, Any]:
@@ -33,6 +35,7 @@ def run(settings: Explain) -> dict[str, Any]:
         "explained": stored.explained,
         "skipped": _records(fault for fault in stored.faults if fault not in stored.not_finite),
         "not_finite": _records(stored.not_finite),
+        "not_drawn": _records(stored.undrawn),
         "resumed": stored.resumed,
         "complete": stored.complete,
         "layers": layers,
@@ -48,15 +51,25 @@ def _records(faults: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
 def _explain(settings: Explain) -> tuple[Stored, float, list[str]]:
     """What became of the images, the seconds that explaining took, and the layers of CAMs."""
     methods = method_syntax.methods(settings.method)
-    found = model.load(settings.checkpoint, settings.apply, settings.params)
+    look = Look(settings.style, settings.opacity, settings.colormap)
+    found = model.load(settings.checkpoint, settings.apply, settings.params, settings.classes)
     out = check_apart(settings.out, settings.images)
-    source = pictures.find(
+    files = pictures.find(
         settings.images,
         size=settings.image_size or found.image_size,
         channels=settings.channels,
         split=settings.split,
         without=out,
     )
+    source = Images(
+        files,
+        classes=found.classes,
+        preprocess=model.preprocess(settings.preprocess),
+        mean=settings.mean,
+        std=settings.std,
+        masks=settings.masks,
+    )
+    found = found.fitted(_batch_of_one(source))
     explain = engine.explainer(
         found.apply,
         methods,
@@ -65,7 +78,7 @@ def _explain(settings: Explain) -> tuple[Stored, float, list[str]]:
         spatial_axes=settings.spatial_axes,
     )
     start = time.monotonic()
-    stored = _write(settings, explain, found, source, out)
+    stored = _write(settings, explain, found, source, out, look)
     if stored.complete and not stored.explained:
         name, fault = stored.faults[0]
         count = len(stored.faults)
@@ -78,8 +91,9 @@ def _write(
     settings: Explain,
     explain: engine.Explainer,
     found: model.Model,
-    source: pictures.Pictures,
+    source: Images,
     out: Path,
+    look: Look,
 ) -> Stored:
     """Maps into a store where its name ends in .zarr, else overlays into a folder."""
     with Explaining(silent=settings.json or jax.process_index() > 0) as bar:
@@ -87,6 +101,7 @@ def _write(
             "targets": model.target(settings.targets, found.classes),
             "key": jax.random.key(settings.seed) if explain.keyed else None,
             "strict": settings.strict,
+            "classes": found.classes,
             "on_progress": lambda progress: bar(*progress),
         }
         if out.suffix == ".zarr":
@@ -97,6 +112,7 @@ def _write(
                 out,
                 dtype=settings.dtype,
                 chunk="auto" if settings.chunk is None else settings.chunk,
+                keep_images=settings.keep_images,
                 about={"images": source.text, "methods": list(settings.method)},
                 **common,
             )
@@ -106,18 +122,22 @@ def _write(
                 found.params,
                 source,
                 folder,
-                classes=found.classes,
                 names=settings.method,
+                look=look,
                 shard=(jax.process_index(), jax.process_count()),
                 **common,
             )
 
 
-def _layers(explain: engine.Explainer, params: Params, source: pictures.Pictures) -> list[str]:
+def _layers(explain: engine.Explainer, params: Params, source: Images) -> list[str]:
     """The layers that class activation maps were made of, in words."""
+    return explain.layers(params, _batch_of_one(source), "all")
+
+
+def _batch_of_one(source: Images) -> jax.ShapeDtypeStruct:
+    """The first image that can be read, by shape."""
     first = Source(source, transform=None, count=None).peek()
-    image = jax.ShapeDtypeStruct((1, *first.shape), first.dtype)
-    return explain.layers(params, image, "all")
+    return jax.ShapeDtypeStruct((1, *first.shape), first.dtype)
 
 
 def check_apart(out: Path, images: str) -> Path:

@@ -15,7 +15,9 @@ def explain(result: dict[str, Any]) -> str:
     wrong = result["not_finite"]
     names = ", ".join(each["source"] for each in wrong[:5]) + (", ..." if wrong[5:] else "")
     nonfinite = [f"  {len(wrong)} not finite, in map or output: {names}"] if wrong else []
-    return "\n".join([first, *layers, *skipped, *nonfinite])
+    undrawn = [f"  no picture of {e['source']}: {e['fault']}" for e in result["not_drawn"]]
+    more = [f"  {len(undrawn)} without a picture in all"] if undrawn[5:] else []
+    return "\n".join([first, *layers, *skipped, *nonfinite, *undrawn[:5], *more])
 
 
 def train(result: dict[str, Any]) -> str:

@@ -41,6 +41,10 @@ class Files:
             raise BrokenImage(name, reason[:200]) from error
         return {"image": image, "name": name}
 
+    def original(self, number: int) -> np.ndarray:
+        """The image at its own size, [H, W, C], as it is drawn."""
+        return images.read(self.paths[number], None, channels=self.channels)
+
 
 class BrokenImage(ValueError):
     """An image file that cannot be read; `source_name` says which."""
@@ -81,6 +85,11 @@ class Prepared:
         row = self.source[number]
         image = images.of_array(np.asarray(row["image"]), self.size, channels=self.channels)
         return {**row, "image": image}
+
+    def original(self, number: int) -> np.ndarray:
+        """The image at its own size, [H, W, C], as it is drawn."""
+        values = np.asarray(self.source[number]["image"])
+        return images.of_array(values, None, channels=self.channels)
 
 
 Pictures = Files | Arrays | Prepared

@@ -7,6 +7,7 @@ import numpy as np
 
 from experiments.explaining import Explained
 from experiments.head import REGIONS
+from experiments.wording import Wording, wording
 from jaxsal import render
 from jaxsal.data.examples import Examples
 from jaxsal.viz import charts
@@ -14,9 +15,16 @@ from jaxsal.viz import charts
 Figure = tuple[str, str, bytes]
 SHEET = 4  # images of each class on the contact sheet
 ROWS = 6  # images on the grid of maps
+EXAMPLES = 12  # of right answers and of wrong ones
+OVERLAID = "integrated gradients"
 
 
 CAPTIONS = {
+    "Right answers": "Test images that the network names right, of different patients where the "
+    "files name them, under the map of integrated gradients for the class that it names: red "
+    "speaks for it, blue against it, as opaque as it is strong; the tumour is outlined.",
+    "Wrong answers": "Test images that it names wrong, likewise: the class that it names, how "
+    "probable it takes that to be, and the true class.",
     "Relevance": "Image, outline of the tumour, and the signed map of each method for the "
     "predicted class: red speaks for it, blue against it, white is zero; one scale a method.",
     "Relevance density": "A region's share of |map| over its share of the area, with 95 % "
@@ -34,29 +42,92 @@ def draw(
     shown: Examples,
     training: Examples,
     classes: tuple[str, ...],
+    probabilities: np.ndarray,
 ) -> dict[str, bytes]:
-    """The PNG of every figure, by its title."""
+    """The PNG of every figure there is something to show in, by its title.
+
+    Args:
+        probabilities: of the predicted classes of the shown images, [N].
+    """
+    word, masked = wording(metrics), bool(shown.masks.any())
     rows = _examples(explained, shown)
-    maps = {name: values[rows] for name, values in explained.maps.items()}
+    right = explained.targets == shown.labels
     sheet = _by_class(training, len(classes))
-    drawn = (
-        render.relevance_grid(
+    drawn = {
+        "Right answers": _overlays(explained, shown, classes, probabilities, right),
+        "Wrong answers": _overlays(explained, shown, classes, probabilities, ~right),
+        "Relevance": render.relevance_grid(
             shown.images[rows],
-            shown.masks[rows],
-            maps,
+            shown.masks[rows] if masked else None,
+            {name: values[rows] for name, values in explained.maps.items()},
             rows=[classes[label] for label in shown.labels[rows]],
-            mask_label="tumour outline",
+            mask_label=word("tumour outline"),
         ),
-        charts.region_densities(metrics["relevance"]["methods"], REGIONS),
-        charts.learning_curves(metrics["history"]),
-        charts.confusion(metrics["confusion"], classes),
-        render.contact_sheet(
+        "Relevance density": _densities(metrics["relevance"], word),
+        "Learning curves": charts.learning_curves(metrics["history"]),
+        "Confusion matrix": charts.confusion(metrics["confusion"], classes),
+        "Contact sheet": render.contact_sheet(
             training.images[sheet],
             titles=[classes[label] for label in training.labels[sheet]],
             masks=training.masks[sheet],
         ),
+    }
+    return {title: render.png(figure) for title, figure in drawn.items() if figure is not None}
+
+
+def _densities(relevance: dict[str, Any], word: Wording) -> render.Picture | None:
+    """The chart of regions by method; none where no image has a mask."""
+    if not relevance["cases"]:
+        return None
+    methods = {
+        word(name): {word(region): found[region] for region in REGIONS}
+        for name, found in relevance["methods"].items()
+    }
+    return charts.region_densities(methods, [word(region) for region in REGIONS])
+
+
+def _overlays(
+    explained: Explained,
+    shown: Examples,
+    classes: tuple[str, ...],
+    probabilities: np.ndarray,
+    wanted: np.ndarray,
+) -> render.Picture | None:
+    """Some of the wanted images under their maps, the classes in turn; none where none is wanted.
+
+    A patient comes again only where there are no more.
+    """
+    rows = _spread(shown, np.flatnonzero(wanted))[:EXAMPLES]
+    if not len(rows):
+        return None
+    titles = []
+    for row in rows:
+        said, true = classes[explained.targets[row]], classes[shown.labels[row]]
+        titles.append(
+            f"{said} {probabilities[row]:.2f}" + ("" if said == true else f"\ntrue: {true}")
+        )
+    maps = explained.maps[OVERLAID][rows]
+    return render.contact_sheet(
+        [render.overlay(image, map) for image, map in zip(shown.images[rows], maps, strict=True)],
+        titles=titles,
+        masks=shown.masks[rows],
+        columns=6,
+        panel=1.7,
     )
-    return dict(zip(CAPTIONS, map(render.png, drawn), strict=True))
+
+
+def _spread(shown: Examples, rows: np.ndarray) -> np.ndarray:
+    """Rows in an order in which classes take turns, and patients come again late."""
+    before: dict[tuple[str, Any], int] = {}
+    turns = []
+    for row in rows:
+        patient = str(shown.patients[row]) or f"image {row}"
+        of_patient = before.get(("patient", patient), 0)
+        of_class = before.get(("class", (of_patient, shown.labels[row])), 0)
+        turns.append((of_patient, of_class, shown.labels[row]))
+        before["patient", patient] = of_patient + 1
+        before["class", (of_patient, shown.labels[row])] = of_class + 1
+    return rows[sorted(range(len(rows)), key=turns.__getitem__)]
 
 
 def write(folder: Path, drawn: dict[str, bytes]) -> None:

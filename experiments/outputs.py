@@ -20,6 +20,7 @@ def write(
     shown: Examples,
     training_set: Examples,
     classes: tuple[str, ...],
+    probabilities: np.ndarray,
 ) -> None:
     """Maps and figures first, the report next, metrics.json last: where it is, all is."""
     (folder / "maps").mkdir(exist_ok=True)
@@ -31,7 +32,7 @@ def write(
         labels=shown.labels,
         targets=explained.targets,
     )
-    drawn = figures.draw(metrics, explained, shown, training_set, classes)
+    drawn = figures.draw(metrics, explained, shown, training_set, classes, probabilities)
     figures.write(folder / "figures", drawn)
     write_study_report(folder, metrics)
     files.write_json(folder / "metrics.json", metrics)

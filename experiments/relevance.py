@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from experiments.answer import conclusion
 from experiments.claims import HOLDS, resampled, verdict
 from experiments.controls import CONTROLS
 from experiments.head import REGIONS
@@ -19,7 +20,7 @@ def relevance_section(relevance: Metrics) -> str:
         relevance: the `relevance` of `metrics.json`; nothing is shown without `methods`.
     """
     methods = relevance.get("methods", {})
-    if not methods:
+    if not methods or not relevance.get("cases"):
         return ""
     reasons = relevance.get("excluded", {}).items()
     excluded = ", ".join(f"{reason} {count}" for reason, count in reasons if count) or "none"
@@ -51,10 +52,11 @@ def relevance_section(relevance: Metrics) -> str:
     return "".join(
         [
             "<h2>Where does the relevance lie?</h2>",
-            f"<p>{text(intro)}</p>{_reading(gaps)}",
+            f"<p>{text(intro)}</p>",
             table(head, densities, caption="Relevance density by region", quiet=quiet),
             table(head, shares, caption="Share of the relevance by region", quiet=quiet),
             table(["method", *measures], agreement, caption="Agreement with the mask", quiet=quiet),
+            _reading(gaps),
         ]
     )
 
@@ -78,7 +80,7 @@ def _reading(gaps: Metrics) -> str:
         names = [name for name, gap in gaps.items() if verdict(gap[difference]) == HOLDS]
         whom = "every method" if names == list(gaps) else text(", ".join(names)) or "no method"
         items.append(f"<li>{text(claim)}: <b>{whom}</b></li>")
-    return (
+    return conclusion(
         "<p>What the intervals of the differences support, and for whom:</p>"
         f"<ul>{''.join(items)}</ul>"
     )

@@ -217,25 +217,29 @@ def contact_sheet(
     masks: RandomAccess | None = None,
     columns: int = 8,
     title: str = "",
+    panel: float | int = PANEL,
     spatial_axes: object = None,
 ) -> Picture:
     """Images `[N, H, W, C]` side by side, with titles and mask outlines where given.
 
     Of images with other axes `spatial_axes` are the two of height and width. `colours` are those of
-    the titles; `title` stands over all.
+    the titles; `title` stands over all; `panel` is one image's longer side in inches.
     """
     pictures = inputs.batch("images", images, axes=_reading(spatial_axes))
     count = len(pictures)
     columns = min(columns, max(count, 1))
+    letters = max(20, int(panel * 15))
     texts = [
-        "\n".join(part for line in text.split("\n") for part in textwrap.wrap(line, 20))
+        "\n".join(part for line in text.split("\n") for part in textwrap.wrap(line, letters))
         for text in titles
     ]
     lines = max((text.count("\n") + 1 for text in texts), default=0)
     figure, axes = _panels(
         -(-count // columns),
         columns,
-        gap=0.04 + 0.11 * lines,
+        gap=0.04 + 0.15 * lines / panel,
+        panel=panel,
+        sizes={picture.shape[:2] for picture in pictures},
         top=0.1 + 0.15 * lines + (0.25 if title else 0),
     )
     if title:

@@ -11,7 +11,7 @@ import scipy.ndimage
 from matplotlib.axes import Axes
 
 from jaxsal.types import ArrayValues
-from jaxsal.viz.pixels import note, resized, signed
+from jaxsal.viz.pixels import grey, limit, note, resized, signed
 from jaxsal.viz.style import DIVERGING, LABEL
 
 DIVERGING_MAPS = frozenset(
@@ -72,6 +72,22 @@ class Look:
         colours = matplotlib.colormaps[self.colormap]((shown - self.least) / (1 - self.least))
         opacity = self.opacity * np.clip(np.abs(shown), 0, 1)[..., None]
         return picture * (1 - opacity) + colours[..., :3] * opacity
+
+
+def overlay(
+    image: ArrayValues,
+    map: ArrayValues,
+    *,
+    percentile: float | int = 99.5,
+    opacity: float | int = 1.0,
+    colormap: str = DIVERGING,
+) -> np.ndarray:
+    """ONE image `[H, W]` or `[H, W, C]` under its map, as colours `[H, W, 3]` in [0, 1].
+
+    The map is resized to the image, and as opaque as it is strong; options as of `relevance_grid`.
+    """
+    look = Look("overlay", opacity, colormap)
+    return look.blended(grey(image), map, limit([map], percentile=percentile))
 
 
 def draw_map(axis: Axes, map: ArrayValues, bound: float, size: tuple[int, ...], look: Look) -> None:

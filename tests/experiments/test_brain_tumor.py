@@ -123,16 +123,18 @@ def test_completeness_of_exact_maps() -> None:
 
 def test_a_tree_of_pictures_is_a_dataset(tmp_path) -> None:
     random = np.random.default_rng(0)
-    for kind, mean in (("no", 60), ("yes", 190)):
+    for kind, mean in (("$no$", 60), ("yes", 190)):
         (tmp_path / "data" / kind).mkdir(parents=True)
         for i in range(20):
             pixels = np.clip(random.normal(mean, 20, (20, 24)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(tmp_path / "data" / kind / f"{kind}{i}.png")
     settings = replace(TOY, data="folder", data_dir=tmp_path / "data", out=tmp_path / "out")
     metrics = brain_tumor.main(settings)
-    assert metrics["classes"] == ["no", "yes"]
+    assert metrics["classes"] == ["$no$", "yes"]
     assert metrics["relevance"]["cases"] == 0
-    assert (tmp_path / "out" / "report.html").exists()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "There are no masks" in page or "At chance" in page
+    assert "tumour" not in page and not (tmp_path / "out/figures/relevance_density.png").exists()
 
 
 def test_folds_are_tested_in_turn_and_averaged(finished_folds: tuple[Path, dict]) -> None:

@@ -63,9 +63,9 @@ def _placed(expected: Params, params: Params, where: str) -> Params:
 
 
 def _name(path: tuple[Any, ...]) -> str:
-    """A leaf's path with dots; what only wraps its array is not named."""
+    """A leaf's path with dots, also in Haiku's names; what only wraps its array is not named."""
     name = jax.tree_util.keystr(path, simple=True, separator=".")
-    return name.removesuffix(".value")
+    return name.removesuffix(".value").replace("/", ".")
 
 
 def _by_name(params: Params) -> Arrays:

@@ -266,3 +266,34 @@ def test_images_are_preprocessed_and_standardised(here, capsys) -> None:
         capsys.readouterr()
         assert cli.main([*call[:-2], "n.zarr", *wrong]) == 1
         assert message in capsys.readouterr().err
+
+
+def test_haiku_and_what_orbax_wrote_of_any_framework(tmp_path, monkeypatch) -> None:
+    """README's lines: each framework's own tree, by its own names, slashes in them or not."""
+    hk = pytest.importorskip("haiku")
+    images = jnp.asarray(toy.images(2))
+
+    def network(x: jax.Array) -> jax.Array:
+        return hk.nets.MLP([4, 3])(x.reshape(len(x), -1))
+
+    f = hk.without_apply_rng(hk.transform(network))
+    params = f.init(jax.random.key(2), images)
+    monkeypatch.setattr(sys.modules[__name__], "haiku", f, raising=False)
+    other = Nnx(3)
+    other.eval()
+    trained = jax.tree.map(lambda x: 2 * x if eqx.is_array(x) else x, eqx_model)
+    trees = {
+        "haiku.apply": (params, f.apply(params, images)),
+        "nnx_model": (nnx.state(other), other(images)),
+        "eqx_model": (eqx.filter(trained, eqx.is_array), jax.vmap(trained)(images)),
+    }
+    with ocp.StandardCheckpointer() as writer:
+        for name, (tree, _) in trees.items():
+            writer.save(tmp_path / name, tree)
+    np.savez(
+        tmp_path / "p.npz", **{f"{m}/{n}": w for m, ws in params.items() for n, w in ws.items()}
+    )
+    for name, (_, expected) in trees.items():
+        for path in (tmp_path / name, *([tmp_path / "p.npz"] if "haiku" in name else [])):
+            found = model.load(None, f"{__name__}:{name}", path).fitted(ONE)
+            np.testing.assert_allclose(found.apply(found.params, images), expected, rtol=1e-5)

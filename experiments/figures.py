@@ -22,18 +22,20 @@ OVERLAID = "integrated gradients"
 CAPTIONS = {
     "Right answers": "Test images that the network names right, of different patients where the "
     "files name them, under the map of integrated gradients for the class that it names: red "
-    "speaks for it, blue against it, as opaque as it is strong; the tumour is outlined.",
+    "speaks for it, blue against it, as opaque as it is strong.",
     "Wrong answers": "Test images that it names wrong, likewise: the class that it names, how "
     "probable it takes that to be, and the true class.",
-    "Relevance": "Image, outline of the tumour, and the signed map of each method for the "
+    "Relevance": "Image and the signed map of each method for the "
     "predicted class: red speaks for it, blue against it, white is zero; one scale a method.",
     "Relevance density": "A region's share of |map| over its share of the area, with 95 % "
     "bootstrap intervals, over correctly classified test tumours; 1 is a map even over the image.",
     "Learning curves": "By epoch.",
     "Confusion matrix": "Test images.",
-    "Contact sheet": "Training images of each class, with the outline of the tumour.",
+    "Contact sheet": "Training images of each class.",
 }
 """By title, in the report's order."""
+OUTLINED = ("Right answers", "Wrong answers", "Relevance", "Contact sheet")
+"""In which masks are outlined, where there are any."""
 
 
 def draw(
@@ -137,10 +139,21 @@ def write(folder: Path, drawn: dict[str, bytes]) -> None:
         _path(folder, title).write_bytes(png)
 
 
-def read(folder: Path) -> list[Figure]:
-    """`(title, caption, PNG)` of the figures that lie in a folder."""
+def read(folder: Path, *, masked: bool) -> list[Figure]:
+    """`(title, caption, PNG)` of the figures that lie in a folder.
+
+    Args:
+        masked: whether masks are outlined in them.
+    """
     paths = {title: _path(folder, title) for title in CAPTIONS}
-    return [(t, CAPTIONS[t], path.read_bytes()) for t, path in paths.items() if path.exists()]
+    return [(t, _caption(t, masked), p.read_bytes()) for t, p in paths.items() if p.exists()]
+
+
+def _caption(title: str, masked: bool) -> str:
+    outlined = (
+        " The line is drawn around the tumour's mask." if masked and title in OUTLINED else ""
+    )
+    return CAPTIONS[title] + outlined
 
 
 def _path(folder: Path, title: str) -> Path:
@@ -150,11 +163,8 @@ def _path(folder: Path, title: str) -> Path:
 def _examples(explained: Explained, shown: Examples) -> np.ndarray:
     """Correctly classified tumours, the classes in turn; any images where there are none."""
     good = shown.masks.any((1, 2)) & (explained.targets == shown.labels)
-    by_class = [np.flatnonzero(good & (shown.labels == label)) for label in np.unique(shown.labels)]
-    turns = [rows[turn] for turn in range(ROWS) for rows in by_class if turn < len(rows)] or list(
-        range(len(shown.labels))
-    )
-    return np.sort(np.array(turns[:ROWS]))
+    wanted = good if good.any() else np.ones_like(good)
+    return np.sort(_spread(shown, np.flatnonzero(wanted))[:ROWS])
 
 
 def _by_class(examples: Examples, classes: int) -> np.ndarray:

@@ -59,7 +59,7 @@ def write_study_report(folder: Path, metrics: dict[str, Any]) -> None:
     write_report(
         folder / "report.html",
         metrics,
-        figures.read(folder / "figures"),
+        figures.read(folder / "figures", masked=bool(metrics.get("relevance", {}).get("cases"))),
         sections.read(folder),
     )
 

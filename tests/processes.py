@@ -127,18 +127,22 @@ def pictured(out: Path) -> Any:
 
     import jaxsal
     from jaxsal.commands import overlays
+    from jaxsal.commands.preparing import Images
+    from jaxsal.data.pictures import Arrays
+    from jaxsal.viz.maps import Look
     from tests import toy
 
     overlays.CHUNK = 2
     stored = overlays.explain_folder(
         jaxsal.explainer(toy.apply, jaxsal.gradient),
         toy.params(),
-        toy.images(5),
+        Images(Arrays(toy.images(5), None, "toy")),
         out,
         targets=None,
         key=None,
         classes=(),
         names=("gradient",),
+        look=Look(),
         strict=True,
         shard=(jax.process_index(), jax.process_count()),
         on_progress=lambda progress: None,
@@ -146,7 +150,9 @@ def pictured(out: Path) -> Any:
     assert (stored.explained, stored.complete) == (5, True), stored
     parts = sorted(path.name for path in out.iterdir() if path.name[0] != ".")
     entries = json.loads((out / "index.json").read_text())
-    assert parts == sorted(["index.json", *(entry["file"] for entry in entries)]), parts
+    pages = [overlays.INDEX, overlays.PAGE, overlays.SHEET, overlays.THUMBNAILS]
+    assert parts == sorted([*pages, *(entry["file"] for entry in entries)]), parts
+    assert all((out / entry["thumbnail"]).is_file() for entry in entries)
     return np.array([entry["target"] for entry in entries])
 
 

@@ -174,11 +174,7 @@ class PictureSink:
 
     def stored(self) -> Stored:
         """Writes the indices; returns what became of the images of all processes."""
-        entries = _indexed(self.out, self.entries, self.shard)
-        if not self.shard[0]:
-            page = write_page(self.out, entries, self.pen.about)
-            files.write_result(self.out / PAGE, page.encode(errors="backslashreplace"))
-            write_sheet(self.out, entries)
+        entries = _indexed(self.out, self.entries, self.shard, self.pen.about)
 
         def of(status: int) -> list[Entry]:
             return [entry for entry in entries if entry["status"] == STATUSES[status]]
@@ -195,8 +191,8 @@ class PictureSink:
         )
 
 
-def _indexed(out: Path, entries: list[Entry], shard: tuple[int, int]) -> list[Entry]:
-    """Writes `index.json`; returns the entries of all processes, by number."""
+def _indexed(out: Path, entries: list[Entry], shard: tuple[int, int], about: str) -> list[Entry]:
+    """Writes `index.json`, page and sheet; returns the entries of all processes, by number."""
     process, count = shard
     part = out / PART.format(process)
     if count > 1:
@@ -207,6 +203,8 @@ def _indexed(out: Path, entries: list[Entry], shard: tuple[int, int]) -> list[En
     entries = sorted(entries, key=operator.itemgetter("number"))
     if not process:
         files.write_json(out / INDEX, entries)
+        write_page(out, entries, about)
+        write_sheet(out, entries)
     processes.wait("indexed")
     part.unlink(missing_ok=True)
     return entries
@@ -242,7 +240,7 @@ def _short(part: str) -> str:
     return part.encode(errors="backslashreplace")[:200].decode(errors="ignore")
 
 
-def write_page(out: Path, entries: list[Entry], about: str) -> str:
+def write_page(out: Path, entries: list[Entry], about: str) -> None:
     """The page of all pictures."""
     cards = [
         Card(
@@ -262,7 +260,8 @@ def write_page(out: Path, entries: list[Entry], about: str) -> str:
         for entry in entries
         if "file" not in entry
     ]
-    return gallery(out.name, cards, left_out, about)
+    page = gallery(out.name, cards, left_out, about)
+    files.write_result(out / PAGE, page.encode(errors="backslashreplace"))
 
 
 def _score(entry: Entry) -> float | None:

@@ -126,7 +126,7 @@ def pictured(out: Path) -> Any:
     import numpy as np
 
     import jaxsal
-    from jaxsal.commands import overlays
+    from jaxsal.commands import overlays, pages
     from jaxsal.commands.preparing import Images
     from jaxsal.data.pictures import Arrays
     from jaxsal.viz.maps import Look
@@ -150,8 +150,8 @@ def pictured(out: Path) -> Any:
     assert (stored.explained, stored.complete) == (5, True), stored
     parts = sorted(path.name for path in out.iterdir() if path.name[0] != ".")
     entries = json.loads((out / "index.json").read_text())
-    pages = [overlays.INDEX, overlays.PAGE, overlays.SHEET, overlays.THUMBNAILS]
-    assert parts == sorted([*pages, *(entry["file"] for entry in entries)]), parts
+    beside = [overlays.INDEX, pages.PAGE, pages.SHEET, overlays.THUMBNAILS]
+    assert parts == sorted([*beside, *(entry["file"] for entry in entries)]), parts
     assert all((out / entry["thumbnail"]).is_file() for entry in entries)
     return np.array([entry["target"] for entry in entries])
 

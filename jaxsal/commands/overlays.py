@@ -1,6 +1,5 @@
 """A folder of pictures: an image beside its maps, one PNG each, and a page of them all."""
 
-import io
 import json
 import operator
 import re
@@ -10,9 +9,9 @@ from typing import Any
 
 import jax
 import numpy as np
-from PIL import Image
 
 from jaxsal.commands.drawing import Pen
+from jaxsal.commands.pages import SHEET, Entry, write_page, write_sheet
 from jaxsal.commands.preparing import Images
 from jaxsal.common import files
 from jaxsal.common.errors import one_line
@@ -25,23 +24,15 @@ from jaxsal.store.answers import Answers, answers
 from jaxsal.store.layout import EXPLAINED, NOT_FINITE, SKIPPED, Layout
 from jaxsal.store.stream import Chunk, Progress, Stored, Stream, unsound
 from jaxsal.types import Key, Params
-from jaxsal.viz import figures
-from jaxsal.viz.gallery import Card, gallery
 from jaxsal.viz.maps import Look
-from jaxsal.viz.style import INK, RIGHT, WRONG
 
 CHUNK = 32
-INDEX, PAGE, SHEET, THUMBNAILS = "index.json", "index.html", "contact_sheet.png", "_thumbnails"
-SHOWN = 60
-"""Images on the contact sheet."""
+INDEX, THUMBNAILS = "index.json", "_thumbnails"
 STATUSES = {EXPLAINED: "explained", SKIPPED: "skipped", NOT_FINITE: "not finite"}
 PART = ".index-{}.json"
 """Of one process, until the last is done."""
 ENDINGS = re.compile(f"({'|'.join(map(re.escape, (*SUFFIXES, '.nii.gz', '.nii', '.dcm')))})$", re.I)
 """What a picture's name drops: the suffix of its image."""
-
-Entry = dict[str, Any]
-"""What `index.json` says of an image."""
 
 
 def explain_folder(
@@ -238,70 +229,3 @@ def free_name(name: str, taken: set[str], mark: str = "") -> str:
 def _short(part: str) -> str:
     """A name that leaves room for endings: file systems take 255 bytes."""
     return part.encode(errors="backslashreplace")[:200].decode(errors="ignore")
-
-
-def write_page(out: Path, entries: list[Entry], about: str) -> None:
-    """The page of all pictures."""
-    cards = [
-        Card(
-            name=entry["source"],
-            file=entry["file"],
-            thumbnail=entry["thumbnail"],
-            true=entry.get("class", ""),
-            predicted=entry.get("predicted_class", ""),
-            score=_score(entry),
-            explained=entry.get("target_class", ""),
-        )
-        for entry in entries
-        if "file" in entry
-    ]
-    left_out = [
-        (entry["source"], entry.get("fault") or entry.get("no_picture", ""))
-        for entry in entries
-        if "file" not in entry
-    ]
-    page = gallery(out.name, cards, left_out, about)
-    files.write_result(out / PAGE, page.encode(errors="backslashreplace"))
-
-
-def _score(entry: Entry) -> float | None:
-    """The probability of the prediction; of a regression its first value."""
-    if "probability" in entry:
-        return entry["probability"]
-    return next(iter(entry.get("values", ())), None)
-
-
-def write_sheet(out: Path, entries: list[Entry]) -> None:
-    """The contact sheet: thumbnails of some images, spread evenly; none where none was drawn."""
-    drawn = [entry for entry in entries if "file" in entry]
-    if not drawn:
-        return
-    spread = np.linspace(0, len(drawn) - 1, min(SHOWN, len(drawn))).astype(int)
-    chosen = [drawn[n] for n in spread]
-    thumbnails = [
-        np.asarray(Image.open(io.BytesIO((out / entry["thumbnail"]).read_bytes())), float) / 255
-        for entry in chosen
-    ]
-    sheet = figures.contact_sheet(
-        thumbnails,
-        titles=[_sheet_title(entry) for entry in chosen],
-        colours=[_colour(entry) for entry in chosen],
-        title="" if len(chosen) == len(drawn) else f"{len(chosen)} of {len(drawn)} images",
-    )
-    files.write_result(out / SHEET, figures.png(sheet))
-
-
-def _sheet_title(entry: Entry) -> str:
-    score = _score(entry)
-    said = entry.get("predicted_class", "")
-    lines = [f"{said} {score:.2g}".strip() if score is not None else said]
-    if entry.get("class", said) != said:
-        lines.append(f"true: {entry['class']}")
-    return "\n".join(lines)
-
-
-def _colour(entry: Entry) -> str:
-    """Green where the answer is right, red where it is wrong, black where nobody knows."""
-    if "class" not in entry or "predicted_class" not in entry:
-        return INK
-    return RIGHT if entry["class"] == entry["predicted_class"] else WRONG

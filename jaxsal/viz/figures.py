@@ -5,28 +5,21 @@ apart with any colour vision), clipped at a percentile of |map|.
 """
 
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import patheffects
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 
 from jaxsal.types import ArrayValues, RandomAccess, axes_by_shape
 from jaxsal.viz import inputs
+from jaxsal.viz.layout import LEFT, PANEL, panels, scale, wrapped
+from jaxsal.viz.layout import canvas as canvas
 from jaxsal.viz.maps import Look, draw_map
 from jaxsal.viz.picture import Picture
 from jaxsal.viz.picture import png as png
 from jaxsal.viz.pixels import grey, limit, signed, stretched
 from jaxsal.viz.style import DIVERGING, INK, OUTLINE, styled
-
-PANEL = 1.35
-"""Inches of a panel's longer side, where many stand beside each other."""
-FINEST = 2400
-"""Dots an inch that a figure of large images has at most."""
 
 
 @styled
@@ -79,8 +72,8 @@ def relevance_grid(
     look = Look(style, opacity, colormap)
     first = ["image"] if outlines is None else ["image", mask_label]
     titles = [*first, *columns]
-    lines = _wrapped(title, 2 * LEFT + panel * len(titles))
-    figure, panels = _panels(
+    lines = wrapped(title, 2 * LEFT + panel * len(titles))
+    figure, grid = panels(
         len(pictures),
         len(titles),
         top=0.65 + 0.2 * len(lines),
@@ -91,37 +84,40 @@ def relevance_grid(
     bounds = {name: limit(batch, percentile=percentile) for name, batch in columns.items()}
     if common:
         bounds = dict.fromkeys(columns, max(bounds.values()))
-    for i, (row, picture) in enumerate(zip(panels, pictures, strict=False)):
-        for axis in row:
-            axis.imshow(grey(picture), interpolation="nearest")
-        if outlines is not None:
-            for axis in row[1:]:
-                _outline(
-                    axis,
-                    outlines[i],
-                    INK if style == "side-by-side" and axis is not row[1] else OUTLINE,
-                )
-        for axis, (name, batch) in zip(row[len(first) :], columns.items(), strict=True):
-            if style == "side-by-side":
-                axis.images[0].remove()
-            draw_map(axis, batch[i], bounds[name], picture.shape[:2], look)
+    for i, (row, picture) in enumerate(zip(grid, pictures, strict=False)):
+        shown = {name: batch[i] for name, batch in columns.items()}
+        _draw_row(row, picture, shown, bounds, None if outlines is None else outlines[i], look)
         if labels:
             row[0].set_ylabel(labels[i])
-    for axis, column in zip(panels[0], titles, strict=True):
+    for axis, column in zip(grid[0], titles, strict=True):
         name = textwrap.fill(column, max(20, int(panel * 11)))
-        shown = any(signed(map).any() for map in columns.get(column, ()))
-        bound = f"{'±' if look.signs else ''}{bounds[column]:.2g}" if shown else "0"
+        seen = any(signed(map).any() for map in columns.get(column, ()))
+        bound = f"{'±' if look.signs else ''}{bounds[column]:.2g}" if seen else "0"
         axis.set_title(f"{name}\n{bound}" if column in bounds else name)
     if lines:
         height = figure.get_size_inches()[1]
         figure.suptitle("\n".join(lines), fontsize=9.5, y=1 - 0.08 / height, va="top")
-    _scale(figure, percentile, look)
+    scale(figure, percentile, look)
     return figure
 
 
-def _wrapped(title: str, width: float) -> list[str]:
-    """A title in lines of a figure that many inches wide; nothing of it is cut off."""
-    return [part for line in title.split("\n") for part in textwrap.wrap(line, int(width * 12))]
+def _draw_row(
+    row: np.ndarray,
+    picture: np.ndarray,
+    maps: Mapping[str, np.ndarray],
+    bounds: Mapping[str, float],
+    outline: np.ndarray | None,
+    look: Look,
+) -> None:
+    """The image, the image with the outline of its mask where it may have one, and each map."""
+    before = row[: len(row) - len(maps)]
+    for axis in before if look.alone else row:
+        axis.imshow(grey(picture), interpolation="nearest")
+    for axis, (name, map) in zip(row[len(before) :], maps.items(), strict=True):
+        draw_map(axis, map, bounds[name], picture.shape[:2], look)
+    if outline is not None:
+        for axis in row[1:]:
+            _outline(axis, outline, INK if look.alone and axis is not row[1] else OUTLINE)
 
 
 def explanation(
@@ -234,7 +230,7 @@ def contact_sheet(
         for text in titles
     ]
     lines = max((text.count("\n") + 1 for text in texts), default=0)
-    figure, axes = _panels(
+    figure, axes = panels(
         -(-count // columns),
         columns,
         gap=0.04 + 0.15 * lines / panel,
@@ -256,70 +252,10 @@ def contact_sheet(
     return figure
 
 
-@styled
-def canvas(width: float | int, height: float | int, **panels: Any) -> tuple[Picture, Any]:
-    """A figure of that size in inches and its axes, laid out so that no label is cut off.
-
-    `panels` are what `Figure.subplots` takes; one `Axes` without.
-    """
-    figure = Picture(figsize=(width, height), layout="constrained", dpi=120)
-    return figure, figure.subplots(**panels)
-
-
 def _reading(spatial_axes: object, count: tuple[int, ...] = (2,)) -> inputs.Reading:
     """The spatial axes that are given, else what an image's shape says."""
     given = inputs.spatial_axes(spatial_axes, count)
     return lambda shape: given or axes_by_shape(shape)
-
-
-LEFT = 0.42
-"""Inches on either side of the panels."""
-
-
-def _panels(
-    rows: int,
-    columns: int,
-    *,
-    gap: float = 0.04,
-    top: float = 0.25,
-    bottom: float = 0.1,
-    panel: float | int = PANEL,
-    sizes: Iterable[tuple[int, ...]] = (),
-) -> tuple[Picture, np.ndarray]:
-    """Panels without ticks, `gap` panels between rows; room for labels on three sides.
-
-    Args:
-        panel: inches of a panel's longer side.
-        sizes: of the images: the panels have their form where it is one, else they are square.
-    """
-    rows, sizes = max(rows, 1), set(sizes)
-    across, down = _form(panel, sizes)
-    height = top + bottom + down * (rows + gap * (rows - 1))
-    width = 2 * LEFT + across * (columns + 0.04 * (columns - 1))
-    figure = Picture(figsize=(width, height), dpi=_dots(panel, sizes))
-    axes = figure.subplots(rows, columns, squeeze=False)
-    figure.subplots_adjust(
-        LEFT / width, bottom / height, 1 - LEFT / width, 1 - top / height, wspace=0.04, hspace=gap
-    )
-    for axis in axes.ravel():
-        axis.set(xticks=[], yticks=[])
-        axis.spines[:].set_visible(False)
-    return figure, axes
-
-
-def _form(panel: float | int, sizes: set[tuple[int, ...]]) -> tuple[float, float]:
-    """Width and height of a panel in inches; none is narrower than a quarter of its length."""
-    if len(sizes) != 1:
-        return panel, panel
-    height, width = next(iter(sizes))
-    longest = max(height, width)
-    return panel * max(width / longest, 0.25), panel * max(height / longest, 0.25)
-
-
-def _dots(panel: float | int, sizes: set[tuple[int, ...]]) -> float:
-    """Dots an inch: 120 or more, a whole number of them for a pixel of the largest image."""
-    side = max((max(size) for size in sizes), default=1)
-    return min(FINEST, side * np.ceil(120 * panel / side) / panel)
 
 
 def _outline(axis: Axes, mask: ArrayValues, colour: str) -> None:
@@ -328,24 +264,3 @@ def _outline(axis: Axes, mask: ArrayValues, colour: str) -> None:
         line = axis.contour(mask, [0.5], colors=colour, linewidths=1.0)
         halo = "white" if colour == INK else "black"
         line.set_path_effects([patheffects.withStroke(linewidth=2.0, foreground=halo, alpha=0.6)])
-
-
-def _scale(figure: Figure, percentile: float | int, look: Look) -> None:
-    """The one colour bar under all maps: each is a fraction of the value in its column's title."""
-    width, height = figure.get_size_inches()
-    long = min(2.8, width - 1.5)  # room for the words at its ends
-    bar = figure.add_axes((0.5 - long / 2 / width, 0.42 / height, long / width, 0.12 / height))
-    figure.colorbar(
-        ScalarMappable(Normalize(look.least, 1), look.colormap),
-        cax=bar,
-        orientation="horizontal",
-        ticks=[-1, 0, 1] if look.signs else [0, 1],
-    )
-    ends = ["against the class", "0", "for the class"]
-    bar.set_xticklabels(ends if look.signs else ["0", "for or against"])
-    bar.set_xlabel(
-        f"clipped at {'± ' if look.signs else ''}the {percentile:g}th percentile of |map|, given "
-        "above",
-        fontsize=8,
-    )
-    bar.tick_params(length=0)

@@ -19,6 +19,8 @@ DIVERGING_MAPS = frozenset(
     "vanimo".split()
 )
 """Colour maps with a middle, which zero takes; of others |map| is drawn."""
+ALONE = "side-by-side"
+"""The style of maps without their images below them."""
 LEVELS = (0.25, 0.5, 0.75)
 SMOOTH = 1 / 100
 """Of an image's side: how far contour lines are smoothed, as pixels alone make no lines."""
@@ -55,6 +57,11 @@ class Look:
     def signs(self) -> bool:
         """Whether the colours tell positive from negative."""
         return self.colormap.removesuffix("_r") in DIVERGING_MAPS
+
+    @property
+    def alone(self) -> bool:
+        """Whether maps are drawn without their images."""
+        return self.style == ALONE
 
     @property
     def least(self) -> int:
@@ -141,7 +148,7 @@ def _lines(
 
 STYLES: dict[str, Callable[..., None]] = {
     "overlay": _over,
-    "side-by-side": _beside,
+    ALONE: _beside,
     "contour": _lines,
 }
 """By name; a new style is one row here."""

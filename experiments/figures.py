@@ -1,5 +1,8 @@
 """The study's figures, in the order in which the report shows them."""
 
+import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ from experiments.explaining import Explained
 from experiments.head import REGIONS
 from experiments.wording import Wording, wording
 from jaxsal import render
+from jaxsal.common.errors import one_line
 from jaxsal.data.examples import Examples
 from jaxsal.viz import charts
 
@@ -55,26 +59,45 @@ def draw(
     rows = _examples(explained, shown)
     right = explained.targets == shown.labels
     sheet = _by_class(training, len(classes))
-    drawn = {
-        "Right answers": _overlays(explained, shown, classes, probabilities, right),
-        "Wrong answers": _overlays(explained, shown, classes, probabilities, ~right),
-        "Relevance": render.relevance_grid(
-            shown.images[rows],
-            shown.masks[rows] if masked else None,
-            {name: values[rows] for name, values in explained.maps.items()},
-            rows=[classes[label] for label in shown.labels[rows]],
-            mask_label=word("tumour outline"),
-        ),
-        "Relevance density": _densities(metrics["relevance"], word),
-        "Learning curves": charts.learning_curves(metrics["history"]),
-        "Confusion matrix": charts.confusion(metrics["confusion"], classes),
-        "Contact sheet": render.contact_sheet(
-            training.images[sheet],
-            titles=[classes[label] for label in training.labels[sheet]],
-            masks=training.masks[sheet],
-        ),
+    grid = partial(
+        render.relevance_grid,
+        shown.images[rows],
+        shown.masks[rows] if masked else None,
+        {name: values[rows] for name, values in explained.maps.items()},
+        rows=[classes[label] for label in shown.labels[rows]],
+        mask_label=word("tumour outline"),
+    )
+    training_sheet = partial(
+        render.contact_sheet,
+        training.images[sheet],
+        titles=[classes[label] for label in training.labels[sheet]],
+        masks=training.masks[sheet],
+    )
+    overlays = partial(_overlays, explained, shown, classes, probabilities)
+    drawers = {
+        "Right answers": partial(overlays, right),
+        "Wrong answers": partial(overlays, ~right),
+        "Relevance": grid,
+        "Relevance density": partial(_densities, metrics["relevance"], word),
+        "Learning curves": partial(charts.learning_curves, metrics["history"]),
+        "Confusion matrix": partial(charts.confusion, metrics["confusion"], classes),
+        "Contact sheet": training_sheet,
     }
-    return {title: render.png(figure) for title, figure in drawn.items() if figure is not None}
+    drawn = {title: _drawn(title, drawer) for title, drawer in drawers.items()}
+    return {title: png for title, png in drawn.items() if png}
+
+
+def _drawn(title: str, drawer: Callable[[], render.Picture | None]) -> bytes:
+    """The PNG of a figure; nothing of one that has nothing to show, or that fails and says so.
+
+    A study that has trained for hours does not end for want of a picture.
+    """
+    try:
+        figure = drawer()
+        return b"" if figure is None else render.png(figure)
+    except Exception as error:
+        print(f"figure {title!r} cannot be drawn ({one_line(error)[:300]})", file=sys.stderr)
+        return b""
 
 
 def _densities(relevance: dict[str, Any], word: Wording) -> render.Picture | None:

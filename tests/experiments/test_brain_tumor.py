@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import brain_tumor, explaining, folds, study
+from experiments import brain_tumor, explaining, figures, folds, study
 from experiments.settings import Settings, resolve
 
 TOY = Settings(count=40, image_size=32, epochs=2, widths=(4, 8), explain=6, batch_size=12)
@@ -119,6 +119,12 @@ def test_completeness_of_exact_maps() -> None:
     assert found["within_1_percent"] == 0.5
     assert found["rest_images"] == 1
     assert found["largest_error"] == 0.25
+
+
+def test_a_figure_that_fails_is_told_and_ends_no_study(capsys) -> None:
+    assert figures._drawn("Relevance", lambda: None) == b""
+    assert figures._drawn("Relevance", lambda: 1 / 0) == b""
+    assert "figure 'Relevance' cannot be drawn (ZeroDivisionError" in capsys.readouterr().err
 
 
 def test_a_tree_of_pictures_is_a_dataset(tmp_path) -> None:

@@ -88,7 +88,10 @@ def main(settings: Settings) -> dict[str, Any]:
     }
     if not _epochs(trained):
         metrics = outputs.measured_again(folder, metrics)
-    outputs.write(folder, metrics, explained, shown, splits["train"], dataset.classes)
+    probabilities = np.asarray(jax.nn.softmax(logits)).max(-1)
+    outputs.write(
+        folder, metrics, explained, shown, splits["train"], dataset.classes, probabilities
+    )
     processes.wait("written")
     return metrics
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from experiments.answer import conclusion
 from experiments.claims import Findings, listed, resampled
 from experiments.controls import CONTROLS
 from experiments.methods import SENSITIVITIES
@@ -44,9 +45,10 @@ def compare_section(record: Findings) -> str:
     return "".join(
         [
             "<h2>Which method is the truest?</h2>",
-            f"<p>{text(_intro(record))}</p><p>{text(_reading(record))}</p>",
+            f"<p>{text(_intro(record))}</p>",
             table(head, ranks, caption="Ranking and cost", quiet=CONTROLS),
             table(columns, values, caption="Every method by every metric", quiet=CONTROLS),
+            conclusion(f"<p>{text(_reading(record))}</p>"),
         ]
     )
 

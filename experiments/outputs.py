@@ -21,6 +21,7 @@ def write(
     shown: Examples,
     training_set: Examples,
     classes: tuple[str, ...],
+    probabilities: np.ndarray,
 ) -> None:
     """Maps and figures first, the report next, metrics.json last: where it is, all is."""
     (folder / "maps").mkdir(exist_ok=True)
@@ -32,7 +33,7 @@ def write(
         labels=shown.labels,
         targets=explained.targets,
     )
-    drawn = figures.draw(metrics, explained, shown, training_set, classes)
+    drawn = figures.draw(metrics, explained, shown, training_set, classes, probabilities)
     figures.write(folder / "figures", drawn)
     write_study_report(folder, metrics)
     files.write_json(folder / "metrics.json", metrics)
@@ -59,7 +60,7 @@ def write_study_report(folder: Path, metrics: dict[str, Any]) -> None:
     write_report(
         folder / "report.html",
         metrics,
-        figures.read(folder / "figures"),
+        figures.read(folder / "figures", masked=bool(metrics.get("relevance", {}).get("cases"))),
         sections.read(folder),
     )
 

@@ -1,30 +1,22 @@
 """One self-contained HTML page from a study's metrics and figures: it opens without network.
 
-Reads what `metrics.json` holds; a part that is missing is left out, a number that is not defined
-is a dash. Numbers are formatted and compared here, never computed.
+The answer first, then pictures, then tables, each with what follows from it. Reads what
+`metrics.json` holds; a part that is missing is left out, a number that is not defined is a dash.
+Numbers are formatted and compared here, never computed.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.controls import CONTROLS
+from experiments.answer import answer_html, at_chance, conclusion, without_conclusions
+from experiments.claims import listed
 from experiments.relevance import relevance_section
-from experiments.tables import (
-    bounds,
-    facts,
-    measured,
-    number,
-    percent,
-    table,
-    text,
-    times,
-    words,
-)
+from experiments.tables import defined, facts, measured, number, percent, table, text, words
+from experiments.wording import wording
 from jaxsal.commands.evaluation_page import patients_apart
 from jaxsal.common.files import write_atomically
 from jaxsal.viz.page import banner, bullets, page
-from jaxsal.viz.page import cards as card_boxes
 from jaxsal.viz.page import figure as figure_html
 
 Metrics = Mapping[str, Any]
@@ -54,51 +46,38 @@ def render_report(
         figures: `(title, caption, PNG bytes)`, in order.
         sections: HTML of what looked at the study again, in order.
     """
-    parts = (
-        _summary(metrics),
-        relevance_section(metrics.get("relevance", {}), chance=metrics.get("chance")),
-        figures_section(figures),
+    word = wording(metrics)
+    told = [
+        answer_html(metrics),
+        figures_section("Pictures", [each for each in figures if each[0] in PICTURES]),
+        relevance_section(metrics.get("relevance", {})),
         *sections,
         _classification(metrics),
         _checks(metrics),
-        _data(metrics.get("data", {})),
-        provenance(metrics),
-    )
-    return page("Where does the network look?", "\n".join(part for part in parts if part))
+        figures_section("Figures", [each for each in figures if each[0] not in PICTURES]),
+    ]
+    body = "\n".join(word(part) for part in told if part)
+    body = without_conclusions(body) if at_chance(metrics) else body
+    run = [_data(metrics.get("data", {})), provenance(metrics)]
+    return page(TITLE, "\n".join([_lead(metrics), body, *filter(None, run)]))
 
 
-def _summary(metrics: Metrics) -> str:
+TITLE = "Where does the network look?"
+PICTURES = ("Right answers", "Wrong answers", "Relevance")
+"""Titles of the figures that come before the tables."""
+
+
+def _lead(metrics: Metrics) -> str:
     source = metrics.get("data", {}).get("source")
     lead = " · ".join(str(part) for part in (source, metrics.get("date")) if part)
-    interval = bounds(metrics.get("accuracy_interval"), percent)
-    if clusters := metrics.get("clusters"):
-        interval = f"{interval or 'too few for an interval:'} {clusters} {metrics['bootstrap']}s"
-    if metrics.get("bootstrap") == "image":
-        interval += ": too narrow, the files name no patients"
-    error = metrics.get("calibration", {}).get("ece")
-    cards = [
-        ("test accuracy", percent(metrics.get("accuracy")), interval),
-        ("macro AUC", number(metrics.get("macro_auc")), "each class against the rest"),
-        ("calibration error", number(error), "0 is perfect; 15 bins"),
-    ]
-    methods = metrics.get("relevance", {}).get("methods", {})
-    names = [name for name in methods if name not in CONTROLS]
-    # The paper's question in one number, for the method that adds up to the score if there is one.
-    for name in sorted(names, key=lambda name: "integrated" not in name)[:1]:
-        density = methods[name]["tumour"]["density"]
-        even = methods.get("even in the head", {}).get("tumour", {}).get("density", [None])
-        note = f"{bounds(density, times)} {name}; a map even in the head: {times(even[0])}"
-        cards.append(("relevance density in tumours", times(density[0]), note))
-    return (
-        f'<h1>Where does the network look?</h1><p class="lead">{text(lead)}</p>'
-        f"{banner(metrics.get('warnings', ()))}{card_boxes(cards)}"
-    )
+    warned = banner(metrics.get("warnings", ()))
+    return f'<h1>{TITLE}</h1><p class="lead">{text(lead)}</p>{warned}'
 
 
-def figures_section(figures: Sequence[Figure]) -> str:
-    """All figures under a heading; nothing without any."""
+def figures_section(heading: str, figures: Sequence[Figure]) -> str:
+    """Figures under a heading; nothing without any."""
     body = "".join(figure_html(*figure) for figure in figures)
-    return f"<h2>Figures</h2>\n{body}" if figures else ""
+    return f"<h2>{heading}</h2>\n{body}" if figures else ""
 
 
 def _classification(metrics: Metrics) -> str:
@@ -119,7 +98,25 @@ def _classification(metrics: Metrics) -> str:
     calibration = facts("Calibration", values)
     apart = patients_apart(metrics)
     parts = "".join(filter(None, [by_class, confusion if counts else "", calibration, apart]))
-    return f'<h2>Classification</h2><div class="columns">{parts}</div>' if parts else ""
+    if not parts:
+        return ""
+    return f'<h2>Classification</h2><div class="columns">{parts}</div>{_classified(metrics)}'
+
+
+def _classified(metrics: Metrics) -> str:
+    """What the tables of the answers come to: whom the network beats, and the class it misses."""
+    found = {
+        name: row["sensitivity"]
+        for name, row in metrics.get("per_class", {}).items()
+        if defined(row.get("sensitivity"))
+    }
+    if not found or not defined(metrics.get("accuracy")):
+        return ""
+    worst = min(found, key=found.__getitem__)
+    return conclusion(
+        f"<p>It names {percent(metrics['accuracy'])} of the test images right, and most often "
+        f"misses {text(worst)}, of which it finds {percent(found[worst])}.</p>"
+    )
 
 
 def _checks(metrics: Metrics) -> str:
@@ -138,8 +135,35 @@ def _checks(metrics: Metrics) -> str:
     )
     return (
         f'<h2>Do the maps pass?</h2><div class="columns"><div>{title}{randomised}</div>'
-        f"{completeness}</div>"
+        f"{completeness}</div>{_passed(sanity, metrics.get('completeness') or {})}"
     )
+
+
+LOW = 0.5
+"""Correlation below which maps of a network that has learned nothing are others."""
+
+
+def _passed(sanity: Metrics, completeness: Metrics) -> str:
+    """Which maps depend on what was learned, and whether integrated gradients add up."""
+    parts = []
+    if sanity:
+        below = [n for n, row in sanity.items() if _below(row.get("in_head"), LOW)]
+        rest = [name for name in sanity if name not in below]
+        parts.append(
+            f"Maps that change with what was learned (a correlation in the head shown to be below "
+            f"{LOW}): {listed(below)}. Not shown of: {listed(rest)}."
+        )
+    if defined(share := completeness.get("within_1_percent")):
+        parts.append(
+            "Integrated gradients add up to the change of the score within 1 % on "
+            f"{percent(share)} of the images."
+        )
+    return conclusion("".join(f"<p>{text(part)}</p>" for part in parts)) if parts else ""
+
+
+def _below(interval: Any, limit: float) -> bool:
+    """Whether the interval `[mean, low, high]` ends below a limit."""
+    return bool(interval) and all(map(defined, interval)) and interval[2] < limit
 
 
 def _data(data: Metrics) -> str:

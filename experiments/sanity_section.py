@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from experiments.answer import conclusion
 from experiments.claims import Findings, listed, resampled
 from experiments.controls import CONTROLS
 from experiments.tables import measured, number, table, text
@@ -28,8 +29,9 @@ def sanity_section(record: Findings) -> str:
     return "".join(
         [
             "<h2>Do the maps depend on what was learned?</h2>",
-            f"<p>{text(_intro(record))}</p><p>{text(_reading(record))}</p>",
+            f"<p>{text(_intro(record))}</p>",
             table(head, rows, caption="Similarity of maps before and after", quiet=CONTROLS),
+            conclusion(f"<p>{text(_reading(record))}</p>"),
         ]
     )
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from experiments.answer import conclusion
 from experiments.claims import (
     HOLDS,
     SMALL,
@@ -68,11 +69,11 @@ def shape_section(record: Findings) -> str:
         [
             "<h2>Is it the tumour, its surround, its shape?</h2>",
             f"<p>{text(_intro(record))}</p>",
-            _reading(record),
             table(head, rows, caption="What an edit takes from the class's logit", quiet=QUIET),
             table(
                 ["edit", *counts], by_class, caption="Drop, tumour − sham, by class", quiet=QUIET
             ),
+            conclusion(_reading(record)),
         ]
     )
 

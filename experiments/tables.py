@@ -24,7 +24,7 @@ def facts(title: str, values: Mapping[str, Any] | None) -> str:
     if not values:
         return ""
     rows = "".join(f"<tr><th>{text(k)}</th><td>{text(v)}</td></tr>\n" for k, v in _flat(values))
-    body = f'<table class="facts"><tbody>\n{rows}</tbody></table>'
+    body = f'<div class="wide"><table class="facts"><tbody>\n{rows}</tbody></table></div>'
     return f"<div><h3>{text(title)}</h3>{body}</div>"
 
 

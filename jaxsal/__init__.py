@@ -71,10 +71,16 @@ from jaxsal.types import Metric as Metric
 from jaxsal.types import ScoreFn as ScoreFn
 
 if _typing.TYPE_CHECKING:
+    from jaxsal.common.version import __version__ as __version__
     from jaxsal.store.dataset import explain_dataset as explain_dataset
+    from jaxsal.viz.show import show as show
 
-_LATER = {"explain_dataset": "jaxsal.store.dataset"}
-"""What needs more than JAX is imported when it is asked for."""
+_LATER = {
+    "explain_dataset": "jaxsal.store.dataset",
+    "show": "jaxsal.viz.show",
+    "__version__": "jaxsal.common.version",
+}
+"""What needs more than JAX, or takes time, is imported when it is asked for."""
 
 
 def __getattr__(name: str) -> _typing.Any:

@@ -10,6 +10,7 @@ import tyro
 
 from jaxsal.commands import summaries
 from jaxsal.commands.settings import Command, Evaluate, Explain, Methods, Train
+from jaxsal.common.version import __version__
 
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 """Exit codes."""
@@ -17,8 +18,9 @@ DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 DESCRIPTION = """Saliency maps of any JAX classifier, from one image to ten million.
 
 jaxsal train makes a classifier of a folder of images; jaxsal evaluate tests it, or any other, on
-other images; jaxsal explain shows what it looks at; jaxsal methods lists the ways. Each has --help.
-Exit codes: 0 done, 1 failed (one line says why), 2 misused, 130 interrupted. Interrupted, the same
+other images; jaxsal explain shows what it looks at; jaxsal methods lists the ways. Each has --help;
+--version alone tells the version. Exit codes: 0 done, 1 failed (one line says why), 2 misused, 130
+interrupted. Interrupted, the same
 command goes on with a training or a .zarr where it stopped; PNG pictures are drawn anew."""
 
 
@@ -28,6 +30,9 @@ NAMES = {Explain: "explain", Train: "train", Evaluate: "evaluate", Methods: "met
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command, and returns its exit code."""
+    if (sys.argv[1:] if arguments is None else list(arguments)) == ["--version"]:
+        print(f"jaxsal {__version__}")
+        return DONE
     config = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
     settings: Explain | Train | Evaluate | Methods = tyro.cli(
         Command,  # type: ignore[arg-type]

@@ -12,6 +12,7 @@ import jax
 from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
+from jaxsal.common.spelling import unknown
 from jaxsal.compiler import results
 from jaxsal.compiler.batch_size import BatchSize
 from jaxsal.compiler.description import axes_of, describe, layers, program
@@ -21,6 +22,10 @@ from jaxsal.compiler.lowering import Lowered
 from jaxsal.compiler.outputs import Output
 from jaxsal.compiler.prepare import Call, Prepare
 from jaxsal.compiler.program import Explanation
+from jaxsal.compiler.progress import bar_of
+from jaxsal.compiler.readable import as_call
+from jaxsal.methods import METHODS
+from jaxsal.metrics import METRICS
 from jaxsal.types import (
     ApplyFn,
     Batch,
@@ -40,7 +45,7 @@ Made = TypeVar("Made")
 
 def explainer(
     apply: ApplyFn,
-    method: Method | Mapping[str, Method],
+    method: Method | str | Mapping[str, Method | str],
     *,
     objective: Objective | None = None,
     batch_size: int | str = "auto",
@@ -50,6 +55,7 @@ def explainer(
     check: bool = True,
     spatial_axes: Sequence[int] | None = None,
     output: Literal["logits", "probability", "value"] = "logits",
+    progress: bool = False,
     **options: Any,
 ) -> "Explainer":
     """A compiled function from parameters and images to saliency maps.
@@ -58,8 +64,9 @@ def explainer(
 
     Args:
         apply: `apply(params, images) -> logits`, images [B, ...], logits [B, K]; pure.
-        method: `method(score, image, **options) -> map`, of ONE image; or a dict of methods: a dict
-            of maps then, from one program with shared passes.
+        method: `method(score, image, **options) -> map`, of ONE image; the name of one in
+            `jaxsal.METHODS`, such as "grad_cam"; or a dict of them: a dict of maps then, from one
+            program with shared passes.
         objective: `objective(logits [K], target) -> scalar`, of whatever the model returns; None:
             the target's output, see `output`.
         batch_size: model evaluations in flight on one device (images, times classes under targets
@@ -77,6 +84,7 @@ def explainer(
         output: what the model returns. "logits": one is binary, class 1 scores it, class 0 its
             negative. "probability": of one, p, class 1 scores p and class 0 scores 1 - p. "value":
             of a regression, a number for each thing that it tells; one is the score itself.
+        progress: whether a call of several chunks shows a bar, by tqdm, and waits for them.
         **options: the method's, an array among them traced; with a combinator, those of the
             innermost method.
 
@@ -86,11 +94,13 @@ def explainer(
     Raises:
         TypeError: an unknown or missing option, an option beside a dict, or no function where one
             must be.
-        ValueError: a batch size below one, an empty dict, an unknown `output`.
+        ValueError: a batch size below one, an empty dict, an unknown `output`, no method of that
+            name.
+        ImportError: `progress` without tqdm.
     """
     prepare = Prepare(
         apply,
-        method,
+        _named("method", method, METHODS),
         options,
         objective=objective,
         rewrite=rewrite,
@@ -99,12 +109,12 @@ def explainer(
         spatial_axes=spatial_axes,
         output=output,
     )
-    return Explainer(prepare, batch_size, mesh)
+    return Explainer(prepare, batch_size, mesh, progress)
 
 
 def evaluator(
     apply: ApplyFn,
-    metric: Metric | Mapping[str, Metric],
+    metric: Metric | str | Mapping[str, Metric | str],
     *,
     objective: Objective | None = None,
     batch_size: int | str = "auto",
@@ -114,6 +124,7 @@ def evaluator(
     check: bool = True,
     spatial_axes: Sequence[int] | None = None,
     output: Literal["logits", "probability", "value"] = "logits",
+    progress: bool = False,
     **options: Any,
 ) -> "Evaluator":
     """A compiled function from parameters, images and maps to a metric of each map.
@@ -121,10 +132,10 @@ def evaluator(
     .. math:: v_i = M(s_i, x_i, A_i),  s_i(x) = objective(apply(params, x), t_i)
 
     Args:
-        apply, objective, batch_size, mesh, rewrite, dtype, check, spatial_axes, output: as of
-            `explainer`.
+        apply, objective, batch_size, mesh, rewrite, dtype, check, spatial_axes, output, progress:
+            as of `explainer`.
         metric: `metric(score, image, map, **options) -> scalar or vector`, of ONE image and its
-            map; or a dict of metrics: a dict of values then.
+            map; the name of one in `jaxsal.METRICS`; or a dict of them: a dict of values then.
         **options: the metric's, the same for all images, an array among them traced. What differs
             from image to image (a mask) is given to the call.
 
@@ -133,11 +144,13 @@ def evaluator(
 
     Raises:
         TypeError: an unknown option, an option beside a dict, or no function where one must be.
-        ValueError: a batch size below one, an empty dict, an unknown `output`.
+        ValueError: a batch size below one, an empty dict, an unknown `output`, no metric of that
+            name.
+        ImportError: `progress` without tqdm.
     """
     prepare = Prepare(
         apply,
-        metric,
+        _named("metric", metric, METRICS),
         options,
         objective=objective,
         rewrite=rewrite,
@@ -147,7 +160,18 @@ def evaluator(
         output=output,
         by_example=True,
     )
-    return Evaluator(prepare, batch_size, mesh)
+    return Evaluator(prepare, batch_size, mesh, progress)
+
+
+def _named(what: str, given: Any, known: Mapping[str, Any]) -> Any:
+    """The function, or the dict of functions, with that of the table for a name."""
+    if isinstance(given, str):
+        if given not in known:
+            raise ValueError(unknown(what, given, known))
+        return known[given]
+    if isinstance(given, Mapping):
+        return {name: _named(what, each, known) for name, each in given.items()}
+    return given
 
 
 class _Engine:
@@ -156,13 +180,21 @@ class _Engine:
     _results: str
     """What the results are called in warnings."""
 
-    def __init__(self, prepare: Prepare, batch_size: int | str, mesh: Mesh | None) -> None:
+    def __init__(
+        self, prepare: Prepare, batch_size: int | str, mesh: Mesh | None, progress: bool
+    ) -> None:
         self._prepare = prepare
-        self._settings = {"batch_size": batch_size, "mesh": mesh}
+        self._settings = {"batch_size": batch_size, "mesh": mesh, "progress": progress}
         size = BatchSize(
             batch_size, points=prepare.points, bound=prepare.chunk, varies=prepare.varies
         )
-        self._execute = Executor(size, mesh)
+        self._execute = Executor(size, mesh, bar_of(self._results) if progress else None)
+
+    def __repr__(self) -> str:
+        """The call that makes it, without what is as it is by default."""
+        (apply, function), settings = self._prepare.arguments()
+        kind = type(self).__name__.lower()
+        return f"jaxsal.{kind}{as_call(apply, function, {**settings, **self._settings}, explainer)}"
 
     def _made_by(self, make: Callable[..., Made]) -> tuple[Callable[[], Made], tuple[()]]:
         """For `copy` and `pickle`: a copy is made anew, without compiled programs."""

@@ -126,19 +126,23 @@ def pictured(out: Path) -> Any:
     import numpy as np
 
     import jaxsal
-    from jaxsal.commands import overlays
+    from jaxsal.commands import overlays, pages
+    from jaxsal.commands.preparing import Images
+    from jaxsal.data.pictures import Arrays
+    from jaxsal.viz.maps import Look
     from tests import toy
 
     overlays.CHUNK = 2
     stored = overlays.explain_folder(
         jaxsal.explainer(toy.apply, jaxsal.gradient),
         toy.params(),
-        toy.images(5),
+        Images(Arrays(toy.images(5), None, "toy")),
         out,
         targets=None,
         key=None,
         classes=(),
         names=("gradient",),
+        look=Look(),
         strict=True,
         shard=(jax.process_index(), jax.process_count()),
         on_progress=lambda progress: None,
@@ -146,7 +150,9 @@ def pictured(out: Path) -> Any:
     assert (stored.explained, stored.complete) == (5, True), stored
     parts = sorted(path.name for path in out.iterdir() if path.name[0] != ".")
     entries = json.loads((out / "index.json").read_text())
-    assert parts == sorted(["index.json", *(entry["file"] for entry in entries)]), parts
+    beside = [overlays.INDEX, pages.PAGE, pages.SHEET, overlays.THUMBNAILS]
+    assert parts == sorted([*beside, *(entry["file"] for entry in entries)]), parts
+    assert all((out / entry["thumbnail"]).is_file() for entry in entries)
     return np.array([entry["target"] for entry in entries])
 
 
@@ -199,7 +205,7 @@ def main() -> None:
     given = parser.parse_args()
 
     from jaxsal.compiler import processes
-    from jaxsal.training import checkpoint
+    from jaxsal.training import parameter_files
 
     processes.join(given.coordinator, given.processes, given.process, patience=PATIENCE)
     import jax
@@ -207,7 +213,7 @@ def main() -> None:
 
     jax.config.update("jax_numpy_rank_promotion", "raise")
     jax.config.update("jax_default_matmul_precision", "highest")
-    found = checkpoint.flatten(
+    found = parameter_files.flatten(
         results(given.out, modes=tuple(given.modes), die=given.die, victim=given.victim)
     )
     np.savez(given.out / f"results-{given.process}.npz", **found)

@@ -82,7 +82,12 @@ WRONG = {
         "steps: .*dict",
     ),
     "an empty dict": (explain(X, method={}), ValueError, "method: .*empty"),
-    "no function": (explain(X, method="gradient"), TypeError, "method: .*'gradient'"),
+    "no function": (explain(X, method=3), TypeError, "method: .*3"),
+    "no such name": (
+        explain(X, method="gradiant"),
+        ValueError,
+        "method: .*did you mean 'gradient'",
+    ),
     "a number as a name": (explain(X, method={1: PATH, "a": PATH}), TypeError, "method: .*1"),
     "segments that are no integers": (
         explain(X, method=jaxsal.feature_ablation, segments=np.zeros((8, 8))),
@@ -294,7 +299,7 @@ def test_types_are_checked_at_run_time_in_every_room_but_the_engine(
     checked = request.config.getoption("--jaxtyping-packages").split(",")
     room = Path(jaxsal.__file__).parent
     rooms = {path.stem for path in room.iterdir() if path.suffix == ".py" or path.is_dir()}
-    rooms -= {"__init__", "__pycache__", "engine", "rewrite"}
+    rooms -= {"__init__", "__main__", "__pycache__", "engine", "rewrite"}
     rooms |= {"rewrite.kernels", "rewrite.rules"}
     assert set(checked) == {*(f"jaxsal.{name}" for name in rooms), "beartype.beartype"}
     assert not hasattr(jaxsal.explainer, "__wrapped__")

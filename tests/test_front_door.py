@@ -31,8 +31,8 @@ NAMES = {
     *methods.COMBINATORS,
 }
 
-LATER = {"explain_dataset"}
-"""Imported when asked for: it needs TensorStore."""
+LATER = {"explain_dataset", "show"}
+"""Imported when asked for: they need TensorStore, and matplotlib."""
 
 
 def test_the_front_door_holds_these_names_and_no_others() -> None:

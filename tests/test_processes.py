@@ -9,14 +9,14 @@ import jax
 import numpy as np
 import pytest
 
-from jaxsal.training import checkpoint
+from jaxsal.training import parameter_files
 from tests import processes
 
 
 @functools.cache
 def alone(out: Path) -> dict[str, np.ndarray]:
     """The same work in this process alone."""
-    return checkpoint.flatten(processes.results(out / "alone", modes=("jit",)))
+    return parameter_files.flatten(processes.results(out / "alone", modes=("jit",)))
 
 
 @pytest.fixture(scope="module")

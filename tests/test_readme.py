@@ -1,6 +1,7 @@
 """README's code runs as it stands."""
 
 import importlib.util
+import json
 import re
 import shlex
 from pathlib import Path
@@ -79,7 +80,8 @@ def test_the_command_lines(tmp_path, monkeypatch, capsys) -> None:
         assert name == "jaxsal"
         assert cli.main([command, *arguments, *small.get(command, ())]) == 0, line
     assert "accuracy on" in capsys.readouterr().out
-    assert len(list((tmp_path / "overlays").rglob("*.png"))) == 10
+    index = json.loads((tmp_path / "overlays/index.json").read_text())
+    assert sum((tmp_path / "overlays" / entry["file"]).is_file() for entry in index) == 10
     assert (tmp_path / "mine.zarr/maps").is_dir()
     assert np.isfinite(nibabel.load("maps.nii.gz").dataobj).sum() == 16 * 2 * 16
 

@@ -17,6 +17,7 @@ from jaxsal.data.splits import Division, known_patients, take
 from jaxsal.metrics import bootstrap, localization
 from jaxsal.training import predict
 from jaxsal.viz import figures
+from jaxsal.viz.picture import Figure
 
 ROWS = 6
 """Images with maps in the figure."""
@@ -27,7 +28,7 @@ LONG = ("roc", "reliability", "mistakes")
 def run(settings: Evaluate) -> dict[str, Any]:
     """Runs the command; returns what it prints under `--json`."""
     methods = method_syntax.methods(settings.method) if settings.explain else {}
-    found = model.load(settings.checkpoint, settings.apply, settings.params)
+    found = model.load(settings.checkpoint, settings.apply, settings.params, settings.classes)
     classes, size = _known(settings, found)
     with files.writable(settings.out) as folder:
         dataset = pipeline.folder(
@@ -36,9 +37,11 @@ def run(settings: Evaluate) -> dict[str, Any]:
             strict=settings.strict,
             reading=settings.reading,
             least=1,
-            channels=_channels(settings, found),
+            channels=found.channels or settings.channels,
             argument="images",
         )
+        one = dataset.examples.images[:1]
+        found = found.fitted(jax.ShapeDtypeStruct(one.shape, one.dtype))
         labelled = _renamed(dataset.examples, dataset.classes, classes)
         unseen = _unseen(settings, labelled)
         tested = unseen.examples
@@ -89,13 +92,6 @@ def _known(settings: Evaluate, found: model.Model) -> tuple[tuple[str, ...], int
             f"and --image-size; got {settings.classes!r} and {size}"
         )
     return classes, size
-
-
-def _channels(settings: Evaluate, found: model.Model) -> int:
-    """Of the network's images: a checkpoint's first kernel tells."""
-    if settings.checkpoint is None:
-        return settings.channels
-    return int(found.params["params"]["Conv_0"]["kernel"].shape[-2])
 
 
 def _renamed(examples: Examples, given: Sequence[str], known: Sequence[str]) -> Examples:
@@ -186,7 +182,7 @@ def _logits(settings: Evaluate, found: model.Model, images: np.ndarray, classes:
 
 def _localise(
     settings: Evaluate, found: model.Model, methods: Any, tested: Examples, logits: np.ndarray
-) -> tuple[dict[str, Any], figures.Figure]:
+) -> tuple[dict[str, Any], Figure]:
     """How well maps of the predicted classes agree with masks, and a figure of some."""
     rows = np.flatnonzero(tested.masks.any((1, 2)))
     rows = np.sort(np.random.default_rng(settings.seed).permutation(rows)[: settings.explain])

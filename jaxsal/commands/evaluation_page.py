@@ -12,7 +12,8 @@ from jaxsal.commands import evaluation
 from jaxsal.common import files
 from jaxsal.data import understood
 from jaxsal.data.examples import Examples
-from jaxsal.viz import charts, classification, figures, page
+from jaxsal.viz import charts, classification, page
+from jaxsal.viz.picture import Figure, png
 
 SHOWN = 12
 """Mistakes that are drawn."""
@@ -42,7 +43,7 @@ def write(
     tested: Examples,
     *,
     title: str,
-    more: Mapping[str, figures.Figure] | None = None,
+    more: Mapping[str, Figure] | None = None,
 ) -> None:
     """Writes figures/, predictions.csv and report.html.
 
@@ -51,20 +52,20 @@ def write(
         more: other figures by their titles, of `CAPTIONS`.
     """
     drawn = {**draw(metrics, tested), **(more or {})}
-    pictures = {name: figures.png(drawn[name]) for name in CAPTIONS if name in drawn}
-    for name, png in pictures.items():
+    pictures = {name: png(drawn[name]) for name in CAPTIONS if name in drawn}
+    for name, content in pictures.items():
         path = folder / "figures" / f"{name.lower().replace(' ', '_')}.png"
         files.write_result(path, png)
     lines = io.StringIO(newline="")
     csv.writer(lines).writerows(evaluation.rows(logits, tested, metrics["classes"]))
     content = lines.getvalue().encode(errors="backslashreplace")
     files.write_result(folder / "predictions.csv", content)
-    shown = [page.figure(name, CAPTIONS[name], png) for name, png in pictures.items()]
+    shown = [page.figure(name, CAPTIONS[name], png) for name, content in pictures.items()]
     body = render(metrics, shown, title)
     files.write_result(folder / "report.html", page.page(title, body).encode(errors="replace"))
 
 
-def draw(metrics: Record, tested: Examples) -> dict[str, figures.Figure]:
+def draw(metrics: Record, tested: Examples) -> dict[str, Figure]:
     """The figures of what `evaluation.measure` found, by title."""
     classes = metrics["classes"]
     auc = {name: page.number(row["auc"]) for name, row in metrics["per_class"].items()}

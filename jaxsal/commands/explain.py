@@ -10,6 +10,7 @@ import jax
 
 from jaxsal import engine
 from jaxsal.commands import method_syntax, model, overlays, scan_maps
+from jaxsal.commands.preparing import Images
 from jaxsal.commands.progress import Explaining
 from jaxsal.commands.settings import Explain
 from jaxsal.common import files
@@ -21,6 +22,7 @@ from jaxsal.store.dataset import explain_dataset
 from jaxsal.store.source import Source
 from jaxsal.store.stream import Stored
 from jaxsal.types import Params
+from jaxsal.viz.maps import Look
 
 
 def run(settings: Explain) -> dict[str, Any]:
@@ -37,6 +39,7 @@ def run(settings: Explain) -> dict[str, Any]:
         "not_finite": _records(stored.not_finite),
         "not_used": _records(source.left),
         "notes": source.notes(),
+        "not_drawn": _records(stored.undrawn),
         "resumed": stored.resumed,
         "complete": stored.complete,
         "layers": layers,
@@ -55,14 +58,24 @@ def _explain(
 ) -> tuple[Stored, float, list[str], pictures.Pictures, tuple[str, ...]]:
     """What became of the images, the seconds it took, layers of CAMs, the images, warnings."""
     methods = method_syntax.methods(settings.method)
-    found = model.load(settings.checkpoint, settings.apply, settings.params)
+    look = Look(settings.style, settings.opacity, settings.colormap)
+    found = model.load(settings.checkpoint, settings.apply, settings.params, settings.classes)
     out = check_apart(settings.out, settings.images)
-    source = _source(settings, found, out)
+    found_images = _source(settings, found, out)
     if scan_maps.is_nifti(out):
-        scan_maps.check(source, out)
-    if settings.targets == "label" and isinstance(source, pictures.Files):
+        scan_maps.check(found_images, out)
+    if settings.targets == "label" and isinstance(found_images, pictures.Files):
         labels = labelled.by_folder(settings.images, found.classes)
-        source = labelled.Labelled(source, labels)
+        found_images = labelled.Labelled(found_images, labels)
+    source = Images(
+        found_images,
+        classes=found.classes,
+        preprocess=model.preprocess(settings.preprocess),
+        mean=settings.mean,
+        std=settings.std,
+        masks=settings.masks,
+    )
+    found = found.fitted(_batch_of_one(source))
     explain = engine.explainer(
         found.apply,
         methods,
@@ -71,13 +84,14 @@ def _explain(
         spatial_axes=settings.spatial_axes,
     )
     start = time.monotonic()
-    stored = _write(settings, explain, found, source, out)
+    stored = _write(settings, explain, found, source, out, look)
     if stored.complete and not stored.explained:
         name, fault = stored.faults[0]
         count = len(stored.faults)
         raise ValueError(f"images: none of {count} can be explained; {name}: {fault}")
     seconds = time.monotonic() - start
-    return stored, seconds, _layers(explain, found.params, source), source, found.warnings
+    layers = _layers(explain, found.params, source)
+    return stored, seconds, layers, found_images, found.warnings
 
 
 def _source(settings: Explain, found: model.Model, out: Path) -> pictures.Pictures:
@@ -99,8 +113,9 @@ def _write(
     settings: Explain,
     explain: engine.Explainer,
     found: model.Model,
-    source: pictures.Pictures,
+    source: Images,
     out: Path,
+    look: Look,
 ) -> Stored:
     """Maps into a store where its name ends in .zarr, NIfTI in .nii, else overlays in a folder."""
     with Explaining(silent=settings.json or jax.process_index() > 0) as bar:
@@ -108,6 +123,7 @@ def _write(
             "targets": model.target(settings.targets, found.classes),
             "key": jax.random.key(settings.seed) if explain.keyed else None,
             "strict": settings.strict,
+            "classes": found.classes,
             "on_progress": lambda progress: bar(*progress),
         }
         if out.suffix == ".zarr":
@@ -118,6 +134,7 @@ def _write(
                 out,
                 dtype=settings.dtype,
                 chunk="auto" if settings.chunk is None else settings.chunk,
+                keep_images=settings.keep_images,
                 about={"images": source.text, "methods": list(settings.method)},
                 **common,
             )
@@ -126,9 +143,8 @@ def _write(
                 explain,
                 found.params,
                 source,
-                scan_maps.check(source, out),
+                scan_maps.check(source.source, out),
                 out,
-                classes=found.classes,
                 names=settings.method,
                 **common,
             )
@@ -138,18 +154,22 @@ def _write(
                 found.params,
                 source,
                 folder,
-                classes=found.classes,
                 names=settings.method,
+                look=look,
                 shard=(jax.process_index(), jax.process_count()),
                 **common,
             )
 
 
-def _layers(explain: engine.Explainer, params: Params, source: pictures.Pictures) -> list[str]:
+def _layers(explain: engine.Explainer, params: Params, source: Images) -> list[str]:
     """The layers that class activation maps were made of, in words."""
+    return explain.layers(params, _batch_of_one(source), "all")
+
+
+def _batch_of_one(source: Images) -> jax.ShapeDtypeStruct:
+    """The first image that can be read, by shape."""
     first = Source(source, transform=None, count=None).peek()
-    image = jax.ShapeDtypeStruct((1, *first.shape), first.dtype)
-    return explain.layers(params, image, "all")
+    return jax.ShapeDtypeStruct((1, *first.shape), first.dtype)
 
 
 def check_apart(out: Path, images: str) -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxsal.common.spelling import unknown
 from jaxsal.methods import COMBINATORS, METHODS
 from jaxsal.types import Combinator, Method
 
@@ -66,8 +67,7 @@ def _method(tree: ast.expr, text: str) -> Method:
         if tree.id in COMBINATORS:
             raise ValueError(f"method: {tree.id} is of a method; write {tree.id}(gradient)")
         if tree.id not in METHODS:
-            listed = ", ".join((*METHODS, *COMBINATORS))
-            raise ValueError(f"method: expected one of {listed}; got {tree.id!r}")
+            raise ValueError(unknown("method", tree.id, (*METHODS, *COMBINATORS)))
         return METHODS[tree.id]
     if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name):
         raise ValueError(f"method: {text!r} is neither a name nor name(option=value)")

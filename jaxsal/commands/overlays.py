@@ -1,7 +1,8 @@
-"""A folder of pictures: an image beside its maps, one PNG each."""
+"""A folder of pictures: an image beside its maps, one PNG each, and a page of them all."""
 
 import json
 import operator
+import re
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -9,63 +10,68 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxsal.commands.drawing import Pen
+from jaxsal.commands.pages import SHEET, Entry, write_page, write_sheet
+from jaxsal.commands.preparing import Images
 from jaxsal.common import files
+from jaxsal.common.errors import one_line
 from jaxsal.compiler import processes
+from jaxsal.compiler.outputs import Output
 from jaxsal.compiler.program import Explanation
-from jaxsal.data import pictures
+from jaxsal.data.pictures import SUFFIXES
 from jaxsal.engine import Explainer
+from jaxsal.store.answers import Answers, answers
 from jaxsal.store.layout import EXPLAINED, NOT_FINITE, SKIPPED, Layout
 from jaxsal.store.stream import Chunk, Progress, Stored, Stream, unsound
-from jaxsal.types import Key, Params, SpatialAxes
-from jaxsal.viz import figures
+from jaxsal.types import Key, Params
+from jaxsal.viz.maps import Look
 
 CHUNK = 32
-INDEX = "index.json"
+INDEX, THUMBNAILS = "index.json", "_thumbnails"
 STATUSES = {EXPLAINED: "explained", SKIPPED: "skipped", NOT_FINITE: "not finite"}
 PART = ".index-{}.json"
 """Of one process, until the last is done."""
-
-Entry = dict[str, Any]
-"""What `index.json` says of an image."""
+ENDINGS = re.compile(f"({'|'.join(map(re.escape, (*SUFFIXES, '.nii.gz', '.nii', '.dcm')))})$", re.I)
+"""What a picture's name drops: the suffix of its image."""
 
 
 def explain_folder(
     explain: Explainer,
     params: Params,
-    source: pictures.Pictures | np.ndarray,
+    source: Images,
     out: Path,
     *,
     targets: int | str | None,
     key: Key | None,
     classes: tuple[str, ...],
     names: tuple[str, ...],
+    look: Look,
     strict: bool,
     shard: tuple[int, int],
     on_progress: Callable[[Progress], None],
 ) -> Stored:
-    """Draws the maps of every image into `out/<its name>.png`; `index.json` lists them.
+    """Draws the maps of every image into `out/<its name>.png`.
 
-    An entry's `status` is explained, skipped, or not finite: then there is no picture.
+    `index.json` lists them, `index.html` shows them, `contact_sheet.png` some of them. An entry's
+    `status` is explained, skipped, or not finite: then there is no picture. One that cannot be
+    drawn says so as `no_picture`, and ends no run.
 
     Args:
         explain, params, source, targets, key, strict, on_progress: as of `explain_dataset`.
         shard: `(this process, of how many)`; every process returns what became of all images.
         out: the folder; nothing is written outside it, whatever the images are called.
-        classes: their names. names: of the methods, in order.
+        classes: their names. names: of the methods, in order. look: how maps are drawn.
 
     Raises:
         ValueError: as of `explain_dataset`.
         OSError: it cannot be written.
     """
     stream = Stream(explain, params, source, targets=targets, key=key, strict=strict)
+    stream.check_classes(classes)
     axes = explain.spatial_axes(params, stream.image)
     axes = axes if axes is not None and len(axes) in (2, 3) else None  # a signal is no picture
-    named = _class_names(classes, explain.output.noun)
-
-    def draw(image: np.ndarray, found: Entry, title: str) -> bytes:
-        return figures.png(_figure(image, found, title, names, named, axes))
-
-    sink = PictureSink(out, stream.source.count or 0, shard, draw, explain.output.plural)
+    pen = Pen(source, names, look, axes)
+    sink = PictureSink(out, stream.source.count or 0, shard, pen, explain.output, classes)
     stream.run(sink, shard, on_progress)
     return sink.stored()
 
@@ -81,17 +87,18 @@ class PictureSink:
         out: Path,
         count: int,
         shard: tuple[int, int],
-        draw: Callable[[np.ndarray, Entry, str], bytes],
-        outputs: str,
+        pen: Pen,
+        output: Output,
+        classes: tuple[str, ...],
     ) -> None:
-        """Takes `draw(image, results of one image, name)`, and what the outputs are called."""
-        self.out, self.shard, self.draw, self.outputs = out, shard, draw, outputs
+        """Takes what draws, what the model's outputs are, and the names of the classes."""
+        self.out, self.shard, self.pen, self.output, self.classes = out, shard, pen, output, classes
         self.layout = Layout((), CHUNK, count)
         index, number = shard
         spans = (self.layout.span(n) for n in range(index, self.layout.chunks or 0, number))
         self.total: int | None = sum(last - first for first, last in spans)
         self.entries: list[Entry] = []
-        self.taken = set[str]()
+        self.taken = {SHEET}
 
     def finished(self) -> set[int]:
         return set()
@@ -101,29 +108,64 @@ class PictureSink:
 
     def write(self, chunk: Chunk, results: Explanation | None) -> None:
         wrong = [""] * len(chunk.examples) if results is None else unsound(results)
+        said = None if results is None else answers(self.output, results.logits)
         for row, example in enumerate(chunk.examples):
             entry: Entry = {"source": example.name, "number": chunk.first + row}
             self.entries.append(entry)
-            if results is None or example.fault:
+            if example.label is not None:
+                entry |= {"label": example.label, "class": self.named(example.label)}
+            if results is None or said is None or example.fault:
                 entry |= {"status": STATUSES[SKIPPED], "fault": example.fault}
                 continue
             own = jax.tree.map(operator.itemgetter(row), results._asdict())
-            target, outputs = np.asarray(own["targets"]), np.asarray(own["logits"], float)
-            entry |= {"status": STATUSES[EXPLAINED]}
-            entry |= {"target": target.tolist(), self.outputs: outputs.tolist()}
+            entry |= {"status": STATUSES[EXPLAINED], **self.answer(own, said, row)}
             if wrong[row]:  # a picture would show zeros for no number
                 entry |= {"status": STATUSES[NOT_FINITE], "fault": wrong[row]}
                 continue
-            # What another process has taken is not known here.
-            mark = f"-{entry['number']}" if self.shard[1] > 1 else ""
-            entry["file"] = free_name(example.name, self.taken, mark)
-            files.write_result(
-                self.out / entry["file"], self.draw(chunk.images[row], own, example.name)
-            )
+            self.draw(chunk.images[row], own["maps"], entry)
+
+    def answer(self, own: Entry, said: Answers, row: int) -> Entry:
+        """What the model says of one image, by number and by name."""
+        target, outputs = np.asarray(own["targets"]), np.asarray(own["logits"], float)
+        told: Entry = {"target": target.tolist(), self.output.plural: outputs.tolist()}
+        if said.probabilities is None:
+            return told
+        predicted = int(said.predicted[row])
+        if target.ndim == 0 and target != predicted:
+            told["target_class"] = self.named(int(target))
+        shares = said.probabilities[row].astype(float).tolist()
+        return told | {
+            "predicted": predicted,
+            "predicted_class": self.named(predicted),
+            "probability": shares[predicted] if predicted >= 0 else None,
+            "probabilities": shares,
+        }
+
+    def named(self, number: int) -> str:
+        """A target's name, or its number where it has none; -1 is no target."""
+        if number < 0:
+            return f"no {self.output.noun}"
+        known = number < len(self.classes)
+        return self.classes[number] if known else f"{self.output.noun} {number}"
+
+    def draw(self, image: np.ndarray, maps: Any, entry: Entry) -> None:
+        """Writes the picture of an image and its thumbnail, and their names into its entry."""
+        try:
+            drawn = self.pen.draw(image, maps, entry, self.named)
+        except Exception as error:  # of one image: the others have theirs
+            entry["no_picture"] = one_line(error)[:300]
+            return
+        # What another process has taken is not known here.
+        mark = f"-{entry['number']}" if self.shard[1] > 1 else ""
+        entry["file"] = free_name(entry["source"], self.taken, mark)
+        entry["thumbnail"] = f"{THUMBNAILS}/{entry['number']}.png"
+        entry["outlined"] = drawn.outlined
+        files.write_result(self.out / entry["file"], drawn.picture)
+        files.write_result(self.out / entry["thumbnail"], drawn.thumbnail)
 
     def stored(self) -> Stored:
-        """Writes `index.json`; returns what became of the images of all processes."""
-        entries = _indexed(self.out, self.entries, self.shard)
+        """Writes the indices; returns what became of the images of all processes."""
+        entries = _indexed(self.out, self.entries, self.shard, self.pen.about)
 
         def of(status: int) -> list[Entry]:
             return [entry for entry in entries if entry["status"] == STATUSES[status]]
@@ -136,11 +178,12 @@ class PictureSink:
             complete=len(entries) == self.layout.count,
             faults=tuple((e["source"], e["fault"]) for e in entries if "fault" in e),
             not_finite=tuple((e["source"], e["fault"]) for e in of(NOT_FINITE)),
+            undrawn=tuple((e["source"], e["no_picture"]) for e in entries if "no_picture" in e),
         )
 
 
-def _indexed(out: Path, entries: list[Entry], shard: tuple[int, int]) -> list[Entry]:
-    """Writes `index.json`; returns the entries of all processes, by number."""
+def _indexed(out: Path, entries: list[Entry], shard: tuple[int, int], about: str) -> list[Entry]:
+    """Writes `index.json`, page and sheet; returns the entries of all processes, by number."""
     process, count = shard
     part = out / PART.format(process)
     if count > 1:
@@ -151,6 +194,8 @@ def _indexed(out: Path, entries: list[Entry], shard: tuple[int, int]) -> list[En
     entries = sorted(entries, key=operator.itemgetter("number"))
     if not process:
         files.write_json(out / INDEX, entries)
+        write_page(out, entries, about)
+        write_sheet(out, entries)
     processes.wait("indexed")
     part.unlink(missing_ok=True)
     return entries
@@ -159,7 +204,8 @@ def _indexed(out: Path, entries: list[Entry], shard: tuple[int, int]) -> list[En
 def free_name(name: str, taken: set[str], mark: str = "") -> str:
     """A path below a folder for the picture of a source, unlike those taken; it is taken then.
 
-    What could lead out of the folder (`..`, a leading slash, a drive) is dropped.
+    It is the image's own name, the suffix of its kind replaced. What could lead out of the folder
+    (`..`, a leading slash, a drive) is dropped.
 
     Args:
         mark: put behind the name.
@@ -170,9 +216,11 @@ def free_name(name: str, taken: set[str], mark: str = "") -> str:
         if part not in ("/", "..", ".")
     ]
     stem = "/".join(part for part in parts if part) or "image"
-    stem = stem[:-4] if stem.lower().endswith(".png") else stem
+    kept = ENDINGS.sub("", stem) if PurePosixPath(ENDINGS.sub("", stem)).name else stem
+    kept = f"_{kept}" if kept.startswith(f"{THUMBNAILS}/") else kept
     for ending in ("", *(f"-{n}" for n in range(2, len(taken) + 3))):
-        if (place := f"{stem}{mark}{ending}.png") not in taken:
+        place = f"{kept}{mark}{ending}.png"
+        if place not in taken:
             break
     taken.add(place)
     return place
@@ -181,32 +229,3 @@ def free_name(name: str, taken: set[str], mark: str = "") -> str:
 def _short(part: str) -> str:
     """A name that leaves room for endings: file systems take 255 bytes."""
     return part.encode(errors="backslashreplace")[:200].decode(errors="ignore")
-
-
-def _figure(
-    image: np.ndarray,
-    found: Entry,
-    name: str,
-    methods: tuple[str, ...],
-    class_name: Callable[[int], str],
-    axes: SpatialAxes | None,
-) -> figures.Figure:
-    """An image beside its maps; with several targets a panel for each."""
-    maps, target = found["maps"], found["targets"]
-    panels = dict(maps) if isinstance(maps, dict) else {methods[0]: maps}
-    if np.ndim(target):
-        panels = {
-            f"{method}, {class_name(k)}": every[k]
-            for method, every in panels.items()
-            for k in target
-        }
-        title = name
-    else:
-        title = f"{name}: {class_name(int(target))}"
-    return figures.explanation(image, panels, title=title, spatial_axes=axes)
-
-
-def _class_names(classes: tuple[str, ...], noun: str) -> Callable[[int], str]:
-    """From a target to its name, or its number where it has none; -1 is no target."""
-    names = {-1: f"no {noun}", **dict(enumerate(classes))}
-    return lambda number: names.get(number, f"{noun} {number}")

@@ -41,16 +41,38 @@ class Explain:
     checkpoint: Path | None = None
     """The --out folder of `jaxsal train` or of the study."""
     apply: str | None = None
-    """package.module:function, a function (params, images) -> logits; with --params."""
+    """package.module:name of a function (params, images) -> logits, or of a model of Linen, NNX,
+    Equinox or Keras on JAX; with --params."""
     params: Path | None = None
-    """Its parameters: .npz (names with slashes become nested dicts), .npy or .msgpack."""
+    """Its parameters: .npz, .safetensors (names with slashes or dots become nested dicts), .npy,
+    .msgpack, Keras's .weights.h5 or .keras, or an Orbax folder."""
+    classes: str | None = None
+    """Names of the classes, in the order of the model's outputs, as no,yes; a checkpoint has its
+    own."""
+    preprocess: str | None = None
+    """package.module:function of one image [H, W, C] in [0, 1], before it goes to the model."""
+    mean: tuple[float, ...] = ()
+    """Subtracted from an image in [0, 1]: one number, or one a channel."""
+    std: tuple[float, ...] = ()
+    """What it is divided by then."""
     method: tuple[str, ...] = ("integrated_gradients(steps=64)",)
     """One or more, as Python calls: gradient, "occlusion(window=8)"."""
     targets: str = "predicted"
-    """The class to explain: predicted, all, label (of the image's own), a number or a name."""
+    """The class to explain: predicted, all, label (the image's own, by its folder's name), a number
+    or a name."""
     output: Literal["logits", "probability", "value"] = "logits"
     """What the model returns; one logit or probability tells two classes apart, a value is one
     number of a regression."""
+    style: Literal["overlay", "side-by-side", "contour"] = "overlay"
+    """How pictures show a map: over the image, alone beside it, or as lines."""
+    opacity: float = 1.0
+    """Of an overlay where the map is strongest, up to 1."""
+    colormap: str = "RdBu_r"
+    """Of matplotlib; one without a middle shows |map|."""
+    masks: Path | None = None
+    """A folder with masks of the images' own paths, to be outlined in pictures."""
+    keep_images: bool = False
+    """Keep the images in a store, as the model takes them."""
     image_size: int | None = None
     """Side in pixels that images are made square and resized to; a checkpoint knows it."""
     channels: Literal[1, 3] | None = None

@@ -18,9 +18,11 @@ def explain(result: dict[str, Any]) -> str:
     wrong = result["not_finite"]
     names = ", ".join(each["source"] for each in wrong[:5]) + (", ..." if wrong[5:] else "")
     nonfinite = [f"  {len(wrong)} not finite, in map or output: {names}"] if wrong else []
+    undrawn = [f"  no picture of {e['source']}: {e['fault']}" for e in result["not_drawn"]]
+    more = [f"  {len(undrawn)} without a picture in all"] if undrawn[5:] else []
     done = [f"  {note}" for note in result["notes"][:6]]
-    left = _left(result["not_used"])
-    return "\n".join([*_warnings(result), first, *layers, *done, *skipped, *nonfinite, *left])
+    told = [*layers, *done, *skipped, *nonfinite, *undrawn[:5], *more]
+    return "\n".join([*_warnings(result), first, *told, *_left(result["not_used"])])
 
 
 def _left(files: list[dict[str, str]]) -> list[str]:

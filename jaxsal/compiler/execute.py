@@ -2,6 +2,7 @@
 
 import weakref
 from collections.abc import Callable, Hashable
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import jax
@@ -15,6 +16,7 @@ from jaxsal.compiler.plan import Plan
 from jaxsal.compiler.prepare import Call
 from jaxsal.compiler.program import Schedule, Spec
 from jaxsal.compiler.programs import compiled
+from jaxsal.compiler.progress import Bar
 from jaxsal.types import Tree
 
 Program = Callable[[Tree, Tree], Tree]
@@ -24,8 +26,10 @@ Program = Callable[[Tree, Tree], Tree]
 class Executor:
     """Runs calls on the devices, or as a part of a program that is being traced."""
 
-    def __init__(self, batch_size: BatchSize, mesh: object) -> None:
-        self._batch_size = batch_size
+    def __init__(
+        self, batch_size: BatchSize, mesh: object, bar: Callable[[int], Bar] | None = None
+    ) -> None:
+        self._batch_size, self._bar = batch_size, bar
         self._mesh = check_mesh(mesh)
         self._options = Copies()
         self._last: _Last | None = None
@@ -68,13 +72,22 @@ class Executor:
         """Runs the chunks of a plan; where its size is new, the first is waited for."""
         call, placement = placed.call, placed.placement
         size = cut.plan.images * placement.devices
-        parts = []
-        for start in range(0, call.size, size):
-            rows = chunks.take(call.rows, start, size)
-            rows = transfer.put_rows(rows, placement.rows)
-            parts.append(run(placed.shared, rows))
-            if cut.new and start == 0:
+        parts: list[Tree] = []
+        with (
+            nullcontext() if self._bar is None or size >= call.size else self._bar(call.size) as bar
+        ):
+            for start in range(0, call.size, size):
+                rows = chunks.take(call.rows, start, size)
+                rows = transfer.put_rows(rows, placement.rows)
+                parts.append(run(placed.shared, rows))
+                if cut.new and start == 0:
+                    jax.block_until_ready(parts)
+                if bar is not None:  # the chunk before: the device has the next one meanwhile
+                    jax.block_until_ready(parts[-2:-1])
+                    bar.update(min(size, start))
+            if bar is not None:
                 jax.block_until_ready(parts)
+                bar.update(call.size - start)
         if size == call.size:
             return parts[0]
         even = call.size % placement.devices == 0

@@ -57,6 +57,16 @@ class Output:
             return jnp.log(jnp.maximum(both, jnp.finfo(both.dtype).tiny))
         return both / 2 if binary else both  # of z/2 and -z/2 the softmax is z's sigmoid
 
+    def probabilities(self, outputs: jax.Array) -> jax.Array:
+        """Outputs [K] as the probability of each class.
+
+        Raises:
+            ValueError: values, which tell no classes.
+        """
+        if self.confined and outputs.shape[0] > 1 and self.other is not None:
+            return outputs
+        return jax.nn.softmax(self.class_logits(outputs))
+
     def predicted(self, outputs: jax.Array) -> jax.Array:
         """The target that the model predicts, int32: the largest output, the one above middle.
 

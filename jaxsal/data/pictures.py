@@ -89,6 +89,7 @@ def find(
         raise ValueError(f"images: no image file in {what[:200]}{_instead(left)}")
     text = f"files {fingerprint(root, paths, ())} {wanted.text()}"
     source = Files(scans, tuple(left), text, wanted)
+    source.root = root
     if wanted.size is None:
         check_one_size(source.scans, wanted)
     return source

@@ -4,6 +4,7 @@ import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,7 +41,10 @@ class Files:
         scans: those that have a record, in order.
         left: files and scans without one, `(name, reason)`.
         text: says what they are: it changes when a file does, or how they are read.
+        root: the folder that names begin at; None where it is not known.
     """
+
+    root: Path | None = None
 
     def __init__(
         self, found: list[Scan], left: tuple[tuple[str, str], ...], text: str, wanted: Wanted

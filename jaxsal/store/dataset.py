@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from jaxsal.common import provenance
 from jaxsal.common.options import count as checked_count
 from jaxsal.compiler import processes
 from jaxsal.engine import Explainer
-from jaxsal.store.layout import Layout, automatic_chunk, columns
+from jaxsal.store.layout import FORMAT, Layout, automatic_chunk, columns
 from jaxsal.store.stream import Progress, Stored, Stream
 from jaxsal.store.zarr import Store
 from jaxsal.store.zarr_sink import ZarrSink
@@ -37,6 +37,8 @@ def explain_dataset(
     dtype: str = "float32",
     strict: bool = False,
     shard: tuple[int, int] | None = None,
+    classes: Sequence[str] = (),
+    keep_images: bool = False,
     about: Mapping[str, Any] | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> Stored:
@@ -44,8 +46,9 @@ def explain_dataset(
 
     The store opens in plain `zarr` and has an entry an example, in the order of the source:
     `maps` [N, ...] (of a dict of methods `maps/<name>`), `targets` [N] int32, `logits` [N, K]
-    float32 (`probabilities` or `values` where the explainer's `output` says so), `source` [N] (a
-    name, or the number), `status` [N] uint8 (1 explained, 2 skipped, 3 where the map or the outputs
+    float32 (`probabilities` or `values` where the explainer's `output` says so), of a classifier
+    `predicted` [N] and `probabilities` [N, K], `labels` [N] (-1: none), `source` [N] (a name, or
+    the number), `status` [N] uint8 (1 explained, 2 skipped, 3 where the map or the outputs
     are not finite, 0 not yet) and `fault` [N] (why it was skipped, or what is not finite). A target
     of -1 is none: the image has none, or its outputs are NaN. It is written chunk by chunk; killed
     at any moment, the same call goes on, repeats no finished chunk, and ends with the store of an
@@ -72,6 +75,8 @@ def explain_dataset(
         dtype: of the stored maps, "float32" or "float16".
         strict: stop at an image that cannot be used, instead of skipping it.
         shard: (this process, processes), which then waits for none; None: JAX's.
+        classes: names of the classes, in the order of the outputs, kept in the store's attributes.
+        keep_images: whether `images` [N, ...] is stored too, as the model takes them.
         about: further JSON-able facts that the store must have been made with.
         on_progress: called after each chunk that is on the disk.
 
@@ -97,10 +102,13 @@ def explain_dataset(
     )
     if process[1] > 1 and stream.source.count is None:
         raise ValueError("count: a source without a length needs it with several processes")
-    layout = _layout(stream, chunk, dtype)
+    stream.check_classes(classes)
+    layout = _layout(stream, chunk, dtype, keep_images)
     facts = _facts(stream, params, layout, dtype, about or {})
+    facts |= {"classes": list(classes)} if classes else {}
+    facts |= {"keep_images": True} if keep_images else {}
     store = Store.create(folder, layout, facts, first=process[0] == 0)
-    sink = ZarrSink(store, outputs=explain.output.plural)
+    sink = ZarrSink(store, explain.output)
     resumed = stream.run(sink, process, on_progress)
     if shard is None:
         processes.wait("stored")  # the others' chunks count too
@@ -116,6 +124,7 @@ def _facts(
     return {
         **{name: identity[name] for name in ("params", "model", "output", "method", "key")},
         **({"layers": stream.layers} if stream.layers else {}),
+        "format": FORMAT,
         "targets": stream.targets.text,
         "image": [*stream.spec.shape, str(stream.spec.dtype)],
         "count": stream.source.count,
@@ -128,9 +137,16 @@ def _facts(
     }
 
 
-def _layout(stream: Stream, chunk: int | str, dtype: str) -> Layout:
+def _layout(stream: Stream, chunk: int | str, dtype: str, keep_images: bool) -> Layout:
     """The columns of what an explainer gives, by shape alone, and the chunk."""
-    every = columns(*stream.example[:3], plural=stream.explain.output.plural, dtype=dtype)
+    output = stream.explain.output
+    every = columns(
+        *stream.example[:3],
+        plural=output.plural,
+        dtype=dtype,
+        classes=None if output.other is None else stream.targets.classes,
+        image=stream.spec.shape if keep_images else None,
+    )
     if chunk == "auto":
         return Layout(every, automatic_chunk(every), stream.source.count)
     if isinstance(chunk, str):

@@ -9,6 +9,9 @@ import numpy as np
 
 from jaxsal.types import ArrayOrShape, Results
 
+FORMAT = 2
+"""Of a store: another one has other columns."""
+
 NOT_YET, EXPLAINED, SKIPPED, NOT_FINITE = 0, 1, 2, 3
 """Values of the column `status`."""
 
@@ -88,14 +91,27 @@ class Layout:
         return None if self.count is None else -(-self.count // self.chunk)
 
 
+IMAGES, LABELS, PREDICTED, PROBABILITIES = "images", "labels", "predicted", "probabilities"
+
+
 def columns(
-    maps: Results, targets: ArrayOrShape, outputs: ArrayOrShape, *, plural: str, dtype: str
+    maps: Results,
+    targets: ArrayOrShape,
+    outputs: ArrayOrShape,
+    *,
+    plural: str,
+    dtype: str,
+    classes: int | None,
+    image: tuple[int, ...] | None = None,
 ) -> tuple[Column, ...]:
     """The columns of records of these shapes (one example, no batch axis).
 
-    `plural` is what the model's outputs are called.
-
     A dict of maps becomes `maps/<name>`.
+
+    Args:
+        plural: what the model's outputs are called.
+        classes: how many are predicted among; None: the model is a regression.
+        image: the shape of the images that are kept too; None: they are not.
     """
     if isinstance(maps, dict):
         kept = [Column(f"maps/{check_name(k)}", m.shape, dtype, "NaN") for k, m in maps.items()]
@@ -105,10 +121,22 @@ def columns(
         *kept,
         Column("targets", targets.shape, "int32", -1),
         Column(plural, outputs.shape, "float32", "NaN"),
+        *_answers(plural, classes),
+        Column(LABELS, (), "int32", -1),
+        *([] if image is None else [Column(IMAGES, image, "float32", "NaN")]),
         Column("source", (), "string", ""),
         Column("fault", (), "string", ""),
         Column(STATUS, (), "uint8", NOT_YET),
     )
+
+
+def _answers(plural: str, classes: int | None) -> list[Column]:
+    """What a classifier says: the class, and probabilities where its outputs are none."""
+    if classes is None:
+        return []
+    predicted = Column(PREDICTED, (), "int32", -1)
+    own = [] if plural == PROBABILITIES else [Column(PROBABILITIES, (classes,), "float32", "NaN")]
+    return [predicted, *own]
 
 
 def automatic_chunk(columns: tuple[Column, ...]) -> int:

@@ -1,7 +1,7 @@
 """A source streamed through an explainer into a sink: read, explain and write at the same time."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
@@ -43,6 +43,7 @@ class Stored(NamedTuple):
         complete: whether no chunk of the source is missing.
         faults: `(source, reason)` of what was skipped, and of what is not finite.
         not_finite: the faults of images whose values are not finite, neither explained nor skipped.
+        undrawn: `(source, reason)` of what is explained, but of which no picture could be drawn.
     """
 
     path: Path
@@ -52,6 +53,7 @@ class Stored(NamedTuple):
     complete: bool
     faults: tuple[tuple[str, str], ...]
     not_finite: tuple[tuple[str, str], ...]
+    undrawn: tuple[tuple[str, str], ...] = ()
 
 
 class Chunk(NamedTuple):
@@ -129,6 +131,19 @@ class Stream:
         self.params = to_jax(params)
         self.example = shapes(explain, params, self.image, self.targets.abstract, key)
         self.targets.set_classes(explain.output.classes(self.example.logits.shape[-1]))
+
+    def check_classes(self, names: Sequence[str]) -> None:
+        """Raises unless there is a name for each class, or none at all.
+
+        Raises:
+            ValueError: another number of them.
+        """
+        count = self.targets.classes
+        if names and len(names) != count:
+            raise ValueError(
+                f"classes: expected {count} names, as many as the model's classes; got "
+                f"{', '.join(names)}"
+            )
 
     def run(
         self, sink: Sink, process: tuple[int, int], on_progress: Callable[[Progress], None]

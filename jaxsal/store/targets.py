@@ -54,7 +54,10 @@ class ExampleTargets:
             ValueError: it has not.
         """
         if self.by_label and not labelled:
-            raise ValueError('targets: "label", but the first image of the source has no label')
+            raise ValueError(
+                'targets: "label", but the first image of the source has no label (an image file '
+                "has that of the folder it lies in, where that is named as a class)"
+            )
 
     def set_classes(self, classes: int) -> None:
         """Sets how many classes there are: labels beyond them are faults of their records.

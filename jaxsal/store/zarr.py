@@ -17,7 +17,7 @@ from jaxsal.store.layout import STATUS, Column, Layout, as_json
 KEY = "jaxsal"
 """The group attribute that says what the store was made of."""
 
-NOT_COMPARED = ("versions", "spatial_axes", "layers")
+NOT_COMPARED = ("versions", "spatial_axes", "layers", "classes")
 """Facts that decide no map: where axes do, the method's fingerprint holds them."""
 
 PATIENCE = 60.0

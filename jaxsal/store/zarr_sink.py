@@ -4,8 +4,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxsal.compiler.outputs import Output
 from jaxsal.compiler.program import Explanation
-from jaxsal.store.layout import EXPLAINED, NOT_FINITE, SKIPPED, STATUS
+from jaxsal.store.answers import answers
+from jaxsal.store.layout import (
+    EXPLAINED,
+    IMAGES,
+    LABELS,
+    NOT_FINITE,
+    PREDICTED,
+    PROBABILITIES,
+    SKIPPED,
+    STATUS,
+)
 from jaxsal.store.stream import IN_FLIGHT, Chunk, Stored, unsound
 from jaxsal.store.zarr import Store
 from jaxsal.types import Tree
@@ -14,9 +25,9 @@ from jaxsal.types import Tree
 class ZarrSink:
     """A store as a stream writes into it, see `jaxsal.store.stream.Sink`."""
 
-    def __init__(self, store: Store, *, outputs: str) -> None:
-        """Takes the store, and the name of its column of the model's outputs."""
-        self.store, self.layout, self.outputs = store, store.layout, outputs
+    def __init__(self, store: Store, output: Output) -> None:
+        """Takes the store, and what the model's outputs are."""
+        self.store, self.layout, self.output = store, store.layout, output
         self.threads, self.total = IN_FLIGHT, store.layout.count
 
     def finished(self) -> set[int]:
@@ -33,8 +44,11 @@ class ZarrSink:
             "source": [example.name for example in chunk.examples],
             "fault": [e.fault or why for e, why in zip(chunk.examples, wrong, strict=True)],
             STATUS: np.select([missing, fine], [SKIPPED, EXPLAINED], NOT_FINITE).astype(np.uint8),
+            LABELS: np.array(
+                [-1 if e.label is None else e.label for e in chunk.examples], np.int32
+            ),
         }
-        found = {} if results is None else self._named(results)
+        found = {} if results is None else {**self._named(results), IMAGES: chunk.images}
         for column in self.layout.columns:
             if column.name in values:
                 continue
@@ -53,7 +67,9 @@ class ZarrSink:
         maps = results.maps
         by_name = {f"maps/{k}": v for k, v in maps.items()} if isinstance(maps, dict) else {}
         named = by_name or {"maps": maps}
-        return {**named, "targets": results.targets, self.outputs: results.logits}
+        said = answers(self.output, results.logits)
+        own = {PREDICTED: said.predicted, PROBABILITIES: said.probabilities}
+        return {**named, **own, "targets": results.targets, self.output.plural: results.logits}
 
     def stored(self, resumed: int) -> Stored:
         """What the store holds when the last process is done."""

@@ -5,7 +5,6 @@ read: a pickle is a program.
 """
 
 import hashlib
-import itertools
 import json
 import logging
 import os
@@ -16,17 +15,16 @@ from typing import Any, NamedTuple, cast
 
 import jax.numpy as jnp
 import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxtyping import PyTree
 
 from jaxsal.common.errors import one_line
 from jaxsal.common.files import write_atomically
 from jaxsal.data.examples import Examples
 from jaxsal.models import CNN, Network, ResNet
+from jaxsal.training.parameter_files import checked_path, flatten, read_params
 from jaxsal.types import ApplyFn, Params
 
 MODEL, PARAMS = "model.json", "params.npz"
-PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".joblib", ".ckpt")
 FIELDS = {
     CNN: ("classes", "widths", "convs", "smooth", "stride", "last_pool", "norm", "dropout", "axes"),
     ResNet: ("classes", "blocks", "width", "mean", "std"),
@@ -96,7 +94,7 @@ def load(folder: str | os.PathLike[str]) -> Saved:
     Raises:
         ValueError: the folder holds no trained network, or a file of it is broken.
     """
-    folder = _path("checkpoint", folder)
+    folder = checked_path("checkpoint", folder)
     try:
         about = json.loads((folder / MODEL).read_text())
         fields, dtype = about["fields"], jnp.dtype(about["fields"]["dtype"])
@@ -140,7 +138,7 @@ def _channels(variables: Params) -> int:
         ValueError: there is no such kernel.
     """
     for name, array in flatten(variables).items():
-        if name.endswith("Conv_0/kernel"):
+        if name == "params/Conv_0/kernel":
             return int(array.shape[-2])
     raise ValueError(f"checkpoint: {PARAMS} holds no kernel 'params/Conv_0/kernel'")
 
@@ -231,59 +229,3 @@ def _orbax() -> ModuleType:
 
     logging.getLogger("absl").setLevel(logging.ERROR)  # it reports every file it touches
     return orbax.checkpoint
-
-
-def read_params(path: str | os.PathLike[str]) -> Params:
-    """A pytree of arrays from a file.
-
-    `.npz`: names with slashes become nested dicts; `.npy`: one array; `.msgpack`: as
-    `flax.serialization` writes it.
-
-    Raises:
-        ValueError: a pickle, a file of another kind, or a broken one.
-    """
-    path = _path("params", path)
-    if path.suffix.lower() in PICKLES:
-        raise ValueError(
-            f"params: {path} is a pickle, which is a program and not read; save arrays with "
-            "numpy.savez or flax.serialization"
-        )
-    try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as file:
-                return nest({name: file[name] for name in file.files})
-        if path.suffix == ".npy":
-            return np.load(path, allow_pickle=False)
-        if path.suffix == ".msgpack":
-            from flax import serialization
-
-            return serialization.msgpack_restore(path.read_bytes())
-    except FileNotFoundError as error:
-        raise ValueError(f"params: {path} does not exist") from error
-    except Exception as error:  # msgpack and zipfile have errors of their own
-        raise ValueError(f"params: {path} cannot be read ({one_line(error)[:200]})") from error
-    raise ValueError(f"params: expected .npz, .npy or .msgpack, got {path.name!r}")
-
-
-def flatten(tree: Params) -> dict[str, np.ndarray]:
-    """Nested dicts of arrays as one dict, the names joined with slashes."""
-    return {name: np.asarray(leaf) for name, leaf in flatten_dict(tree, sep="/").items()}
-
-
-def nest(arrays: dict[str, np.ndarray]) -> Params:
-    """The inverse of `flatten`.
-
-    Raises:
-        ValueError: a name that is an array and the beginning of another name.
-    """
-    for name in arrays:
-        folders = itertools.accumulate(name.split("/")[:-1], "{}/{}".format)
-        if any(folder in arrays for folder in folders):
-            raise ValueError(f"{name!r} lies inside an array")
-    return unflatten_dict(arrays, sep="/")
-
-
-def _path(name: str, value: object) -> Path:
-    if not isinstance(value, str | os.PathLike) or not str(value) or "\0" in str(value):
-        raise TypeError(f"{name}: expected a path, got {value!r}")
-    return Path(value)

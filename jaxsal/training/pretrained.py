@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxsal.common.errors import one_line
 from jaxsal.models import ResNet
-from jaxsal.training.checkpoint import flatten, nest, read_params
+from jaxsal.training.parameter_files import flatten, nest, read_params
 from jaxsal.types import Params
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -1,6 +1,6 @@
 """Measures to pictures: learning curves, a confusion matrix, relevance densities with intervals.
 
-Drawn on canvases of `jaxsal.render`, the one place that knows matplotlib.
+Drawn on canvases of `jaxsal.viz.figures`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -147,6 +147,9 @@ def _dots(
         axis.plot(mean, places, "o", color=colour, ms=4.5, label=name)
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.set_xscale("log" if log else "linear")
+    if log:  # matplotlib's own labels are mathematics
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axis.xaxis.set_minor_formatter(lambda value, _: "")
     axis.set_xlabel(label)
     axis.grid(alpha=0.25)
     axis.tick_params(axis="y", length=0)

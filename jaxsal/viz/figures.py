@@ -4,22 +4,22 @@ Signed maps are drawn on a diverging scale, blue below zero, white at zero, red 
 apart with any colour vision), clipped at a percentile of |map|.
 """
 
-import io
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib import patheffects
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
-from matplotlib.figure import Figure
 
 from jaxsal.types import ArrayValues, RandomAccess, axes_by_shape
 from jaxsal.viz import inputs
-from jaxsal.viz.pixels import grey, limit, note, signed, stretched
-from jaxsal.viz.style import DIVERGING, INK, LABEL, OUTLINE, styled
+from jaxsal.viz.layout import LEFT, PANEL, panels, scale, wrapped
+from jaxsal.viz.layout import canvas as canvas
+from jaxsal.viz.maps import Look, draw_map
+from jaxsal.viz.picture import Picture
+from jaxsal.viz.picture import png as png
+from jaxsal.viz.pixels import grey, limit, signed, stretched
+from jaxsal.viz.style import DIVERGING, INK, OUTLINE, styled
 
 
 @styled
@@ -32,21 +32,29 @@ def relevance_grid(
     title: str = "",
     percentile: float | int = 99.5,
     common: bool = False,
-    overlay: bool = False,
+    style: str = "side-by-side",
+    opacity: float | int = 1.0,
+    colormap: str = DIVERGING,
     mask_label: str = "outline",
+    panel: float | int = PANEL,
     spatial_axes: object = None,
-) -> Figure:
+) -> Picture:
     """A row an image: the image, its mask's outline, and a signed map for each method.
+
+    A pixel of the largest image takes one pixel of the figure or more.
 
     Args:
         images: `[N, H, W, C]`. masks: bool `[N, H, W]`; an empty one has no outline. None: no
             masks, and no column of them.
-        maps: `{method: [N, H, W] or as the images}`; a map of fewer pixels than its image (a CAM
-            that was not resized) is drawn over all of it.
+        maps: `{method: [N, H, W] or as the images}`; a map of fewer pixels than its image is
+            resized to it, bilinear.
         rows: N labels. title: over all. percentile: where the scale is clipped.
         common: one scale for all methods; else one a method, the same for all of its images.
-        overlay: maps over the image, as opaque as they are strong.
-        mask_label: title of the column of outlines.
+        style: "overlay", over the image, as opaque as it is strong; "side-by-side", alone; or
+            "contour", lines of a quarter, a half and three quarters of the scale, smoothed by a
+            hundredth of the image.
+        opacity: of an overlay at most. colormap: of matplotlib; one without a middle shows |map|.
+        mask_label: title of the column of outlines. panel: inches of one panel's longer side.
         spatial_axes: of ONE image (and its map): (1, 2) where channels come first; None: by its
             shape (`jaxsal.types.axes_by_shape`), else the first two. `Explainer.spatial_axes` says
             which they are to a model.
@@ -61,32 +69,55 @@ def relevance_grid(
     columns = inputs.columns(maps, len(pictures), axes=axes)
     labels = inputs.labels(rows, len(pictures))
     inputs.check_percentile(percentile)
+    look = Look(style, opacity, colormap)
     first = ["image"] if outlines is None else ["image", mask_label]
     titles = [*first, *columns]
-    figure, panels = _panels(len(pictures), len(titles), top=0.9 if title else 0.65, bottom=0.75)
+    lines = wrapped(title, 2 * LEFT + panel * len(titles))
+    figure, grid = panels(
+        len(pictures),
+        len(titles),
+        top=0.65 + 0.2 * len(lines),
+        bottom=0.75,
+        panel=panel,
+        sizes={picture.shape[:2] for picture in pictures},
+    )
     bounds = {name: limit(batch, percentile=percentile) for name, batch in columns.items()}
     if common:
         bounds = dict.fromkeys(columns, max(bounds.values()))
-    for i, (row, picture) in enumerate(zip(panels, pictures, strict=False)):
-        for axis in row:
-            axis.imshow(grey(picture), interpolation="nearest")
-        if outlines is not None:
-            for axis in row[1:]:
-                _outline(axis, outlines[i], OUTLINE if axis is row[1] or overlay else INK)
-        for axis, (name, batch) in zip(row[len(first) :], columns.items(), strict=True):
-            _draw(axis, batch[i], bounds[name], overlay=overlay, size=picture.shape[:2])
+    for i, (row, picture) in enumerate(zip(grid, pictures, strict=False)):
+        shown = {name: batch[i] for name, batch in columns.items()}
+        _draw_row(row, picture, shown, bounds, None if outlines is None else outlines[i], look)
         if labels:
             row[0].set_ylabel(labels[i])
-    for axis, column in zip(panels[0], titles, strict=True):
-        name = textwrap.fill(column, 20)
-        shown = any(signed(map).any() for map in columns.get(column, ()))
-        bound = f"±{bounds[column]:.2g}" if shown else "0"
+    for axis, column in zip(grid[0], titles, strict=True):
+        name = textwrap.fill(column, max(20, int(panel * 11)))
+        seen = any(signed(map).any() for map in columns.get(column, ()))
+        bound = f"{'±' if look.signs else ''}{bounds[column]:.2g}" if seen else "0"
         axis.set_title(f"{name}\n{bound}" if column in bounds else name)
-    if title:
+    if lines:
         height = figure.get_size_inches()[1]
-        figure.suptitle(textwrap.shorten(title, 80), fontsize=9.5, y=1 - 0.08 / height, va="top")
-    _scale(figure, percentile, len(titles))
+        figure.suptitle("\n".join(lines), fontsize=9.5, y=1 - 0.08 / height, va="top")
+    scale(figure, percentile, look)
     return figure
+
+
+def _draw_row(
+    row: np.ndarray,
+    picture: np.ndarray,
+    maps: Mapping[str, np.ndarray],
+    bounds: Mapping[str, float],
+    outline: np.ndarray | None,
+    look: Look,
+) -> None:
+    """The image, the image with the outline of its mask where it may have one, and each map."""
+    before = row[: len(row) - len(maps)]
+    for axis in before if look.alone else row:
+        axis.imshow(grey(picture), interpolation="nearest")
+    for axis, (name, map) in zip(row[len(before) :], maps.items(), strict=True):
+        draw_map(axis, map, bounds[name], picture.shape[:2], look)
+    if outline is not None:
+        for axis in row[1:]:
+            _outline(axis, outline, INK if look.alone and axis is not row[1] else OUTLINE)
 
 
 def explanation(
@@ -97,12 +128,15 @@ def explanation(
     title: str = "",
     percentile: float | int = 99.5,
     common: bool = False,
-    overlay: bool = True,
+    style: str = "overlay",
+    opacity: float | int = 1.0,
+    colormap: str = DIVERGING,
     mask_label: str = "outline",
+    panel: float | int = PANEL,
     axis: int = 0,
     slices: int = 5,
     spatial_axes: object = None,
-) -> Figure:
+) -> Picture:
     """ONE image beside the maps of it by each method; of a volume a row a slice.
 
     Args:
@@ -111,7 +145,8 @@ def explanation(
         mask: bool, of the image's spatial axes.
         axis: of a volume's three, the one that is cut across; slices: how many, evenly spread.
         spatial_axes: as of `relevance_grid`; three, such as (1, 2, 3), are those of a volume.
-        title, percentile, common, overlay, mask_label: as of `relevance_grid`.
+        title, percentile, common, style, opacity, colormap, mask_label, panel: as of
+            `relevance_grid`.
 
     Raises:
         ValueError: an image of other axes, or no such axis.
@@ -154,8 +189,11 @@ def explanation(
         title=title,
         percentile=percentile,
         common=common,
-        overlay=overlay,
+        style=style,
+        opacity=opacity,
+        colormap=colormap,
         mask_label=mask_label,
+        panel=panel,
         spatial_axes=(0, 1),
     )
 
@@ -171,18 +209,37 @@ def contact_sheet(
     images: ArrayValues,
     *,
     titles: Sequence[str] = (),
+    colours: Sequence[str] = (),
     masks: RandomAccess | None = None,
     columns: int = 8,
+    title: str = "",
+    panel: float | int = PANEL,
     spatial_axes: object = None,
-) -> Figure:
+) -> Picture:
     """Images `[N, H, W, C]` side by side, with titles and mask outlines where given.
 
-    Of images with other axes `spatial_axes` are the two of height and width.
+    Of images with other axes `spatial_axes` are the two of height and width. `colours` are those of
+    the titles; `title` stands over all; `panel` is one image's longer side in inches.
     """
     pictures = inputs.batch("images", images, axes=_reading(spatial_axes))
     count = len(pictures)
     columns = min(columns, max(count, 1))
-    figure, axes = _panels(-(-count // columns), columns, gap=0.22 if len(titles) else 0.04)
+    letters = max(20, int(panel * 15))
+    texts = [
+        "\n".join(part for line in text.split("\n") for part in textwrap.wrap(line, letters))
+        for text in titles
+    ]
+    lines = max((text.count("\n") + 1 for text in texts), default=0)
+    figure, axes = panels(
+        -(-count // columns),
+        columns,
+        gap=0.04 + 0.15 * lines / panel,
+        panel=panel,
+        sizes={picture.shape[:2] for picture in pictures},
+        top=0.1 + 0.15 * lines + (0.25 if title else 0),
+    )
+    if title:
+        figure.suptitle(title, fontsize=9.5, y=1 - 0.08 / figure.get_size_inches()[1], va="top")
     for i, axis in enumerate(axes.ravel()):
         if i >= count:
             axis.set_visible(False)
@@ -190,27 +247,9 @@ def contact_sheet(
         axis.imshow(grey(pictures[i]), interpolation="nearest")
         if masks is not None:
             _outline(axis, masks[i], OUTLINE)
-        if len(titles):
-            axis.set_title(titles[i], fontsize=8, pad=2)
+        if texts:
+            axis.set_title(texts[i], fontsize=8, pad=2, color=colours[i] if colours else INK)
     return figure
-
-
-@styled
-def canvas(width: float | int, height: float | int, **panels: Any) -> tuple[Figure, Any]:
-    """A figure of that size in inches and its axes, laid out so that no label is cut off.
-
-    `panels` are what `Figure.subplots` takes; one `Axes` without.
-    """
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(**panels)
-
-
-@styled
-def png(figure: Figure, *, dpi: int = 120) -> bytes:
-    """The figure as the bytes of a PNG file; the same figure gives the same bytes."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
-    return buffer.getvalue()
 
 
 def _reading(spatial_axes: object, count: tuple[int, ...] = (2,)) -> inputs.Reading:
@@ -219,65 +258,9 @@ def _reading(spatial_axes: object, count: tuple[int, ...] = (2,)) -> inputs.Read
     return lambda shape: given or axes_by_shape(shape)
 
 
-def _panels(
-    rows: int, columns: int, *, gap: float = 0.04, top: float = 0.25, bottom: float = 0.1
-) -> tuple[Figure, np.ndarray]:
-    """Square panels without ticks, `gap` panels between rows; room for labels on three sides."""
-    rows = max(rows, 1)
-    cell, left = 1.35, 0.42
-    height = top + bottom + cell * (rows + gap * (rows - 1))
-    width = 2 * left + cell * (columns + 0.04 * (columns - 1))
-    figure = Figure(figsize=(width, height))
-    axes = figure.subplots(rows, columns, squeeze=False)
-    figure.subplots_adjust(
-        left / width, bottom / height, 1 - left / width, 1 - top / height, wspace=0.04, hspace=gap
-    )
-    for axis in axes.ravel():
-        axis.set(xticks=[], yticks=[])
-        axis.spines[:].set_visible(False)
-    return figure, axes
-
-
 def _outline(axis: Axes, mask: ArrayValues, colour: str) -> None:
     mask = np.asarray(mask, bool)
     if mask.any() and not mask.all():
         line = axis.contour(mask, [0.5], colors=colour, linewidths=1.0)
         halo = "white" if colour == INK else "black"
         line.set_path_effects([patheffects.withStroke(linewidth=2.0, foreground=halo, alpha=0.6)])
-
-
-def _draw(
-    axis: Axes, map: np.ndarray, bound: float, *, overlay: bool, size: tuple[int, ...]
-) -> None:
-    shown = np.nan_to_num(signed(map) / bound, posinf=1, neginf=-1)
-    opacity = np.clip(np.abs(shown), 0, 1) if overlay else None
-    height, width = size
-    axis.imshow(
-        shown,
-        cmap=DIVERGING,
-        vmin=-1,
-        vmax=1,
-        alpha=opacity,
-        interpolation="nearest",
-        extent=(-0.5, width - 0.5, height - 0.5, -0.5),
-    )
-    if remark := note(map):
-        axis.text(width / 2, height / 2, remark, ha="center", va="center", bbox=LABEL)
-
-
-def _scale(figure: Figure, percentile: float | int, columns: int) -> None:
-    """The one colour bar under all maps: each is a fraction of the value in its column's title."""
-    width, height = figure.get_size_inches()
-    long = min(2.8, width - 1.5)  # room for the words at its ends
-    bar = figure.add_axes((0.5 - long / 2 / width, 0.42 / height, long / width, 0.12 / height))
-    figure.colorbar(
-        ScalarMappable(Normalize(-1, 1), DIVERGING),
-        cax=bar,
-        orientation="horizontal",
-        ticks=[-1, 0, 1],
-    )
-    bar.set_xticklabels(["against the class", "0", "for the class"])
-    bar.set_xlabel(
-        f"clipped at ± the {percentile:g}th percentile of |map|, given above", fontsize=8
-    )
-    bar.tick_params(length=0)

@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 
 import numpy as np
+import scipy.ndimage
 
-from jaxsal.types import ArrayValues
+from jaxsal.types import ArrayValues, SpatialAxes, axes_by_shape
 
 
 def signed(map: ArrayValues) -> np.ndarray:
@@ -41,6 +42,41 @@ def stretched(image: np.ndarray) -> np.ndarray:
     if image.min() < 0 or image.max() > 1:
         return (image - image.min()) / max(np.ptp(image), 1e-12)
     return image
+
+
+def resized(map: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
+    """A map `[h, w]` at the size of its image, bilinear; it is made larger only."""
+    if map.shape == size or not map.size:
+        return map
+    factors = [max(1.0, length / own) for own, length in zip(map.shape, size, strict=True)]
+    larger: np.ndarray = scipy.ndimage.zoom(map, factors, order=1, mode="nearest", grid_mode=True)
+    return larger
+
+
+def cropped(map: ArrayValues, size: tuple[int, int]) -> np.ndarray:
+    """The part of a square map that lies over an image which was made square with a border.
+
+    At the image's own size where the map is coarser; the image lies in the square's middle.
+
+    Args:
+        map: `[h, h]` or `[h, h, C]`. size: of the image before the border.
+    """
+    map, side = signed(map), max(size)
+    if size[0] == size[1] or map.shape[0] != map.shape[1]:
+        return map
+    square = resized(map, (side, side))
+    scale = len(square) / side
+    top, left = ((side - length) // 2 for length in size)
+    rows, columns = (
+        slice(round(first * scale), round((first + length) * scale))
+        for first, length in zip((top, left), size, strict=True)
+    )
+    return square[rows, columns]
+
+
+def axes_of(shape: tuple[int, ...]) -> SpatialAxes:
+    """The two spatial axes of an image: as its shape says, else the first two."""
+    return axes_by_shape(shape) or (0, 1)
 
 
 def note(map: ArrayValues) -> str:

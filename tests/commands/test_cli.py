@@ -18,6 +18,8 @@ from jaxsal.training import checkpoint
 from tests import toy
 
 draw = np.random.default_rng(0)
+PAGES = ("index.json", "index.html", "contact_sheet.png")
+"""Beside the pictures."""
 
 
 @pytest.fixture(scope="module")
@@ -58,8 +60,8 @@ def test_a_folder_of_images_becomes_overlays(network, scans, tmp_path, capsys) -
     done = run(capsys, "explain", *options, "--out", tmp_path / "out")
     assert (done["explained"], len(done["skipped"])) == (3, 2)
     assert {each["source"] for each in done["skipped"]} == {"cut.png", "text.jpeg"}
-    expected = {"2.png", "10.jpg.png", "more/c.png.png", "index.json"}
-    assert files(tmp_path / "out") == {name.replace("c.png.png", "c.png") for name in expected}
+    expected = {"2.png", "10.png", "more/c.png", *PAGES}
+    assert files(tmp_path / "out") == {*expected, *(f"_thumbnails/{n}.png" for n in (0, 1, 4))}
     assert Image.open(tmp_path / "out/2.png").size[0] > 200
     index = json.loads((tmp_path / "out/index.json").read_text())
     assert [entry["number"] for entry in index] == list(range(5))
@@ -75,7 +77,8 @@ def test_pictures_are_not_taken_for_images_the_next_time(
         for _ in range(2):
             options = ("--checkpoint", network, "--images", where, "--method", "gradient")
             assert run(capsys, "explain", *options, "--out", "overlays")["explained"] == 1
-    assert files(tmp_path) == {"a.png", "overlays/a.png", "overlays/index.json"}
+    pages = {f"overlays/{name}" for name in ("a.png", "_thumbnails/0.png", *PAGES)}
+    assert files(tmp_path) == {"a.png", *pages}
 
 
 def test_a_store_holds_the_maps_and_goes_on(network, scans, tmp_path, capsys) -> None:
@@ -194,7 +197,8 @@ def test_maps_that_are_not_finite_are_said(out, tmp_path, capsys, monkeypatch) -
         assert statuses == ["explained", "not finite", "not finite", "explained"]
         assert ["file" in entry for entry in index] == [True, False, False, True]
         assert [entry["target"] == -1 for entry in index] == [False, True, True, False]
-        assert len(files(tmp_path / "out")) == 3
+        drawn = {"0.png", "3.png", "_thumbnails/0.png", "_thumbnails/3.png"}
+        assert files(tmp_path / "out") == {*drawn, *PAGES}
     options = (*model, "--images", "x.npy", "--out", f"again-{out}")
     assert cli.main(["explain", *options]) == 0
     assert re.search(r"2 images explained, 0 skipped.*\n  2 not finite", capsys.readouterr().out)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import brain_tumor, explaining, folds, study
+from experiments import brain_tumor, explaining, figures, folds, study
 from experiments.settings import Settings, resolve
 from jaxsal.common.files import finite
 
@@ -124,9 +124,15 @@ def test_completeness_of_exact_maps() -> None:
     assert found["largest_error"] == 0.25
 
 
+def test_a_figure_that_fails_is_told_and_ends_no_study(capsys) -> None:
+    assert figures._drawn("Relevance", lambda: None) == b""
+    assert figures._drawn("Relevance", lambda: 1 / 0) == b""
+    assert "figure 'Relevance' cannot be drawn (ZeroDivisionError" in capsys.readouterr().err
+
+
 def test_a_tree_of_pictures_is_a_dataset(tmp_path) -> None:
     random = np.random.default_rng(0)
-    for kind, mean in (("no", 60), ("yes", 190)):
+    for kind, mean in (("$no$", 60), ("yes", 190)):
         folder = tmp_path / "data/archive" / kind
         folder.mkdir(parents=True)
         for i in range(20):
@@ -135,12 +141,13 @@ def test_a_tree_of_pictures_is_a_dataset(tmp_path) -> None:
             Image.fromarray(pixels > 190).save(folder / f"{kind}{i}_seg.png")
     settings = replace(TOY, data="folder", data_dir=tmp_path / "data", out=tmp_path / "out")
     metrics = brain_tumor.main(settings)
-    assert metrics["classes"] == ["no", "yes"]
+    assert metrics["classes"] == ["$no$", "yes"]
     counts = metrics["data"]["counts"]
     assert sum(sum(part.values()) for part in counts.values()) == 40
     assert metrics["data"]["masks"]["test"] == metrics["data"]["counts"]["test"]["yes"]
-    assert (tmp_path / "out" / "report.html").exists()
-    assert study.reopen(study.Reopened(tmp_path / "out")).classes == ("no", "yes")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "tumour" not in page
+    assert study.reopen(study.Reopened(tmp_path / "out")).classes == ("$no$", "yes")
 
 
 def test_folds_are_tested_in_turn_and_averaged(finished_folds: tuple[Path, dict]) -> None:

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from experiments import report, tables
+from experiments import answer, report, tables
 from experiments.head import REGIONS
 from experiments.relevance import CLAIMS
 from jaxsal import render
@@ -106,7 +106,7 @@ def test_the_page_is_well_formed_and_needs_no_network():
         *("96.7 %", "[95.1 %, 98.1 %]", "0.999", "0.912", "0.0213", "8.00", "[7.90, 8.10]"),
         *("empty mask 2", "61 correctly classified", "resampled by patient", "8e932ec"),
         *("glioma/broken.png", "3 resized", "nested · rate", "0.123", "0.456", "0.987"),
-        *("a map even in the head: 1.90",),
+        *("1.90 one even in the head",),
         *("phantom &lt;b&gt;", "&#x27;a &amp; b&#x27;", "six &amp; more"),
     ),
 )
@@ -133,7 +133,7 @@ def test_nothing_measured_is_not_no_method():
 
 def test_at_chance_nothing_is_concluded():
     page = report.render_report({**METRICS, "chance": 0.4, "warnings": ["No better <than> chance"]})
-    assert "nothing is concluded from them" in page
+    assert "no conclusion is drawn from them" in page
     assert not any(claim in page for claim in CLAIMS.values())
     assert '<div class="banner"><p>No better &lt;than&gt; chance</p>' in page
 
@@ -151,6 +151,66 @@ def test_few_patients_stand_beside_every_number():
     relevance = METRICS["relevance"] | {"clusters": 35}
     page = report.render_report({**METRICS, **many, "relevance": relevance})
     assert "[95.1 %, 98.1 %] 35 patients" in page and "resampled by patient, of 35 of them" in page
+
+
+def by_data(data, **changes):
+    """The metrics of a study of such images."""
+    return METRICS | {"settings": {"data": data}} | changes
+
+
+def told(metrics):
+    """The words of the report above its first heading."""
+    return " ".join("".join(Page(report.render_report(metrics)).text).split("Pictures")[0].split())
+
+
+def test_the_answer_comes_first_and_says_what_the_numbers_support():
+    page = report.render_report(METRICS, [("Right answers", "", PNG), ("Other", "", PNG)])
+    assert page.index('class="answer"') < page.index("<h2>Pictures") < page.index("<table")
+    assert page.index("<h2>Figures") > page.index("<h2>Classification")
+    assert (
+        "Integrated gradients put 8.0 times as much relevance into tumours, for their area, as an "
+        "even map over the image, 4.2 times one in the head alone, and 4.0 times as much as into "
+        "their surround." in page
+    )
+    gaps = METRICS["relevance"]["differences"]["integrated gradients"]
+    for key, words in (
+        ("tumour - surround", "are not shown to put more into them than into their surround"),
+        ("tumour - even", "are not shown to put more relevance into tumours, for their area, than"),
+    ):
+        open_ = {"integrated gradients": gaps | {key: [0.5, -0.1, 1.0]}}
+        relevance = METRICS["relevance"] | {"differences": open_}
+        assert words in report.render_report(METRICS | {"relevance": relevance})
+
+
+def test_a_network_at_chance_has_a_banner_and_no_conclusion():
+    section = answer.conclusion("<p>The tumour is found best by ig.</p>")
+    fine = report.render_report(METRICS, sections=[section])
+    assert "At chance" not in fine and fine.count('class="verdict"') == 4
+    chance = METRICS | {"accuracy": 0.6, "accuracy_interval": [0.48, 0.7]}  # 62 of 119 are gliomas
+    page = report.render_report(chance, sections=[section])
+    assert not Page(page).open
+    assert "always answering glioma is right for 52.1 %" in page
+    for word in ('class="verdict"', 'class="answer"', "found best", "What the intervals", "put 8"):
+        assert word not in page
+    assert "At chance" in report.render_report(chance | {"accuracy_interval": [0.521, 0.7]})
+
+
+def test_the_words_fit_the_images():
+    page = report.render_report(by_data("folder", classes=["no head", "cyst"]))
+    shown = " ".join(Page(page).text)
+    assert "outlined regions" in shown and "even in the foreground" in shown
+    for word in ("tumours", "in the head", "rest of head"):
+        assert word not in shown, word
+    assert "no head" in shown  # a class
+    assert "tumours" in report.render_report(by_data("figshare"))
+    none = METRICS["relevance"] | {"cases": 0}
+    without = report.render_report(by_data("folder", relevance=none))
+    assert "There are no masks" in without and "Relevance density by region" not in without
+
+
+def test_headlines_have_no_private_terms():
+    names = " ".join(" ".join(card) for card in answer.cards(METRICS))
+    assert "ECE" not in names and "relevance density" not in names and "macro" not in names
 
 
 def test_what_is_undefined_is_a_dash_and_what_is_missing_is_left_out():

@@ -14,7 +14,7 @@ from jaxsal import render
 from jaxsal.compiler import processes
 from jaxsal.data import phantom, pipeline
 from jaxsal.metrics import classification
-from jaxsal.training import checkpoint
+from jaxsal.training import checkpoint, parameter_files
 from tests import toy
 from tests.fuzz.values import ANY, EVERY, good
 
@@ -207,7 +207,7 @@ def preparing() -> Iterator[Case]:
         "checkpoint.load", checkpoint.load, {"folder": fixed(None)}, ANY, also=("checkpoint",)
     )
     yield from swapped(
-        "read_params", checkpoint.read_params, {"path": fixed(None)}, ANY, also=("params",)
+        "read_params", parameter_files.read_params, {"path": fixed(None)}, ANY, also=("params",)
     )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import jaxsal
 from jaxsal.data import pictures, pipeline
 from jaxsal.data.wanted import Wanted
-from jaxsal.training import checkpoint
+from jaxsal.training import parameter_files
 from tests import toy
 from tests.fuzz.calls import Case, prepared
 from tests.fuzz.material import FORMATS, PLACES, arrays, command, mangled, network, picture, put
@@ -105,7 +105,7 @@ def arrays_broken(seed: int) -> Iterator[Case]:
             )
 
         def params(place: Path, name: str = name, content: bytes = content) -> Any:
-            return checkpoint.read_params(put(place, {name: content}) / name)
+            return parameter_files.read_params(put(place, {name: content}) / name)
 
         yield Case(f"images {what}, {name}", images, PLACES)
         yield Case(f"params {what}, {name}", params, ("params", "path"))

@@ -40,7 +40,7 @@ def files(path: Path) -> dict[str, bytes]:
 
 def test_a_store_opens_in_plain_zarr_and_holds_what_the_explainer_gives(tmp_path) -> None:
     done = jaxsal.explain_dataset(GRADIENT, P, records(), tmp_path / "m.zarr", chunk=4)
-    assert done[1:] == (11, 0, 0, True, (), ())
+    assert done[1:] == (11, 0, 0, True, (), (), ())
     found = zarr.open(str(tmp_path / "m.zarr"), mode="r")
     maps = GRADIENT(P, X)
     toy.close(found["maps"][:], maps)
@@ -50,6 +50,23 @@ def test_a_store_opens_in_plain_zarr_and_holds_what_the_explainer_gives(tmp_path
     assert found["maps"].dtype == np.float32 and found["maps"].chunks == (4, 8, 8, 1)
     assert (found["status"][:] == 1).all()
     assert found.attrs["jaxsal"]["count"] == 11
+    shares = jax.nn.softmax(toy.apply(P, X))
+    toy.close(found["probabilities"][:], shares)
+    np.testing.assert_array_equal(found["predicted"][:], shares.argmax(-1))
+    np.testing.assert_array_equal(found["labels"][:], LABELS)
+    assert "images" not in found
+
+
+def test_a_store_keeps_names_of_classes_and_images_where_asked(tmp_path) -> None:
+    kept = {"classes": ["a", "b", "c"], "keep_images": True, "chunk": 4}
+    jaxsal.explain_dataset(GRADIENT, P, records(), tmp_path / "m.zarr", **kept)
+    found = zarr.open(str(tmp_path / "m.zarr"), mode="r")
+    np.testing.assert_array_equal(found["images"][:], X)
+    assert found.attrs["jaxsal"]["classes"] == ["a", "b", "c"]
+    with pytest.raises(ValueError, match="classes: expected 3 names"):
+        jaxsal.explain_dataset(GRADIENT, P, records(), tmp_path / "n.zarr", classes=["a"])
+    with pytest.raises(ValueError, match="another keep_images"):
+        jaxsal.explain_dataset(GRADIENT, P, records(), tmp_path / "m.zarr", chunk=4)
 
 
 SOURCES = {

@@ -2,10 +2,8 @@
 
 import dataclasses
 import json
-import pickle
 from pathlib import Path
 
-import flax.serialization
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -52,51 +50,6 @@ def test_networks_saved_before_the_last_pool_was_a_choice_have_it(saved, tmp_pat
     pooled = CNN(classes=3, widths=(4, 8), smooth=2, stride=2, dtype=jnp.bfloat16)
     found = checkpoint.load(tmp_path)
     np.testing.assert_array_equal(found.apply(found.variables, X), pooled.apply(found.variables, X))
-
-
-def test_nesting_is_the_inverse_of_flattening() -> None:
-    tree = {"a": {"b": np.ones(2), "c": {"d": np.zeros(1)}}, "e": np.float32(3)}
-    flat = checkpoint.flatten(tree)
-    assert set(flat) == {"a/b", "a/c/d", "e"}
-    assert jax.tree.structure(checkpoint.nest(flat)) == jax.tree.structure(tree)
-    for names in (("a", "a/b"), ("a/b", "a")):
-        with pytest.raises(ValueError, match="'a/b' lies inside an array"):
-            checkpoint.nest(dict.fromkeys(names, np.ones(1)))
-
-
-def test_params_are_read_from_every_kind_of_file(tmp_path) -> None:
-    tree = {"dense": {"kernel": np.arange(6.0).reshape(2, 3)}}
-    np.savez(tmp_path / "p.npz", **{"dense/kernel": tree["dense"]["kernel"]})
-    np.save(tmp_path / "p.npy", tree["dense"]["kernel"])
-    (tmp_path / "p.msgpack").write_bytes(flax.serialization.msgpack_serialize(tree))
-    for name in ("p.npz", "p.msgpack"):
-        found = checkpoint.read_params(tmp_path / name)
-        np.testing.assert_array_equal(found["dense"]["kernel"], tree["dense"]["kernel"])
-    assert checkpoint.read_params(tmp_path / "p.npy").shape == (2, 3)
-
-
-class Loud:
-    def __reduce__(self):
-        return (print, ("executed",))
-
-
-def test_pickles_are_refused_under_any_name(tmp_path, capsys) -> None:
-    program = pickle.dumps(Loud())
-    for name in ("p.pkl", "p.pt", "p.npz", "p.npy", "p.msgpack", "p.bin"):
-        (tmp_path / name).write_bytes(program)
-        with pytest.raises(ValueError, match=r"params: .*p\."):
-            checkpoint.read_params(tmp_path / name)
-    for save, name in ((np.save, "o.npy"), (np.savez, "o.npz")):
-        save(tmp_path / name, np.array([Loud()], object), allow_pickle=True)
-        with pytest.raises(ValueError, match=r"params: .*cannot be read"):
-            checkpoint.read_params(tmp_path / name)
-    assert "executed" not in capsys.readouterr().out
-
-
-@pytest.mark.parametrize("name", ["missing.npz", "p.txt", "missing.msgpack"])
-def test_files_that_are_none(name, tmp_path) -> None:
-    with pytest.raises(ValueError, match="params: "):
-        checkpoint.read_params(tmp_path / name)
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_a_map_that_shows_nothing_says_why():
     cases = {"": ramp, "all zero": 0 * ramp, "constant": 0 * ramp + 3, "not finite": broken}
     for expected, map in cases.items():
         assert pixels.note(map) == expected
-        figure = render.relevance_grid(IMAGES[:1], MASKS[:1], {"m": map[None]}, overlay=True)
+        figure = render.relevance_grid(IMAGES[:1], MASKS[:1], {"m": map[None]}, style="overlay")
         notes = words(figure) & {"all zero", "constant", "not finite"}
         assert notes == ({expected} if expected else set())
         assert seen(figure).std() > 0
@@ -103,7 +103,7 @@ def test_the_outline_surrounds_the_mask_and_an_empty_one_has_none():
 def test_an_overlay_is_as_opaque_as_the_map_is_strong():
     map = np.zeros((1, 12, 12))
     map[0, 0, 0] = 1.0
-    figure = render.relevance_grid(IMAGES[:1], MASKS[:1], {"m": map}, overlay=True)
+    figure = render.relevance_grid(IMAGES[:1], MASKS[:1], {"m": map}, style="overlay")
     opacity = figure.axes[2].get_images()[-1].get_alpha()
     assert opacity[0, 0] == 1 and opacity.sum() == 1
 

@@ -1,0 +1,122 @@
+"""The picture of one image and its maps, and a thumbnail of it."""
+
+import io
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from jaxsal.commands.preparing import Images
+from jaxsal.types import SpatialAxes
+from jaxsal.viz import figures, inputs, pixels
+from jaxsal.viz.maps import Look
+
+PANEL = 3.2
+"""Inches of a panel's longer side."""
+THUMBNAIL = 192
+"""Pixels of a thumbnail's longer side."""
+
+
+class Drawn(NamedTuple):
+    """A picture and its thumbnail, PNG, and whether a mask is outlined."""
+
+    picture: bytes
+    thumbnail: bytes
+    outlined: bool
+
+
+class Pen:
+    """Draws images of a source at their own size, under maps of the size that the model takes.
+
+    Attributes:
+        about: what the pictures show, in a sentence.
+    """
+
+    def __init__(
+        self, source: Images, methods: tuple[str, ...], look: Look, axes: SpatialAxes | None
+    ) -> None:
+        """Takes the methods' names and the spatial axes of an image, where they are known."""
+        self.source, self.methods, self.look, self.axes = source, methods, look, axes
+        signs = "red speaks for the class, blue against it" if look.signs else "|map| in colours"
+        self.about = f"Maps of {', '.join(methods)}; {signs}."
+
+    def draw(
+        self, image: np.ndarray, maps: Any, entry: Mapping[str, Any], named: Callable[[int], str]
+    ) -> Drawn:
+        """The picture of an image as the model took it, with what `index.json` says of it."""
+        panels = self._panels(maps, entry["target"], named)
+        title = f"{entry['source']}\n{said(entry, named)}"
+        options: dict[str, Any] = {
+            "style": self.look.style,
+            "opacity": self.look.opacity,
+            "colormap": self.look.colormap,
+            "title": title,
+            "panel": PANEL,
+        }
+        original = self.source.original(entry["number"])
+        if original.ndim > 3 or len(self.axes or ()) == 3:
+            figure = figures.explanation(original, panels, spatial_axes=self.axes, **options)
+            middle = image[len(image) // 2]
+            return Drawn(figures.png(figure), _encoded(pixels.grey(middle)), False)
+        picture, panels = self._over(original, image, panels)
+        size = picture.shape[0], picture.shape[1]
+        mask = self.source.mask(entry["number"], size)
+        figure = figures.explanation(picture, panels, mask=mask, spatial_axes=(0, 1), **options)
+        first = next(iter(panels.values()))
+        bound = pixels.limit([first])
+        thumbnail = self.look.blended(pixels.grey(picture), first, bound)
+        return Drawn(figures.png(figure), _encoded(thumbnail), mask is not None)
+
+    def _panels(
+        self, maps: Any, target: int | list[int], named: Callable[[int], str]
+    ) -> dict[str, np.ndarray]:
+        """The maps by what stands over them; with several targets a panel for each."""
+        panels = dict(maps) if isinstance(maps, dict) else {self.methods[0]: maps}
+        if isinstance(target, int):
+            return panels
+        return {
+            f"{method}, {named(k)}": every[k] for method, every in panels.items() for k in target
+        }
+
+    def _over(
+        self, original: np.ndarray, image: np.ndarray, panels: Mapping[str, np.ndarray]
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """The image `[H, W, C]` as it is drawn, and the maps `[h, w]` that lie over all of it.
+
+        A file that was made square with a border for the model is drawn without it.
+        """
+        axes = self.axes or pixels.axes_of(image.shape)
+        flat = {n: pixels.signed(inputs.channels_last(m, axes)) for n, m in panels.items()}
+        same = original.shape == image.shape
+        picture = inputs.channels_last(original, axes) if same else original
+        picture = picture if picture.ndim == 3 else picture[..., None]
+        if same:
+            return picture, flat
+        return picture, {n: pixels.cropped(m, picture.shape[:2]) for n, m in flat.items()}
+
+
+def said(entry: Mapping[str, Any], named: Callable[[int], str]) -> str:
+    """True class, predicted class and its probability, and which one is explained, in words."""
+    parts = [f"true: {entry['class']}"] if "class" in entry else []
+    if "predicted" in entry:
+        share = "" if entry["probability"] is None else f" ({entry['probability']:.3f})"
+        parts.append(f"predicted: {entry['predicted_class']}{share}")
+    else:
+        values = ", ".join(f"{value:.4g}" for value in entry.get("values", ())[:6])
+        parts.append(f"predicted: {values}")
+    target = entry["target"]
+    if isinstance(target, int) and target != entry.get("predicted", target):
+        parts.append(f"explained: {named(target)} ({entry['probabilities'][target]:.3f})")
+    elif isinstance(target, int) and "predicted" not in entry and len(entry["values"]) > 1:
+        parts.append(f"explained: {named(target)}")
+    return ", ".join(parts)
+
+
+def _encoded(picture: np.ndarray) -> bytes:
+    """An array of colours in [0, 1] as a small PNG."""
+    image = Image.fromarray(np.rint(255 * np.clip(picture, 0, 1)).astype(np.uint8))
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()

@@ -1,0 +1,125 @@
+"""A page of many pictures: filtered by class, right and wrong, and sorted, without network."""
+
+import html
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+STYLE = Path(__file__).with_suffix(".css")
+SCRIPT = Path(__file__).with_suffix(".js")
+
+
+class Card(NamedTuple):
+    """One picture.
+
+    Attributes:
+        name, file, thumbnail: of its source, and paths beside the page.
+        true, predicted: classes; "" where unknown.
+        score: of the prediction; None where there is none.
+        explained: the class of the map, where it is not the predicted one.
+    """
+
+    name: str
+    file: str
+    thumbnail: str
+    true: str
+    predicted: str
+    score: float | None
+    explained: str = ""
+
+    @property
+    def correct(self) -> str:
+        """right, wrong, or "" where one of the classes is not known."""
+        if not (self.true and self.predicted):
+            return ""
+        return "right" if self.true == self.predicted else "wrong"
+
+
+def gallery(
+    title: str, cards: Sequence[Card], left_out: Sequence[tuple[str, str]] = (), about: str = ""
+) -> str:
+    """The page: a card a picture, the highest score first.
+
+    Args:
+        left_out: `(name, reason)` of images without a picture. about: how the pictures were made.
+    """
+    ordered = sorted(cards, key=lambda card: -(card.score if card.score is not None else -1e30))
+    parts = [
+        f"<h1>{html.escape(title)}</h1>",
+        f'<p class="lead">{html.escape(_counts(cards, left_out))}</p>',
+        f"<p>{html.escape(about)}</p>" if about else "",
+        _controls(cards),
+        f'<div class="grid">{"".join(_card(card, n) for n, card in enumerate(ordered))}</div>',
+        _reasons(left_out),
+    ]
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{html.escape(title)}</title>\n<style>\n{STYLE.read_text()}</style></head>\n<body>"
+        f"<main>\n{''.join(parts)}\n</main><script>\n{SCRIPT.read_text()}</script></body></html>\n"
+    )
+
+
+def _counts(cards: Sequence[Card], left_out: Sequence[tuple[str, str]]) -> str:
+    counts = {word: sum(card.correct == word for card in cards) for word in ("right", "wrong")}
+    told = [f"{count} {word}" for word, count in counts.items() if any(counts.values())]
+    without = [f"{len(left_out)} without a picture, listed below"] if left_out else []
+    return ", ".join([f"{len(cards)} images", *told, *without])
+
+
+def _controls(cards: Sequence[Card]) -> str:
+    choices: Mapping[str, tuple[str, Sequence[str]]] = {
+        "true": ("true class", sorted({card.true for card in cards} - {""})),
+        "predicted": ("predicted class", sorted({card.predicted for card in cards} - {""})),
+        "correct": (
+            "answer",
+            [w for w in ("right", "wrong") if any(c.correct == w for c in cards)],
+        ),
+    }
+    boxes = [
+        f'<label>{words} <select data-filter="{key}"><option value="">all</option>'
+        + "".join(f"<option>{html.escape(value)}</option>" for value in values)
+        + "</select></label>"
+        for key, (words, values) in choices.items()
+        if values
+    ]
+    orders = {"score-": "score, highest first", "score": "score, lowest first", "name": "name"}
+    options = "".join(f'<option value="{key}">{text}</option>' for key, text in orders.items())
+    return (
+        f'<form class="controls">{"".join(boxes)}'
+        f"<label>sort by <select data-sort>{options}</select></label><output></output></form>"
+    )
+
+
+def _card(card: Card, number: int) -> str:
+    data = {
+        "true": card.true,
+        "predicted": card.predicted,
+        "correct": card.correct,
+        "score": "" if card.score is None else f"{card.score:.6g}",
+        "name": card.name,
+    }
+    attributes = "".join(f' data-{key}="{html.escape(value)}"' for key, value in data.items())
+    score = "" if card.score is None else f" ({card.score:.3g})"
+    lines = [
+        f"<b>{html.escape(card.predicted)}{score}</b>" if card.predicted or score else "",
+        f"<span>true: {html.escape(card.true)}</span>" if card.true else "",
+        f"<span>map of: {html.escape(card.explained)}</span>" if card.explained else "",
+        f'<span class="name">{html.escape(card.name)}</span>',
+    ]
+    loading = "eager" if number < 24 else "lazy"
+    return (
+        f'<a class="card {card.correct}" href="{quote(card.file)}"{attributes}>'
+        f'<img loading="{loading}" alt="{html.escape(card.name)}" src="{quote(card.thumbnail)}">'
+        f"{''.join(lines)}</a>\n"
+    )
+
+
+def _reasons(left_out: Sequence[tuple[str, str]]) -> str:
+    if not left_out:
+        return ""
+    items = "".join(
+        f"<li>{html.escape(name)}: {html.escape(reason)}</li>" for name, reason in left_out
+    )
+    return f"<h2>Without a picture</h2><ul>{items}</ul>"

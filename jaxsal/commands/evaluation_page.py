@@ -53,14 +53,14 @@ def write(
     """
     drawn = {**draw(metrics, tested), **(more or {})}
     pictures = {name: png(drawn[name]) for name in CAPTIONS if name in drawn}
-    for name, content in pictures.items():
+    for name, drawing in pictures.items():
         path = folder / "figures" / f"{name.lower().replace(' ', '_')}.png"
-        files.write_result(path, png)
+        files.write_result(path, drawing)
     lines = io.StringIO(newline="")
     csv.writer(lines).writerows(evaluation.rows(logits, tested, metrics["classes"]))
     content = lines.getvalue().encode(errors="backslashreplace")
     files.write_result(folder / "predictions.csv", content)
-    shown = [page.figure(name, CAPTIONS[name], png) for name, content in pictures.items()]
+    shown = [page.figure(name, CAPTIONS[name], drawing) for name, drawing in pictures.items()]
     body = render(metrics, shown, title)
     files.write_result(folder / "report.html", page.page(title, body).encode(errors="replace"))
 

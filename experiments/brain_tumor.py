@@ -26,13 +26,14 @@ import tyro
 from experiments import explaining, outputs, study
 from experiments.explaining import Explained
 from experiments.follow_up import full_precision
-from experiments.settings import Settings, load, plain, resolve
+from experiments.settings import Settings, divided, plain, resolve
+from jaxsal.commands import evaluation, seen
 from jaxsal.commands.progress import Training
 from jaxsal.common import files, provenance
 from jaxsal.compiler import processes
+from jaxsal.data import understood
 from jaxsal.data.examples import Dataset, Examples
 from jaxsal.data.splits import take
-from jaxsal.metrics import bootstrap, classification
 from jaxsal.models import CNN
 from jaxsal.training import checkpoint, loop
 from jaxsal.training.config import TrainConfig
@@ -45,8 +46,11 @@ def main(settings: Settings) -> dict[str, Any]:
     settings, config = resolve(settings)
     timings: dict[str, float] = {}
     with files.writable(settings.out) as folder, _timed(timings, "load"):
-        dataset, splits = load(settings)
-    _announce(dataset, splits)
+        dataset, division = divided(settings)
+        splits = dict(zip(understood.PARTS, division[:3], strict=True))
+        told = understood.record(dataset, division)
+    if not jax.process_index():
+        print("\n".join(understood.lines(told)), flush=True)
     dtype = jnp.bfloat16 if settings.bfloat16 else jnp.float32
     model = loop.make_model(config, len(dataset.classes), dtype=dtype)
     with _timed(timings, "train"):
@@ -62,7 +66,9 @@ def main(settings: Settings) -> dict[str, Any]:
         processes.wait("written")
         return {}
     checkpoint.save(folder, model, variables, classes=dataset.classes, image_size=config.image_size)
+    seen.save(folder, splits["train"])
     metrics = _classify(logits, test, dataset.classes)
+    metrics["warnings"] = [*division.warnings, *metrics["warnings"]]
 
     rows = study.drawn(len(test.labels), settings.explain or 0, settings.seed)
     shown, logits = take(test, rows), logits[rows]
@@ -74,7 +80,7 @@ def main(settings: Settings) -> dict[str, Any]:
         **measured,
         "history": trained.history,
         "settings": plain(settings),
-        "data": _describe(dataset, splits),
+        "data": _describe(dataset, splits, told),
         "timings": timings,
         "resumed": trained.resumed,  # epochs that an earlier process trained
         "throughput": _throughput(explained, trained, len(splits["train"].labels), timings),
@@ -87,29 +93,10 @@ def main(settings: Settings) -> dict[str, Any]:
     return metrics
 
 
-def _announce(dataset: Dataset, splits: dict[str, Examples]) -> None:
-    if jax.process_index():
-        return
-    sizes = ", ".join(f"{len(part.labels)} {name}" for name, part in splits.items())
-    print(f"{dataset.source}\n{sizes}; classes {', '.join(dataset.classes)}")
-    for line in (*dataset.notes, *(f"skipped: {line}" for line in dataset.skipped[:5])):
-        print(f"  {line}")
-    if len(dataset.skipped) > 5:
-        print(f"  {len(dataset.skipped)} files skipped in all")
-
-
 def _classify(logits: np.ndarray, test: Examples, classes: tuple[str, ...]) -> dict[str, Any]:
-    report = classification.classification_report(logits, test.labels, classes)
-    hits = (logits.argmax(-1) == test.labels).astype(float)
-    clusters, unit = study.resampled(test)
-    _, low, high = bootstrap.share_interval(hits, clusters)
-    # metrics.json begins with the accuracy.
-    return {
-        "accuracy": report.pop("accuracy"),
-        "accuracy_interval": [low, high],
-        "bootstrap": unit,
-        **report,
-    }
+    """What is measured of the predictions; `metrics.json` begins with the accuracy."""
+    found = evaluation.measure(logits, test, classes)
+    return {name: value for name, value in found.items() if name not in ("roc", "reliability")}
 
 
 def _measure(
@@ -180,18 +167,11 @@ def _epochs(trained: loop.Trained) -> int:
     return len(trained.history["train_loss"]) - trained.resumed
 
 
-def _describe(dataset: Dataset, splits: dict[str, Examples]) -> dict[str, Any]:
-    def count(part: Examples) -> dict[str, int]:
-        counts = np.bincount(part.labels, minlength=len(dataset.classes))
-        return dict(zip(dataset.classes, counts.tolist(), strict=True))
-
-    return {
-        "source": dataset.source,
-        "tested": checkpoint.examples_fingerprint(splits["test"]),
-        "counts": {name: count(part) for name, part in splits.items()},
-        "skipped": list(dataset.skipped),
-        "notes": list(dataset.notes),
-    }
+def _describe(
+    dataset: Dataset, splits: dict[str, Examples], told: understood.Record
+) -> dict[str, Any]:
+    tested = checkpoint.examples_fingerprint(splits["test"])
+    return {**told, "tested": tested, "skipped": list(dataset.skipped)}
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.tables import DASH, bounds, defined, number, text
+from jaxsal.metrics.bootstrap import FEWEST
 
 Findings = Mapping[str, Any]
 """What the JSON file of an experiment holds."""
@@ -52,8 +53,12 @@ def bullets(items: Sequence[str]) -> str:
 
 def resampled(findings: Findings) -> str:
     """What the brackets of a table are; that files without patients make them too narrow."""
-    unit = findings["bootstrap"]
+    unit, count = findings["bootstrap"], findings.get("clusters")
     brackets = f"In brackets: 95 % bootstrap intervals, resampled by {unit}."
+    if count is not None:
+        brackets = f"{brackets[:-1]}, of {count} of them."
+        if count < FEWEST:
+            brackets = f"{count} {unit}s are too few for intervals: means stand alone."
     if unit == "patient":
         return brackets
     return (

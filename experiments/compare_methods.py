@@ -59,6 +59,7 @@ def main(settings: Settings) -> str:
         "study": found.about,
         "cases": len(chosen.targets),
         "bootstrap": chosen.unit,
+        "clusters": chosen.drawn_from,
         **compared(values, chosen, settings.seed),
         "milliseconds": {
             name: 1e3 * seconds / len(chosen.targets) for name, seconds in explained.seconds.items()

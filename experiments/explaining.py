@@ -94,6 +94,7 @@ def relevance(explained: Explained, examples: Examples, correct: np.ndarray) -> 
         "cases": int(chosen.sum()),
         "excluded": excluded,
         "bootstrap": unit,
+        "clusters": bootstrap.cluster_count(np.zeros(len(images)), clusters),
         "surround_width": SURROUND,
         "methods": summary,
         "differences": bootstrap.summarise(gaps, clusters),

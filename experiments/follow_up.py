@@ -12,10 +12,12 @@ import jax
 import tyro
 
 from experiments import outputs, report, sections
-from experiments.report import Figure, figure_html, page, write_page
+from experiments.report import Figure, write_page
 from experiments.settings import plain
 from experiments.study import Reopened
 from jaxsal.common import files, provenance
+from jaxsal.viz.page import figure as figure_html
+from jaxsal.viz.page import page
 
 Section = Callable[[dict[str, Any]], str]
 

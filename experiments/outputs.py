@@ -9,6 +9,7 @@ import numpy as np
 from experiments import figures, sections
 from experiments.explaining import Explained
 from experiments.report import write_report
+from jaxsal.commands.evaluation import interval_words
 from jaxsal.common import files
 from jaxsal.data.examples import Examples
 
@@ -64,8 +65,8 @@ def write_study_report(folder: Path, metrics: dict[str, Any]) -> None:
 
 
 def summary(metrics: dict[str, Any], out: Path) -> str:
-    low, high = metrics["accuracy_interval"]
-    lines = [f"test accuracy {metrics['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f})"]
+    lines = [f"WARNING: {warning}" for warning in metrics["warnings"]]
+    lines.append(f"test accuracy {metrics['accuracy']:.4f} ({interval_words(metrics)})")
     for name, method in metrics["relevance"]["methods"].items():
         densities = "  ".join(
             f"{region} {method[region]['density'][0]:.2f}"

@@ -6,17 +6,20 @@ from typing import Any
 from experiments.claims import HOLDS, resampled, verdict
 from experiments.controls import CONTROLS
 from experiments.head import REGIONS
-from experiments.tables import measured, percent, table, text, times, words
+from experiments.tables import defined, measured, percent, table, text, times, words
+from jaxsal.metrics.chance import LEVEL
 from jaxsal.metrics.localization import MEASURES
 
 Metrics = Mapping[str, Any]
 
 
-def relevance_section(relevance: Metrics) -> str:
+def relevance_section(relevance: Metrics, *, chance: float | None = None) -> str:
     """Densities, shares and agreement by method, with what their intervals support.
 
     Args:
         relevance: the `relevance` of `metrics.json`; nothing is shown without `methods`.
+        chance: the share of shuffled labels that give the network's accuracy; above
+            `jaxsal.metrics.chance.LEVEL` nothing is concluded from its maps.
     """
     methods = relevance.get("methods", {})
     if not methods:
@@ -51,7 +54,7 @@ def relevance_section(relevance: Metrics) -> str:
     return "".join(
         [
             "<h2>Where does the relevance lie?</h2>",
-            f"<p>{text(intro)}</p>{_reading(gaps)}",
+            f"<p>{text(intro)}</p>{_reading(gaps, chance or 0)}",
             table(head, densities, caption="Relevance density by region", quiet=quiet),
             table(head, shares, caption="Share of the relevance by region", quiet=quiet),
             table(["method", *measures], agreement, caption="Agreement with the mask", quiet=quiet),
@@ -69,14 +72,21 @@ CLAIMS = {
 """What a difference above zero says, image by image."""
 
 
-def _reading(gaps: Metrics) -> str:
+def _reading(gaps: Metrics, chance: float) -> str:
     """For which methods the intervals of the differences support what."""
     if not gaps:
         return ""
+    if chance > LEVEL:
+        return (
+            "<p><b>The network is no better than chance: where its maps lie says nothing of what "
+            "tells the classes apart, and nothing is concluded from them.</b></p>"
+        )
     items = []
     for difference, claim in CLAIMS.items():
         names = [name for name, gap in gaps.items() if verdict(gap[difference]) == HOLDS]
         whom = "every method" if names == list(gaps) else text(", ".join(names)) or "no method"
+        if not any(all(map(defined, gap[difference])) for gap in gaps.values()):
+            whom = "could not be measured"
         items.append(f"<li>{text(claim)}: <b>{whom}</b></li>")
     return (
         "<p>What the intervals of the differences support, and for whom:</p>"

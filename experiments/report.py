@@ -4,7 +4,6 @@ Reads what `metrics.json` holds; a part that is missing is left out, a number th
 is a dash. Numbers are formatted and compared here, never computed.
 """
 
-import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,14 @@ from experiments.tables import (
     times,
     words,
 )
+from jaxsal.commands.evaluation_page import patients_apart
 from jaxsal.common.files import write_atomically
+from jaxsal.viz.page import banner, bullets, page
+from jaxsal.viz.page import cards as card_boxes
+from jaxsal.viz.page import figure as figure_html
 
 Metrics = Mapping[str, Any]
 Figure = tuple[str, str, bytes]
-CSS = Path(__file__).with_suffix(".css")
 
 
 def write_report(
@@ -54,7 +56,7 @@ def render_report(
     """
     parts = (
         _summary(metrics),
-        relevance_section(metrics.get("relevance", {})),
+        relevance_section(metrics.get("relevance", {}), chance=metrics.get("chance")),
         figures_section(figures),
         *sections,
         _classification(metrics),
@@ -65,22 +67,14 @@ def render_report(
     return page("Where does the network look?", "\n".join(part for part in parts if part))
 
 
-def page(title: str, body: str) -> str:
-    """A whole HTML document that needs no network."""
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{text(title)}</title>\n<style>\n{CSS.read_text()}</style></head>\n"
-        f"<body><main>\n{body}\n</main></body></html>\n"
-    )
-
-
 def _summary(metrics: Metrics) -> str:
     source = metrics.get("data", {}).get("source")
     lead = " · ".join(str(part) for part in (source, metrics.get("date")) if part)
     interval = bounds(metrics.get("accuracy_interval"), percent)
+    if clusters := metrics.get("clusters"):
+        interval = f"{interval or 'too few for an interval:'} {clusters} {metrics['bootstrap']}s"
     if metrics.get("bootstrap") == "image":
-        interval += " by image: too narrow, the files name no patients"
+        interval += ": too narrow, the files name no patients"
     error = metrics.get("calibration", {}).get("ece")
     cards = [
         ("test accuracy", percent(metrics.get("accuracy")), interval),
@@ -95,14 +89,9 @@ def _summary(metrics: Metrics) -> str:
         even = methods.get("even in the head", {}).get("tumour", {}).get("density", [None])
         note = f"{bounds(density, times)} {name}; a map even in the head: {times(even[0])}"
         cards.append(("relevance density in tumours", times(density[0]), note))
-    boxes = "".join(
-        f'<div class="card"><span>{text(name)}</span><b>{text(value)}</b>'
-        f"<span>{text(note)}</span></div>"
-        for name, value, note in cards
-    )
     return (
         f'<h1>Where does the network look?</h1><p class="lead">{text(lead)}</p>'
-        f'<div class="cards">{boxes}</div>'
+        f"{banner(metrics.get('warnings', ()))}{card_boxes(cards)}"
     )
 
 
@@ -110,15 +99,6 @@ def figures_section(figures: Sequence[Figure]) -> str:
     """All figures under a heading; nothing without any."""
     body = "".join(figure_html(*figure) for figure in figures)
     return f"<h2>Figures</h2>\n{body}" if figures else ""
-
-
-def figure_html(title: str, caption: str, png: bytes) -> str:
-    """A figure inside the page itself, with its caption."""
-    return (
-        f'<figure><img alt="{text(title)}" src="data:image/png;base64,'
-        f'{base64.b64encode(png).decode()}"><figcaption><b>{text(title)}.</b> {text(caption)}'
-        "</figcaption></figure>\n"
-    )
 
 
 def _classification(metrics: Metrics) -> str:
@@ -137,7 +117,8 @@ def _classification(metrics: Metrics) -> str:
     names = {"ece": "ECE (15 bins)", "brier": "Brier score (0 to 2)"}
     values = {names.get(key, key): v for key, v in metrics.get("calibration", {}).items()}
     calibration = facts("Calibration", values)
-    parts = "".join(filter(None, [by_class, confusion if counts else "", calibration]))
+    apart = patients_apart(metrics)
+    parts = "".join(filter(None, [by_class, confusion if counts else "", calibration, apart]))
     return f'<h2>Classification</h2><div class="columns">{parts}</div>' if parts else ""
 
 
@@ -171,10 +152,13 @@ def _data(data: Metrics) -> str:
         for split, row in counts.items()
     ]
     body = table(["split", *classes, "all"], rows, caption="Images") if rows else ""
-    for title, key in (("Notes", "notes"), ("Skipped files", "skipped")):
-        if lines := data.get(key):
-            items = "".join(f"<li>{text(line)}</li>" for line in lines)
-            body += f"<h3>{title}</h3><ul>{items}</ul>"
+    left_out = [
+        f"{reason}: {files['count']} ({', '.join(files['files'][:3])})"
+        for reason, files in data.get("left_out", {}).items()
+    ]
+    parts = {"Notes": data.get("notes"), "Left out": left_out, "Skipped files": data.get("skipped")}
+    for title, lines in parts.items():
+        body += f"<h3>{title}</h3>{bullets(lines)}" if lines else ""
     return f"<h2>Data</h2><p>{text(data.get('source', ''))}</p>{body}"
 
 

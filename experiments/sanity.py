@@ -76,6 +76,7 @@ def main(settings: Settings) -> str:
         "study": found.about,
         "cases": len(chosen.targets),
         "bootstrap": chosen.unit,
+        "clusters": chosen.drawn_from,
         "draws": settings.draws,
         "rule": {"unlike": settings.unlike, "alike": settings.alike},
         "methods": {name: judged(values, chosen, settings) for name, values in similarity.items()},

@@ -9,7 +9,9 @@ import tyro
 from experiments.sources import SOURCES, Name
 from jaxsal.compiler.processes import Processes, local_devices
 from jaxsal.data.examples import Dataset, Examples
-from jaxsal.data.splits import split
+from jaxsal.data.reading import Reading
+from jaxsal.data.splits import Division, accepted, divide
+from jaxsal.data.understood import PARTS
 from jaxsal.training.config import TrainConfig, TrainOptions
 
 
@@ -18,7 +20,7 @@ class Settings(TrainOptions):
     """Settings of the study. None: what suits the data, as experiments/sources.py has it."""
 
     data: Name = "phantom"
-    """Generated phantoms, Cheng's figshare set, or any folder of <class>/*.png|jpg."""
+    """Generated phantoms, Cheng's figshare set, or any folder of labelled images."""
     data_dir: Path | None = None
     """Where the images lie (figshare: the folder layout or the original files; none = download)."""
     out: Path = Path("runs/brain_tumor")
@@ -39,6 +41,10 @@ class Settings(TrainOptions):
     """How many phantoms are generated."""
     explain: int | None = None
     """How many test images are explained, at most; 0 = all."""
+    reading: Annotated[Reading, tyro.conf.arg(name="")] = field(default_factory=Reading)
+    force: bool = False
+    """Go on where a class is missing from training or test, or a patient is on both sides; every
+    output is marked."""
     strict: bool = False
     """Stop at a broken file, instead of leaving it out and saying so."""
     processes: Annotated[Processes, tyro.conf.arg(name="")] = field(default_factory=Processes)
@@ -64,23 +70,37 @@ def resolve(settings: Settings) -> tuple[Settings, TrainConfig]:
 
 def load(settings: Settings) -> tuple[Dataset, dict[str, Examples]]:
     """The images of resolved settings, and those of train, validation and test."""
+    dataset, division = divided(settings)
+    return dataset, dict(zip(PARTS, division[:3], strict=True))
+
+
+def divided(settings: Settings) -> tuple[Dataset, Division]:
+    """The images of resolved settings, and their split.
+
+    Raises:
+        ValueError: a split that bears no conclusions, and is not forced.
+    """
     dataset = SOURCES[settings.data].load(
         settings.data_dir,
         count=settings.count,
         image_size=settings.image_size,
         seed=settings.seed,
         strict=settings.strict,
+        reading=settings.reading,
     )
-    parts = split(
+    division = divide(
         dataset,
         test_fold=settings.test_fold,
         validation_fold=settings.validation_fold or None,
         seed=settings.seed,
     )
-    return dataset, dict(zip(("train", "validation", "test"), parts, strict=True))
+    return dataset, accepted(division, force=settings.force)
 
 
 def plain(settings: Any) -> dict[str, Any]:
     """Settings, of the study or of an experiment on it, ready for JSON; the processes are apart."""
     kept = {n: v for n, v in asdict(settings).items() if n != "processes"}
+    own = asdict(Reading())
+    if reading := {n: v for n, v in kept.pop("reading", {}).items() if v != own[n]}:
+        kept["reading"] = {n: str(v) if isinstance(v, Path) else v for n, v in reading.items()}
     return {n: str(v) if isinstance(v, Path) else v for n, v in kept.items()}

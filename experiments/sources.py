@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from jaxsal.data import phantom
 from jaxsal.data.examples import Dataset
+from jaxsal.data.reading import Reading
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class DataSet:
     """How a data set is loaded, and the settings that are used with it by default."""
 
     load: Callable[..., Dataset]
-    """`load(data_dir, count=, image_size=, seed=, strict=) -> Dataset`."""
+    """`load(data_dir, count=, image_size=, seed=, strict=, reading=) -> Dataset`."""
     image_size: int
     epochs: int
     batch_size: int
@@ -37,12 +38,14 @@ def _figshare(data_dir: Path | None, *, image_size: int, strict: bool, **_: Any)
     return pipeline.figshare(data_dir, image_size=image_size, strict=strict)
 
 
-def _folder(data_dir: Path | None, *, image_size: int, strict: bool, **_: Any) -> Dataset:
+def _folder(
+    data_dir: Path | None, *, image_size: int, strict: bool, reading: Reading, **_: Any
+) -> Dataset:
     if data_dir is None:
-        raise ValueError("data_dir: a folder of <class>/*.png|jpg is needed with --data folder")
+        raise ValueError("data_dir: a folder of labelled images is needed with --data folder")
     from jaxsal.data import pipeline
 
-    return pipeline.folder(data_dir, image_size=image_size, strict=strict)
+    return pipeline.folder(data_dir, image_size=image_size, strict=strict, reading=reading)
 
 
 SOURCES: dict[str, DataSet] = {

@@ -11,7 +11,9 @@ import numpy as np
 from experiments import settings as studies
 from experiments import sources
 from jaxsal.data.examples import Dataset, Examples
+from jaxsal.data.reading import read_again
 from jaxsal.data.splits import known_patients, take
+from jaxsal.metrics.bootstrap import cluster_count
 from jaxsal.training import checkpoint, predict
 
 
@@ -24,7 +26,7 @@ class Reopened:
     out: Path | None = None
     """Where record, figures and page are written; none = in a folder of the study's."""
     data: sources.Name | None = None
-    """Generated phantoms, Cheng's figshare set, or any folder of <class>/*.png|jpg."""
+    """Generated phantoms, Cheng's figshare set, or any folder of labelled images."""
     data_dir: Path | None = None
     """Where the images lie."""
     explain: int = 32
@@ -71,6 +73,11 @@ class Chosen(NamedTuple):
     targets: np.ndarray
     clusters: np.ndarray | None
     unit: str
+
+    @property
+    def drawn_from(self) -> int:
+        """How many patients (or images) a bootstrap draws from."""
+        return cluster_count(self.targets, self.clusters)
 
 
 def reopen(given: Reopened) -> Study:
@@ -142,6 +149,8 @@ def _settings(given: Reopened, kept: dict[str, Any], image_size: int) -> studies
         kept["data_dir"] = str(given.data_dir)
     if kept.get("data_dir"):
         kept["data_dir"] = Path(kept["data_dir"])
+    if kept.get("reading"):
+        kept["reading"] = read_again(kept["reading"])
     kept = {name: tuple(v) if isinstance(v, list) else v for name, v in kept.items()}
     # Nothing is trained again: devices and the like are those of this machine.
     settings, _ = studies.resolve(

@@ -115,7 +115,7 @@ def _images(metrics: Metrics) -> str:
 
 
 def _accuracy(metrics: Metrics) -> str:
-    return _interval([metrics["accuracy"], *metrics["accuracy_interval"]], 3)
+    return _interval([metrics["accuracy"], *(metrics["accuracy_interval"] or [])], 3)
 
 
 def _densities(metrics: Metrics) -> list[str]:
@@ -141,8 +141,8 @@ def _machine(metrics: Metrics) -> str:
 
 
 def _interval(values: list[float], digits: int) -> str:
-    mean, low, high = (f"{value:.{digits}f}" for value in values)
-    return f"{mean} [{low}, {high}]"
+    mean, *bounds = (f"{value:.{digits}f}" for value in values if value is not None)
+    return f"{mean} [{', '.join(bounds)}]" if bounds else mean
 
 
 def place(text: str, names: Iterable[str]) -> str:

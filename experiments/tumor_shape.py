@@ -66,6 +66,7 @@ def main(settings: Settings) -> str:
         "without_place": homeless,
         "shams": settings.shams,
         "bootstrap": chosen.unit,
+        "clusters": chosen.drawn_from,
         **summary(own, other, chosen, found.classes),
         "timings": timings,
     }

@@ -9,27 +9,27 @@ from collections.abc import Sequence
 import tyro
 
 from jaxsal.commands import summaries
-from jaxsal.commands.settings import Command, Explain, Methods, Train
+from jaxsal.commands.settings import Command, Evaluate, Explain, Methods, Train
 
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 """Exit codes."""
 
 DESCRIPTION = """Saliency maps of any JAX classifier, from one image to ten million.
 
-jaxsal train makes a classifier of a folder of images; jaxsal explain shows what it, or any other,
-looks at; jaxsal methods lists the ways. Each has --help. Exit codes: 0 done, 1 failed (one line
-says why), 2 misused, 130 interrupted. Interrupted, the same command goes on with a
-training or a .zarr where it stopped; PNG pictures are drawn anew."""
+jaxsal train makes a classifier of a folder of images; jaxsal evaluate tests it, or any other, on
+other images; jaxsal explain shows what it looks at; jaxsal methods lists the ways. Each has --help.
+Exit codes: 0 done, 1 failed (one line says why), 2 misused, 130 interrupted. Interrupted, the same
+command goes on with a training or a .zarr where it stopped; PNG pictures are drawn anew."""
 
 
-NAMES = {Explain: "explain", Train: "train", Methods: "methods"}
+NAMES = {Explain: "explain", Train: "train", Evaluate: "evaluate", Methods: "methods"}
 """Of each command: its module in `jaxsal.commands`, and its function in `summaries`."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command, and returns its exit code."""
     config = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
-    settings: Explain | Train | Methods = tyro.cli(
+    settings: Explain | Train | Evaluate | Methods = tyro.cli(
         Command,  # type: ignore[arg-type]
         prog="jaxsal",
         description=DESCRIPTION,
@@ -59,7 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return DONE
 
 
-def _failed(settings: Explain | Train | Methods, message: str, code: int = FAILED) -> int:
+def _failed(
+    settings: Explain | Train | Evaluate | Methods, message: str, code: int = FAILED
+) -> int:
     print(f"jaxsal: error: {message}", file=sys.stderr, flush=True)
     if settings.json:
         print(json.dumps({"error": message}), flush=True)

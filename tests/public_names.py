@@ -74,7 +74,7 @@ def now() -> dict[str, Any]:
         "ScoreFn": dict(attributes(jaxsal.ScoreFn)),
         "commands": {
             kind.__name__.lower(): sorted(flags(kind))
-            for kind in (commands.Explain, commands.Train, commands.Methods)
+            for kind in (commands.Explain, commands.Train, commands.Evaluate, commands.Methods)
         },
         "experiments": {
             module.__name__: sorted(flags(module.Settings))

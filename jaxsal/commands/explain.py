@@ -14,7 +14,7 @@ from jaxsal.commands.progress import Explaining
 from jaxsal.commands.settings import Explain
 from jaxsal.common import files
 from jaxsal.compiler import processes
-from jaxsal.data import intensity, pictures, scans
+from jaxsal.data import intensity, labelled, pictures, scans
 from jaxsal.data.intensity import Intensity
 from jaxsal.data.wanted import Wanted
 from jaxsal.store.dataset import explain_dataset
@@ -27,7 +27,7 @@ def run(settings: Explain) -> dict[str, Any]:
     """Runs the command; returns what it prints under `--json`."""
     processes.join_if(settings.processes)
     start = time.monotonic()
-    stored, running, layers, source = _explain(settings)
+    stored, running, layers, source, warnings = _explain(settings)
     processes.wait("explained")
     new = stored.explained + stored.skipped + len(stored.not_finite) - stored.resumed
     return {
@@ -40,6 +40,7 @@ def run(settings: Explain) -> dict[str, Any]:
         "resumed": stored.resumed,
         "complete": stored.complete,
         "layers": layers,
+        "warnings": list(warnings),
         "seconds": round(time.monotonic() - start, 3),
         "images_per_second": round(new / running, 2),
     }
@@ -49,14 +50,19 @@ def _records(faults: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
     return [{"source": name, "fault": fault} for name, fault in faults]
 
 
-def _explain(settings: Explain) -> tuple[Stored, float, list[str], pictures.Pictures]:
-    """What became of the images, the seconds it took, the layers of CAMs, and the images."""
+def _explain(
+    settings: Explain,
+) -> tuple[Stored, float, list[str], pictures.Pictures, tuple[str, ...]]:
+    """What became of the images, the seconds it took, layers of CAMs, the images, warnings."""
     methods = method_syntax.methods(settings.method)
     found = model.load(settings.checkpoint, settings.apply, settings.params)
     out = check_apart(settings.out, settings.images)
     source = _source(settings, found, out)
     if scan_maps.is_nifti(out):
         scan_maps.check(source, out)
+    if settings.targets == "label" and isinstance(source, pictures.Files):
+        labels = labelled.by_folder(settings.images, found.classes)
+        source = labelled.Labelled(source, labels)
     explain = engine.explainer(
         found.apply,
         methods,
@@ -71,7 +77,7 @@ def _explain(settings: Explain) -> tuple[Stored, float, list[str], pictures.Pict
         count = len(stored.faults)
         raise ValueError(f"images: none of {count} can be explained; {name}: {fault}")
     seconds = time.monotonic() - start
-    return stored, seconds, _layers(explain, found.params, source), source
+    return stored, seconds, _layers(explain, found.params, source), source, found.warnings
 
 
 def _source(settings: Explain, found: model.Model, out: Path) -> pictures.Pictures:

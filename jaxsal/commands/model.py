@@ -1,6 +1,7 @@
 """The model that the command explains: a study's checkpoint, or a function and its parameters."""
 
 import importlib
+import json
 import os
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ class Model(NamedTuple):
         image_size, channels: of its images; None where unknown.
         range: that their values lie in; None where unknown.
         volumes: whether a checkpoint's are volumes.
+        warnings: what its own test says against it.
     """
 
     apply: ApplyFn
@@ -29,6 +31,7 @@ class Model(NamedTuple):
     channels: int | None = None
     range: tuple[float, float] | None = None
     volumes: bool = False
+    warnings: tuple[str, ...] = ()
 
 
 def load(folder: Path | None, apply: str | None, params: Path | None) -> Model:
@@ -44,10 +47,18 @@ def load(folder: Path | None, apply: str | None, params: Path | None) -> Model:
             raise ValueError("params: goes with --apply, a checkpoint has its own")
         saved = checkpoint.load(folder)
         about = (saved.classes, saved.image_size, saved.channels, saved.range, saved.volumes)
-        return Model(saved.apply, saved.variables, *about)
+        return Model(saved.apply, saved.variables, *about, _warnings(folder))
     if params is None:
         raise ValueError("params: --apply needs --params FILE (.npz, .npy or .msgpack)")
     return Model(function(str(apply)), checkpoint.read_params(params), ())
+
+
+def _warnings(folder: Path) -> tuple[str, ...]:
+    """The warnings of a network's own test; none where it has none, or is a study's older run."""
+    try:
+        return tuple(map(str, json.loads((folder / "metrics.json").read_text())["warnings"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
 
 
 def function(name: str) -> ApplyFn:
@@ -95,7 +106,7 @@ def target(text: str, classes: tuple[str, ...]) -> int | str | None:
     """The target that `text` names: predicted, all, label, a class's number or its name.
 
     Raises:
-        ValueError: none of these.
+        ValueError: none of these; or a number that is no name, where classes are called by numbers.
     """
     if text in ("all", "label"):
         return text
@@ -103,10 +114,13 @@ def target(text: str, classes: tuple[str, ...]) -> int | str | None:
         return None
     if text in classes:
         return classes.index(text)
+    known = ", ".join(classes) or "unknown names"
+    numbered = any(name.strip().lstrip("+-").isdecimal() for name in classes)
+    expected = f"targets: expected predicted, all, label, a number or one of {known}; got {text!r}"
     try:
-        return int(text)
+        number = int(text)
     except ValueError:
-        known = ", ".join(classes) or "unknown names"
-        raise ValueError(
-            f"targets: expected predicted, all, label, a number or one of {known}; got {text!r}"
-        ) from None
+        raise ValueError(expected) from None
+    if numbered:  # is 2 the class of that name, or the third?
+        raise ValueError(f"{expected}; classes are called by numbers: a name alone tells which")
+    return number

@@ -1,12 +1,14 @@
 """The arguments of the `jaxsal` command: its help is written here."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
 from jaxsal.compiler.processes import Processes
+from jaxsal.data.reading import Reading
 from jaxsal.training.config import TrainOptions
 
 FLAT = tyro.conf.arg(name="")
@@ -87,30 +89,89 @@ class Explain:
 
 @dataclass(frozen=True)
 class Train:
-    """Trains the study's CNN on a folder of your own, and tests it on a fifth held out.
+    """Trains the study's CNN on a folder of your own, and tests it on a part held out.
 
     jaxsal train --images scans/ --out runs/mine
 
+    jaxsal train --images scans/ --labels scans/labels.csv --dry-run
+
     jaxsal explain --checkpoint runs/mine --images scans/ --out overlays
 
-    Images of one patient stay on one side of the split where their names or folders tell. Writes
-    the network (model.json, params.npz), metrics.json and checkpoints/; the same command after a
-    kill goes on where it stopped.
+    First it tells what it understands of the folder: classes, patients, the split, masks, what is
+    left out and why. Images of one patient, and identical ones, stay on one side of the split. It
+    stops where the validation loss no longer falls, and keeps the network of its lowest. Writes
+    the network (model.json, params.npz), metrics.json, report.html, figures/, predictions.csv and
+    checkpoints/; the same command after a kill goes on where it stopped.
     """
 
     images: Path
-    """A folder with a folder of PNG or JPEG images for each class."""
-    out: Path
-    """The folder to write into."""
-    training: Annotated[TrainOptions, FLAT] = field(default_factory=TrainOptions)
+    """A folder with a folder of images for each class, perhaps in training and testing folders,
+    with masks beside them or in folders of their own; or any folder, with --labels."""
+    out: Path | None = None
+    """The folder to write into; needed but for --dry-run."""
+    reading: Annotated[Reading, FLAT] = field(default_factory=Reading)
+    training: Annotated[TrainOptions, FLAT] = field(
+        default_factory=partial(TrainOptions, validation_fold=4, patience=15)
+    )
     volumes: bool = False
     """Train on whole scans (NIfTI, MetaImage, DICOM series), made cubes of --image-size voxels, by
     kernels of 3x3x3; such a network is small: --image-size 32 --widths 8 16 32 --batch-size 8."""
+    dry_run: bool = False
+    """Tell what is understood, and stop."""
+    force: bool = False
+    """Go on where a class is missing from training or test, or a patient is on both sides; every
+    output is marked."""
     strict: bool = False
     """Stop at a broken file, instead of leaving it out and saying so."""
     json: bool = False
     """One line of JSON on the standard output, and no progress bar."""
     processes: Annotated[Processes, FLAT] = field(default_factory=Processes)
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Tests a network on labelled images: how often it is right, how sure, and where it looks.
+
+    jaxsal evaluate --checkpoint runs/mine --images other/ --out runs/mine-on-other
+
+    jaxsal evaluate --apply mymodel:apply --params weights.npz --classes no yes --image-size 64
+      --images other/ --labels other/labels.csv --out runs/other
+
+    Writes metrics.json, report.html, figures/ and predictions.csv. Images that the network was
+    trained on are left out and counted. Where images have masks, the maps of every method are held
+    against them.
+    """
+
+    images: Path
+    """A folder of labelled images, as of `jaxsal train`; all of them are tested."""
+    out: Path
+    """The folder to write into."""
+    checkpoint: Path | None = None
+    """The --out folder of `jaxsal train` or of the study."""
+    apply: str | None = None
+    """package.module:function, a function (params, images) -> logits; with --params, --classes and
+    --image-size."""
+    params: Path | None = None
+    """Its parameters: .npz (names with slashes become nested dicts), .npy or .msgpack."""
+    classes: tuple[str, ...] = ()
+    """The names of the network's outputs, in order; a checkpoint knows them."""
+    reading: Annotated[Reading, FLAT] = field(default_factory=Reading)
+    output: Literal["logits", "probability"] = "logits"
+    """What the model returns; one logit or probability tells two classes apart."""
+    image_size: int | None = None
+    """Side in pixels that files are resized to; a checkpoint knows it."""
+    method: tuple[str, ...] = ("integrated_gradients(steps=64)",)
+    """Methods whose maps are held against masks, as Python calls."""
+    explain: int = 64
+    """How many images with a mask are explained, at most; 0 = none."""
+    seen: bool = False
+    """Test on images that the network was trained on, too; every output is marked."""
+    seed: int = 0
+    """Of methods that draw random numbers, and of the choice of images."""
+    strict: bool = False
+    """Stop at a broken file, instead of leaving it out and saying so."""
+    json: bool = False
+    """One line of JSON on the standard output, and no progress bar."""
 
 
 @dataclass(frozen=True)
@@ -124,5 +185,6 @@ class Methods:
 Command = (
     Annotated[Explain, tyro.conf.subcommand("explain")]
     | Annotated[Train, tyro.conf.subcommand("train")]
+    | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Methods, tyro.conf.subcommand("methods")]
 )

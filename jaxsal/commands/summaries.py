@@ -3,6 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
+from jaxsal.commands.evaluation import interval_words
+from jaxsal.viz import page
+
 
 def explain(result: dict[str, Any]) -> str:
     first = (
@@ -16,7 +19,8 @@ def explain(result: dict[str, Any]) -> str:
     names = ", ".join(each["source"] for each in wrong[:5]) + (", ..." if wrong[5:] else "")
     nonfinite = [f"  {len(wrong)} not finite, in map or output: {names}"] if wrong else []
     done = [f"  {note}" for note in result["notes"][:6]]
-    return "\n".join([first, *layers, *done, *skipped, *nonfinite, *_left(result["not_used"])])
+    more = [*done, *skipped, *nonfinite, *_left(result["not_used"])]
+    return "\n".join([*_warnings(result), first, *layers, *more])
 
 
 def _left(files: list[dict[str, str]]) -> list[str]:
@@ -31,14 +35,57 @@ def _left(files: list[dict[str, str]]) -> list[str]:
 
 
 def train(result: dict[str, Any]) -> str:
-    low, high = result["accuracy_interval"]
-    tested = sum(map(sum, result["confusion"]))
+    if "accuracy" not in result:
+        return "dry run: nothing is trained"
     first = (
-        f"{result['out']}: trained on {result['trained_on']} images, "
-        f"{result['images_per_second']} images/s; accuracy on {tested} others "
-        f"{result['accuracy']:.3f} (95 % interval {low:.3f} to {high:.3f})"
+        f"{result['out']}: trained on {result['trained_on']} images{_validated(result)}, "
+        f"{result['images_per_second']} images/s; {_accuracy(result)}"
     )
-    return "\n".join([first, *_skipped(result["skipped"])])
+    skipped = _skipped(result["skipped"])
+    return "\n".join([*_warnings(result), first, *_tested(result), *skipped])
+
+
+def _validated(result: dict[str, Any]) -> str:
+    count = result["validated_on"]
+    return f" (stopped by {count} others)" if count else ""
+
+
+def evaluate(result: dict[str, Any]) -> str:
+    first = f"{result['out']}: {_accuracy(result)}"
+    found = result.get("localisation") or {"methods": {}}
+    maps = [
+        f"  relevance mass in masks, {method}: {page.number(values['relevance_mass'][0])}"
+        f" ({found['area']:.3f} if even, {found['images']} images)"
+        for method, values in found["methods"].items()
+    ]
+    return "\n".join([*_warnings(result), first, *_tested(result), *maps])
+
+
+def _warnings(result: dict[str, Any]) -> list[str]:
+    return [f"WARNING: {warning}" for warning in result["warnings"]]
+
+
+def _accuracy(result: dict[str, Any]) -> str:
+    tested = sum(map(sum, result["confusion"]))
+    return f"accuracy on {tested} others {result['accuracy']:.3f} ({interval_words(result)})"
+
+
+def _tested(result: dict[str, Any]) -> list[str]:
+    """A row a class: how many images, how many are found, how many of the others are not."""
+    rows = [("", "images", "sensitivity", "specificity", "AUC")]
+    for name, row in result["per_class"].items():
+        values = (page.number(row[column]) for column in ("sensitivity", "specificity", "auc"))
+        rows.append((name, str(row["count"]), *values))
+    for name, (hits, count) in result.get("by_patient", {}).items():
+        rows.append((f"patient {name}", str(count), f"{hits} right", "", ""))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            [name.ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells, widths[1:], strict=True))]
+        )
+        for name, *cells in rows
+    ]
+    return [f"  {line.rstrip()}" for line in [*lines, f"report: {result['report']}"]]
 
 
 def methods(result: dict[str, Any]) -> str:

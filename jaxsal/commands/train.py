@@ -7,18 +7,21 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxsal.commands import evaluation, evaluation_page, seen
 from jaxsal.commands.progress import Training
+from jaxsal.commands.reading import read_and_split
 from jaxsal.commands.settings import Train
 from jaxsal.common import files, provenance
 from jaxsal.compiler import processes
-from jaxsal.data import pipeline, volumes
 from jaxsal.data.augment import augment, augment_volume
-from jaxsal.data.examples import Dataset, Examples
-from jaxsal.data.splits import known_patients
-from jaxsal.metrics import bootstrap, classification
+from jaxsal.data.examples import Dataset
+from jaxsal.data.splits import Division
 from jaxsal.models import CNN
 from jaxsal.training import checkpoint, loop
 from jaxsal.training.config import TrainConfig
+
+LONG = ("roc", "reliability", "mistakes", "settings", "history")
+"""Of the metrics, what a line of JSON does without."""
 
 
 def run(settings: Train) -> dict[str, Any]:
@@ -26,49 +29,53 @@ def run(settings: Train) -> dict[str, Any]:
     processes.join_if(settings.processes)
     config = settings.training.checked()
     processes.local_devices(config.devices)  # an error before anything is read
+    if settings.dry_run:
+        return {"understood": _read(settings, config)[2]}
+    if settings.out is None:
+        raise ValueError("out: expected --out DIR, or --dry-run")
     with files.writable(settings.out) as folder:
-        dataset, training, validation, test = _read(settings, config)
+        dataset, division, understood = _read(settings, config)
     model = loop.make_model(config, len(dataset.classes), axes=3 if settings.volumes else 2)
     start = time.monotonic()
     vary = augment_volume if settings.volumes else augment
-    run = loop.prepare(config, model, training, validation, augment=vary)
+    run = loop.prepare(config, model, division.train, division.validation, augment=vary)
     with Training(run.steps, config, silent=settings.json or jax.process_index() > 0) as bar:
         trained = loop.train(config, run, checkpoints=folder / "checkpoints", on_step=bar)
     seconds = time.monotonic() - start
+    logits = run.predict(trained.variables, division.test.images)
+    measured = evaluation.measure(logits, division.test, dataset.classes)
     epochs = len(trained.history["train_loss"]) - trained.resumed
     metrics = {
-        **_test(run.predict(trained.variables, test.images), test, dataset.classes),
-        "trained_on": len(training.labels),
+        **measured,
+        "warnings": [*division.warnings, *measured["warnings"]],
+        "trained_on": len(division.train.labels),
+        "validated_on": len(division.validation.labels),
         "resumed": trained.resumed,
         "seconds": round(seconds, 3),
-        "images_per_second": round(epochs * len(training.labels) / seconds, 2),
+        "images_per_second": round(epochs * len(division.train.labels) / seconds, 2),
+        "understood": understood,
+        "settings": config.identity() | {"data": "folder", "data_dir": str(settings.images)},
+        "history": trained.history,
     }
     if not jax.process_index():
-        data = {"data": "folder", "data_dir": str(settings.images)}
-        about = {"settings": config.identity() | data, "history": trained.history}
-        _write(folder, config, model, trained, dataset, metrics | about)
+        _write(folder, config, model, trained, dataset, division, metrics, logits)
     processes.wait("trained")
-    result = {"out": str(folder), **metrics, "skipped": list(dataset.skipped)}
-    return dict(files.finite(result))
+    told = {name: value for name, value in metrics.items() if name not in LONG}
+    result = {"out": str(folder), **told, "skipped": list(dataset.skipped)}
+    return dict(files.finite({**result, "report": str(folder / "report.html")}))
 
 
-def _read(settings: Train, config: TrainConfig) -> tuple[Dataset, Examples, Examples, Examples]:
-    """All images, and those of training, validation and test."""
-    read = volumes.folder if settings.volumes else pipeline.folder
-    dataset = read(settings.images, image_size=config.image_size, strict=settings.strict)
-    return dataset, *pipeline.split(
-        dataset,
-        test_fold=config.test_fold,
-        validation_fold=config.validation_fold or None,
-        seed=config.seed,
+def _read(settings: Train, config: TrainConfig) -> tuple[Dataset, Division, dict[str, Any]]:
+    """All images, their split, and what was understood."""
+    return read_and_split(
+        settings.images,
+        settings.reading,
+        config,
+        strict=settings.strict,
+        force=settings.force,
+        silent=settings.json or jax.process_index() > 0,
+        volumes=settings.volumes,
     )
-
-
-def _test(logits: np.ndarray, test: Examples, classes: tuple[str, ...]) -> dict[str, Any]:
-    report = classification.classification_report(logits, test.labels, classes)
-    hits = (logits.argmax(-1) == test.labels).astype(float)
-    _, low, high = bootstrap.share_interval(hits, known_patients(test))
-    return {"accuracy": report.pop("accuracy"), "accuracy_interval": [low, high], **report}
 
 
 def _write(
@@ -77,8 +84,11 @@ def _write(
     model: CNN,
     trained: loop.Trained,
     dataset: Dataset,
+    division: Division,
     metrics: dict[str, Any],
+    logits: np.ndarray,
 ) -> None:
+    seen.save(folder, division.train)
     checkpoint.save(
         folder,
         model,
@@ -87,4 +97,8 @@ def _write(
         image_size=config.image_size,
     )
     about = {"data": dataset.source, "notes": dataset.notes, "skipped": dataset.skipped}
-    files.write_json(folder / "metrics.json", {**metrics, **about, **provenance.describe()})
+    record = {**metrics, **about, **provenance.describe()}
+    evaluation_page.write(
+        folder, record, logits, division.test, title="What the network has learned"
+    )
+    files.write_json(folder / "metrics.json", record)

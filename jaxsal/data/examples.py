@@ -37,6 +37,9 @@ class Dataset:
         source: one line saying where the examples came from.
         skipped: the files that could not be read, each with its reason.
         notes: what was converted, resized or assumed on the way.
+        parts: str [N], "train", "validation" or "test", where the source itself is split.
+        left_out: the files that are no examples, each with the reason.
+        guessed: whether patients are guessed from names, not given.
     """
 
     examples: Examples
@@ -44,3 +47,6 @@ class Dataset:
     source: str
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    parts: np.ndarray | None = None
+    left_out: tuple[tuple[str, str], ...] = ()
+    guessed: bool = False

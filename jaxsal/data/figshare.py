@@ -37,10 +37,11 @@ def of_table(root: Path) -> Listing:
     items, files, notes = [], [root / TABLE], []
     for line, (file, label, fold) in enumerate(rows, 2):
         image, outline = root / "images" / label / file, root / "masks" / label / file
-        present = outline if outline.exists() else None
-        read = partial(read_pair, image, present, label)
-        items.append(Item(f"{label}/{file}", _fold(fold, line), read))
-        files += [image] if present is None else [image, outline]
+        masks = [outline] if outline.exists() else []
+        items.append(
+            Item(f"{label}/{file}", _fold(fold, line), partial(read_pair, image, masks, label))
+        )
+        files += [image, *masks]
     bare = 1 + 2 * len(items) - len(files)
     if bare:
         notes.append(f"{bare} images without a mask")

@@ -1,118 +1,301 @@
-"""A directory with one folder a class, as Kaggle's sets come."""
+"""A directory of labelled images as people have them: class folders or a table, masks, a split."""
 
-import re
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatch
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import NamedTuple
 
-from jaxsal.data.listing import Item, Listing, read_pair, visible
-from jaxsal.data.splits import deal
+from jaxsal.data import formats
+from jaxsal.data import layout as layouts
+from jaxsal.data import masks as mask_files
+from jaxsal.data import patients as people
+from jaxsal.data import table as tables
+from jaxsal.data.greys import greys
+from jaxsal.data.listing import Item, Listing, directory, natural, read_slice, visible
+from jaxsal.data.pictures import ANYTHING, SUFFIXES
+from jaxsal.data.reading import Reading
 
-IMAGES = (".png", ".jpg", ".jpeg")
-SLICE = re.compile(r"(.*\d.*?)[\s_.\-]+[a-z]*\d+", re.IGNORECASE)
-"""`patient12_slice3`: what precedes the last separator holds a digit, what follows is a number."""
-
-HOMES = ("images", "image")
-
-SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation"}
+TEST = "--test-images"
+"""What names of the images of a test folder of its own begin with."""
 
 
-def listing(root: Path) -> Listing:
-    """Lists `<class>/**/*.png|jpg|jpeg`, with masks if there are any.
+class Found(NamedTuple):
+    """One image as it is understood, not read yet; "" or 0 where unknown."""
 
-    Masks have the image's path, any of the three suffixes, perhaps with `_mask` after the name:
+    path: Path
+    name: str
+    label: str
+    patient: str
+    part: str
+    fold: int
+    masks: tuple[Path, ...]
 
-        <class>/a.png           and  <class>_masks/a.png  or  masks/<class>/a.png
-        images/<class>/a.png    and  masks/<class>/a.png
-        <class>/a.png           and  <class>/a_mask.png
 
-    (`mask` and `image` as well as `masks` and `images`). Folds 1..5 are dealt by a hash of the
-    name, patients kept whole. Slices are one patient's in a folder below the class's, which is the
-    same patient's in every class if its name holds a digit; or if their names are equal up to a
-    last number and what is equal holds a digit: `patient12_slice3` and `patient12_slice4`, but not
-    `glioma_3` and `glioma_4`. Hidden files and folders are ignored, and a folder that holds the
-    class folders once more.
+class Understood(NamedTuple):
+    """A directory as it is understood: its labelled images, and every file that is left out."""
+
+    images: tuple[Found, ...]
+    left_out: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+
+
+def listing(root: Path, reading: Reading = Reading(), *, least: int = 2) -> Listing:  # noqa: B008
+    """Lists the labelled images of a directory: of class folders, or of the rows of a table.
+
+    Folders that only wrap others are opened; `train`, `val` and `test` (by any of their usual
+    names) are the split; masks are found by `masks.apart`, patients by `patients.guessed`. Hidden
+    files and folders are ignored, and a folder that holds those beside it once more.
+
+    Args:
+        least: how many classes there must be.
 
     Raises:
-        ValueError: if there are fewer than two classes, or sets in place of classes.
+        ValueError: fewer classes, folders beside those of a split, a table that cannot be used.
     """
-    home = next((root / name for name in HOMES if (root / name).is_dir()), root)
-    paths = [path.relative_to(home) for path in visible(home) if path.suffix.lower() in IMAGES]
-    there = {path.with_suffix("") for path in paths}
-    paths = [path for path in paths if not _is_mask_beside(path, there)]
-    paths = [path for path in paths if len(path.parts) > 1 and not _is_mask(path.parts[0])]
-    again = _copies(paths)
-    paths = [path for path in paths if path.parts[0] not in again]
-    labels = [path.parts[0] for path in paths]
-    classes = tuple(sorted(set(labels)))
-    if classes and {name.lower() for name in classes} <= SPLITS:
-        raise ValueError(f"data_dir={str(root)!r} holds {list(classes)}, each a set: name one")
-    if len(classes) < 2:
+    found = understood(root, reading)
+    if reading.test_images is not None:
+        found = _with_test(found, understood(directory(reading.test_images), reading, TEST), root)
+    found = _one_case(found)
+    classes = tuple(sorted({image.label for image in found.images}, key=natural))
+    if len(classes) < least:
+        raise ValueError(_too_few(root, classes, found, reading, least))
+    items, without = _items(found.images, grouped=reading.group is not None)
+    return Listing(
+        classes,
+        items,
+        tuple(dict.fromkeys(f for image in found.images for f in (image.path, *image.masks))),
+        (*found.notes, *_notes(found.images)),
+        (*found.left_out, *without),
+        tuple("\0".join((i.name, i.label, i.patient, str(i.fold))) for i in found.images),
+    )
+
+
+def _items(
+    images: Sequence[Found], *, grouped: bool
+) -> tuple[tuple[Item, ...], list[tuple[str, str]]]:
+    """The slices of the files, and those files that hold none, with the reason.
+
+    A file's own word for whose it is counts more than its name; slices of one scan are one
+    patient's in any case. The masks of scans are not read.
+
+    Args:
+        grouped: whether patients are given, and files not asked.
+    """
+    by_name = {image.name: image for image in images}
+    slices, without = greys([(image.path, image.name) for image in images], ANYTHING)
+    several = Counter(slice.file for slice in slices)
+    items = []
+    for slice in slices:
+        image = by_name[slice.file]
+        whose = image.patient if grouped else slice.patient or image.patient
+        whose = whose or (slice.file if several[slice.file] > 1 else "")
+        masks = image.masks if slice.name == slice.file else ()
+        read = partial(read_slice, slice.read, masks, image.label, whose)
+        items.append(Item(slice.name, image.fold, read, image.part))
+    return tuple(items), without
+
+
+def understood(root: Path, reading: Reading, prefix: str = "") -> Understood:
+    """A directory as it is understood, without opening an image.
+
+    Args:
+        prefix: put before the names of images.
+
+    Raises:
+        ValueError: as of `listing`.
+    """
+    pictures, left_out = _pictures(root, reading)
+    images, masks, alone = mask_files.apart(pictures)
+    left_out += [(path.as_posix(), "a mask of no image") for path in alone]
+    outlines = {image: tuple(root / mask for mask in own) for image, own in masks.items()}
+    if reading.masks is not None:
+        outlines |= _masks_elsewhere(images, directory(reading.masks))
+    layout = layouts.layout(images, classes=reading.labels is None)
+    left_out += [(path.as_posix(), "in a folder that is there twice") for path in layout.copies]
+    images = tuple(path for path in images if path in layout.folders)
+    if reading.labels is None:
+        table = tables.Table(_by_folder(layout), (), (), False)
+    else:
+        table = tables.read(reading.labels, images, reading.columns)
+        outlines |= _masks_of_table(root, table.entries, pictures)
+        used = {mask for own in outlines.values() for mask in own}
+        absent = (path for path in images if root / path not in used)
+        left_out += _not_listed(absent, table, reading.labels.name)
+    found, lost = _labelled(images, table, layout.parts)
+    whose = _whose(found, table, layout, reading)
+    images_found = tuple(
+        image._replace(
+            path=root / image.path,
+            name=f"{prefix}/{image.name}" if prefix else image.name,
+            patient=patient,
+            masks=outlines.get(image.path, ()),
+        )
+        for image, patient in zip(found, whose.of, strict=True)
+    )
+    left_out += [*table.left_out, *lost]
+    names = tuple((f"{prefix}/{n}" if prefix else n, reason) for n, reason in left_out)
+    return Understood(images_found, names, (*layout.notes, *table.notes, *whose.notes))
+
+
+def _pictures(root: Path, reading: Reading) -> tuple[list[PurePath], list[tuple[str, str]]]:
+    """The files that are pictures, and the others with their reasons."""
+    apart = [place.resolve() for place in (reading.masks, reading.test_images) if place]
+    apart = [place for place in apart if place != root.resolve()]
+    table = reading.labels.resolve() if reading.labels else None
+    pictures: list[PurePath] = []
+    left_out: list[tuple[str, str]] = []
+    for file in visible(root):
+        path = file.relative_to(root)
+        name, suffix = path.as_posix(), path.suffix.lower()
+        if file.resolve() == table or any(file.resolve().is_relative_to(p) for p in apart):
+            continue
+        if any(fnmatch(name, pattern) for pattern in reading.exclude):
+            left_out.append((name, "excluded"))
+        elif formats.may_hold_images(file):
+            pictures.append(path)
+        else:
+            why = formats.OTHERS.get(formats.ending(file), f"no image ({suffix or 'no suffix'})")
+            left_out.append((name, why))
+    return pictures, left_out
+
+
+def _masks_elsewhere(images: Sequence[PurePath], root: Path) -> dict[PurePath, tuple[Path, ...]]:
+    """The masks of images in a folder of their own.
+
+    Raises:
+        ValueError: none is an image's.
+    """
+    files = [p.relative_to(root) for p in visible(root, "masks") if p.suffix.lower() in SUFFIXES]
+    found = mask_files.of_names(images, files)
+    if not found:
         raise ValueError(
-            f"data_dir={str(root)!r}: images in the class folders {list(classes)}, expected two or"
-            f" more folders <class>/*.{{png,jpg,jpeg}}"
+            f"masks: none of {len(files)} files in {root} is named as an image: "
+            f"{[f.as_posix() for f in files[:2]]}, images are {[str(i) for i in images[:2]]}"
         )
-    patients = [_patient(path) for path in paths]
-    groups = [p or f"{path.parts[0]}/{path.stem}" for p, path in zip(patients, paths, strict=True)]
-    masks = [_mask(root, home, path) for path in paths]
-    items = [
-        Item(path.as_posix(), fold, partial(read_pair, home / path, mask, path.parts[0], patient))
-        for path, mask, patient, fold in zip(
-            paths, masks, patients, deal(groups, labels), strict=True
+    return {image: tuple(root / mask for mask in own) for image, own in found.items()}
+
+
+def _masks_of_table(
+    root: Path, entries: Mapping[PurePath, tables.Entry], files: Sequence[PurePath]
+) -> dict[PurePath, tuple[Path, ...]]:
+    """The masks that a table names, of those that are there."""
+    named = tables.by_names(files)
+    found = {path: tables.find(entry.mask, named) for path, entry in entries.items() if entry.mask}
+    return {path: (root / own[0],) for path, own in found.items() if len(own) == 1}
+
+
+def _by_folder(layout: layouts.Layout) -> dict[PurePath, tables.Entry]:
+    """What folders say of images, in a table's words."""
+    return {
+        path: tables.Entry(folders[0] if folders else "", "", "", "")
+        for path, folders in layout.folders.items()
+    }
+
+
+def _not_listed(
+    images: Iterable[PurePath], table: tables.Table, name: str
+) -> list[tuple[str, str]]:
+    """Images without a row."""
+    known = {row for row, _ in table.left_out}
+    unnamed = (path for path in images if path not in table.entries)
+    return [(p.as_posix(), f"not in {name}") for p in unnamed if p.as_posix() not in known]
+
+
+def _labelled(
+    images: Sequence[PurePath], table: tables.Table, by_folder: Mapping[PurePath, str]
+) -> tuple[list[Found], list[tuple[str, str]]]:
+    """The images that have a label, with their part or fold: the table's word, else the folder's.
+
+    Also the images that are left out, with the reason.
+    """
+    entries = {path: table.entries[path] for path in images if path in table.entries}
+    folds = [int(entry.split) for entry in entries.values() if entry.split.isdecimal()]
+    first = int(0 in folds)  # folds may be counted from 0
+    found, left_out = [], []
+    for path, entry in entries.items():
+        name, word = path.as_posix(), entry.split
+        part = layouts.part(word) if word else by_folder[path]
+        fold = int(word) + first if word.isdecimal() else 0
+        if not entry.label:
+            left_out.append((name, "in no class folder"))
+        elif word and not part and not word.isdecimal():
+            left_out.append((name, f"in no part of the split, but {word!r}"))
+        else:
+            found.append(Found(Path(path), name, entry.label, "", part, fold, ()))
+    return found, left_out
+
+
+def _whose(
+    images: Sequence[Found], table: tables.Table, layout: layouts.Layout, reading: Reading
+) -> people.Patients:
+    """The patient of each image: as --group says, else the table, else folders and names."""
+    if reading.group is not None:
+        if reading.group.lower() == "none":
+            return people.Patients([""] * len(images), ("no patients, by --group none",))
+        return people.by_pattern([image.name for image in images], reading.group)
+    if table.patients:
+        groups = [table.entries[image.path].patient for image in images]
+        return people.Patients(groups, people.summary(groups, "by the table"))
+    before = [] if reading.labels is None else [""]  # where the class's folder would stand
+    folders = [[*before, *layout.folders[image.path]] for image in images]
+    return people.guessed([i.path.stem for i in images], folders, [i.label for i in images])
+
+
+def _with_test(found: Understood, test: Understood, root: Path) -> Understood:
+    """Images to train on, and those of another folder to test on.
+
+    Raises:
+        ValueError: the first has a test folder of its own.
+    """
+    if any(image.part == "test" for image in found.images):
+        raise ValueError(
+            f"test_images: {str(root)!r} has a test folder of its own; expected the folder to "
+            "train on, or no --test-images"
         )
-    ]
-    files = [home / path for path in paths] + [mask for mask in masks if mask]
-    return Listing(classes, tuple(items), tuple(files), _notes(patients, masks, again))
+    training = [image._replace(part=image.part or "train") for image in found.images]
+    tested = [image._replace(part="test") for image in test.images]
+    return Understood(
+        (*training, *tested),
+        (*found.left_out, *test.left_out),
+        tuple(dict.fromkeys((*found.notes, *(f"{TEST}: {note}" for note in test.notes)))),
+    )
 
 
-def _is_mask(folder: str) -> bool:
-    return folder.lower().endswith(("_mask", "_masks")) or folder.lower() in ("mask", "masks")
+def _one_case(found: Understood) -> Understood:
+    """Classes whose names differ in case alone are one: `train/Glioma` and `test/glioma`."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for label in dict.fromkeys(image.label for image in found.images):
+        names[label.casefold()].append(label)
+    notes = [f"classes {same} taken as one" for same in names.values() if len(same) > 1]
+    images = [i._replace(label=names[i.label.casefold()][0]) for i in found.images]
+    return found._replace(images=tuple(images), notes=(*found.notes, *notes))
 
 
-def _is_mask_beside(path: Path, there: set[Path]) -> bool:
-    """Whether a file is the mask of one that lies beside it."""
-    name = path.stem
-    return name.lower().endswith("_mask") and path.with_name(name[: -len("_mask")]) in there
-
-
-def _copies(paths: list[Path]) -> set[str]:
-    """Folders that hold class folders: Kaggle's yes/no set comes with itself inside."""
-    direct = {path.parts[0] for path in paths if len(path.parts) == 2}
-    return {path.parts[0] for path in paths if len(path.parts) > 2 and path.parts[1] in direct}
-
-
-def _patient(path: Path) -> str:
-    """Whose slice it is, as a folder or a name tells; "" where neither does."""
-    if len(path.parts) > 2:
-        folder = path.parts[1]
-        return folder if any(c.isdigit() for c in folder) else f"{path.parts[0]}/{folder}"
-    named = SLICE.fullmatch(path.stem)
-    return named[1] if named else ""
-
-
-def _mask(root: Path, home: Path, path: Path) -> Path | None:
-    label, rest = path.parts[0], Path(*path.parts[1:])
-    apart = [root / f"{label}_mask", root / "mask" / label]
-    apart += [root / f"{label}_masks", root / "masks" / label]
-    names = [(folder / rest, ending) for folder in apart for ending in ("", "_mask")]
-    for name, ending in [*names, (home / path, "_mask")]:
-        for suffix in (path.suffix, *IMAGES):
-            candidate = name.with_name(f"{name.stem}{ending}{suffix}")
-            if candidate.is_file():
-                return candidate
-    return None
-
-
-def _notes(patients: list[str], masks: list[Path | None], again: set[str]) -> tuple[str, ...]:
-    known = Counter(patient for patient in patients if patient)
+def _notes(images: Sequence[Found]) -> list[str]:
     notes = []
-    if known.total() < len(patients):
-        notes.append("patients unknown: folds dealt by a hash of the name, one may be in several")
-    if known:
-        largest, size = known.most_common(1)[0]
-        notes.append(f"{len(known)} patients by name or folder, the largest {largest!r}: {size}")
-    missing = masks.count(None)
-    if 0 < missing < len(masks):
+    if not all(image.patient for image in images):
+        notes.append("patients unknown: one whose images are not named so may be on two sides")
+    missing = sum(not image.masks for image in images)
+    merged = sum(len(image.masks) > 1 for image in images)
+    if 0 < missing < len(images):
         notes.append(f"{missing} images without a mask")
-    notes += [f"{folder!r} ignored: it holds the class folders once more" for folder in again]
-    return tuple(notes)
+    return [*notes, f"the masks of {merged} images merged"] if merged else notes
+
+
+def _too_few(
+    root: Path, classes: tuple[str, ...], found: Understood, reading: Reading, least: int
+) -> str:
+    reasons = Counter(reason for _, reason in found.left_out)
+    left = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
+    if reading.labels is not None:
+        return f"labels: {reading.labels} gives the classes {list(classes)}, expected {least}"
+    csvs = [name for name, _ in found.left_out if name.lower().endswith((".csv", ".tsv"))]
+    hint = f"; {csvs[0]} lies there: --labels reads labels from a table" if csvs else ""
+    more = "two or more folders" if least > 1 else "folders"
+    return (
+        f"data_dir={str(root)!r}: images in the class folders {list(classes)}, expected {more} "
+        f"<class>/*.{{{','.join(s[1:] for s in SUFFIXES)}}}"
+        f"{f'; left out: {left}' if left else ''}{hint}"
+    )

@@ -1,13 +1,18 @@
 """What a data directory holds: the slices to read, and a fingerprint of their files."""
 
 import hashlib
+import io
 import json
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
 
 from jaxsal.data import images
 
@@ -41,11 +46,13 @@ class Item(NamedTuple):
         name: where it comes from, such as "glioma/1841.png".
         fold: its cross-validation fold from 1 on, 0 where unknown.
         read: reads it; raises one of `images.READ_ERRORS`.
+        part: "train", "validation" or "test" where the source itself is split, else "".
     """
 
     name: str
     fold: int
     read: Callable[[], Slice]
+    part: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,22 +64,41 @@ class Listing:
         items: the slices in a fixed order.
         files: every file that the slices are read from.
         notes: what was assumed in listing them.
+        left_out: every other file (or row of a table), each with the reason.
+        facts: what decides the slices beside their files, such as labels from a table.
     """
 
     classes: tuple[str, ...]
     items: tuple[Item, ...]
     files: tuple[Path, ...]
     notes: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
+    facts: tuple[str, ...] = ()
 
 
-def read_pair(image: Path, mask: Path | None, label: str, patient: str = "") -> Slice:
-    """Reads a slice kept as an image file and perhaps a mask file."""
-    picture = images.grey(image)
+def read_slice(
+    read: Callable[[], images.Grey], masks: Sequence[Path], label: str, patient: str = ""
+) -> Slice:
+    """Reads a slice and any number of mask files of it, which are merged."""
+    picture = read()
     remarks = [f"{picture.was} images converted to 8-bit grey"] if picture.was else []
     if picture.size[0] != picture.size[1]:
         remarks.append("images not square padded with black")
-    outline = images.empty_mask(picture.size) if mask is None else images.mask(mask, picture.size)
+    outline = _merged([images.mask(mask, picture.size) for mask in masks], picture.size)
     return Slice(picture.png, outline, label, patient, picture.size, tuple(remarks))
+
+
+def read_pair(image: Path, masks: Sequence[Path], label: str, patient: str = "") -> Slice:
+    """As `read_slice`, of a picture file of one page."""
+    return read_slice(partial(images.grey, image), masks, label, patient)
+
+
+def _merged(masks: list[bytes], size: tuple[int, int]) -> bytes:
+    """What any of the encoded masks covers."""
+    if len(masks) < 2:
+        return masks[0] if masks else images.empty_mask(size)
+    drawn = [np.asarray(Image.open(io.BytesIO(mask))) for mask in masks]
+    return images.png(Image.fromarray(np.any(drawn, axis=0)))
 
 
 def directory(data_dir: Path | str) -> Path:
@@ -112,7 +138,7 @@ def visible(root: Path, argument: str = "data_dir") -> list[Path]:
         real = {name: os.path.realpath(os.path.join(folder, name)) for name in sorted(folders)}
         folders[:] = [name for name in real if not _hidden(name) and real[name] not in seen]
         seen.update(real.values())
-        found += [Path(folder, name) for name in sorted(files, key=_natural) if not _hidden(name)]
+        found += [Path(folder, name) for name in sorted(files, key=natural) if not _hidden(name)]
     return found
 
 
@@ -120,7 +146,7 @@ def _hidden(name: str) -> bool:
     return name.startswith(".") or name in ("__MACOSX", "Thumbs.db")
 
 
-def _natural(name: str) -> list[tuple[int, str]]:
+def natural(name: str) -> list[tuple[int, str]]:
     """Orders 2.png before 10.png."""
     return [(int(part), "") if part.isdecimal() else (0, part) for part in _NUMBERS.split(name)]
 
@@ -136,8 +162,8 @@ def fingerprint(root: Path, files: Iterable[Path], classes: tuple[str, ...]) -> 
     for file in sorted(files):
         try:
             status = file.stat()
-            rows.append([file.relative_to(root).as_posix(), status.st_size, status.st_mtime_ns])
+            rows.append([os.path.relpath(file, root), status.st_size, status.st_mtime_ns])
         except OSError as error:
-            rows.append([file.relative_to(root).as_posix(), error.errno, 0])
+            rows.append([os.path.relpath(file, root), error.errno, 0])
     state = json.dumps([classes, rows])
     return hashlib.sha256(state.encode()).hexdigest()[:20]

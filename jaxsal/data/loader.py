@@ -16,7 +16,12 @@ THREADS = min(16, os.cpu_count() or 1)
 
 
 def load(
-    builder: tfds_builders.Slices, *, image_size: int, source: str, strict: bool = False
+    builder: tfds_builders.Slices,
+    *,
+    image_size: int,
+    source: str,
+    strict: bool = False,
+    least: int = 2,
 ) -> Dataset:
     """Reads a prepared set whole: decoded, made square, resized, in the source's order.
 
@@ -25,11 +30,12 @@ def load(
         image_size: the side of the images, in pixels.
         source: one line about where it comes from.
         strict: raise where a file was broken.
+        least: how many classes there must be.
 
     Raises:
         TypeError: if `image_size` is no integer.
-        ValueError: if `image_size` is below 1; with `strict`, if a file was broken; if fewer than
-            two classes can be read.
+        ValueError: if `image_size` is below 1; with `strict`, if a file was broken; if fewer
+            classes can be read.
     """
     image_size = count("image_size", image_size)
     classes = tuple(builder.info.features["label"].names)
@@ -39,8 +45,8 @@ def load(
         raise ValueError(f"strict: {len(skipped)} broken files: {'; '.join(skipped[:5])}")
     examples = _stack(records(builder, image_size=image_size), image_size)
     seen = [classes[label] for label in np.unique(examples.labels)]
-    if len(seen) < 2:
-        raise ValueError(f"{source}: only {seen} of {list(classes)} can be read; two needed")
+    if len(seen) < least:
+        raise ValueError(f"{source}: only {seen} of {list(classes)} can be read; {least} needed")
     notes = (*about["notes"], *_resized(about["sizes"], image_size))
     return Dataset(examples, classes, source, skipped, notes)
 

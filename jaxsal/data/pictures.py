@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxsal.data import arrays, formats, images
+from jaxsal.data import arrays, formats, images, masks
 from jaxsal.data.listing import fingerprint, visible
 from jaxsal.data.records import Arrays, Files, check_one_size
 from jaxsal.data.records import BrokenImage as BrokenImage
@@ -81,7 +81,9 @@ def find(
         return Arrays(*arrays.load(path), text, wanted)
     root, paths = _paths(path)
     paths = paths if os.path.isfile(path) else _outside(paths, without)
+    paths, outlines = masks.without(root, paths) if not os.path.isfile(path) else (paths, [])
     scans, left = formats.scans([(file, os.path.relpath(file, root)) for file in paths])
+    left = [*left, *outlines]
     if not scans:
         raise ValueError(f"images: no image file in {what[:200]}{_instead(left)}")
     text = f"files {fingerprint(root, paths, ())} {wanted.text()}"

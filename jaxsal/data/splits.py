@@ -3,46 +3,94 @@
 import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int32
 
+from jaxsal.data import copies
 from jaxsal.data.examples import Dataset, Examples
 
 FOLDS = 5
 
 
+class Division(NamedTuple):
+    """A dataset split, and what has to be said of it.
+
+    Attributes:
+        train, validation, test: the examples of each part.
+        dropped: names of examples in no part: identical to one of a part that is tested.
+        refusals: what forbids conclusions: a class that is missing, a patient on two sides.
+        warnings: what may speak against them.
+    """
+
+    train: Examples
+    validation: Examples
+    test: Examples
+    dropped: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
 def split(
     dataset: Dataset, *, test_fold: int, validation_fold: int | None = None, seed: int = 0
 ) -> tuple[Examples, Examples, Examples]:
-    """Splits by fold, so that no patient is on two sides.
+    """The parts of `divide`.
+
+    Raises:
+        ValueError: as of `divide` and `accepted`.
+    """
+    found = divide(dataset, test_fold=test_fold, validation_fold=validation_fold, seed=seed)
+    return accepted(found)[:3]
+
+
+def accepted(division: Division, *, force: bool = False) -> Division:
+    """A division without refusals; forced, they are warnings.
+
+    Raises:
+        ValueError: it has some.
+    """
+    if division.refusals and not force:
+        raise ValueError(f"{division.refusals[0]}; --force goes on, and marks every output")
+    return division._replace(refusals=(), warnings=(*division.refusals, *division.warnings))
+
+
+def divide(
+    dataset: Dataset, *, test_fold: int, validation_fold: int | None = None, seed: int = 0
+) -> Division:
+    """Splits as the source does, else by fold, so that no patient and no image is on two sides.
 
     Where no fold is known, the patients of each class are dealt to five folds, in an order drawn
     from the seed. Nothing is ever split image by image: neighbouring slices of one patient look
-    alike, and a random split measures how well they are recognised.
+    alike, and a random split measures how well they are recognised. Of identical images on two
+    sides, the one that is trained on (or validated on, where the other is tested on) is dropped.
 
     Args:
-        dataset: examples with folds, or with patients.
-        test_fold: the fold to test on.
+        dataset: examples with parts, with folds, or with patients.
+        test_fold: the fold to test on; of no effect where the source has a test part.
         validation_fold: the fold to validate on; None leaves validation empty and trains on it.
         seed: of the dealing of patients; of no effect where folds are known.
 
-    Returns:
-        (train, validation, test).
-
     Raises:
-        ValueError: if a fold is empty or both are the same, if neither fold nor patient is known,
-            if a patient would be on two sides, or if a class is tested that training never sees.
+        ValueError: if a fold is empty or both are the same, or if neither fold nor patient is
+            known.
     """
     examples = dataset.examples
-    folds = examples.folds if examples.folds.any() else _dealt(examples, seed)
-    _check_folds(folds, {"test_fold": test_fold, "validation_fold": validation_fold})
-    test, validation = folds == test_fold, np.equal(folds, validation_fold or 0)
-    found = np.stack([~(test | validation), validation, test])
-    _check_patients(examples.patients, folds, found)
-    _check_classes(dataset, found)
-    train, validation, test = (take(examples, rows) for rows in found)
-    return train, validation, test
+    if dataset.parts is not None:
+        found = _by_parts(dataset.parts, examples.folds, validation_fold)
+    else:
+        folds = examples.folds if examples.folds.any() else _dealt(examples, seed)
+        _check_folds(folds, {"test_fold": test_fold, "validation_fold": validation_fold})
+        test, validation = folds == test_fold, np.equal(folds, validation_fold or 0)
+        found = np.stack([~(test | validation), validation, test])
+    torn = _torn_patients(examples, found)
+    dropped = _copies_trained_on(examples, found)
+    found &= ~dropped
+    refusals = [*([] if dataset.guessed else torn), *_missing_classes(dataset, found)]
+    warnings = torn if dataset.guessed else []
+    parts = [take(examples, rows) for rows in found]
+    names = tuple(str(name) for name in examples.names[dropped])
+    return Division(parts[0], parts[1], parts[2], names, tuple(refusals), tuple(warnings))
 
 
 def take(examples: Examples, rows: Bool[np.ndarray, " N"] | Int32[np.ndarray, " M"]) -> Examples:
@@ -57,7 +105,7 @@ def known_patients(examples: Examples) -> np.ndarray | None:
 
 
 def deal(groups: Sequence[str], labels: Sequence[str], seed: int = 0) -> list[int]:
-    """Deals groups to folds 1..5, evenly within each class and each group whole.
+    """Deals groups to folds 5..1, evenly within each class and each group whole.
 
     The order is that of a hash of the seed and the group's name: it depends on neither the machine
     nor the order of the files. A group with several classes counts under its first.
@@ -77,7 +125,8 @@ def deal(groups: Sequence[str], labels: Sequence[str], seed: int = 0) -> list[in
     folds: dict[str, int] = {}
     for label in sorted(members):
         order = sorted(members[label], key=lambda group: _hash(f"{seed} {group}"))
-        folds |= {group: i % FOLDS + 1 for i, group in enumerate(order)}
+        # From the last fold down: it is tested by default, and a class may have few groups.
+        folds |= {group: FOLDS - i % FOLDS for i, group in enumerate(order)}
     return [folds[group] for group in groups]
 
 
@@ -104,22 +153,50 @@ def _check_folds(folds: Int32[np.ndarray, " N"], wanted: dict[str, int | None]) 
         raise ValueError(f"test_fold and validation_fold are both {wanted['test_fold']}")
 
 
-def _check_patients(
-    patients: np.ndarray, folds: Int32[np.ndarray, " N"], sides: Bool[np.ndarray, "3 N"]
-) -> None:
+def _by_parts(
+    parts: np.ndarray, folds: Int32[np.ndarray, " N"], validation_fold: int | None
+) -> Bool[np.ndarray, "3 N"]:
+    """The source's own parts; validated on a fold of what is trained on where it has none.
+
+    Where it has a validation part and no test part, the former is tested on.
+    """
+    train, validation, test = (parts == name for name in ("train", "validation", "test"))
+    if not test.any():
+        validation, test = test, validation
+    if validation_fold and not validation.any():
+        validation = train & (folds == validation_fold)
+    return np.stack([train & ~validation, validation, test])
+
+
+def _torn_patients(examples: Examples, sides: Bool[np.ndarray, "3 N"]) -> list[str]:
+    """Says which patients are on two sides of the split, if any are."""
     side_of: dict[str, set[int]] = defaultdict(set)
-    for patient, side in zip(patients, sides.argmax(0), strict=True):
+    for patient, side in zip(examples.patients, sides.argmax(0), strict=True):
         if patient:
             side_of[str(patient)].add(int(side))
     torn = sorted(patient for patient, found in side_of.items() if len(found) > 1)
-    if torn:
-        where = sorted({int(fold) for fold in folds[patients == torn[0]]})
-        raise ValueError(f"{len(torn)} patients on two sides of the split: {torn[0]!r} in {where}")
+    if not torn:
+        return []
+    first = sorted(str(name) for name in examples.names[examples.patients == torn[0]])
+    what = f"{torn[0]!r} of {first[0]} and {first[-1]}"
+    return [f"{len(torn)} patients on two sides of the split: {what}"]
 
 
-def _check_classes(dataset: Dataset, found: Bool[np.ndarray, "3 N"]) -> None:
-    labels = dataset.examples.labels
-    unseen = sorted(set(labels[~found[0]].tolist()) - set(labels[found[0]].tolist()))
-    if unseen:
-        names = [dataset.classes[label] for label in unseen]
-        raise ValueError(f"classes that training never sees are to be tested: {names}")
+def _missing_classes(dataset: Dataset, found: Bool[np.ndarray, "3 N"]) -> list[str]:
+    """Says which classes are missing from training or test, if any are."""
+    labels, told = dataset.examples.labels, []
+    for rows, what in ((found[0], "training never sees"), (found[2], "the test set lacks")):
+        absent = sorted({*labels.tolist()} - {*labels[rows].tolist()})
+        if absent:
+            names = [dataset.classes[label] for label in absent]
+            told.append(f"classes that {what}: {names}; it has {rows.sum()} images")
+    return told
+
+
+def _copies_trained_on(
+    examples: Examples, sides: Bool[np.ndarray, "3 N"]
+) -> Bool[np.ndarray, " N"]:
+    """Which images are identical to one of a part that is tested after theirs."""
+    same = copies.identical(examples.images)
+    validated, tested = (np.isin(same, same[rows]) for rows in sides[1:])
+    return (sides[0] & (validated | tested)) | (sides[1] & tested)

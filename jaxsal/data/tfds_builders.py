@@ -84,14 +84,18 @@ class Slices(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: 
                 continue
             remarks.update(row.remarks)
             sizes.add(row.size)
-            # A file's name may be no Unicode.
-            name = item.name.encode(errors="backslashreplace").decode()
             example = {"image": row.image, "mask": row.mask, "label": row.label}
-            yield number, example | {"patient": row.patient, "fold": item.fold, "name": name}
+            example |= {"patient": text(row.patient), "name": text(item.name)}
+            yield number, example | {"fold": item.fold}
         if not sizes:
             raise ValueError(f"none of {len(skipped)} images can be read: {skipped[:3]}")
         notes = [*listing.notes, *(f"{count} {what}" for what, count in remarks.items())]
         self.info.metadata.update(skipped=skipped, notes=notes, sizes=sorted(sizes))
+
+
+def text(name: str) -> str:
+    """A file's name as text: it may be no Unicode."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 class Figshare(Slices, skip_registration=True):  # type: ignore[call-arg]
@@ -110,12 +114,17 @@ class Folder(Slices, skip_registration=True):  # type: ignore[call-arg]
     """Images in one folder a class."""
 
     name = "class_folders"
-    VERSION = tfds.core.Version("1.1.0")  # patients by folder and name
+    VERSION = tfds.core.Version("1.2.0")  # masks merged, labels and patients from tables
     ABOUT: ClassVar[dict[str, str]] = {"description": "images in one folder a class"}
 
 
 def prepare(
-    builder: type[Slices], listing: Listing, root: Path, cache: Path | str | None
+    builder: type[Slices],
+    listing: Listing,
+    root: Path,
+    cache: Path | str | None,
+    *,
+    least: int = 2,
 ) -> Slices:
     """Prepares a listing into the cache, unless its very state is there already.
 
@@ -124,14 +133,16 @@ def prepare(
 
     Raises:
         ValueError: if the cache lies under the data directory or cannot be written, if the source
-            has fewer than two classes, or if no image can be read.
+            has fewer classes than `least`, or if no image can be read.
     """
-    if len(listing.classes) < 2:
-        raise ValueError(f"data_dir={str(root)!r} holds the classes {listing.classes}; two needed")
+    if len(listing.classes) < least:
+        held = f"data_dir={str(root)!r} holds the classes {listing.classes}"
+        raise ValueError(f"{held}; {least} needed")
     home = _home(cache)
     if home.is_relative_to(root):
         raise ValueError(f"cache={str(home)!r} lies under data_dir={str(root)!r}; never written to")
-    key = fingerprint(root, listing.files, listing.classes)
+    facts = (*listing.classes, *listing.facts, *(listing.notes if listing.facts else ()))
+    key = fingerprint(root, listing.files, facts)
     with _without_bars():
         return _made(partial(builder, classes=listing.classes, find=lambda _: listing), home, key)
 

@@ -9,6 +9,9 @@ import numpy as np
 
 from jaxsal.types import ArrayValues, Results
 
+FEWEST = 10
+"""Clusters below which no interval is given: resamples of few patients say little of others."""
+
 
 class Interval(NamedTuple):
     """A mean and the bounds of its interval; a JSON list `[mean, low, high]`."""
@@ -25,6 +28,7 @@ def mean_interval(
     level: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
+    fewest: int = FEWEST,
 ) -> Interval:
     """Mean of the finite values and its percentile bootstrap interval (Efron 1979).
 
@@ -36,10 +40,11 @@ def mean_interval(
         clusters: `[N]` labels of any type; each value labelled "" is a cluster of its own, and with
             None every value is.
         level: probability content. resamples: number of draws. seed: of the draws.
+        fewest: clusters below which there are no bounds; 2 at least (nothing to resample).
 
     Returns:
-        `Interval`; the mean is NaN where no value is finite, the bounds are where fewer than two
-        clusters have one (nothing to resample).
+        `Interval`; the mean is NaN where no value is finite, the bounds are where fewer clusters
+        than `fewest` have one.
 
     Raises:
         ValueError: values that are no vector, clusters of another length, a level outside (0, 1).
@@ -52,7 +57,7 @@ def mean_interval(
     _, groups = np.unique(groups[finite], return_inverse=True)
     mean = float(values.mean())
     sums, counts = np.bincount(groups, values), np.bincount(groups)
-    if len(counts) < 2:
+    if len(counts) < max(fewest, 2):
         return Interval(mean, np.nan, np.nan)
     drawn = resample_counts(len(counts), resamples, seed)
     # einsum, not matmul: its order of summation does not depend on the machine's BLAS.
@@ -74,9 +79,17 @@ def share_interval(
         return found
     values, groups = _checked(hits, clusters, options.get("level", 0.95))
     count = len(np.unique(groups[np.isfinite(values)]))
+    if count < options.get("fewest", FEWEST):
+        return found
     z = statistics.NormalDist().inv_cdf((1 + options.get("level", 0.95)) / 2)
     bound = 1 / (1 + z**2 / count)
     return Interval(1.0, bound, 1.0) if found.mean else Interval(0.0, 0.0, 1 - bound)
+
+
+def cluster_count(values: ArrayValues, clusters: ArrayValues | None = None) -> int:
+    """How many clusters have a finite value, as `mean_interval` counts them."""
+    numbers, groups = _checked(values, clusters, 0.95)
+    return len(np.unique(groups[np.isfinite(numbers)]))
 
 
 def difference_interval(

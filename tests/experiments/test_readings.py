@@ -134,15 +134,15 @@ def test_who_passes_the_sanity_check() -> None:
     ],
 )
 def test_a_wide_interval_decides_nothing(all_layers, one_layer, expected) -> None:
-    alone = np.array([one_layer, one_layer - 0.01, one_layer, one_layer])
+    alone = np.tile([one_layer, one_layer - 0.01, one_layer, one_layer], 3)
     similarity = {
-        "cascading": {"Dense_0": {"in_head": alone}, "Conv_0": {"in_head": np.array(all_layers)}},
+        "cascading": {"Dense_0": {"in_head": alone}, "Conv_0": {"in_head": np.tile(all_layers, 3)}},
         "independent": {"Dense_0": {"in_head": alone}, "Conv_0": {"in_head": 0 * alone}},
     }
     chosen = study.Chosen(None, None, None, None, "image")
     found = sanity.judged(similarity, chosen, sanity.Settings(Path()))
     assert found["verdict"] == expected
-    assert found["defined"] == np.isfinite(all_layers).sum()
+    assert found["defined"] == 3 * np.isfinite(all_layers).sum()
 
 
 def compare_record(best: str, behind: dict[str, list]) -> dict:

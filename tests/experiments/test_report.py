@@ -125,6 +125,34 @@ def test_the_reading_claims_what_intervals_support_and_no_more():
     assert page.count("<b>every method</b>") == len(CLAIMS)
 
 
+def test_nothing_measured_is_not_no_method():
+    gaps = {name: {key: [None] * 3 for key in CLAIMS} for name in ("gradient", "vargrad")}
+    page = report.render_report({"relevance": METRICS["relevance"] | {"differences": gaps}})
+    assert page.count("<b>could not be measured</b>") == len(CLAIMS) and "no method" not in page
+
+
+def test_at_chance_nothing_is_concluded():
+    page = report.render_report({**METRICS, "chance": 0.4, "warnings": ["No better <than> chance"]})
+    assert "nothing is concluded from them" in page
+    assert not any(claim in page for claim in CLAIMS.values())
+    assert '<div class="banner"><p>No better &lt;than&gt; chance</p>' in page
+
+
+def test_few_patients_stand_beside_every_number():
+    few = {"clusters": 2, "bootstrap": "patient", "by_patient": {"p1": [3, 4], "p2": [1, 1]}}
+    relevance = METRICS["relevance"] | {"clusters": 2}
+    page = report.render_report(
+        {**METRICS, **few, "accuracy_interval": None, "relevance": relevance}
+    )
+    assert "too few for an interval: 2 patients" in page
+    assert "2 patients are too few for intervals: means stand alone" in page
+    assert "<tr><th>p1</th><td>3</td><td>4</td></tr>" in page
+    many = {"clusters": 35, "bootstrap": "patient"}
+    relevance = METRICS["relevance"] | {"clusters": 35}
+    page = report.render_report({**METRICS, **many, "relevance": relevance})
+    assert "[95.1 %, 98.1 %] 35 patients" in page and "resampled by patient, of 35 of them" in page
+
+
 def test_what_is_undefined_is_a_dash_and_what_is_missing_is_left_out():
     assert f"<td>{tables.DASH}</td>" in report.render_report(METRICS)
     smallest = report.render_report({"accuracy": None})

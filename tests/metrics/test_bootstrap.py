@@ -5,6 +5,7 @@ import pytest
 
 from jaxsal.metrics.bootstrap import (
     Interval,
+    cluster_count,
     difference_interval,
     mean_interval,
     share_interval,
@@ -40,7 +41,7 @@ def test_ten_hits_of_ten_are_no_certainty():
     every, none = share_interval(np.ones(10)), share_interval(np.zeros(10))
     assert every == pytest.approx((1, 0.7225, 1), abs=1e-4)
     assert none == pytest.approx((0, 0, 0.2775), abs=1e-4)
-    two_patients = share_interval(np.ones(10), np.repeat(["a", "b"], 5))
+    two_patients = share_interval(np.ones(10), np.repeat(["a", "b"], 5), fewest=2)
     assert two_patients.low == pytest.approx(1 / (1 + 1.96**2 / 2), abs=1e-3)
     mixed = np.arange(10) < 7
     assert share_interval(mixed) == mean_interval(mixed)
@@ -74,6 +75,23 @@ def test_nothing_to_resample_has_no_bounds_and_nothing_at_all_no_mean():
     assert np.isnan(mean_interval([1.0, 3.0], ["a", "a"])[1:]).all()
     assert np.isnan(mean_interval([np.nan])).all()
     assert np.isnan(mean_interval([])).all()
+
+
+def test_few_patients_have_no_interval():
+    """However many images they have: the mean stands alone."""
+    values = draw.random(90) < 0.5
+    for interval in (mean_interval, share_interval):
+        few = interval(values, np.arange(90) % 9)
+        assert few.mean == values.mean() and np.isnan(few[1:]).all()
+        assert np.isfinite(interval(values, np.arange(90) % 10)).all()
+        assert np.isfinite(interval(values, np.arange(90) % 9, fewest=9)).all()
+    assert np.isnan(share_interval(np.ones(90), np.arange(90) % 9)[1:]).all()
+
+
+def test_clusters_are_counted_as_they_are_drawn():
+    values = np.array([1.0, np.nan, 2.0, 3.0])
+    assert cluster_count(values, ["a", "b", "a", "c"]) == 2
+    assert cluster_count(values, ["", "b", "", "c"]) == cluster_count(values) == 3
 
 
 def test_the_same_seed_gives_the_same_interval():

@@ -1,0 +1,215 @@
+"""`jaxsal evaluate`: a trained network on labelled images of another folder."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxsal import engine
+from jaxsal.commands import evaluation, evaluation_page, method_syntax, model, seen
+from jaxsal.commands.settings import Evaluate
+from jaxsal.common import files, provenance
+from jaxsal.data import pipeline, understood
+from jaxsal.data.examples import Dataset, Examples
+from jaxsal.data.splits import Division, known_patients, take
+from jaxsal.metrics import bootstrap, localization
+from jaxsal.training import predict
+from jaxsal.viz import figures
+
+ROWS = 6
+"""Images with maps in the figure."""
+LONG = ("roc", "reliability", "mistakes")
+"""Of the metrics, what a line of JSON does without."""
+
+
+def run(settings: Evaluate) -> dict[str, Any]:
+    """Runs the command; returns what it prints under `--json`."""
+    methods = method_syntax.methods(settings.method) if settings.explain else {}
+    found = model.load(settings.checkpoint, settings.apply, settings.params)
+    classes, size = _known(settings, found)
+    with files.writable(settings.out) as folder:
+        dataset = pipeline.folder(
+            settings.images,
+            image_size=size,
+            strict=settings.strict,
+            reading=settings.reading,
+            least=1,
+        )
+        labelled = _renamed(dataset.examples, dataset.classes, classes)
+        unseen = _unseen(settings, labelled)
+        tested = unseen.examples
+        told = _understood(dataset, unseen, classes)
+        if not settings.json:
+            print("\n".join(understood.lines(told)), flush=True)
+        logits = _logits(settings, found, tested.images, len(classes))
+        measured = evaluation.measure(logits, tested, classes)
+        metrics = {
+            **measured,
+            "warnings": [*unseen.warnings, *_absent(tested, classes), *measured["warnings"]],
+            "understood": told,
+            "data": dataset.source,
+        }
+        more = {}
+        if settings.explain and tested.masks.any():
+            metrics["localisation"], more["Maps"] = _localise(
+                settings, found, methods, tested, logits
+            )
+        metrics |= provenance.describe()
+        evaluation_page.write(
+            folder,
+            metrics,
+            logits,
+            tested,
+            title="What the network knows of these images",
+            more=more,
+        )
+        files.write_json(folder / "metrics.json", metrics)
+    told = {name: value for name, value in metrics.items() if name not in LONG}
+    result = {"out": str(folder), **told, "report": str(folder / "report.html")}
+    return dict(files.finite(result))
+
+
+def _known(settings: Evaluate, found: model.Model) -> tuple[tuple[str, ...], int]:
+    """The names of the network's classes, and the side of its images.
+
+    Raises:
+        ValueError: neither the checkpoint nor the options tell.
+    """
+    classes, size = found.classes or settings.classes, settings.image_size or found.image_size
+    if settings.classes and found.classes and settings.classes != found.classes:
+        raise ValueError(
+            f"classes: the checkpoint's are {list(found.classes)}, got {list(settings.classes)}"
+        )
+    if len(classes) < 2 or size is None:
+        raise ValueError(
+            "classes: --apply needs --classes with the names of its outputs in order, two or more, "
+            "and --image-size"
+        )
+    return classes, size
+
+
+def _renamed(examples: Examples, given: Sequence[str], known: Sequence[str]) -> Examples:
+    """The examples with labels of the network: by the names of classes, in any case.
+
+    Raises:
+        ValueError: a class that the network does not know.
+    """
+    places = {name.casefold(): place for place, name in enumerate(known)}
+    if unknown := [name for name in given if name.casefold() not in places]:
+        raise ValueError(
+            f"images: classes {unknown} are none of the network's {list(known)}; "
+            "--labels gives images the names of its classes, --exclude leaves some out"
+        )
+    order = np.array([places[name.casefold()] for name in given], np.int32)
+    return examples._replace(labels=order[examples.labels])
+
+
+class Unseen(NamedTuple):
+    """The images to test on.
+
+    Attributes:
+        dropped: names of those that the network was trained on.
+        warnings, notes: what is to be said of it.
+    """
+
+    examples: Examples
+    dropped: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def _understood(dataset: Dataset, unseen: Unseen, classes: Sequence[str]) -> understood.Record:
+    """What was understood, of images that are all tested."""
+    none = take(unseen.examples, np.arange(0, dtype=np.int32))
+    division = Division(none, none, unseen.examples, unseen.dropped)
+    noted = replace(dataset, notes=(*dataset.notes, *unseen.notes))
+    return understood.record(noted, division, classes)
+
+
+def _unseen(settings: Evaluate, examples: Examples) -> Unseen:
+    """The images without those that the network was trained on.
+
+    Raises:
+        ValueError: it was trained on all of them.
+    """
+    if settings.checkpoint is None:
+        return Unseen(examples)
+    identical, near = seen.among(settings.checkpoint, examples.images)
+    notes = (f"{near.sum()} images are nearly identical to one trained on",) if near.any() else ()
+    if not identical.any():
+        return Unseen(examples, notes=notes)
+    if settings.seen:
+        warning = f"The network was trained on {identical.sum()} of these images."
+        return Unseen(examples, warnings=(warning,), notes=notes)
+    if identical.all():
+        raise ValueError(
+            f"images: the network was trained on all {len(identical)} of them; --seen tests it on "
+            "them, which tells nothing of others"
+        )
+    names = tuple(str(name) for name in examples.names[identical])
+    return Unseen(take(examples, ~identical), names, notes=notes)
+
+
+def _absent(tested: Examples, classes: Sequence[str]) -> list[str]:
+    """Classes of the network of which there is no image."""
+    absent = [name for k, name in enumerate(classes) if not (tested.labels == k).any()]
+    return [f"No image of {', '.join(map(repr, absent))} is tested."] if absent else []
+
+
+def _logits(settings: Evaluate, found: model.Model, images: np.ndarray, classes: int) -> np.ndarray:
+    """What the network says, as logits [N, K]; one output is that of the second class.
+
+    Raises:
+        ValueError: another number of outputs than of classes.
+    """
+    answer = predict.make_predict(found.apply, batch_size=128)(found.params, images)
+    answer = np.asarray(answer, np.float64)
+    if settings.output == "probability":
+        both = [1 - answer, answer] if answer.shape[1] == 1 else [answer]
+        answer = np.log(np.clip(np.concatenate(both, 1), 1e-12, 1))
+    elif answer.shape[1] == 1:
+        answer = np.concatenate([np.zeros_like(answer), answer], 1)
+    if answer.shape[1] != classes:
+        raise ValueError(f"classes: {classes} names, but the network has {answer.shape[1]} outputs")
+    return answer
+
+
+def _localise(
+    settings: Evaluate, found: model.Model, methods: Any, tested: Examples, logits: np.ndarray
+) -> tuple[dict[str, Any], figures.Figure]:
+    """How well maps of the predicted classes agree with masks, and a figure of some."""
+    rows = np.flatnonzero(tested.masks.any((1, 2)))
+    rows = np.sort(np.random.default_rng(settings.seed).permutation(rows)[: settings.explain])
+    shown = take(tested, rows.astype(np.int32))
+    methods = methods if isinstance(methods, dict) else {settings.method[0]: methods}
+    explain = engine.explainer(found.apply, methods, output=settings.output)
+    key = jax.random.key(settings.seed) if explain.keyed else None
+    maps = jax.device_get(explain(found.params, shown.images, key=key))
+    measures = localization.localize(maps, shown.masks)
+    patients = known_patients(shown)
+    record = {
+        "images": len(rows),
+        "area": float(shown.masks.mean()),
+        "bootstrap": "image" if patients is None else "patient",
+        "clusters": len({*patients.tolist()}) if patients is not None else len(rows),
+        "methods": bootstrap.summarise({name: measures[name] for name in methods}, patients),
+    }
+    few = _by_class(shown.labels)
+    titles = [name.rpartition("/")[2] for name in shown.names[few].tolist()]
+    figure = figures.relevance_grid(
+        shown.images[few],
+        shown.masks[few],
+        {name: maps[name][few] for name in methods},
+        rows=titles,
+        mask_label="mask",
+    )
+    return record, figure
+
+
+def _by_class(labels: np.ndarray) -> np.ndarray:
+    """A few rows, the classes in turn, in order."""
+    turns = [np.flatnonzero(labels == label)[:ROWS] for label in np.unique(labels)]
+    rows = [own[turn] for turn in range(ROWS) for own in turns if turn < len(own)]
+    return np.sort(np.array(rows[:ROWS], np.int32))

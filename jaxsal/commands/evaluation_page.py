@@ -1,0 +1,175 @@
+"""The report of an evaluation: figures as PNG files, and one page with all of them."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxsal.commands import evaluation
+from jaxsal.common import files
+from jaxsal.data import understood
+from jaxsal.data.examples import Examples
+from jaxsal.viz import charts, classification, figures, page
+
+SHOWN = 12
+"""Mistakes that are drawn."""
+
+MEASURES = ("sensitivity", "specificity", "auc")
+
+Record = Mapping[str, Any]
+
+CAPTIONS = {
+    "Confusion matrix": "Tested images: rows are true classes, columns predicted ones.",
+    "ROC curves": "Each class against the rest.",
+    "Reliability": "Predictions in bins of their confidence: on the line they are as often right "
+    "as they are sure.",
+    "Worst mistakes": "Images taken for another class, those first that were surest of it: true "
+    "class, prediction, its probability.",
+    "Learning curves": "By epoch.",
+    "Maps": "Image, outline of the mask, and the signed map of each method for the predicted "
+    "class: red speaks for it, blue against it, white is zero; one scale a method.",
+}
+"""By title, in the page's order."""
+
+
+def write(
+    folder: Path,
+    metrics: Record,
+    logits: np.ndarray,
+    tested: Examples,
+    *,
+    title: str,
+    more: Mapping[str, figures.Figure] | None = None,
+) -> None:
+    """Writes figures/, predictions.csv and report.html.
+
+    Args:
+        metrics: what metrics.json holds. logits, tested: of the images that it is of.
+        more: other figures by their titles, of `CAPTIONS`.
+    """
+    drawn = {**draw(metrics, tested), **(more or {})}
+    pictures = {name: figures.png(drawn[name]) for name in CAPTIONS if name in drawn}
+    for name, png in pictures.items():
+        path = folder / "figures" / f"{name.lower().replace(' ', '_')}.png"
+        files.write_result(path, png)
+    lines = io.StringIO(newline="")
+    csv.writer(lines).writerows(evaluation.rows(logits, tested, metrics["classes"]))
+    content = lines.getvalue().encode(errors="backslashreplace")
+    files.write_result(folder / "predictions.csv", content)
+    shown = [page.figure(name, CAPTIONS[name], png) for name, png in pictures.items()]
+    body = render(metrics, shown, title)
+    files.write_result(folder / "report.html", page.page(title, body).encode(errors="replace"))
+
+
+def draw(metrics: Record, tested: Examples) -> dict[str, figures.Figure]:
+    """The figures of what `evaluation.measure` found, by title."""
+    classes = metrics["classes"]
+    auc = {name: page.number(row["auc"]) for name, row in metrics["per_class"].items()}
+    curves = {f"{name}, AUC {auc[name]}": tuple(metrics["roc"][name]) for name in classes}
+    drawn = {
+        "Confusion matrix": charts.confusion(metrics["confusion"], classes),
+        "ROC curves": classification.roc(curves),
+        "Reliability": classification.reliability(**metrics["reliability"]),
+    }
+    if wrong := metrics["mistakes"][:SHOWN]:
+        rows = [each["number"] for each in wrong]
+        titles = [
+            f"{_short(each['label'])}\nas {_short(each['predicted'])}, {each['probability']:.2f}"
+            for each in wrong
+        ]
+        drawn["Worst mistakes"] = classification.mistakes(
+            tested.images[rows], titles, tested.masks[rows]
+        )
+    if metrics.get("history"):
+        drawn["Learning curves"] = charts.learning_curves(metrics["history"])
+    return drawn
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 18 else f"{name[:16]}..."
+
+
+def render(metrics: Record, figures: Sequence[str], title: str) -> str:
+    """The page's body: warnings, accuracy, the table of classes, figures, data, machine."""
+    parts = [
+        f"<h1>{page.text(title)}</h1>",
+        page.banner(metrics["warnings"]),
+        page.cards(_facts(metrics)),
+        "<h2>By class</h2>",
+        _classes(metrics),
+        patients_apart(metrics),
+        _localisation(metrics),
+        "<h2>Figures</h2>",
+        *figures,
+        _data(metrics),
+        f"<h2>What was run, and on what</h2><pre>{page.text(metrics.get('command', ''))}</pre>",
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _facts(metrics: Record) -> list[tuple[str, str, str]]:
+    error = metrics["calibration"]["ece"]
+    tested = sum(map(sum, metrics["confusion"]))
+    words = evaluation.interval_words(dict(metrics))
+    return [
+        ("accuracy", page.percent(metrics["accuracy"]), words),
+        ("tested", str(tested), "images"),
+        ("macro AUC", page.number(metrics["macro_auc"]), "each class against the rest"),
+        ("calibration error", page.number(error), "0 is perfect; 15 bins"),
+    ]
+
+
+def _classes(metrics: Record) -> str:
+    rows = [
+        (name, str(row["count"]), *(page.number(row[column]) for column in MEASURES))
+        for name, row in metrics["per_class"].items()
+    ]
+    return page.table(["class", "images", "sensitivity", "specificity", "AUC"], rows)
+
+
+def patients_apart(metrics: Record) -> str:
+    """The values by patient, where there are too few of them for an interval."""
+    rows = [
+        (name, str(hits), str(count))
+        for name, (hits, count) in metrics.get("by_patient", {}).items()
+    ]
+    if not rows:
+        return ""
+    legend = f"{len(rows)} patients are too few for an interval; each one's images"
+    return page.table(["patient", "right", "images"], rows, caption=legend)
+
+
+def _localisation(metrics: Record) -> str:
+    found = metrics.get("localisation")
+    if not found:
+        return ""
+    names = {
+        "relevance_mass": "relevance mass",
+        "rank_accuracy": "rank accuracy",
+        "pointing_game": "pointing game",
+        "roc_auc": "ROC AUC",
+    }
+    rows = [
+        (method, *(page.measured(values[name]) for name in names))
+        for method, values in found["methods"].items()
+    ]
+    area = page.percent(found["area"])
+    about = (
+        f"Of {found['images']} images with a mask, for the predicted class, by {found['clusters']} "
+        f"{found['bootstrap']}s. A map even over the image has a relevance mass and a rank "
+        f"accuracy of {area}, the masks' share of the area."
+    )
+    head = ["method", *names.values()]
+    return (
+        f"<h2>Do the maps lie on the masks?</h2><p>{page.text(about)}</p>{page.table(head, rows)}"
+    )
+
+
+def _data(metrics: Record) -> str:
+    if "understood" not in metrics:
+        return ""
+    told = understood.lines(metrics["understood"])
+    return f"<h2>Data</h2><pre>{page.text(chr(10).join(told))}</pre>"

@@ -1,0 +1,118 @@
+"""What the folders around images say: wrappers, copies, the split, the class and what is in it."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import PurePath
+from typing import NamedTuple
+
+from jaxsal.data.masks import HOMES
+
+PARTS = {
+    "train": "train(?:ing)?",
+    "validation": "val(?:id(?:ation)?)?|dev",
+    "test": "test(?:ing)?",
+}
+"""The parts of a split, and what their folders and values are called, in any case."""
+SET = r"(?:[\s_.\-]*(?:set|data|dataset|images?|imgs?))?"
+
+
+class Layout(NamedTuple):
+    """What the folders of images say.
+
+    Attributes:
+        parts: of each image "train", "validation", "test", or "" where no folder says so.
+        folders: of each image what is left of its folders: its class, then what is in the class.
+        copies: images in a folder that holds the folders beside it once more.
+        notes: in words, what was opened and left out.
+    """
+
+    parts: dict[PurePath, str]
+    folders: dict[PurePath, list[str]]
+    copies: tuple[PurePath, ...]
+    notes: tuple[str, ...]
+
+
+def part(name: str) -> str:
+    """The part of a split that a folder or a value names: "train", ...; "" for another word."""
+    named = (p for p, word in PARTS.items() if re.fullmatch(f"(?:{word}){SET}", name, re.I))
+    return next(named, "")
+
+
+def layout(images: Sequence[PurePath], *, classes: bool = True) -> Layout:
+    """Reads the folders of images, masks left out: wrapping folders, copies, then the split.
+
+    Args:
+        classes: whether folders are classes; else other folders may stand beside those of a split.
+
+    Raises:
+        ValueError: they do.
+    """
+    folders = {path: list(path.parts[:-1]) for path in images}
+    parts = dict.fromkeys(images, "")
+    copies: list[PurePath] = []
+    notes: list[str] = []
+    while True:
+        again = _copies(folders.values())
+        copies += [path for path, names in folders.items() if names and names[0] in again]
+        folders = {p: names for p, names in folders.items() if not names or names[0] not in again}
+        notes += [f"{name!r} ignored: it holds the class folders once more" for name in again]
+        if wrapper := _wrapper(folders.values()):
+            notes += [] if wrapper.lower() in HOMES else [f"opened the folder {wrapper!r}"]
+            _drop(folders, 0)
+        elif (
+            not any(parts.values())
+            and (level := _split_level(folders.values(), classes)) is not None
+        ):
+            parts |= {p: part(names[level]) for p, names in folders.items() if len(names) > level}
+            _drop(folders, level)
+        else:
+            break
+    for names in folders.values():
+        names[1:2] = [name for name in names[1:2] if name.lower() not in HOMES]
+    return Layout(parts, folders, tuple(copies), tuple(notes))
+
+
+def _drop(folders: dict[PurePath, list[str]], level: int) -> None:
+    for names in folders.values():
+        del names[level : level + 1]
+
+
+def _children(folders: Iterable[list[str]]) -> dict[str, set[str]]:
+    """The folders at the top, and those in each."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for names in folders:
+        if names:
+            found[names[0]].update(names[1:2])
+    return found
+
+
+def _copies(folders: Iterable[list[str]]) -> list[str]:
+    """Folders whose folders all stand beside them: sets are zipped with themselves inside."""
+    tops = _children(folders)
+    return [name for name, inner in tops.items() if inner and inner <= tops.keys() - {name}]
+
+
+def _wrapper(folders: Iterable[list[str]]) -> str:
+    """The one folder that all others lie in; "" where there is none."""
+    tops = _children(folders)
+    name, inner = next(iter(tops.items())) if len(tops) == 1 else ("", set())
+    return name if inner else ""
+
+
+def _split_level(folders: Iterable[list[str]], classes: bool) -> int | None:
+    """At which level the folders are a split's: the first, or the second, inside each class."""
+    deep = [names for names in folders if names]
+    first = {name: part(name) for name in sorted({names[0] for names in deep})}
+    if {"train"} < set(first.values()) - {""}:
+        odd = [name for name, known in first.items() if not known]
+        if odd and classes:
+            split = [name for name, known in first.items() if known]
+            raise ValueError(
+                f"images: {odd} beside {split}, which are a split; expected classes inside each "
+                f"alone; leave others out with --exclude '{odd[0]}/*'"
+            )
+        return 0
+    second = {part(names[1]) for names in deep if len(names) > 1}
+    whole = deep and all(len(names) > 1 for names in deep)
+    return 1 if whole and "" not in second and {"train"} < second else None

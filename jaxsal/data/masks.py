@@ -1,0 +1,159 @@
+"""Which image files are masks, and of which images: by their names, or in a folder beside them."""
+
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+WORD = "(?:mask|seg|segm|segmentation|label|annotation|annot|gt|ground[ _-]?truth)s?"
+BESIDE = re.compile(rf"(.+?)[\s_.\-]+{WORD}(?:[\s_.\-]*\d+)?", re.IGNORECASE)
+"""`x_mask`, `x_mask_1`, `x_seg`, `x_label`: the first group is the image's name."""
+BEFORE = re.compile(rf"{WORD}[\s_.\-]+(.+)", re.IGNORECASE)
+"""`mask_x`, in a folder of masks."""
+FOLDER = re.compile(rf"(?:(.+?)[\s_.\-]+)?{WORD}", re.IGNORECASE)
+"""`masks`, `annotations`, `<class>_masks`: the first group is the class's folder."""
+HOMES = ("images", "image", "imgs", "img", "originals", "original", "inputs", "scans", "slices")
+"""What the folder of the images themselves is called."""
+
+Folders = tuple[str, ...]
+
+
+class Apart(NamedTuple):
+    """Image files, told apart.
+
+    Attributes:
+        images: those that are no masks, in the order given.
+        masks: of each image that has some, its masks, in the order given.
+        alone: masks of no image.
+    """
+
+    images: tuple[PurePath, ...]
+    masks: dict[PurePath, tuple[PurePath, ...]]
+    alone: tuple[PurePath, ...]
+
+
+def apart(paths: Sequence[PurePath]) -> Apart:
+    """Tells masks from images by their paths alone.
+
+    A file is a mask if its name is that of an image beside it and a word for a mask, or if it lies
+    in a folder of masks: one with a name for it that stands beside a folder called `images`, or
+    mirrors another, at least half of its files being named as images there. A class called
+    `with_mask` mirrors nothing.
+
+    Args:
+        paths: relative to the directory that is read.
+    """
+    there = _by_place(paths)
+    beside = {path: (match[1],) for path in paths if (match := _beside(path, there))}
+    images = [path for path in paths if path not in beside]
+    owners = {path: there[_folders(path), *name] for path, name in beside.items()}
+    mirrored = _mirrored(images, _by_place(images))
+    owners |= mirrored
+    masks = defaultdict(list)
+    for path in paths:
+        for owner in owners.get(path, ()):
+            masks[owner].append(path)
+    return Apart(
+        tuple(path for path in paths if path not in owners),
+        {path: tuple(found) for path, found in masks.items()},
+        tuple(path for path in paths if path in owners and not owners[path]),
+    )
+
+
+Place = tuple[Folders, str]
+There = dict[Place, list[PurePath]]
+
+
+def _folders(path: PurePath) -> Folders:
+    return tuple(part.lower() for part in path.parts[:-1])
+
+
+def _by_place(paths: Iterable[PurePath]) -> There:
+    there: There = defaultdict(list)
+    for path in paths:
+        there[_folders(path), path.stem].append(path)
+    return dict(there)
+
+
+def _beside(path: PurePath, there: There) -> re.Match[str] | None:
+    match = BESIDE.fullmatch(path.stem)
+    return match if match and (_folders(path), match[1]) in there else None
+
+
+def _mirrored(paths: list[PurePath], there: There) -> dict[PurePath, list[PurePath]]:
+    """The files in folders of masks, and the images of each: none for a mask alone."""
+    names = {folders[: k + 1] for folders, _ in there for k in range(len(folders))}
+    below: dict[Folders, list[PurePath]] = defaultdict(list)
+    for path in paths:
+        folders = _folders(path)
+        for k, name in enumerate(folders):
+            if FOLDER.fullmatch(name):
+                below[folders[: k + 1]].append(path)
+    found: dict[PurePath, list[PurePath]] = {}
+    for place, files in sorted(below.items()):
+        own = {path: _owners(path, len(place) - 1, there) for path in files if path not in found}
+        hits = sum(map(bool, own.values()))
+        if _beside_images(place, names) or 0 < len(own) <= 2 * hits:
+            found |= own
+    return found
+
+
+def _beside_images(place: Folders, names: set[Folders]) -> bool:
+    """Whether a folder of masks stands beside a folder called as that of images."""
+    named = FOLDER.fullmatch(place[-1])
+    apart = named is not None and named[1] is None
+    return apart and any((*place[:-1], word) in names for word in HOMES)
+
+
+def _owners(path: PurePath, level: int, there: There) -> list[PurePath]:
+    """The images that a file mirrors, were its folder at this level one of masks."""
+    folders = _folders(path)
+    before, word, after = folders[:level], folders[level], folders[level + 1 :]
+    of = FOLDER.fullmatch(word)
+    base = of[1] if of else None
+    places = [(base,)] if base else [(), *((home,) for home in HOMES)]
+    places += [(f"{base}{mark}{home}",) for home in HOMES for mark in "_ -"] if base else []
+    for middle in places:
+        for name in _names(path):
+            if owners := there.get(((*before, *middle, *after), name)):
+                return owners
+    return []
+
+
+def of_names(
+    images: Sequence[PurePath], masks: Sequence[PurePath]
+) -> dict[PurePath, tuple[PurePath, ...]]:
+    """The masks of images in two folders: by the same path, else by a name that only one has."""
+    by_path, by_name = defaultdict(list), defaultdict(list)
+    for mask in masks:
+        for stem in _names(mask):
+            by_path[mask.with_name(stem)].append(mask)
+            by_name[stem].append(mask)
+    alike = Counter(image.stem for image in images)
+    found = {}
+    for image in images:
+        alone = by_name.get(image.stem, []) if alike[image.stem] == 1 else []
+        if own := by_path.get(image.with_suffix(""), alone):
+            found[image] = tuple(own)
+    return found
+
+
+def _names(mask: PurePath) -> list[str]:
+    """What the image of a mask may be called: as it, or without the word for a mask."""
+    matches = (pattern.fullmatch(mask.stem) for pattern in (BESIDE, BEFORE))
+    return [mask.stem, *(match[1] for match in matches if match)]
+
+
+def without(root: Path, paths: Sequence[Path]) -> tuple[list[Path], list[tuple[str, str]]]:
+    """Files below a directory that are no masks, and the names of those that are, with the reason.
+
+    A mask that is the only file asked for is an image: it has none beside it.
+    """
+    relative = {Path(os.path.relpath(path, root)): path for path in paths}
+    found = apart(list(relative))
+    images = {*found.images}
+    names = [path for path in relative if path not in images]
+    left = [(path.as_posix(), "a mask, not an image") for path in names]
+    return [relative[path] for path in relative if path in images], left

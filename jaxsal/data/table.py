@@ -1,0 +1,202 @@
+"""A table of labels: which column is the file, the label, the patient, the split, the mask."""
+
+import csv
+import io
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+COLUMNS = {
+    "file": "file filename file_name filepath file_path path image image_name image_id image_path "
+    "image_file imageid image_index img img_name img_path name scan id",
+    "label": "label labels class class_name diagnosis dx target category pathology disease grade "
+    "tumor_type tumour_type finding_labels",
+    "patient": "patient patient_id patientid patient_name subject subject_id case case_id pid "
+    "lesion_id",
+    "split": "split set subset partition fold author_fold",
+    "mask": "mask mask_path mask_file mask_name segmentation",
+}
+"""The roles of columns, and what columns of each role are usually called."""
+NOTHING = ("", "nan", "na", "n/a", "none", "null")
+
+Row = dict[str, str]
+
+
+class Entry(NamedTuple):
+    """What a table says of one file; "" where it says nothing."""
+
+    label: str
+    patient: str
+    split: str
+    mask: str
+
+
+class Table(NamedTuple):
+    """A table read against files.
+
+    Attributes:
+        entries: of each file that it names.
+        left_out: rows and files that are not used, each with the reason.
+        notes: in words, which column is what.
+        patients: whether it has a column of them.
+    """
+
+    entries: dict[PurePath, Entry]
+    left_out: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+    patients: bool
+
+
+def read(path: Path, files: Sequence[PurePath], columns: Sequence[str] = ()) -> Table:
+    """Reads a CSV file (commas, semicolons or tabs) with a row an image.
+
+    Args:
+        files: the images that it may name, relative, in any form: path or name, with its suffix or
+            without.
+        columns: `role=COLUMN` where names are not the usual ones; `label=A,B,C` are columns of
+            which one is 1.
+
+    Raises:
+        ValueError: it cannot be read, a column is missing or could be several, or no row names a
+            file.
+    """
+    header, rows = _rows(path)
+    given = _given(columns, header)
+    known = {role: _usual(role, header, path) for role in COLUMNS if role not in given}
+    roles = {**{role: name for role, name in known.items() if name}, **given}
+    named = by_names(files)
+    if "file" not in roles:
+        raise ValueError(_lacks("file", path, header))
+    marked = _marked(roles, header, rows, path)
+    entries: dict[PurePath, Entry] = {}
+    left_out: list[tuple[str, str]] = []
+    for line, row in enumerate(rows, 2):
+        text = row[roles["file"]].strip()
+        found, where = find(text, named), f"{path.name}, line {line}"
+        label, fault = _label(row, roles, marked)
+        if len(found) != 1:
+            left_out.append((where, "it names no file" if not found else "it names several files"))
+            continue
+        rest = (row[roles[r]].strip() if r in roles else "" for r in ("patient", "split", "mask"))
+        entry = Entry(label, *rest)
+        file = found[0]
+        if entries.get(file, entry).label != label:
+            left_out.append((where, "the file has another label in an earlier row"))
+        elif fault:
+            left_out.append((file.as_posix(), fault))
+        else:
+            entries.setdefault(file, entry)
+    if not entries:
+        raise ValueError(
+            f"labels: no row of {path.name} names an image: {roles['file']!r} holds "
+            f"{[row[roles['file']] for row in rows[:2]]}, images are called "
+            f"{[file.as_posix() for file in files[:2]]}; expected --columns file=COLUMN"
+        )
+    notes = [f"{path.name}: {', '.join(f'{r} is {c!r}' for r, c in roles.items())}"]
+    notes += [f"{path.name}: one of {len(marked)} columns marks the class"] if marked else []
+    return Table(entries, tuple(left_out), tuple(notes), "patient" in roles)
+
+
+def _rows(path: Path) -> tuple[list[str], list[Row]]:
+    try:
+        text = path.read_text("utf-8-sig")
+        first = text.partition("\n")[0]
+        mark = max(",;\t", key=first.count)
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=mark, restval="")
+        rows = [{k: v for k, v in row.items() if k is not None} for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
+        raise ValueError(f"labels: {path} cannot be read: {error}") from error
+    header = [name for name in reader.fieldnames or () if name]
+    if not rows:
+        raise ValueError(f"labels: {path} has no rows below its header {header}")
+    return header, rows
+
+
+def _given(columns: Sequence[str], header: list[str]) -> dict[str, str]:
+    found = {}
+    for text in columns:
+        role, _, name = text.partition("=")
+        names = name.split(",") if role == "label" and name not in header else [name]
+        absent = [each for each in names if each not in header]
+        if role not in COLUMNS or absent:
+            raise ValueError(
+                f"columns: expected ROLE=COLUMN, a role of {', '.join(COLUMNS)} and a column of "
+                f"{header}; got {text!r}"
+            )
+        found[role] = name
+    return found
+
+
+def _usual(role: str, header: list[str], path: Path) -> str:
+    """The column of a role by its usual names; "" where there is none.
+
+    A file's column may have several: the first in the order of `COLUMNS` counts.
+    """
+    plain = {name.strip().lower().replace(" ", "_").replace("-", "_"): name for name in header}
+    names = [plain[usual] for usual in COLUMNS[role].split() if usual in plain]
+    if len(names) > 1 and role != "file":
+        raise ValueError(
+            f"labels: {path.name} has {names}, each of which may be the {role}; "
+            f"expected --columns {role}={names[0]} (or another of them)"
+        )
+    return names[0] if names else ""
+
+
+def _marked(roles: Mapping[str, str], header: list[str], rows: list[Row], path: Path) -> list[str]:
+    """The columns of which one is 1; none where a column names the label."""
+    if "label" in roles:
+        return [] if roles["label"] in header else roles["label"].split(",")
+    others = [name for name in header if name not in roles.values()]
+    marks = [name for name in others if all(_mark(row[name]) is not None for row in rows)]
+    sums = [sum(_mark(row[name]) or 0 for name in marks) for row in rows]
+    if len(marks) < 2 or 2 * sums.count(1) <= len(rows):
+        raise ValueError(_lacks("label", path, header))
+    return marks
+
+
+def _mark(value: str) -> int | None:
+    """0 or 1; None for what is no mark."""
+    return {"": 0, "0": 0, "0.0": 0, "1": 1, "1.0": 1}.get(value.strip())
+
+
+def _label(row: Row, roles: Mapping[str, str], marked: list[str]) -> tuple[str, str]:
+    """The label of a row, or why it has none."""
+    if marked:
+        names = [name for name in marked if _mark(row[name])]
+        fault = "" if len(names) == 1 else f"{len(names)} classes are marked in the table"
+        return (names[0] if len(names) == 1 else ""), fault
+    label = row[roles["label"]].strip()
+    nothing = label.lower() in NOTHING and label.lower() != "none"
+    return label, "no label in the table" if nothing else ""
+
+
+def _lacks(role: str, path: Path, header: list[str]) -> str:
+    usual = ", ".join(COLUMNS[role].split()[:6])
+    return (
+        f"labels: no column of {path.name} is known to be the {role} (as {usual}, ...): {header}; "
+        f"expected --columns {role}=COLUMN"
+    )
+
+
+def _forms(file: PurePath) -> Iterable[str]:
+    """How a table may name a file, the most exact first."""
+    return file.as_posix(), file.with_suffix("").as_posix(), file.name, file.stem
+
+
+def by_names(files: Iterable[PurePath]) -> list[dict[str, list[PurePath]]]:
+    """Files by each form of their names."""
+    found: list[dict[str, list[PurePath]]] = [defaultdict(list) for _ in range(4)]
+    for file in files:
+        for names, form in zip(found, _forms(file), strict=True):
+            names[form].append(file)
+    return found
+
+
+def find(text: str, named: list[dict[str, list[PurePath]]]) -> list[PurePath]:
+    """The files that a cell names: by all of it, else by its last part."""
+    cell = PurePath(text.replace("\\", "/"))
+    for form, names in zip((text, text, cell.name, cell.name), named, strict=True):
+        if form and form in names:
+            return names[form]
+    return named[3].get(cell.stem, []) if text else []

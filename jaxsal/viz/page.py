@@ -1,0 +1,111 @@
+"""One self-contained HTML page: text, numbers, tables and figures; it opens without network."""
+
+import base64
+import html
+import math
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+DASH = "–"
+CSS = Path(__file__).with_suffix(".css")
+Format = Callable[[Any], str]
+
+
+def text(value: Any) -> str:
+    """Any value as HTML text: nothing in it is markup."""
+    return html.escape(str(value))
+
+
+def defined(value: Any) -> bool:
+    """Whether a value is a finite number; None, NaN and infinities are not."""
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """A number with fixed digits, or a dash."""
+    return f"{value:.{digits}f}" if defined(value) else DASH
+
+
+def percent(value: Any) -> str:
+    """A share as a percentage with one digit, or a dash."""
+    return f"{100 * value:.1f} %" if defined(value) else DASH
+
+
+def bounds(interval: Any, show: Format = number) -> str:
+    """The last two of `[mean, low, high]` or `[low, high]` in brackets; nothing without bounds."""
+    if not interval or not all(defined(bound) for bound in interval[-2:]):
+        return ""
+    return f"[{show(interval[-2])}, {show(interval[-1])}]"
+
+
+def measured(interval: Any, show: Format = number) -> str:
+    """`[mean, low, high]`, or a bare number, as a cell: the mean and, smaller, its bounds."""
+    if not isinstance(interval, Sequence):
+        return show(interval)
+    return f'{show(interval[0])}<span class="ci">{bounds(interval, show)}</span>'
+
+
+def table(
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    caption: str = "",
+    quiet: Iterable[str] = (),
+) -> str:
+    """A table; the first cell of a row names it. Cells are HTML already, all else is text.
+
+    Rows whose name is in `quiet` (the controls) are set back.
+    """
+    head = "".join(f"<th>{text(cell)}</th>" for cell in header)
+    body = ""
+    for name, *cells in rows:
+        kind = ' class="control"' if name in quiet else ""
+        data = "".join(f"<td>{cell}</td>" for cell in cells)
+        body += f"<tr{kind}><th>{text(name)}</th>{data}</tr>\n"
+    legend = f"<caption>{text(caption)}</caption>" if caption else ""
+    return (
+        f'<div class="wide"><table>{legend}<thead><tr>{head}</tr></thead>'
+        f"<tbody>\n{body}</tbody></table></div>"
+    )
+
+
+def bullets(items: Iterable[str]) -> str:
+    """Plain sentences as a list; nothing for none."""
+    listed = "".join(f"<li>{text(item)}</li>" for item in items)
+    return f"<ul>{listed}</ul>" if listed else ""
+
+
+def banner(warnings: Sequence[str]) -> str:
+    """What speaks against every number below, before them; nothing without warnings."""
+    body = "".join(f"<p>{text(warning)}</p>" for warning in warnings)
+    return f'<div class="banner">{body}</div>' if body else ""
+
+
+def cards(facts: Iterable[tuple[str, str, str]]) -> str:
+    """`(name, value, note)`, each in a box."""
+    boxes = "".join(
+        f'<div class="card"><span>{text(name)}</span><b>{text(value)}</b>'
+        f"<span>{text(note)}</span></div>"
+        for name, value, note in facts
+    )
+    return f'<div class="cards">{boxes}</div>'
+
+
+def figure(title: str, caption: str, png: bytes) -> str:
+    """A figure inside the page itself, with its caption."""
+    return (
+        f'<figure><img alt="{text(title)}" src="data:image/png;base64,'
+        f'{base64.b64encode(png).decode()}"><figcaption><b>{text(title)}.</b> {text(caption)}'
+        "</figcaption></figure>\n"
+    )
+
+
+def page(title: str, body: str) -> str:
+    """A whole HTML document that needs no network."""
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{text(title)}</title>\n<style>\n{CSS.read_text()}</style></head>\n"
+        f"<body><main>\n{body}\n</main></body></html>\n"
+    )

@@ -1,0 +1,107 @@
+"""Labels from a table: columns by their usual names, or named; nonsense is refused."""
+
+import pytest
+
+from jaxsal.data import folder
+from jaxsal.data.reading import Reading
+from tests.data import collections as kept
+
+
+def _read(tmp_path, header, rows, names=kept.FLAT, **options):
+    kept.touch(tmp_path / "set", names)
+    table = kept.table(tmp_path / "labels.csv", header, rows)
+    return folder.listing(tmp_path / "set", Reading(labels=table, **options))
+
+
+def _all(found):
+    return {i.name: (*i.read.args[2:], i.part, i.fold) for i in found.items}
+
+
+def test_a_table_says_label_patient_and_split(tmp_path):
+    rows = [(f"ISIC_{n}", "ab"[n % 2], f"p{n // 2}", ("train", "test")[n > 5]) for n in range(8)]
+    found = _read(tmp_path, "image_id,dx,patient_id,split", rows)
+    assert _all(found)["images/ISIC_3.bmp"] == ("b", "p1", "train", 0)
+    assert _all(found)["images/ISIC_6.bmp"] == ("a", "p3", "test", 0)
+    assert len(found.items) == 8 and all(len(item.read.args[1]) == 1 for item in found.items)
+    assert dict(found.left_out) == {f"images/ISIC_{n}.bmp": "not in labels.csv" for n in (8, 9)}
+    assert "4 patients by the table, the largest 'p0': 2" in found.notes
+
+
+def test_class_folders_beside_a_table_are_no_patients(tmp_path):
+    names = [f"images/{c}/{n}.png" for c in ("glioma", "none") for n in "12345"]
+    found = _read(tmp_path, "file,class", [(n, n.split("/")[1]) for n in names], names)
+    assert {i.read.args[3] for i in found.items} == {""}
+    assert not any("no patient" in note for note in found.notes)
+
+
+def test_folds_count_from_nought_or_one(tmp_path):
+    rows = [(f"images/ISIC_{n}.bmp", "ab"[n % 2], n % 5) for n in range(10)]
+    found = _read(tmp_path, "path,label,fold", rows)
+    assert [entry[3] for entry in _all(found).values()] == [1, 2, 3, 4, 5] * 2
+
+
+def test_one_column_a_class(tmp_path):
+    rows = [(f"ISIC_{n}.jpg", n % 2 == 0, n % 2 == 1 or n == 4) for n in range(10)]
+    rows = [(file, f"{float(a)}", f"{float(b)}") for file, a, b in rows]
+    found = _read(tmp_path, "image,MEL,NV", rows)
+    assert found.classes == ("MEL", "NV") and len(found.items) == 9
+    assert ("images/ISIC_4.bmp", "2 classes are marked in the table") in found.left_out
+
+
+def test_a_table_may_name_masks(tmp_path):
+    names = [f"{n}.png" for n in range(4)] + [f"outline{n}.png" for n in range(4)]
+    rows = [(f"{n}.png", "ab"[n % 2], f"outline{n}.png") for n in range(4)]
+    found = _read(tmp_path, "file,label,mask", rows, names)
+    assert [[m.name for m in i.read.args[1]] for i in found.items] == [
+        [f"outline{n}.png"] for n in range(4)
+    ]
+    assert found.left_out == ()
+
+
+def test_columns_can_be_named(tmp_path):
+    rows = [(f"ISIC_{n}", "ab"[n % 2], n) for n in range(10)]
+    found = _read(tmp_path, "x,y,z", rows, columns=("file=x", "label=y"))
+    assert found.classes == ("a", "b")
+
+
+BAD = {
+    "no label": ("file,thing", [("ISIC_1", "a")], (), "no column of labels.csv .* the label"),
+    "two labels": ("file,label,dx", [("ISIC_1", "a", "b")], (), "each of which may be the label"),
+    "no file": ("thing,label", [("ISIC_1", "a")], (), "known to be the file .*--columns file=COL"),
+    "other files": ("file,label", [("x", "a")], (), "no row of labels.csv names an image"),
+    "one class": ("file,label", [("ISIC_1", "a")], (), r"gives the classes \['a'\]"),
+    "no rows": ("file,label", [], (), "has no rows"),
+    "no such column": ("file,label", [("ISIC_1", "a")], ("label=q",), "columns: expected ROLE="),
+    "no such role": ("file,label", [("ISIC_1", "a")], ("who=label",), "columns: expected ROLE="),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_what_a_table_cannot_mean_is_refused(name, tmp_path):
+    header, rows, columns, message = BAD[name]
+    with pytest.raises(ValueError, match=message):
+        _read(tmp_path, header, rows, columns=columns)
+
+
+def test_rows_that_cannot_be_used_are_told(tmp_path):
+    rows = [(f"ISIC_{n}", "ab"[n % 2]) for n in range(8)]
+    found = _read(tmp_path, "file,label", [*rows, ("gone", "a"), ("ISIC_8", ""), ("ISIC_0", "b")])
+    told = dict(found.left_out)
+    assert told["labels.csv, line 10"] == "it names no file"
+    assert told["images/ISIC_8.bmp"] == "no label in the table"
+    assert told["labels.csv, line 12"] == "the file has another label in an earlier row"
+
+
+def test_a_table_that_lies_there_is_hinted_at(tmp_path):
+    kept.touch(tmp_path, [*kept.FLAT, "meta.csv"])
+    with pytest.raises(ValueError, match=r"meta\.csv lies there: --labels"):
+        folder.listing(tmp_path)
+
+
+def test_what_is_no_text_is_an_error(tmp_path):
+    kept.touch(tmp_path, kept.FLAT)
+    (tmp_path / "labels.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"labels: .* cannot be read"):
+        folder.listing(tmp_path, Reading(labels=tmp_path / "labels.csv"))
+    with pytest.raises(ValueError, match=r"labels: .* cannot be read"):
+        folder.listing(tmp_path, Reading(labels=tmp_path / "nowhere.csv"))

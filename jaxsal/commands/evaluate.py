@@ -77,6 +77,8 @@ def _known(settings: Evaluate, found: model.Model) -> tuple[tuple[str, ...], int
     Raises:
         ValueError: neither the checkpoint nor the options tell.
     """
+    if found.volumes:
+        raise ValueError("checkpoint: a network of volumes is tested by jaxsal train --volumes")
     classes, size = found.classes or settings.classes, settings.image_size or found.image_size
     if settings.classes and found.classes and settings.classes != found.classes:
         raise ValueError(

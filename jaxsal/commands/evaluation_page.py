@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxsal.commands import evaluation
 from jaxsal.common import files
-from jaxsal.data import understood
+from jaxsal.data import understood, volumes
 from jaxsal.data.examples import Examples
 from jaxsal.viz import charts, classification, figures, page
 
@@ -80,9 +80,10 @@ def draw(metrics: Record, tested: Examples) -> dict[str, figures.Figure]:
             f"{_short(each['label'])}\nas {_short(each['predicted'])}, {each['probability']:.2f}"
             for each in wrong
         ]
-        drawn["Worst mistakes"] = classification.mistakes(
-            tested.images[rows], titles, tested.masks[rows]
-        )
+        images, masks = tested.images[rows], tested.masks[rows]
+        if images.ndim == 5:
+            images, masks = volumes.middle(images), volumes.middle(masks)
+        drawn["Worst mistakes"] = classification.mistakes(images, titles, masks)
     if metrics.get("history"):
         drawn["Learning curves"] = charts.learning_curves(metrics["history"])
     return drawn

@@ -22,7 +22,7 @@ ALIKE = 0.99
 """The least correlation of two thumbnails of one picture."""
 
 
-def identical(images: Float32[np.ndarray, "N H W C"]) -> Int[np.ndarray, " N"]:
+def identical(images: Float32[np.ndarray, "N *space C"]) -> Int[np.ndarray, " N"]:
     """The first image with the same pixels as each: its own number where it is the first.
 
     Images of one value (a black slice) show nothing, and are no copies of each other.
@@ -34,7 +34,7 @@ def identical(images: Float32[np.ndarray, "N H W C"]) -> Int[np.ndarray, " N"]:
     )
 
 
-def digests(images: Float32[np.ndarray, "N H W C"]) -> list[str]:
+def digests(images: Float32[np.ndarray, "N *space C"]) -> list[str]:
     """The name of each image's pixels: equal for identical ones, "" for one of one value."""
     return [
         hashlib.sha256(np.ascontiguousarray(image)).hexdigest()
@@ -64,8 +64,9 @@ def groups(patients: Sequence[str], same: Int[np.ndarray, " N"]) -> list[str]:
     return [root(name) for name in patients]
 
 
-def thumbnails(images: Float32[np.ndarray, "N H W C"]) -> UInt8[np.ndarray, "N side side"]:
-    """Small grey pictures of images: what `near` compares."""
+def thumbnails(images: Float32[np.ndarray, "N *space C"]) -> UInt8[np.ndarray, "N side side"]:
+    """Small grey pictures of images, of volumes the mean of their slices: what `near` compares."""
+    images = images if images.ndim == 4 else images.mean(3)
     found = np.zeros((len(images), SIDE, SIDE), np.uint8)
     for small, image in zip(found, images, strict=True):
         grey = Image.fromarray(np.rint(255 * image.mean(-1)).astype(np.uint8))

@@ -29,7 +29,7 @@ def test_a_network_of_volumes_is_trained_and_explained(tmp_path, monkeypatch, ca
             values = draw.integers(0, 900, (16, 14, 12)).astype(np.int16)
             nibabel.save(nibabel.Nifti1Image(values, affine), f"scans/{label}/{number}.nii.gz")
     done = run(capsys, "train", "--images", "scans", "--out", "net", *SMALL)
-    assert np.sum(done["confusion"]) + done["trained_on"] == 10
+    assert np.sum(done["confusion"]) + done["trained_on"] + done["validated_on"] == 10
     saved = checkpoint.load("net")
     assert saved.volumes and saved.variables["params"]["Conv_0"]["kernel"].shape == (3, 3, 3, 1, 4)
     given = ("--checkpoint", "net", "--images", "scans/yes/0.nii.gz", "--method", "gradient")

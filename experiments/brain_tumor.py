@@ -68,7 +68,7 @@ def main(settings: Settings) -> dict[str, Any]:
     checkpoint.save(folder, model, variables, classes=dataset.classes, image_size=config.image_size)
     seen.save(folder, splits["train"])
     metrics = _classify(logits, test, dataset.classes)
-    metrics["warnings"] = [*division.warnings, *metrics["warnings"]]
+    metrics["warnings"] += division.warnings
 
     rows = study.drawn(len(test.labels), settings.explain or 0, settings.seed)
     shown, logits = take(test, rows), logits[rows]

@@ -64,6 +64,9 @@ def test_the_command_lines(tmp_path, monkeypatch, capsys) -> None:
             path = tmp_path / "scans" / kind / f"{kind}{number}.{('png', 'jpg')[number % 2]}"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(draw.integers(0, 256, (20, 20), np.uint8)).save(path)
+            path = tmp_path / "other" / kind / f"{number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(draw.integers(0, 256, (20, 20), np.uint8)).save(path)
     (tmp_path / "mymodel.py").write_text("from tests.toy import apply\n")
     np.savez("weights.npz", **toy.params())
     np.save("images.npy", toy.images(2))
@@ -72,7 +75,7 @@ def test_the_command_lines(tmp_path, monkeypatch, capsys) -> None:
     nibabel.save(nibabel.Nifti1Image(brain, np.eye(4)), "brain.nii.gz")
     small = {"train": "--epochs 1 --image-size 16 --widths 4 --batch-size 8".split()}
     for line in code("Your own images", "bash").splitlines():
-        name, command, *arguments = shlex.split(line)
+        name, command, *arguments = shlex.split(line, comments=True)
         assert name == "jaxsal"
         assert cli.main([command, *arguments, *small.get(command, ())]) == 0, line
     assert "accuracy on" in capsys.readouterr().out

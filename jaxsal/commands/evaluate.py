@@ -36,6 +36,7 @@ def run(settings: Evaluate) -> dict[str, Any]:
             strict=settings.strict,
             reading=settings.reading,
             least=1,
+            channels=_channels(settings, found),
         )
         labelled = _renamed(dataset.examples, dataset.classes, classes)
         unseen = _unseen(settings, labelled)
@@ -47,7 +48,7 @@ def run(settings: Evaluate) -> dict[str, Any]:
         measured = evaluation.measure(logits, tested, classes)
         metrics = {
             **measured,
-            "warnings": [*unseen.warnings, *_absent(tested, classes), *measured["warnings"]],
+            "warnings": [*measured["warnings"], *unseen.warnings, *_absent(tested, classes)],
             "understood": told,
             "data": dataset.source,
         }
@@ -79,17 +80,23 @@ def _known(settings: Evaluate, found: model.Model) -> tuple[tuple[str, ...], int
     """
     if found.volumes:
         raise ValueError("checkpoint: a network of volumes is tested by jaxsal train --volumes")
-    classes, size = found.classes or settings.classes, settings.image_size or found.image_size
-    if settings.classes and found.classes and settings.classes != found.classes:
+    given = tuple(name.strip() for name in (settings.classes or "").split(",") if name.strip())
+    classes, size = found.classes or given, settings.image_size or found.image_size
+    if given and given != classes:
+        raise ValueError(f"classes: the checkpoint's are {list(classes)}, got {list(given)}")
+    if len({*classes}) < max(2, len(classes)) or size is None:
         raise ValueError(
-            f"classes: the checkpoint's are {list(found.classes)}, got {list(settings.classes)}"
-        )
-    if len(classes) < 2 or size is None:
-        raise ValueError(
-            "classes: --apply needs --classes with the names of its outputs in order, two or more, "
-            "and --image-size"
+            "classes: --apply needs --classes with the names of its outputs in order, as no,yes, "
+            f"and --image-size; got {settings.classes!r} and {size}"
         )
     return classes, size
+
+
+def _channels(settings: Evaluate, found: model.Model) -> int:
+    """Of the network's images: a checkpoint's first kernel tells."""
+    if settings.checkpoint is None:
+        return settings.channels
+    return int(found.params["params"]["Conv_0"]["kernel"].shape[-2])
 
 
 def _renamed(examples: Examples, given: Sequence[str], known: Sequence[str]) -> Examples:

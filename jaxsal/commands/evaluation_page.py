@@ -77,7 +77,7 @@ def draw(metrics: Record, tested: Examples) -> dict[str, figures.Figure]:
     if wrong := metrics["mistakes"][:SHOWN]:
         rows = [each["number"] for each in wrong]
         titles = [
-            f"{_short(each['label'])}\nas {_short(each['predicted'])}, {each['probability']:.2f}"
+            f"{_short(each['label'])} as {_short(each['predicted'])} {each['probability']:.2f}"
             for each in wrong
         ]
         images, masks = tested.images[rows], tested.masks[rows]
@@ -90,7 +90,7 @@ def draw(metrics: Record, tested: Examples) -> dict[str, figures.Figure]:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 18 else f"{name[:16]}..."
+    return name if len(name) <= 11 else f"{name[:9]}.."
 
 
 def render(metrics: Record, figures: Sequence[str], title: str) -> str:

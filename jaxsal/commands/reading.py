@@ -15,6 +15,7 @@ def read_and_split(
     reading: Reading,
     config: TrainConfig,
     *,
+    channels: int | None,
     strict: bool,
     force: bool,
     silent: bool,
@@ -25,13 +26,15 @@ def read_and_split(
     Raises:
         ValueError: what cannot be read, or a split that bears no conclusions and is not forced.
     """
+    size = config.image_size
     if volumes:
         if reading != Reading():
             raise ValueError("volumes: scans are read from class folders, without further options")
-        dataset = volume_files.folder(images, image_size=config.image_size, strict=strict)
+        dataset = volume_files.folder(images, image_size=size, strict=strict)
     else:
-        size = config.image_size
-        dataset = pipeline.folder(images, image_size=size, strict=strict, reading=reading)
+        dataset = pipeline.folder(
+            images, image_size=size, strict=strict, reading=reading, channels=channels
+        )
     division = splits.divide(
         dataset,
         test_fold=config.test_fold,

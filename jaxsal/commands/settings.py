@@ -116,6 +116,8 @@ class Train:
     volumes: bool = False
     """Train on whole scans (NIfTI, MetaImage, DICOM series), made cubes of --image-size voxels, by
     kernels of 3x3x3; such a network is small: --image-size 32 --widths 8 16 32 --batch-size 8."""
+    channels: Literal["auto", "1", "3"] = "auto"
+    """1: images are read as grey; 3: as colour; auto: as colour where at least half of them are."""
     dry_run: bool = False
     """Tell what is understood, and stop."""
     force: bool = False
@@ -134,7 +136,7 @@ class Evaluate:
 
     jaxsal evaluate --checkpoint runs/mine --images other/ --out runs/mine-on-other
 
-    jaxsal evaluate --apply mymodel:apply --params weights.npz --classes no yes --image-size 64
+    jaxsal evaluate --apply mymodel:apply --params weights.npz --classes no,yes --image-size 64
       --images other/ --labels other/labels.csv --out runs/other
 
     Writes metrics.json, report.html, figures/ and predictions.csv. Images that the network was
@@ -153,13 +155,16 @@ class Evaluate:
     --image-size."""
     params: Path | None = None
     """Its parameters: .npz (names with slashes become nested dicts), .npy or .msgpack."""
-    classes: tuple[str, ...] = ()
-    """The names of the network's outputs, in order; a checkpoint knows them."""
+    classes: str | None = None
+    """Names of the classes, in the order of the model's outputs, as no,yes; a checkpoint has its
+    own."""
     reading: Annotated[Reading, FLAT] = field(default_factory=Reading)
     output: Literal["logits", "probability"] = "logits"
     """What the model returns; one logit or probability tells two classes apart."""
     image_size: int | None = None
     """Side in pixels that files are resized to; a checkpoint knows it."""
+    channels: Literal[1, 3] = 1
+    """1: files are read as grey; 3: as colour; a checkpoint knows it."""
     method: tuple[str, ...] = ("integrated_gradients(steps=64)",)
     """Methods whose maps are held against masks, as Python calls."""
     explain: int = 64

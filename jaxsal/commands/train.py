@@ -47,7 +47,7 @@ def run(settings: Train) -> dict[str, Any]:
     epochs = len(trained.history["train_loss"]) - trained.resumed
     metrics = {
         **measured,
-        "warnings": [*division.warnings, *measured["warnings"]],
+        "warnings": [*measured["warnings"], *division.warnings],
         "trained_on": len(division.train.labels),
         "validated_on": len(division.validation.labels),
         "resumed": trained.resumed,
@@ -71,6 +71,7 @@ def _read(settings: Train, config: TrainConfig) -> tuple[Dataset, Division, dict
         settings.images,
         settings.reading,
         config,
+        channels=None if settings.channels == "auto" else int(settings.channels),
         strict=settings.strict,
         force=settings.force,
         silent=settings.json or jax.process_index() > 0,

@@ -7,12 +7,13 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from jaxsal.data import formats
+from jaxsal.data import colour, formats
 from jaxsal.data import layout as layouts
 from jaxsal.data import masks as mask_files
 from jaxsal.data import patients as people
 from jaxsal.data import table as tables
 from jaxsal.data.greys import greys
+from jaxsal.data.images import grey
 from jaxsal.data.listing import Item, Listing, directory, natural, read_slice, visible
 from jaxsal.data.pictures import ANYTHING, SUFFIXES
 from jaxsal.data.reading import Reading
@@ -41,7 +42,13 @@ class Understood(NamedTuple):
     notes: tuple[str, ...]
 
 
-def listing(root: Path, reading: Reading = Reading(), *, least: int = 2) -> Listing:  # noqa: B008
+def listing(
+    root: Path,
+    reading: Reading = Reading(),  # noqa: B008
+    *,
+    least: int = 2,
+    channels: int | None = 1,
+) -> Listing:
     """Lists the labelled images of a directory: of class folders, or of the rows of a table.
 
     Folders that only wrap others are opened; `train`, `val` and `test` (by any of their usual
@@ -50,6 +57,7 @@ def listing(root: Path, reading: Reading = Reading(), *, least: int = 2) -> List
 
     Args:
         least: how many classes there must be.
+        channels: 1 for grey, 3 for colour, None: what the images are.
 
     Raises:
         ValueError: fewer classes, folders beside those of a split, a table that cannot be used.
@@ -61,19 +69,21 @@ def listing(root: Path, reading: Reading = Reading(), *, least: int = 2) -> List
     classes = tuple(sorted({image.label for image in found.images}, key=natural))
     if len(classes) < least:
         raise ValueError(_too_few(root, classes, found, reading, least))
-    items, without = _items(found.images, grouped=reading.group is not None)
+    channels = channels or colour.channels([image.path for image in found.images])
+    items, without = _items(found.images, channels, grouped=reading.group is not None)
     return Listing(
         classes,
         items,
         tuple(dict.fromkeys(f for image in found.images for f in (image.path, *image.masks))),
-        (*found.notes, *_notes(found.images)),
+        (*found.notes, *_notes(found.images), *(["images read in colour"] * (channels == 3))),
         (*found.left_out, *without),
         tuple("\0".join((i.name, i.label, i.patient, str(i.fold))) for i in found.images),
+        channels,
     )
 
 
 def _items(
-    images: Sequence[Found], *, grouped: bool
+    images: Sequence[Found], channels: int, *, grouped: bool
 ) -> tuple[tuple[Item, ...], list[tuple[str, str]]]:
     """The slices of the files, and those files that hold none, with the reason.
 
@@ -84,7 +94,8 @@ def _items(
         grouped: whether patients are given, and files not asked.
     """
     by_name = {image.name: image for image in images}
-    slices, without = greys([(image.path, image.name) for image in images], ANYTHING)
+    wanted, picture = ANYTHING._replace(channels=channels), colour.png if channels == 3 else grey
+    slices, without = greys([(image.path, image.name) for image in images], wanted, picture)
     several = Counter(slice.file for slice in slices)
     items = []
     for slice in slices:
@@ -92,7 +103,8 @@ def _items(
         whose = image.patient if grouped else slice.patient or image.patient
         whose = whose or (slice.file if several[slice.file] > 1 else "")
         masks = image.masks if slice.name == slice.file else ()
-        read = partial(read_slice, slice.read, masks, image.label, whose)
+        to = "colour" if channels == 3 else "grey"
+        read = partial(read_slice, slice.read, masks, image.label, whose, to=to)
         items.append(Item(slice.name, image.fold, read, image.part))
     return tuple(items), without
 

@@ -23,7 +23,7 @@ class Slice(NamedTuple):
     """One slice as it is stored in the cache.
 
     Attributes:
-        image: the encoded 8-bit grey image.
+        image: the encoded image, 8-bit grey or RGB.
         mask: the encoded 1-bit mask, of the image's size; empty where there is none.
         label: the class's name.
         patient: "" where unknown.
@@ -66,6 +66,7 @@ class Listing:
         notes: what was assumed in listing them.
         left_out: every other file (or row of a table), each with the reason.
         facts: what decides the slices beside their files, such as labels from a table.
+        channels: of each slice.
     """
 
     classes: tuple[str, ...]
@@ -74,14 +75,24 @@ class Listing:
     notes: tuple[str, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
     facts: tuple[str, ...] = ()
+    channels: int = 1
 
 
 def read_slice(
-    read: Callable[[], images.Grey], masks: Sequence[Path], label: str, patient: str = ""
+    read: Callable[[], images.Grey],
+    masks: Sequence[Path],
+    label: str,
+    patient: str = "",
+    *,
+    to: str = "grey",
 ) -> Slice:
-    """Reads a slice and any number of mask files of it, which are merged."""
+    """Reads a slice and any number of mask files of it, which are merged.
+
+    Args:
+        read: its encoded pixels. to: what they are.
+    """
     picture = read()
-    remarks = [f"{picture.was} images converted to 8-bit grey"] if picture.was else []
+    remarks = [f"{picture.was} images converted to 8-bit {to}"] if picture.was else []
     if picture.size[0] != picture.size[1]:
         remarks.append("images not square padded with black")
     outline = _merged([images.mask(mask, picture.size) for mask in masks], picture.size)

@@ -1,11 +1,13 @@
 """Prepared sets read whole into memory, with Grain."""
 
+import io
 import os
 from functools import partial
 from typing import Any
 
 import grain.python as grain
 import numpy as np
+from PIL import Image
 
 from jaxsal.common.options import count
 from jaxsal.data import images, tfds_builders
@@ -43,7 +45,8 @@ def load(
     skipped = tuple(about["skipped"])
     if strict and skipped:
         raise ValueError(f"strict: {len(skipped)} broken files: {'; '.join(skipped[:5])}")
-    examples = _stack(records(builder, image_size=image_size), image_size)
+    channels = builder.info.features["image"].shape[-1]
+    examples = _stack(records(builder, image_size=image_size), image_size, channels)
     seen = [classes[label] for label in np.unique(examples.labels)]
     if len(seen) < least:
         raise ValueError(f"{source}: only {seen} of {list(classes)} can be read; {least} needed")
@@ -55,17 +58,18 @@ def records(builder: tfds_builders.Slices, *, image_size: int) -> grain.MapDatas
     """A prepared set as Grain's random-access dataset, each record decoded when it is asked for.
 
     Returns:
-        records with `image` [size, size, 1], `mask` [size, size], `label`, `fold`, `patient` and
-            `name`.
+        records with `image` [size, size, channels], `mask` [size, size], `label`, `fold`,
+            `patient` and `name`.
     """
     raw = builder.as_data_source(tfds_builders.SPLIT, decoders=tfds_builders.RAW)
-    return grain.MapDataset.source(raw).map(partial(_decode, size=image_size))
+    colour = builder.info.features["image"].shape[-1] == 3
+    return grain.MapDataset.source(raw).map(partial(_decode, size=image_size, colour=colour))
 
 
-def _stack(rows: grain.MapDataset, size: int) -> Examples:
+def _stack(rows: grain.MapDataset, size: int, channels: int) -> Examples:
     """Reads every row, several at a time, straight into the arrays."""
     total = len(rows)
-    pictures = np.empty((total, size, size, 1), np.float32)
+    pictures = np.empty((total, size, size, channels), np.float32)
     outlines = np.empty((total, size, size), bool)
     labels, folds = np.empty(total, np.int32), np.empty(total, np.int32)
     patients, names = [], []
@@ -78,9 +82,15 @@ def _stack(rows: grain.MapDataset, size: int) -> Examples:
     return Examples(pictures, labels, outlines, folds, np.array(patients), np.array(names))
 
 
-def _decode(row: Row, size: int) -> Row:
+def _decode(row: Row, size: int, colour: bool) -> Row:
     text = {key: row[key].decode() for key in ("patient", "name")}
-    picture, outline = images.decode(row["image"], size), images.decode_mask(row["mask"], size)
+    outline = images.decode_mask(row["mask"], size)
+    if colour:
+        picture = images.of_array(
+            np.asarray(Image.open(io.BytesIO(row["image"]))), size, channels=3
+        )
+    else:
+        picture = images.decode(row["image"], size)
     return row | text | {"image": picture, "mask": outline}
 
 

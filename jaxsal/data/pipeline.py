@@ -53,6 +53,7 @@ def folder(
     strict: bool = False,
     reading: Reading = Reading(),  # noqa: B008
     least: int = 2,
+    channels: int | None = 1,
 ) -> Dataset:
     """Reads any directory of labelled images, as `folder.listing` understands it.
 
@@ -62,11 +63,12 @@ def folder(
     Args:
         reading: what is not to be guessed from names.
         least: how many classes there must be.
+        channels: 1 for grey, 3 for colour, None: what the images are.
 
     Other arguments and errors as for `figshare`.
     """
     root = directory(data_dir)
-    listing = folder_files.listing(root, reading, least=least)
+    listing = folder_files.listing(root, reading, least=least, channels=channels)
     builder = tfds_builders.prepare(tfds_builders.Folder, listing, root, cache, least=least)
     source = f"folders in {data_dir}"
     dataset = load(builder, image_size=image_size, source=source, strict=strict, least=least)

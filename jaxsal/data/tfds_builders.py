@@ -46,16 +46,20 @@ class Slices(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: 
         classes: tuple[str, ...],
         find: Callable[[tfds.download.DownloadManager], Listing],
         data_dir: Path,
+        channels: int = 1,
     ):
         """Takes the classes' names, and a function from a download manager to the listing."""
-        self._classes, self._find = classes, find
+        self._classes, self._find, self._channels = classes, find, channels
         super().__init__(file_format="array_record", data_dir=data_dir)
 
     def _info(self) -> tfds.core.DatasetInfo:
-        picture = tfds.features.Image(shape=(None, None, 1), dtype=np.uint8, encoding_format="png")
+        def picture(channels: int) -> tfds.features.Image:
+            shape = (None, None, channels)
+            return tfds.features.Image(shape=shape, dtype=np.uint8, encoding_format="png")
+
         features = {
-            "image": picture,
-            "mask": picture,
+            "image": picture(self._channels),
+            "mask": picture(1),
             "label": tfds.features.ClassLabel(names=list(self._classes)),
             "patient": tfds.features.Text(),
             "fold": tfds.features.Scalar(np.int32),
@@ -142,9 +146,13 @@ def prepare(
     if home.is_relative_to(root):
         raise ValueError(f"cache={str(home)!r} lies under data_dir={str(root)!r}; never written to")
     facts = (*listing.classes, *listing.facts, *(listing.notes if listing.facts else ()))
+    facts += (f"{listing.channels} channels",) if listing.channels > 1 else ()
     key = fingerprint(root, listing.files, facts)
+    made = partial(
+        builder, classes=listing.classes, find=lambda _: listing, channels=listing.channels
+    )
     with _without_bars():
-        return _made(partial(builder, classes=listing.classes, find=lambda _: listing), home, key)
+        return _made(made, home, key)
 
 
 def download(cache: Path | str | None) -> Slices:

@@ -68,11 +68,11 @@ KILLED = """
 import os, signal, sys
 from jaxsal.data import folder, listing, pipeline
 honest, count = folder.read_slice, [0]
-def read(*args):
+def read(*args, **more):
     count[0] += 1
     if count[0] == 4:
         os.kill(os.getpid(), signal.SIGKILL)
-    return honest(*args)
+    return honest(*args, **more)
 folder.read_slice = read
 pipeline.folder(sys.argv[1], image_size=8, cache=sys.argv[2])
 """

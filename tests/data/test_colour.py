@@ -1,0 +1,53 @@
+"""Images are read in colour where they are in colour, unless it is said otherwise."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxsal.data import colour, pipeline
+from tests.data import files
+
+RED = np.zeros((12, 12, 3), np.uint8) + np.array([200, 30, 10], np.uint8)
+
+
+def _write(root, coloured=4, grey=4):
+    for n in range(coloured):
+        files.save(root / "abc"[n % 2] / f"c{n}.png", np.roll(RED, n, axis=-1) // (1 + n // 3))
+    for n in range(grey):
+        pixels = files.grey(n)
+        files.save(root / "abc"[n % 2] / f"g{n}.jpg", np.stack([pixels] * 3, -1))
+    return root
+
+
+def test_what_is_in_colour_is_told_by_pixels_not_by_the_file(tmp_path):
+    _write(tmp_path)
+    assert colour.channels(sorted(tmp_path.rglob("g*"))) == 1  # RGB files without a colour
+    assert colour.channels(sorted(tmp_path.rglob("c*"))) == 3
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    assert colour.channels([tmp_path / "broken.png"]) == 1
+
+
+@pytest.mark.parametrize(("channels", "expected"), [(None, 3), (1, 1), (3, 3)])
+def test_a_set_is_read_as_it_is_or_as_it_is_said(tmp_path, channels, expected):
+    found = pipeline.folder(_write(tmp_path), image_size=12, channels=channels)
+    assert found.examples.images.shape == (8, 12, 12, expected)
+    assert ("images read in colour" in found.notes) == (expected == 3)
+    if expected == 3:
+        row = found.examples.names.tolist().index("a/c0.png")
+        np.testing.assert_allclose(255 * found.examples.images[row], RED, atol=1)
+        grey = found.examples.images[found.examples.names.tolist().index("a/g0.jpg")]
+        np.testing.assert_allclose(np.ptp(grey, axis=-1), 0, atol=4 / 255)
+
+
+def test_a_grey_set_stays_grey(tmp_path):
+    found = pipeline.folder(_write(tmp_path, coloured=1), image_size=12, channels=None)
+    assert found.examples.images.shape[-1] == 1
+
+
+def test_transparency_lies_on_black(tmp_path):
+    alpha = np.full((12, 12), 128, np.uint8)
+    path = files.save(tmp_path / "a.png", Image.fromarray(np.dstack([RED, alpha])))
+    read = np.asarray(Image.open(io.BytesIO(colour.png(path).png)))
+    np.testing.assert_allclose(read, RED * (128 / 255), atol=1.01)

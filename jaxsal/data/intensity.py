@@ -117,7 +117,9 @@ def scaled(
         return values.astype(np.float32)
     low, high, inverted, _ = scale
     share = (values.astype(np.float32) - np.float32(low)) / np.float32(max(high - low, 1e-30))
-    share = np.clip(np.nan_to_num(share, nan=0.0, posinf=1.0, neginf=0.0), 0, 1)
+    if values.dtype.kind == "f":
+        share = np.nan_to_num(share, nan=0.0, posinf=1.0, neginf=0.0)
+    share = np.clip(share, 0, 1)
     return 1 - share if inverted else share
 
 

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from jaxsal.data import arrays, formats, images, masks
+from jaxsal.data.array_records import Arrays
 from jaxsal.data.listing import fingerprint, visible
-from jaxsal.data.records import Arrays, Files, check_one_size
 from jaxsal.data.records import BrokenImage as BrokenImage
+from jaxsal.data.records import Files, check_one_size
 from jaxsal.data.wanted import Wanted
 from jaxsal.types import RandomAccess
 

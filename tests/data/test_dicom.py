@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxsal.data import dicom, formats, pictures, scans
+from jaxsal.data import dicom_pixels, formats, pictures, scans
 from jaxsal.data.intensity import Intensity
 from jaxsal.data.wanted import Wanted
 from tests.data import dicoms
@@ -182,7 +182,7 @@ def test_a_deflated_bomb_is_not_unpacked(tmp_path, monkeypatch) -> None:
         bytes(128) + b"DICM" + buffer.getvalue() + pack.compress(bytes(2**23)) + pack.flush()
     )
     assert path.stat().st_size < 2**15
-    monkeypatch.setattr(dicom, "LARGEST", 2**22)
+    monkeypatch.setattr(dicom_pixels, "LARGEST", 2**22)
     assert "more than 4 MiB when unpacked" in only(path).fault
 
 

@@ -3,7 +3,7 @@
 import zipfile
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
@@ -58,7 +58,7 @@ def scans(path: Path, name: str) -> list[Scan]:
     Raises:
         ValueError: another shape.
     """
-    values = np.load(path, mmap_mode="r", allow_pickle=False)
+    values = _opened(path)
     shape = values.shape
     if values.dtype.kind not in "fiu" or values.ndim not in (2, 3):
         raise ValueError(f"expected numbers [H, W], [H, W, C] or [pages, H, W], got {shape}")
@@ -69,6 +69,19 @@ def scans(path: Path, name: str) -> list[Scan]:
     return [Scan(name, read, size=lambda: (shape[0], shape[1]))]
 
 
+def _opened(path: Path) -> np.ndarray:
+    """The array of a file, on the disk.
+
+    Raises:
+        ValueError: a broken file.
+    """
+    try:
+        found: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # NumPy parses a file's header as Python
+        raise ValueError(f"broken or cut short ({type(error).__name__})") from error
+    return found
+
+
 def _is_picture(shape: tuple[int, ...]) -> bool:
     return len(shape) == 2 or shape[-1] in (1, 3)
 
@@ -76,7 +89,7 @@ def _is_picture(shape: tuple[int, ...]) -> bool:
 def _read(path: Path, channels: int) -> Values:
     """[1, pages, H, W] or [1, 1, H, W, 3]."""
     del channels
-    values: Any = np.load(path, allow_pickle=False)
+    values = np.array(_opened(path))
     if values.ndim == 3 and values.shape[-1] == 1:
         values = values[..., 0]
     array = values[None, None] if _is_picture(values.shape) else values[None]

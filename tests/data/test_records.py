@@ -164,6 +164,17 @@ def test_an_archive_that_is_a_bomb_is_not_unpacked(tmp_path, monkeypatch) -> Non
         pictures.find(str(tmp_path / "y.npy"))
 
 
+def test_an_array_of_a_folder_that_is_broken_is_one_image(tmp_path) -> None:
+    files.save(tmp_path / "a.png", files.grey(0))
+    content = bytearray(saved(tmp_path / "b.npy", np.zeros((4, 4), np.uint8)).read_bytes())
+    content[40] = 0x13  # NumPy reads the header as Python: no such letter
+    (tmp_path / "b.npy").write_bytes(content)
+    source = pictures.find(str(tmp_path), wanted=KNOWN)
+    assert source[0]["image"].shape == (8, 8, 1)
+    with pytest.raises(pictures.BrokenImage, match="broken or cut short"):
+        source[1]
+
+
 def test_a_pattern_and_its_own_results(tmp_path) -> None:
     files.save(tmp_path / "a.png", files.grey(0))
     files.save(tmp_path / "out/b.png", files.grey(1))

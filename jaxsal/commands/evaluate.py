@@ -82,6 +82,8 @@ def _known(settings: Evaluate, found: model.Model) -> tuple[tuple[str, ...], int
     Raises:
         ValueError: neither the checkpoint nor the options tell.
     """
+    if found.volumes:
+        raise ValueError("checkpoint: a network of volumes is tested by jaxsal train --volumes")
     given = tuple(name.strip() for name in (settings.classes or "").split(",") if name.strip())
     classes, size = found.classes or given, settings.image_size or found.image_size
     if given and given != classes:

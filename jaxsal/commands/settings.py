@@ -135,6 +135,9 @@ class Train:
     training: Annotated[TrainOptions, FLAT] = field(
         default_factory=partial(TrainOptions, validation_fold=4, patience=15)
     )
+    volumes: bool = False
+    """Train on whole scans (NIfTI, MetaImage, DICOM series), made cubes of --image-size voxels, by
+    kernels of 3x3x3; such a network is small: --image-size 32 --widths 8 16 32 --batch-size 8."""
     channels: Literal["auto", "1", "3"] = "auto"
     """1: images are read as grey; 3: as colour; auto: as colour where at least half of them are,
     with --init as its network takes them."""
@@ -145,9 +148,6 @@ class Train:
     """Of each channel in [0, 1], taken off images before --init's network; none: ImageNet's."""
     std: tuple[float, ...] = ()
     """Of each channel, which they are divided by then."""
-    volumes: bool = False
-    """Train on whole scans (NIfTI, MetaImage, DICOM series), made cubes of --image-size voxels, by
-    kernels of 3x3x3; such a network is small: --image-size 32 --widths 8 16 32 --batch-size 8."""
     dry_run: bool = False
     """Tell what is understood, and stop."""
     force: bool = False

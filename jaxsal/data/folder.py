@@ -7,13 +7,15 @@ from functools import partial
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from jaxsal.data import colour
+from jaxsal.data import colour, formats
 from jaxsal.data import layout as layouts
 from jaxsal.data import masks as mask_files
 from jaxsal.data import patients as people
 from jaxsal.data import table as tables
-from jaxsal.data.listing import Item, Listing, directory, natural, read_pair, visible
-from jaxsal.data.pictures import SUFFIXES
+from jaxsal.data.greys import greys
+from jaxsal.data.images import grey
+from jaxsal.data.listing import Item, Listing, directory, natural, read_slice, visible
+from jaxsal.data.pictures import ANYTHING, SUFFIXES
 from jaxsal.data.reading import Reading
 
 TEST = "--test-images"
@@ -72,20 +74,43 @@ def listing(
     if len(classes) < least:
         raise ValueError(f"{argument}={_too_few(root, classes, found, reading, least)}")
     channels = channels or colour.channels([image.path for image in found.images])
-    more = () if channels == 1 else (colour.png,)
-    reads = [
-        partial(read_pair, image.path, image.masks, image.label, image.patient, *more)
-        for image in found.images
-    ]
+    items, without = _items(found.images, channels, grouped=reading.group is not None)
     return Listing(
         classes,
-        tuple(Item(i.name, i.fold, r, i.part) for i, r in zip(found.images, reads, strict=True)),
+        items,
         tuple(dict.fromkeys(f for image in found.images for f in (image.path, *image.masks))),
-        (*found.notes, *_notes(found.images), *(["images read in colour"] if more else [])),
-        found.left_out,
+        (*found.notes, *_notes(found.images), *(["images read in colour"] * (channels == 3))),
+        (*found.left_out, *without),
         tuple("\0".join((i.name, i.label, i.patient, str(i.fold))) for i in found.images),
         channels,
     )
+
+
+def _items(
+    images: Sequence[Found], channels: int, *, grouped: bool
+) -> tuple[tuple[Item, ...], list[tuple[str, str]]]:
+    """The slices of the files, and those files that hold none, with the reason.
+
+    A file's own word for whose it is counts more than its name; slices of one scan are one
+    patient's in any case. The masks of scans are not read.
+
+    Args:
+        grouped: whether patients are given, and files not asked.
+    """
+    by_name = {image.name: image for image in images}
+    wanted, picture = ANYTHING._replace(channels=channels), colour.png if channels == 3 else grey
+    slices, without = greys([(image.path, image.name) for image in images], wanted, picture)
+    several = Counter(slice.file for slice in slices)
+    items = []
+    for slice in slices:
+        image = by_name[slice.file]
+        whose = image.patient if grouped else slice.patient or image.patient
+        whose = whose or (slice.file if several[slice.file] > 1 else "")
+        masks = image.masks if slice.name == slice.file else ()
+        to = "colour" if channels == 3 else "grey"
+        read = partial(read_slice, slice.read, masks, image.label, whose, to=to)
+        items.append(Item(slice.name, image.fold, read, image.part))
+    return tuple(items), without
 
 
 def understood(root: Path, reading: Reading, prefix: str = "") -> Understood:
@@ -144,10 +169,11 @@ def _pictures(root: Path, reading: Reading) -> tuple[list[PurePath], list[tuple[
             continue
         if any(fnmatch(name, pattern) for pattern in reading.exclude):
             left_out.append((name, "excluded"))
-        elif suffix in SUFFIXES:
+        elif formats.may_hold_images(file):
             pictures.append(path)
         else:
-            left_out.append((name, f"no image ({suffix or 'no suffix'})"))
+            why = formats.OTHERS.get(formats.ending(file), f"no image ({suffix or 'no suffix'})")
+            left_out.append((name, why))
     return pictures, left_out
 
 

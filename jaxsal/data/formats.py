@@ -47,6 +47,11 @@ def ending(path: Path) -> str:
     return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
 
 
+def may_hold_images(path: Path) -> bool:
+    """Whether a file is of a kind that is read, by its ending or its beginning."""
+    return ending(path) in ENDINGS or (ending(path) not in OTHERS and dicom.is_dicom(path))
+
+
 def scans(files: Iterable[tuple[Path, str]]) -> tuple[list[Scan], list[tuple[str, str]]]:
     """The scans in files `(path, name)`, in their order, and the files without, `(name, reason)`.
 

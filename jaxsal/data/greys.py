@@ -31,12 +31,14 @@ class GreySlice(NamedTuple):
 
 
 def greys(
-    files: list[tuple[Path, str]], wanted: Wanted
+    files: list[tuple[Path, str]],
+    wanted: Wanted,
+    picture: Callable[[Path], Grey] = images.grey,
 ) -> tuple[list[GreySlice], list[tuple[str, str]]]:
     """The slices in files `(path, name)`, and what has none, `(name, reason)`.
 
-    A picture of one page is read as `images.grey` does, the others by the rule of all files; of a
-    scan its slices as `wanted` asks for them.
+    A picture of one page is read by `picture`, the others by the rule of all files; of a scan its
+    slices as `wanted` asks for them, in colour where it wants 3 channels.
     """
     found, left = formats.scans(files)
     if not found:
@@ -46,7 +48,7 @@ def greys(
     for number in range(len(source)):
         scan = source.scans[source.row(number).scan]
         single = scan.shape is None and formats.ending(Path(scan.name)) in formats.PICTURES
-        read = partial(images.grey, paths[scan.name]) if single else partial(_read, source, number)
+        read = partial(picture, paths[scan.name]) if single else partial(_read, source, number)
         file = scan.names[0] if scan.names else _file(scan.name, paths)
         slices.append(GreySlice(source.name(number), file, scan.patient, read))
     return slices, list(source.left)
@@ -58,8 +60,8 @@ def _file(scan: str, paths: dict[str, Path]) -> str:
 
 
 def _read(source: Files, number: int) -> Grey:
-    values = source.original(number)[..., 0]
-    image = Image.fromarray(np.rint(255 * values).astype(np.uint8))
+    values = np.rint(255 * source.original(number)).astype(np.uint8)
+    image = Image.fromarray(values if values.shape[-1] == 3 else values[..., 0])
     scan = source.scans[source.row(number).scan]
     kind = formats.ending(Path(scan.names[0] if scan.names else scan.name)).lstrip(".")
     return Grey(images.png(image), image.size, kind or "DICOM")

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,25 +78,30 @@ class Listing:
     channels: int = 1
 
 
-def read_pair(
-    image: Path,
+def read_slice(
+    read: Callable[[], images.Grey],
     masks: Sequence[Path],
     label: str,
     patient: str = "",
-    read: Callable[[Path], images.Grey] | None = None,
+    *,
+    to: str = "grey",
 ) -> Slice:
-    """Reads a slice kept as an image file and any number of mask files, which are merged.
+    """Reads a slice and any number of mask files of it, which are merged.
 
     Args:
-        read: from the image's file to its encoded pixels; `images.grey` where there is none.
+        read: its encoded pixels. to: what they are.
     """
-    picture = (read or images.grey)(image)
-    to = "grey" if read is None else "colour"
+    picture = read()
     remarks = [f"{picture.was} images converted to 8-bit {to}"] if picture.was else []
     if picture.size[0] != picture.size[1]:
         remarks.append("images not square padded with black")
     outline = _merged([images.mask(mask, picture.size) for mask in masks], picture.size)
     return Slice(picture.png, outline, label, patient, picture.size, tuple(remarks))
+
+
+def read_pair(image: Path, masks: Sequence[Path], label: str, patient: str = "") -> Slice:
+    """As `read_slice`, of a picture file of one page."""
+    return read_slice(partial(images.grey, image), masks, label, patient)
 
 
 def _merged(masks: list[bytes], size: tuple[int, int]) -> bytes:

@@ -53,10 +53,14 @@ def folder(data_dir: Path | str, *, image_size: int, strict: bool = False) -> Da
         np.array(patients),
         np.array(names),
     )
-    left = [f"{name}: {reason}" for name, reason in found.left]
-    return Dataset(
-        examples, classes, f"volumes in {data_dir}", (*broken, *left), tuple(found.notes())
-    )
+    source = f"volumes in {data_dir}"
+    notes = tuple(found.notes())
+    return Dataset(examples, classes, source, tuple(broken), notes, left_out=found.left)
+
+
+def middle(volumes: np.ndarray) -> np.ndarray:
+    """The axial slice in the middle of volumes [N, X, Y, Z, ...], as it is seen: [N, H, W, ...]."""
+    return volumes[:, ::-1, ::-1, volumes.shape[3] // 2].swapaxes(1, 2)
 
 
 def _read(found: Files) -> tuple[dict[int, np.ndarray], Sequence[str]]:

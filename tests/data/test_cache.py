@@ -67,13 +67,13 @@ def test_a_cache_that_cannot_be_written_is_an_error(tmp_path):
 KILLED = """
 import os, signal, sys
 from jaxsal.data import folder, listing, pipeline
-honest, count = folder.read_pair, [0]
-def read(*args):
+honest, count = folder.read_slice, [0]
+def read(*args, **more):
     count[0] += 1
     if count[0] == 4:
         os.kill(os.getpid(), signal.SIGKILL)
-    return honest(*args)
-folder.read_pair = read
+    return honest(*args, **more)
+folder.read_slice = read
 pipeline.folder(sys.argv[1], image_size=8, cache=sys.argv[2])
 """
 

@@ -37,7 +37,8 @@ def test_scans_in_class_folders_are_labelled_volumes(tmp_path) -> None:
     assert whose["b/7.nii"] == "b/7.nii" and len(whose["b/ct"]) == 12  # a hash
     by_patient = zip(found.patients.tolist(), found.folds.tolist(), strict=True)
     assert len({*by_patient}) == len({*found.patients.tolist()}) == 4
-    assert [line.split(":")[0] for line in read.skipped] == ["b/broken.nii", "notes.txt"]
+    assert [line.split(":")[0] for line in read.skipped] == ["b/broken.nii"]
+    assert read.left_out == (("notes.txt", "not an image"),)
     with pytest.raises(ValueError, match=r"strict: 1 broken files: b/broken\.nii"):
         volumes.folder(tmp_path, image_size=8, strict=True)
 

@@ -1,0 +1,35 @@
+"""Training folders of scans: every slice is an image, and its patient is the file's own word."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxsal.data import pipeline
+from tests.data import dicoms, files
+
+nibabel = pytest.importorskip("nibabel")
+
+VOLUME = np.random.default_rng(0).integers(0, 900, (3, 8, 8), np.int16)
+
+
+def test_slices_of_scans_are_images_of_their_patients(tmp_path) -> None:
+    for n, (label, whose) in enumerate([("a", "P1"), ("a", "P2"), ("b", "P1"), ("b", "P3")]):
+        dicoms.series(tmp_path / label / f"s{n}", VOLUME + n, [0.0, 3.0, 6.0], PatientID=whose)
+    nibabel.save(nibabel.Nifti1Image(VOLUME, np.eye(4)), tmp_path / "a/x.nii.gz")
+    pages = [Image.fromarray(files.grey(n, 8, 8)) for n in range(2)]
+    pages[0].save(tmp_path / "b/y.tif", save_all=True, append_images=pages[1:])
+    files.save(tmp_path / "b/z.png", files.grey(9, 8, 8))
+    (tmp_path / "b/plan.mat").write_text("")
+    read = pipeline.folder(tmp_path, image_size=8)
+    found = read.examples
+    assert len(found.labels) == 4 * 3 + 8 + 2 + 1 and read.skipped == ()
+    whose = dict(zip(found.names.tolist(), found.patients.tolist(), strict=True))
+    series = [{whose[f"{label}/s{n}/IM003"]} for n, label in enumerate("aabb")]
+    assert series[0] == series[2] != series[1] != series[3] and "P1" not in str(series)
+    assert {whose[f"a/x.nii.gz/axial-{k:03}"] for k in range(8)} == {"a/x.nii.gz"}
+    assert whose["b/y.tif/000"] == whose["b/y.tif/001"] == "b/y.tif"
+    folds = {patient: set() for patient in whose.values() if patient}
+    for patient, fold in zip(found.patients.tolist(), found.folds.tolist(), strict=True):
+        folds.get(patient, set()).add(fold)
+    assert all(len(every) == 1 for every in folds.values())
+    assert ("b/plan.mat", "scipy.io or h5py reads it") in read.left_out

@@ -156,6 +156,7 @@ def _write(
                 folder,
                 names=settings.method,
                 look=look,
+                warnings=found.warnings,
                 shard=(jax.process_index(), jax.process_count()),
                 **common,
             )

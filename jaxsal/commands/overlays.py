@@ -3,7 +3,7 @@
 import json
 import operator
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -49,6 +49,7 @@ def explain_folder(
     strict: bool,
     shard: tuple[int, int],
     on_progress: Callable[[Progress], None],
+    warnings: Sequence[str] = (),
 ) -> Stored:
     """Draws the maps of every image into `out/<its name>.png`.
 
@@ -61,6 +62,7 @@ def explain_folder(
         shard: `(this process, of how many)`; every process returns what became of all images.
         out: the folder; nothing is written outside it, whatever the images are called.
         classes: their names. names: of the methods, in order. look: how maps are drawn.
+        warnings: what speaks against the model; the page has them above all pictures.
 
     Raises:
         ValueError: as of `explain_dataset`.
@@ -71,7 +73,7 @@ def explain_folder(
     axes = explain.spatial_axes(params, stream.image)
     axes = axes if axes is not None and len(axes) in (2, 3) else None  # a signal is no picture
     pen = Pen(source, names, look, axes)
-    sink = PictureSink(out, stream.source.count or 0, shard, pen, explain.output, classes)
+    sink = PictureSink(out, stream.source.count or 0, shard, pen, explain.output, classes, warnings)
     stream.run(sink, shard, on_progress)
     return sink.stored()
 
@@ -90,8 +92,10 @@ class PictureSink:
         pen: Pen,
         output: Output,
         classes: tuple[str, ...],
+        warnings: Sequence[str] = (),
     ) -> None:
-        """Takes what draws, what the model's outputs are, and the names of the classes."""
+        """Takes what draws, the model's outputs, the names of the classes, and warnings of it."""
+        self.warnings = warnings
         self.out, self.shard, self.pen, self.output, self.classes = out, shard, pen, output, classes
         self.layout = Layout((), CHUNK, count)
         index, number = shard
@@ -165,7 +169,7 @@ class PictureSink:
 
     def stored(self) -> Stored:
         """Writes the indices; returns what became of the images of all processes."""
-        entries = _indexed(self.out, self.entries, self.shard, self.pen.about)
+        entries = _indexed(self.out, self.entries, self.shard, self.pen.about, self.warnings)
 
         def of(status: int) -> list[Entry]:
             return [entry for entry in entries if entry["status"] == STATUSES[status]]
@@ -182,7 +186,13 @@ class PictureSink:
         )
 
 
-def _indexed(out: Path, entries: list[Entry], shard: tuple[int, int], about: str) -> list[Entry]:
+def _indexed(
+    out: Path,
+    entries: list[Entry],
+    shard: tuple[int, int],
+    about: str,
+    warnings: Sequence[str],
+) -> list[Entry]:
     """Writes `index.json`, page and sheet; returns the entries of all processes, by number."""
     process, count = shard
     part = out / PART.format(process)
@@ -194,7 +204,7 @@ def _indexed(out: Path, entries: list[Entry], shard: tuple[int, int], about: str
     entries = sorted(entries, key=operator.itemgetter("number"))
     if not process:
         files.write_json(out / INDEX, entries)
-        write_page(out, entries, about)
+        write_page(out, entries, about, warnings)
         write_sheet(out, entries)
     processes.wait("indexed")
     part.unlink(missing_ok=True)

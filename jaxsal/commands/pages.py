@@ -1,6 +1,7 @@
 """Beside the pictures of a folder: a page to look through them, and a contact sheet of some."""
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ Entry = dict[str, Any]
 """What `index.json` says of an image."""
 
 
-def write_page(out: Path, entries: list[Entry], about: str) -> None:
-    """The page of all pictures."""
+def write_page(out: Path, entries: list[Entry], about: str, warnings: Sequence[str] = ()) -> None:
+    """The page of all pictures; `warnings` are what speaks against the model."""
     cards = [
         Card(
             name=entry["source"],
@@ -43,7 +44,7 @@ def write_page(out: Path, entries: list[Entry], about: str) -> None:
     bare = sum(not entry["outlined"] for entry in entries if "file" in entry)
     if 0 < bare < len(cards):
         about += f" {bare} of them have no mask."
-    page = gallery(out.name, cards, left_out, about)
+    page = gallery(out.name, cards, left_out, about, warnings)
     files.write_result(out / PAGE, page.encode(errors="backslashreplace"))
 
 

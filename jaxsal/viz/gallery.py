@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
+from jaxsal.viz.page import banner
+
 STYLE = Path(__file__).with_suffix(".css")
 SCRIPT = Path(__file__).with_suffix(".js")
 
@@ -37,16 +39,22 @@ class Card(NamedTuple):
 
 
 def gallery(
-    title: str, cards: Sequence[Card], left_out: Sequence[tuple[str, str]] = (), about: str = ""
+    title: str,
+    cards: Sequence[Card],
+    left_out: Sequence[tuple[str, str]] = (),
+    about: str = "",
+    warnings: Sequence[str] = (),
 ) -> str:
     """The page: a card a picture, the highest score first.
 
     Args:
         left_out: `(name, reason)` of images without a picture. about: how the pictures were made.
+        warnings: what speaks against the model, above all pictures.
     """
     ordered = sorted(cards, key=lambda card: -(card.score if card.score is not None else -1e30))
     parts = [
         f"<h1>{html.escape(title)}</h1>",
+        banner(warnings),
         f'<p class="lead">{html.escape(_counts(cards, left_out))}</p>',
         f"<p>{html.escape(about)}</p>" if about else "",
         _controls(cards),

@@ -13,7 +13,9 @@ CARDS = [
 
 
 def test_the_page_is_well_formed_escaped_and_in_order() -> None:
-    page = gallery("run $1$ & <i>", CARDS, [("broken.png", "cut <short>")], "Maps of x.")
+    broken = [("broken.png", "cut <short>")]
+    page = gallery("run $1$ & <i>", CARDS, broken, "Maps of x.", ["No <better> than chance."])
+    assert '<div class="banner"><p>No &lt;better&gt; than chance.</p></div>' in page
     assert not Page(re.sub(r"<script>.*</script>", "", page, flags=re.DOTALL)).open
     assert "<b>.png" not in page and "&lt;b&gt;.png" in page and "cut &lt;short&gt;" in page
     assert 'onclick="' not in page.replace("x&quot; onclick=&quot;", "")

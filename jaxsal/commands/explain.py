@@ -15,7 +15,7 @@ from jaxsal.commands.progress import Explaining
 from jaxsal.commands.settings import Explain
 from jaxsal.common import files
 from jaxsal.compiler import processes
-from jaxsal.data import intensity, labelled, pictures, scans
+from jaxsal.data import intensity, pictures, scans
 from jaxsal.data.intensity import Intensity
 from jaxsal.data.wanted import Wanted
 from jaxsal.store.dataset import explain_dataset
@@ -64,9 +64,6 @@ def _explain(
     found_images = _source(settings, found, out)
     if scan_maps.is_nifti(out):
         scan_maps.check(found_images, out)
-    if settings.targets == "label" and isinstance(found_images, pictures.Files):
-        labels = labelled.by_folder(settings.images, found.classes)
-        found_images = labelled.Labelled(found_images, labels)
     source = Images(
         found_images,
         classes=found.classes,
@@ -75,6 +72,8 @@ def _explain(
         std=settings.std,
         masks=settings.masks,
     )
+    if settings.targets == "label":
+        source.check_labels()
     found = found.fitted(_batch_of_one(source))
     explain = engine.explainer(
         found.apply,

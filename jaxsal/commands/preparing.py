@@ -65,7 +65,7 @@ class Images:
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         record = dict(self.source[number])
-        if "label" not in record and (label := self._label(number, record)) is not None:
+        if "label" not in record and (label := self._label(record)) is not None:
             record["label"] = label
         return {**record, "image": self._prepared(np.asarray(record["image"]))}
 
@@ -129,15 +129,31 @@ class Images:
             f"{len(values)}"
         )
 
-    def _label(self, number: int, record: Mapping[str, Any]) -> int | None:
-        """The class that the nearest folder above an image is named after."""
+    def check_labels(self) -> None:
+        """Raises where files lie in no folder of a class.
+
+        Raises:
+            ValueError: so; it names the folders.
+        """
+        if not isinstance(self.source, Files):
+            return
+        names = [self.source.name(number) for number in range(len(self.source))]
+        if any(self._label({"name": name}) is not None for name in names):
+            return
+        folders = sorted({each for name in names for each in self._folders({"name": name})})
+        raise ValueError(
+            f"targets: label, but the folders of the images are {folders[:5]}, none a class of the "
+            f"network: {list(self.classes) or 'unknown names'}"
+        )
+
+    def _label(self, record: Mapping[str, Any]) -> int | None:
+        """The class that the nearest folder above an image is named after, in any case."""
+        known = {name.casefold(): label for label, name in enumerate(self.classes)}
+        found = [known.get(each.casefold()) for each in reversed(self._folders(record))]
+        return next((label for label in found if label is not None), None)
+
+    def _folders(self, record: Mapping[str, Any]) -> tuple[str, ...]:
+        """The folders of an image below the source's, and that one's own name, outermost first."""
+        inner = PurePath(str(record.get("name", ""))).parent.parts
         root = self.source.root if isinstance(self.source, Files) else None
-        folders = _folders(root, str(record.get("name", "")))
-        found = [self.classes.index(each) for each in reversed(folders) if each in self.classes]
-        return found[0] if found else None
-
-
-def _folders(root: Path | None, name: str) -> tuple[str, ...]:
-    """The folders of an image below the source's, and that one's own name, outermost first."""
-    inner = PurePath(name).parent.parts
-    return inner if root is None else (root.absolute().name, *inner)
+        return inner if root is None else (root.absolute().name, *inner)

@@ -28,7 +28,11 @@ LONG = ("roc", "reliability", "mistakes")
 def run(settings: Evaluate) -> dict[str, Any]:
     """Runs the command; returns what it prints under `--json`."""
     methods = method_syntax.methods(settings.method) if settings.explain else {}
-    found = model.load(settings.checkpoint, settings.apply, settings.params, settings.classes)
+    if settings.reading.test_images is not None:
+        raise ValueError("test_images: every image is tested; expected --images alone")
+    names = settings.classes if settings.checkpoint is None else None  # a checkpoint has its own
+    found = model.load(settings.checkpoint, settings.apply, settings.params, names)
+    given = model.input_of(found, settings.image_size, settings.channels)
     classes, size = _known(settings, found)
     with files.writable(settings.out) as folder:
         dataset = pipeline.folder(
@@ -37,7 +41,7 @@ def run(settings: Evaluate) -> dict[str, Any]:
             strict=settings.strict,
             reading=settings.reading,
             least=1,
-            channels=found.channels or settings.channels,
+            channels=given[1] or 1,
             argument="images",
         )
         one = dataset.examples.images[:1]

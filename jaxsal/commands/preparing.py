@@ -55,6 +55,9 @@ class Images:
         done += [f"{name} {values}" for name, values in (("mean", mean), ("std", std)) if values]
         self.text = ", ".join([source.text, *done])
         self.masks = None if masks is None else Path(os.path.expanduser(masks))
+        root = source.root if isinstance(source, Files) else None
+        if self.masks is not None and root is not None and self.masks.resolve() == root.resolve():
+            raise ValueError(f"masks: expected another folder than the images', got {masks}")
         if self.masks is not None and not any(map(self._mask, range(len(source)))):
             raise ValueError(
                 f"masks: no file in {masks} has the path of an image, such as {self._name(0)!r}"

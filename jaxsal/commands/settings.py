@@ -181,10 +181,10 @@ class Evaluate:
     checkpoint: Path | None = None
     """The --out folder of `jaxsal train` or of the study."""
     apply: str | None = None
-    """package.module:function, a function (params, images) -> logits; with --params, --classes and
+    """package.module:name, a model as of `jaxsal explain`; with --params, --classes and
     --image-size."""
     params: Path | None = None
-    """Its parameters: .npz (names with slashes become nested dicts), .npy or .msgpack."""
+    """Its parameters, as of `jaxsal explain`."""
     classes: str | None = None
     """Names of the classes, in the order of the model's outputs, as no,yes; a checkpoint has its
     own."""
@@ -193,8 +193,8 @@ class Evaluate:
     """What the model returns; one logit or probability tells two classes apart."""
     image_size: int | None = None
     """Side in pixels that files are resized to; a checkpoint knows it."""
-    channels: Literal[1, 3] = 1
-    """1: files are read as grey; 3: as colour; a checkpoint knows it."""
+    channels: Literal[1, 3] | None = None
+    """1: files are read as grey; 3: as colour; none: as the checkpoint says, else as grey."""
     method: tuple[str, ...] = ("integrated_gradients(steps=64)",)
     """Methods whose maps are held against masks, as Python calls."""
     explain: int = 64

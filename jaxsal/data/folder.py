@@ -101,16 +101,18 @@ def _items(
     wanted, picture = ANYTHING._replace(channels=channels), colour.png if channels == 3 else grey
     slices, without = greys([(image.path, image.name) for image in images], wanted, picture)
     several = Counter(slice.file for slice in slices)
-    items = []
+    items, unread = [], set[tuple[str, str]]()
     for slice in slices:
-        image = by_name[slice.file]
+        image = by_name.get(slice.name) or by_name[slice.file]  # a series has files of its own
         whose = image.patient if grouped else slice.patient or image.patient
         whose = whose or (slice.file if several[slice.file] > 1 else "")
         masks = image.masks if slice.name == slice.file else ()
+        if len(masks) < len(image.masks):
+            unread |= {(mask.name, "a mask of a scan, which is not read") for mask in image.masks}
         to = "colour" if channels == 3 else "grey"
         read = partial(read_slice, slice.read, masks, image.label, whose, to=to)
         items.append(Item(slice.name, image.fold, read, image.part))
-    return tuple(items), without
+    return tuple(items), [*without, *sorted(unread)]
 
 
 def understood(root: Path, reading: Reading, prefix: str = "") -> Understood:

@@ -255,11 +255,11 @@ def _colour(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(black, rgba).convert("RGB")
 
 
-def decode(content: bytes, size: int) -> Float32[np.ndarray, "size size 1"]:
-    """Decodes an encoded grey image, made square with black, antialiased, in [0, 1]."""
+def decode(content: bytes, size: int) -> Float32[np.ndarray, "size size channels"]:
+    """Decodes an encoded image, made square with black, antialiased, in [0, 1]."""
     image = _square(Image.open(io.BytesIO(content)))
-    resized = image.resize((size, size), Image.Resampling.BILINEAR)
-    return np.asarray(resized, np.float32)[..., None] / np.float32(255)
+    values = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR), np.float32)
+    return (values[..., None] if values.ndim == 2 else values) / np.float32(255)
 
 
 def decode_mask(content: bytes, size: int) -> Bool[np.ndarray, "size size"]:

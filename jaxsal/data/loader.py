@@ -1,13 +1,11 @@
 """Prepared sets read whole into memory, with Grain."""
 
-import io
 import os
 from functools import partial
 from typing import Any
 
 import grain.python as grain
 import numpy as np
-from PIL import Image
 
 from jaxsal.common.options import count
 from jaxsal.data import images, tfds_builders
@@ -62,8 +60,7 @@ def records(builder: tfds_builders.Slices, *, image_size: int) -> grain.MapDatas
             `patient` and `name`.
     """
     raw = builder.as_data_source(tfds_builders.SPLIT, decoders=tfds_builders.RAW)
-    colour = builder.info.features["image"].shape[-1] == 3
-    return grain.MapDataset.source(raw).map(partial(_decode, size=image_size, colour=colour))
+    return grain.MapDataset.source(raw).map(partial(_decode, size=image_size))
 
 
 def _stack(rows: grain.MapDataset, size: int, channels: int) -> Examples:
@@ -82,15 +79,10 @@ def _stack(rows: grain.MapDataset, size: int, channels: int) -> Examples:
     return Examples(pictures, labels, outlines, folds, np.array(patients), np.array(names))
 
 
-def _decode(row: Row, size: int, colour: bool) -> Row:
+def _decode(row: Row, size: int) -> Row:
     text = {key: row[key].decode() for key in ("patient", "name")}
     outline = images.decode_mask(row["mask"], size)
-    if colour:
-        picture = images.of_array(
-            np.asarray(Image.open(io.BytesIO(row["image"]))), size, channels=3
-        )
-    else:
-        picture = images.decode(row["image"], size)
+    picture = images.decode(row["image"], size)
     return row | text | {"image": picture, "mask": outline}
 
 

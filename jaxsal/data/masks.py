@@ -70,15 +70,20 @@ def _folders(path: PurePath) -> Folders:
     return tuple(part.lower() for part in path.parts[:-1])
 
 
+def _stem(path: PurePath) -> str:
+    """A file's name without its ending, `.nii.gz` being one."""
+    return path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
+
+
 def _by_place(paths: Iterable[PurePath]) -> There:
     there: There = defaultdict(list)
     for path in paths:
-        there[_folders(path), path.stem].append(path)
+        there[_folders(path), _stem(path)].append(path)
     return dict(there)
 
 
 def _beside(path: PurePath, there: There) -> re.Match[str] | None:
-    match = BESIDE.fullmatch(path.stem)
+    match = BESIDE.fullmatch(_stem(path))
     return match if match and (_folders(path), match[1]) in there else None
 
 
@@ -131,10 +136,10 @@ def of_names(
         for stem in _names(mask):
             by_path[mask.with_name(stem)].append(mask)
             by_name[stem].append(mask)
-    alike = Counter(image.stem for image in images)
+    alike = Counter(_stem(image) for image in images)
     found = {}
     for image in images:
-        alone = by_name.get(image.stem, []) if alike[image.stem] == 1 else []
+        alone = by_name.get(_stem(image), []) if alike[_stem(image)] == 1 else []
         if own := by_path.get(image.with_suffix(""), alone):
             found[image] = tuple(own)
     return found
@@ -142,8 +147,8 @@ def of_names(
 
 def _names(mask: PurePath) -> list[str]:
     """What the image of a mask may be called: as it, or without the word for a mask."""
-    matches = (pattern.fullmatch(mask.stem) for pattern in (BESIDE, BEFORE))
-    return [mask.stem, *(match[1] for match in matches if match)]
+    matches = (pattern.fullmatch(_stem(mask)) for pattern in (BESIDE, BEFORE))
+    return [_stem(mask), *(match[1] for match in matches if match)]
 
 
 def without(root: Path, paths: Sequence[Path]) -> tuple[list[Path], list[tuple[str, str]]]:

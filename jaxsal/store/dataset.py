@@ -106,6 +106,8 @@ def explain_dataset(
     layout = _layout(stream, chunk, dtype, keep_images)
     facts = _facts(stream, params, layout, dtype, about or {})
     facts |= {"classes": list(classes)} if classes else {}
+    if stream.targets.by_label and classes:  # the names decide which output a folder stands for
+        facts["targets"] = f"label of {', '.join(classes)}"
     facts |= {"keep_images": True} if keep_images else {}
     store = Store.create(folder, layout, facts, first=process[0] == 0)
     sink = ZarrSink(store, explain.output)

@@ -149,16 +149,12 @@ def cards(metrics: Metrics) -> list[Card]:
 def answer_html(metrics: Metrics) -> str:
     """The head of a report: a banner where the network is at chance, else the answer; the cards."""
     warning = at_chance(metrics)
-    said = bool(metrics.get("warnings")) and (metrics.get("chance") or 0) > LEVEL
-    lead = (
-        ""
-        if said
-        else (
-            f'<p class="banner" role="alert"><b>At chance.</b> {text(warning)}</p>'
-            if warning
-            else f'<p class="answer">{text(answer(metrics))}</p>'
-        )
-    )
+    if warning and metrics.get("warnings"):  # the page's banner says why
+        lead = f'<p class="answer">{text(NOTHING)}</p>'
+    elif warning:
+        lead = f'<p class="banner" role="alert"><b>At chance.</b> {text(warning)}</p>'
+    else:
+        lead = f'<p class="answer">{text(answer(metrics))}</p>'
     return f'{lead}<div class="cards">{"".join(map(_card, cards(metrics)))}</div>'
 
 

@@ -318,7 +318,10 @@ WRONG = {
     "a file for a folder": (["--out", "2.png"], "out: '2.png' cannot be written to"),
     "too long a name": (["--out", "a" * 300], "out: .* cannot be written to .File name too long"),
     "the images' own folder": (["--images", ".", "--out", "."], "out: expected another place"),
-    "files without labels": (["--targets", "label"], "images='2.png' is not a directory"),
+    "files without labels": (
+        ["--targets", "label"],
+        "targets: label, but the folders of the images are",
+    ),
     "a full folder": (["--out", "full.zarr"], "out: .*full.zarr is no store and not empty"),
     "strict": (["--strict", "--images", "*.png"], "strict: cut.png: "),
 }

@@ -94,7 +94,7 @@ def _quotient_or(other: Array, rise: Array, run: Array, eps: ArrayLike) -> Array
     Nothing is divided by less than eps, even where XLA computes `run` twice, rounded differently:
     zero for the one, and not for the other.
     """
-    least = jnp.maximum(jnp.asarray(eps, run.dtype), jnp.finfo(run.dtype).tiny ** 0.5)
+    least = jnp.maximum(jnp.asarray(eps, run.dtype), jnp.finfo(run.dtype).tiny)
     some = jnp.where(run < 0, jnp.minimum(run, -least), jnp.maximum(run, least))
     return jnp.where(jnp.abs(run) < least, other, rise / some)
 

@@ -74,8 +74,10 @@ class Look:
         return shown if self.signs else np.abs(shown)
 
     def blended(self, picture: np.ndarray, map: ArrayValues, bound: float) -> np.ndarray:
-        """The map over its image `[H, W, 3]` in [0, 1], as an array of colours of that size."""
+        """The map over its image `[H, W, 3]` in [0, 1], as colours; of the finer one's size."""
         shown = resized(self.scaled(map, bound), picture.shape[:2])
+        channels = [resized(channel, shown.shape) for channel in np.moveaxis(picture, -1, 0)]
+        picture = np.stack(channels, -1)
         colours = matplotlib.colormaps[self.colormap]((shown - self.least) / (1 - self.least))
         opacity = self.opacity * np.clip(np.abs(shown), 0, 1)[..., None]
         return picture * (1 - opacity) + colours[..., :3] * opacity

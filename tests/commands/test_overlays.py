@@ -134,7 +134,7 @@ def test_labels_of_folders_are_targets(explained, monkeypatch, capsys) -> None:
     index = json.loads((out / "index.json").read_text())
     assert [entry["target"] for entry in index] == [2, 2]
     assert cli.main([*call, "--images", images, "--out", str(here / "none")]) == 1
-    assert "has no label (an image file has that of the folder" in capsys.readouterr().err
+    assert "none a class of the network: unknown names" in capsys.readouterr().err
     wrong = [*call[:-2], "--images", images, "--out", str(here / "none"), "--masks", str(here)]
     assert cli.main(wrong) == 1
     assert "masks: no file in" in capsys.readouterr().err

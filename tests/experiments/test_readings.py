@@ -9,6 +9,7 @@ from experiments import claims, sanity, study
 from experiments.compare_section import compare_section
 from experiments.edits import EDITS
 from experiments.sanity_section import FAILS, PASSES, UNDECIDED, sanity_section
+from experiments.scoring import ROBUSTNESS
 from experiments.shape_section import CLAIMS, PAPER, shape_section, verdicts
 
 UP, DOWN, OPEN, NONE = [1.0, 0.5, 1.5], [-1.0, -2.0, -0.5], [0.1, -1.0, 1.0], [None] * 3
@@ -147,12 +148,13 @@ def test_a_wide_interval_decides_nothing(all_layers, one_layer, expected) -> Non
 
 def compare_record(best: str, behind: dict[str, list]) -> dict:
     names = list(behind)
+    robustness = {metric.__name__: NONE for metric in ROBUSTNESS}
     return {
         "cases": 4,
         "few": 2,
         "bootstrap": "patient",
         "families": {"faithfulness": ["deletion"], "localisation": ["roc_auc"], "other": []},
-        "methods": {n: {"deletion": UP, "roc_auc": UP, "sensitivity_max": NONE} for n in names},
+        "methods": {n: {"deletion": UP, "roc_auc": UP, **robustness} for n in names},
         "ranks": {f: {n: UP for n in names} for f in ("faithfulness", "localisation")},
         "behind": {"faithfulness": behind},
         "best": {"faithfulness": best, "localisation": "b"},

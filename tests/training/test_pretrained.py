@@ -8,7 +8,7 @@ from flax import serialization
 
 from jaxsal import cli
 from jaxsal.models import ResNet
-from jaxsal.training import checkpoint, pretrained
+from jaxsal.training import checkpoint, parameter_files, pretrained
 from tests.data import collections as kept
 
 BLOCKS, WIDTH = (1, 2), 2
@@ -19,10 +19,10 @@ IMAGES = jnp.asarray(np.random.default_rng(0).random((1, 16, 16, 3)), jnp.float3
 def variables() -> dict:
     """Of a small residual network, statistics drawn too."""
     model = ResNet(4, BLOCKS, WIDTH)
-    flat = checkpoint.flatten(jax.jit(model.init)(jax.random.key(0), IMAGES))
+    flat = parameter_files.flatten(jax.jit(model.init)(jax.random.key(0), IMAGES))
     random = np.random.default_rng(1)
     drawn = {n: random.uniform(0.5, 1.5, a.shape).astype(np.float32) for n, a in flat.items()}
-    return checkpoint.nest({n: drawn[n] if a.ndim == 1 else a for n, a in flat.items()})
+    return parameter_files.nest({n: drawn[n] if a.ndim == 1 else a for n, a in flat.items()})
 
 
 def torch(variables: dict) -> dict[str, np.ndarray]:
@@ -30,7 +30,7 @@ def torch(variables: dict) -> dict[str, np.ndarray]:
     stages = [(stage, j) for stage, count in enumerate(BLOCKS, 1) for j in range(count)]
     norms = {"scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
     written = {"bn1.num_batches_tracked": np.array(3)}
-    for name, array in checkpoint.flatten(variables).items():
+    for name, array in parameter_files.flatten(variables).items():
         *layers, kind = name.split("/")[1:]
         if layers[0] == "Dense_0":
             own = {"kernel": "fc.weight", "bias": "fc.bias"}[kind]
@@ -59,8 +59,8 @@ def flax(variables: dict) -> dict:
             return name.replace("/Conv_3/", "/conv_proj/").replace("/BatchNorm_3/", "/norm_proj/")
         return name.replace("/Conv_0/", "/conv_init/").replace("/BatchNorm_0/", "/bn_init/")
 
-    flat = checkpoint.flatten(variables)
-    return checkpoint.nest({renamed(name): array for name, array in flat.items()})
+    flat = parameter_files.flatten(variables)
+    return parameter_files.nest({renamed(name): array for name, array in flat.items()})
 
 
 def _write(layout: str, variables: dict, folder):
@@ -73,7 +73,7 @@ def _write(layout: str, variables: dict, folder):
     elif layout == "flax.msgpack":
         (folder / layout).write_bytes(serialization.msgpack_serialize(flax(variables)))
     else:
-        np.savez(folder / layout, **checkpoint.flatten(variables))
+        np.savez(folder / layout, **parameter_files.flatten(variables))
     return folder / layout
 
 
@@ -85,7 +85,7 @@ def test_every_layout_is_the_same_network(layout, variables, tmp_path) -> None:
     assert model.mean == pretrained.MEAN and model.classes == 2
     fresh = jax.eval_shape(model.init, jax.random.key(0), IMAGES)
     fresh = jax.tree.map(lambda leaf: jnp.full(leaf.shape, 7, leaf.dtype), fresh)
-    filled, own = (checkpoint.flatten(v) for v in (found.fill(fresh), variables))
+    filled, own = (parameter_files.flatten(v) for v in (found.fill(fresh), variables))
     for name, array in filled.items():
         expected = 7 if "Dense_0" in name else own[name]
         np.testing.assert_array_equal(array, np.broadcast_to(expected, array.shape))
@@ -126,7 +126,7 @@ def test_training_goes_on_from_them(variables, tmp_path, monkeypatch, capsys) ->
     assert cli.main([str(each) for each in options]) == 0
     assert "images read in colour" in capsys.readouterr().out
     saved = checkpoint.load(tmp_path / "net")
-    own, given = (checkpoint.flatten(v) for v in (saved.variables, variables))
+    own, given = (parameter_files.flatten(v) for v in (saved.variables, variables))
     name = "params/Bottleneck_1/Conv_1/kernel"
     np.testing.assert_allclose(own[name], given[name], atol=1e-5)
     assert own["params/Dense_0/kernel"].shape == (given["params/Dense_0/kernel"].shape[0], 2)

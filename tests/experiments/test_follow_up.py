@@ -91,7 +91,7 @@ def test_points_are_added_until_a_map_is_complete(untrained: Path) -> None:
     completeness.main(settings)
     rules = record_of(untrained, "completeness")["rules"]
     assert list(rules) == ["2 points", ADAPTIVE]
-    assert rules["2 points"]["points"] == [2, 2, 2]
+    assert rules["2 points"]["points"][0] == 2
     assert rules[ADAPTIVE]["complete"][0] == 1
     assert 2 <= rules[ADAPTIVE]["points"][0] <= rules[ADAPTIVE]["most_points"] <= settings.max_steps
 

@@ -128,7 +128,7 @@ def pictured(out: Path) -> Any:
     import jaxsal
     from jaxsal.commands import overlays, pages
     from jaxsal.commands.preparing import Images
-    from jaxsal.data.pictures import Arrays
+    from jaxsal.data.pictures import ANYTHING, Arrays
     from jaxsal.viz.maps import Look
     from tests import toy
 
@@ -136,7 +136,7 @@ def pictured(out: Path) -> Any:
     stored = overlays.explain_folder(
         jaxsal.explainer(toy.apply, jaxsal.gradient),
         toy.params(),
-        Images(Arrays(toy.images(5), None, "toy")),
+        Images(Arrays(toy.images(5), None, "toy", ANYTHING)),
         out,
         targets=None,
         key=None,

@@ -95,9 +95,7 @@ def dataset(seed: int, count: int, *, size: int) -> Dataset:
     """
     size = checked_count("size", size, least=SMALLEST)
     count = checked_count("count", count)
-    rng = np.random.default_rng(seed)
-    labels = rng.permutation(np.arange(count, dtype=np.int32) % len(CLASSES))
-    folds = rng.permutation(np.arange(count, dtype=np.int32) % FOLDS + 1)
+    labels, folds = dealt(seed, count)
     padded = -(-count // CHUNK) * CHUNK
     indices = np.arange(padded) % count
     key = jax.random.key(seed)
@@ -106,7 +104,25 @@ def dataset(seed: int, count: int, *, size: int) -> Dataset:
         for part in indices.reshape(-1, CHUNK)
     ]
     images, masks = (np.concatenate([np.asarray(c[i]) for c in chunks])[:count] for i in (0, 1))
-    names = np.array([f"{CLASSES[label]}/{i}" for i, label in enumerate(labels)])
-    patients = np.array([f"phantom-{i}" for i in range(count)])
     source = f"phantom: {count} synthetic slices of {size}x{size} pixels, seed {seed}"
+    return as_dataset(images, masks, labels, folds, source)
+
+
+def dealt(seed: int, count: int) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
+    """Labels, balanced and shuffled, and folds of equal size."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.arange(count, dtype=np.int32) % len(CLASSES))
+    return labels, rng.permutation(np.arange(count, dtype=np.int32) % FOLDS + 1)
+
+
+def as_dataset(
+    images: Float[np.ndarray, "N ..."],
+    masks: Bool[np.ndarray, "N ..."],
+    labels: Int[np.ndarray, " N"],
+    folds: Int[np.ndarray, " N"],
+    source: str,
+) -> Dataset:
+    """The drawn images as a dataset: each is a patient of its own."""
+    names = np.array([f"{CLASSES[label]}/{i}" for i, label in enumerate(labels)])
+    patients = np.array([f"phantom-{i}" for i in range(len(labels))])
     return Dataset(Examples(images, labels, masks, folds, patients, names), CLASSES, source)

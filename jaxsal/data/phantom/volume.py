@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxsal.common.options import count as checked_count
-from jaxsal.data.examples import Dataset, Examples
-from jaxsal.data.phantom import CLASSES, FOLDS, SMALLEST, acquire, anatomy, lesion, tissue
+from jaxsal.data.examples import Dataset
+from jaxsal.data.phantom import SMALLEST, acquire, anatomy, as_dataset, dealt, lesion, tissue
 from jaxsal.data.phantom.noise import draw_noise
 from jaxsal.types import Key
 
@@ -75,12 +75,8 @@ def dataset(seed: int, count: int, *, size: int) -> Dataset:
     """
     size = checked_count("size", size, least=SMALLEST)
     count = checked_count("count", count)
-    rng = np.random.default_rng(seed)
-    labels = rng.permutation(np.arange(count, dtype=np.int32) % len(CLASSES))
-    folds = rng.permutation(np.arange(count, dtype=np.int32) % FOLDS + 1)
+    labels, folds = dealt(seed, count)
     found = _generate(jax.random.key(seed), jnp.arange(count), jnp.asarray(labels), size=size)
     images, masks = (np.asarray(each) for each in found)
-    names = np.array([f"{CLASSES[label]}/{i}" for i, label in enumerate(labels)])
-    patients = np.array([f"phantom-{i}" for i in range(count)])
     source = f"phantom: {count} synthetic heads of {size}x{size}x{size} voxels, seed {seed}"
-    return Dataset(Examples(images, labels, masks, folds, patients, names), CLASSES, source)
+    return as_dataset(images, masks, labels, folds, source)

@@ -75,6 +75,30 @@ def bound(score: ScoreFn, method: Method, key: Key) -> Callable[[Image], Map]:
     return lambda image: method(score, image, **own)
 
 
+Ratio = Callable[[Map, Map, Image, Image], Scalar]
+"""`ratio(M(x), M(x + e), x, e)`."""
+
+
+def largest_ratio(
+    explain: Callable[[Image], Map],
+    image: Image,
+    draw: Callable[[Array], Image],
+    ratio: Ratio,
+    *,
+    samples: int,
+    chunk: int = 1,
+) -> Scalar:
+    """The largest ratio over perturbed images: `draw` gives eⱼ for sample j."""
+    before = explain(image)
+
+    def moved(index: Array) -> Scalar:
+        step = draw(index)
+        return ratio(before, explain(image + step), image, step)
+
+    points = np.arange(count("samples", samples), dtype=np.int32)
+    return jnp.max(map_points(moved, points, chunk=count("chunk", chunk)))
+
+
 def sensitivity_over(
     explain: Callable[[Image], Map],
     image: Image,
@@ -84,15 +108,13 @@ def sensitivity_over(
     chunk: int = 1,
 ) -> Scalar:
     """The deterministic core of `sensitivity_max`: `draw` gives eⱼ for sample j."""
-    before = explain(image)
 
-    def moved(index: Array) -> Scalar:
-        return norm(explain(image + draw(index)) - before)
+    def of_map(before: Map, after: Map, image: Image, step: Image) -> Scalar:
+        del image, step
+        size = norm(before)
+        return norm(after - before) / jnp.where(size == 0, 1.0, size)
 
-    points = np.arange(count("samples", samples))
-    moves = map_points(moved, points, chunk=count("chunk", chunk))
-    size = norm(before)
-    return jnp.max(moves) / jnp.where(size == 0, 1.0, size)
+    return largest_ratio(explain, image, draw, of_map, samples=samples, chunk=chunk)
 
 
 def norm(map: Map) -> Scalar:

@@ -3,17 +3,13 @@
 Of a METHOD rather than of a map, as `sensitivity_max`: the map that is given is not looked at.
 """
 
-from collections.abc import Callable
-
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array
 
-from jaxsal.common.options import count, positive
-from jaxsal.common.points import map_points
-from jaxsal.metrics.sensitivity import bound, norm
+from jaxsal.common.options import positive
+from jaxsal.metrics.sensitivity import bound, largest_ratio, norm
 from jaxsal.types import Image, Key, Map, Method, Scalar, ScoreFn
 
 LEAST = 1e-6
@@ -105,30 +101,6 @@ def relative_input_stability(
 
     explain = bound(score, method, k_method)
     return largest_ratio(explain, image, draw, relative_change, samples=samples, chunk=chunk)
-
-
-Ratio = Callable[[Map, Map, Image, Image], Scalar]
-"""`ratio(M(x), M(x + e), x, e)`."""
-
-
-def largest_ratio(
-    explain: Callable[[Image], Map],
-    image: Image,
-    draw: Callable[[Array], Image],
-    ratio: Ratio,
-    *,
-    samples: int,
-    chunk: int = 1,
-) -> Scalar:
-    """The deterministic core of both: `draw` gives eⱼ for sample j."""
-    before = explain(image)
-
-    def moved(index: Array) -> Scalar:
-        step = draw(index)
-        return ratio(before, explain(image + step), image, step)
-
-    points = np.arange(count("samples", samples), dtype=np.int32)
-    return jnp.max(map_points(moved, points, chunk=count("chunk", chunk)))
 
 
 def change(before: Map, after: Map, image: Image, step: Image) -> Scalar:

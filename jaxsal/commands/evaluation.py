@@ -30,7 +30,7 @@ def measure(logits: np.ndarray, tested: Examples, classes: Sequence[str]) -> Rec
         and, in words, `warnings`.
     """
     report = classification.classification_report(logits, tested.labels, classes)
-    probabilities = softmax(logits)
+    probabilities = classification.softmax(logits)
     predicted = logits.argmax(-1)
     return {
         "accuracy": report.pop("accuracy"),
@@ -49,12 +49,6 @@ def measure(logits: np.ndarray, tested: Examples, classes: Sequence[str]) -> Rec
         "mistakes": mistakes(probabilities, tested, classes),
         **doubts(predicted, tested.labels, classes),
     }
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities [N, K]."""
-    raised = np.exp(logits - logits.max(-1, keepdims=True))
-    return np.asarray(raised / raised.sum(-1, keepdims=True))
 
 
 def certainty(hits: np.ndarray, tested: Examples) -> Record:
@@ -127,7 +121,7 @@ def mistakes(probabilities: np.ndarray, tested: Examples, classes: Sequence[str]
 
 def rows(logits: np.ndarray, tested: Examples, classes: Sequence[str]) -> list[list[Any]]:
     """Every image a row, below a header: name, patient, label, prediction, probabilities."""
-    probabilities = softmax(logits)
+    probabilities = classification.softmax(logits)
     header = ["name", "patient", "label", "predicted", *(f"p({name})" for name in classes)]
     body = [
         [name, patient, classes[label], classes[own.argmax()], *(f"{p:.6f}" for p in own)]

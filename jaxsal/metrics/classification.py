@@ -103,8 +103,7 @@ def classification_report(
         )
     if not np.isfinite(logits).all():
         raise ValueError("logits: expected finite values")
-    shifted = np.exp(logits - logits.max(1, keepdims=True))
-    probabilities = shifted / shifted.sum(1, keepdims=True)
+    probabilities = softmax(logits)
     confusion = confusion_matrix(labels, logits.argmax(1), len(classes))
     columns = {
         "sensitivity": sensitivity(confusion).tolist(),
@@ -145,3 +144,9 @@ def _read(name: str, values: ArrayValues, kind: type) -> np.ndarray:
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities [N, K]."""
+    raised = np.exp(logits - logits.max(-1, keepdims=True))
+    return np.asarray(raised / raised.sum(-1, keepdims=True))

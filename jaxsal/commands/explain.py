@@ -21,7 +21,6 @@ from jaxsal.data.wanted import Wanted
 from jaxsal.store.dataset import explain_dataset
 from jaxsal.store.source import Source
 from jaxsal.store.stream import Stored
-from jaxsal.types import Params
 from jaxsal.viz.maps import Look
 
 
@@ -74,7 +73,8 @@ def _explain(
     )
     if settings.targets == "label":
         source.check_labels()
-    found = found.fitted(_batch_of_one(source))
+    one = _batch_of_one(source)
+    found = found.fitted(one)
     explain = engine.explainer(
         found.apply,
         methods,
@@ -89,7 +89,7 @@ def _explain(
         count = len(stored.faults)
         raise ValueError(f"images: none of {count} can be explained; {name}: {fault}")
     seconds = time.monotonic() - start
-    layers = _layers(explain, found.params, source)
+    layers = explain.layers(found.params, one, "all")
     return stored, seconds, layers, found_images, found.warnings
 
 
@@ -159,11 +159,6 @@ def _write(
                 shard=(jax.process_index(), jax.process_count()),
                 **common,
             )
-
-
-def _layers(explain: engine.Explainer, params: Params, source: Images) -> list[str]:
-    """The layers that class activation maps were made of, in words."""
-    return explain.layers(params, _batch_of_one(source), "all")
 
 
 def _batch_of_one(source: Images) -> jax.ShapeDtypeStruct:

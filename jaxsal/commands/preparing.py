@@ -46,6 +46,7 @@ class Images:
                 folder without any mask.
         """
         self.source, self.classes, self.preprocess = source, classes, preprocess
+        self._labels = {name.casefold(): label for label, name in enumerate(classes)}
         self.mean, self.std = np.array(mean or [0.0]), np.array(std or [1.0])
         if not np.isfinite(self.mean).all():
             raise ValueError(f"mean: expected finite numbers, got {mean}")
@@ -151,8 +152,7 @@ class Images:
 
     def _label(self, record: Mapping[str, Any]) -> int | None:
         """The class that the nearest folder above an image is named after, in any case."""
-        known = {name.casefold(): label for label, name in enumerate(self.classes)}
-        found = [known.get(each.casefold()) for each in reversed(self._folders(record))]
+        found = [self._labels.get(each.casefold()) for each in reversed(self._folders(record))]
         return next((label for label in found if label is not None), None)
 
     def _folders(self, record: Mapping[str, Any]) -> tuple[str, ...]:

@@ -19,7 +19,9 @@ def _parts(found: Listing) -> dict[str, int]:
 
 
 def _masks(found: Listing) -> dict[str, list[str]]:
-    return {item.name: [mask.name for mask in item.read.args[1]] for item in found.items}
+    outlines = {item.name: item.read.args[1] for item in found.items}
+    files = {name: own.func.__self__.files(*own.args) for name, own in outlines.items()}
+    return {name: [mask.name for mask in own] for name, own in files.items()}
 
 
 def _patients(found: Listing) -> set[str]:

@@ -14,10 +14,12 @@ from jaxsal.data import patients as people
 from jaxsal.data import table as tables
 from jaxsal.data.greys import greys
 from jaxsal.data.images import grey
-from jaxsal.data.listing import Item, Listing, directory, natural, read_slice, visible
+from jaxsal.data.listing import Item, Listing, directory, natural, read_slice, stem, visible
 from jaxsal.data.pictures import ANYTHING, SUFFIXES, masks_elsewhere
 from jaxsal.data.reading import Reading
 from jaxsal.data.wanted import Wanted
+
+UNKNOWN = "patients unknown: one whose images are not named so may be on two sides"
 
 TEST = "--test-images"
 """What names of the images of a test folder of its own begin with."""
@@ -264,7 +266,7 @@ def _whose(
         return people.Patients(groups, people.summary(groups, "by the table"))
     before = [] if reading.labels is None else [""]  # where the class's folder would stand
     folders = [[*before, *layout.folders[image.path]] for image in images]
-    return people.guessed([i.path.stem for i in images], folders, [i.label for i in images])
+    return people.guessed([stem(i.path) for i in images], folders, [i.label for i in images])
 
 
 def _with_test(found: Understood, test: Understood, root: Path) -> Understood:
@@ -297,15 +299,16 @@ def _one_case(found: Understood) -> Understood:
     return found._replace(images=tuple(images), notes=(*found.notes, *notes))
 
 
-def notes(images: Sequence[Found], bare: Collection[Path] = ()) -> list[str]:
+def notes(
+    images: Sequence[Found], bare: Collection[Path] = (), *, unknown: str = UNKNOWN
+) -> list[str]:
     """What is to be said of patients and masks.
 
     Args:
         bare: masks that are left out.
+        unknown: said of patients that are not known.
     """
-    found = []
-    if not all(image.patient for image in images):
-        found.append("patients unknown: one whose images are not named so may be on two sides")
+    found = [] if all(image.patient for image in images) else [unknown]
     counts = [len({*image.masks} - {*bare}) for image in images]
     merged = sum(count > 1 for count in counts)
     if 0 < counts.count(0) < len(images):
@@ -325,6 +328,6 @@ def _too_few(
     more = "two or more folders" if least > 1 else "folders"
     return (
         f"{str(root)!r}: images in the class folders {list(classes)}, expected {more} "
-        f"<class>/*.{{{','.join(s[1:] for s in SUFFIXES)}}}"
+        f"<class>/*.{{{','.join(s[1:] for s in (*SUFFIXES, '.dcm', '.nii.gz', '...'))}}}"
         f"{f'; left out: {left}' if left else ''}{hint}"
     )

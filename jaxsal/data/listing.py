@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from jaxsal.data import images
@@ -144,6 +144,11 @@ def visible(root: Path, argument: str = "data_dir") -> list[Path]:
 
 def _hidden(name: str) -> bool:
     return name.startswith(".") or name in ("__MACOSX", "Thumbs.db")
+
+
+def stem(path: PurePath) -> str:
+    """A file's name without its ending, `.nii.gz` being one."""
+    return path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
 
 
 def natural(name: str) -> list[tuple[int, str]]:

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import PurePath
 from typing import NamedTuple
 
+from jaxsal.data.listing import stem
+
 WORD = "(?:mask|seg|segm|segmentation|label|annotation|annot|gt|ground[ _-]?truth)s?"
 BESIDE = re.compile(rf"(.+?)[\s_.\-]+{WORD}(?:[\s_.\-]*\d+)?", re.IGNORECASE)
 """`x_mask`, `x_mask_1`, `x_seg`, `x_label`: the first group is the image's name."""
@@ -73,24 +75,19 @@ def _folders(path: PurePath) -> Folders:
     return tuple(part.lower() for part in path.parts[:-1])
 
 
-def _stem(path: PurePath) -> str:
-    """A file's name without its ending, `.nii.gz` being one."""
-    return path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
-
-
 def _cases(path: PurePath) -> list[str]:
     """What the name of a volume begins with, the longest first: `x_01_t1` with `x_01` and `x`."""
-    stem = _stem(path)
-    if not path.name.lower().endswith(VOLUMES) or BESIDE.fullmatch(stem):
+    name = stem(path)
+    if not path.name.lower().endswith(VOLUMES) or BESIDE.fullmatch(name):
         return []
-    return [stem[: mark.start()] for mark in re.finditer(r"[\s_.\-]+", stem) if mark.start()][::-1]
+    return [name[: mark.start()] for mark in re.finditer(r"[\s_.\-]+", name) if mark.start()][::-1]
 
 
 def _by_place(paths: Iterable[PurePath]) -> There:
     """The files of each folder and name; of a name that none has, the volumes that begin so."""
     there: There = defaultdict(list)
     for path in paths:
-        there[_folders(path), _stem(path)].append(path)
+        there[_folders(path), stem(path)].append(path)
     cases: There = defaultdict(list)
     for path in paths:
         for name in _cases(path):
@@ -100,7 +97,7 @@ def _by_place(paths: Iterable[PurePath]) -> There:
 
 def _beside(path: PurePath, there: There) -> list[PurePath]:
     """The images beside a mask that it is named as; none of a file that is no mask."""
-    match = BESIDE.fullmatch(_stem(path))
+    match = BESIDE.fullmatch(stem(path))
     return there.get((_folders(path), match[1]), []) if match else []
 
 
@@ -150,15 +147,15 @@ def of_names(
     """The masks of images in two folders: by the same path, else by a name that only one has."""
     by_path, by_name = defaultdict(list), defaultdict(list)
     for mask in masks:
-        for stem in _names(mask):
-            by_path[mask.with_name(stem)].append(mask)
-            by_name[stem].append(mask)
-    alike = Counter(_stem(image) for image in images)
+        for name in _names(mask):
+            by_path[mask.with_name(name)].append(mask)
+            by_name[name].append(mask)
+    alike = Counter(stem(image) for image in images)
     found = {}
     for image in images:
-        stems = [_stem(image), *_cases(image)]
+        stems = [stem(image), *_cases(image)]
         places = (by_path[place] for n in stems if (place := image.with_name(n)) in by_path)
-        alone = (by_name[n] for n in stems if n in by_name and alike[_stem(image)] == 1)
+        alone = (by_name[n] for n in stems if n in by_name and alike[stem(image)] == 1)
         if own := next(places, None) or next(alone, None):
             found[image] = tuple(own)
     return found
@@ -166,5 +163,5 @@ def of_names(
 
 def _names(mask: PurePath) -> list[str]:
     """What the image of a mask may be called: as it, or without the word for a mask."""
-    matches = (pattern.fullmatch(_stem(mask)) for pattern in (BESIDE, BEFORE))
-    return [_stem(mask), *(match[1] for match in matches if match)]
+    matches = (pattern.fullmatch(stem(mask)) for pattern in (BESIDE, BEFORE))
+    return [stem(mask), *(match[1] for match in matches if match)]

@@ -19,9 +19,7 @@ def _parts(found: Listing) -> dict[str, int]:
 
 
 def _masks(found: Listing) -> dict[str, list[str]]:
-    outlines = {item.name: item.read.args[1] for item in found.items}
-    files = {name: own.func.__self__.files(*own.args) for name, own in outlines.items()}
-    return {name: [mask.name for mask in own] for name, own in files.items()}
+    return {item.name: kept.masks(item) for item in found.items}
 
 
 def _patients(found: Listing) -> set[str]:

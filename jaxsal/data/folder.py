@@ -153,6 +153,10 @@ def understood(root: Path, reading: Reading, prefix: str = "") -> Understood:
     left_out += [(path.as_posix(), "a mask of no image") for path in alone]
     outlines = {image: tuple(root / mask for mask in own) for image, own in masks.items()}
     if reading.masks is not None:
+        if reading.masks.expanduser().resolve() == root.resolve():
+            raise ValueError(
+                f"masks: expected another folder than the images', got {reading.masks}"
+            )
         outlines |= masks_elsewhere(images, reading.masks)
     layout = layouts.layout(images, classes=reading.labels is None)
     left_out += [(path.as_posix(), "in a folder that is there twice") for path in layout.copies]
@@ -184,7 +188,7 @@ def understood(root: Path, reading: Reading, prefix: str = "") -> Understood:
 def _pictures(root: Path, reading: Reading) -> tuple[list[PurePath], list[tuple[str, str]]]:
     """The files that are pictures, and the others with their reasons."""
     apart = [place.resolve() for place in (reading.masks, reading.test_images) if place]
-    apart = [place for place in apart if place != root.resolve()]
+    apart = [place for place in apart if not root.resolve().is_relative_to(place)]
     table = reading.labels.resolve() if reading.labels else None
     pictures: list[PurePath] = []
     left_out: list[tuple[str, str]] = []

@@ -10,6 +10,7 @@ from jaxsal import cli
 from jaxsal.models import ResNet
 from jaxsal.training import checkpoint, parameter_files, pretrained
 from tests.data import collections as kept
+from tests.training import torchvision_logits as peer
 
 BLOCKS, WIDTH = (1, 2), 2
 IMAGES = jnp.asarray(np.random.default_rng(0).random((1, 16, 16, 3)), jnp.float32)
@@ -89,6 +90,20 @@ def test_every_layout_is_the_same_network(layout, variables, tmp_path) -> None:
     for name, array in filled.items():
         expected = 7 if "Dense_0" in name else own[name]
         np.testing.assert_array_equal(array, np.broadcast_to(expected, array.shape))
+
+
+def test_the_network_is_torchvisions(tmp_path) -> None:
+    """Strides, padding, the epsilon: on sides that no stride divides each would tell."""
+    arrays = peer.weights()
+    np.savez(tmp_path / "w.npz", **arrays)
+    found = pretrained.load(tmp_path / "w.npz")
+    model = ResNet(peer.CLASSES, found.blocks, found.width)
+    fresh = jax.eval_shape(model.init, jax.random.key(0), peer.image())
+    fresh = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), fresh)
+    variables = found.fill(fresh)
+    variables["params"]["Dense_0"] = {"kernel": arrays["fc.weight"].T, "bias": arrays["fc.bias"]}
+    logits = jax.jit(model.apply)(variables, peer.image())
+    np.testing.assert_allclose(logits[0], peer.LOGITS, rtol=1e-5)
 
 
 @pytest.mark.parametrize(

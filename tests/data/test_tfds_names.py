@@ -8,6 +8,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from jaxsal.data import pictures
+from jaxsal.data.tfds_builders import Info
 from jaxsal.data.wanted import Wanted
 
 SCANS = np.random.default_rng(0).integers(0, 256, (5, 6, 8, 3), np.uint8)
@@ -26,7 +27,7 @@ class ToyScans(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 "label": tfds.features.ClassLabel(names=["a", "b"]),
             }
         )
-        return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
+        return Info(builder=self, features=features, disable_shuffling=True)
 
     def _split_generators(self, dl_manager):
         return {"test": self._generate_examples()}

@@ -11,6 +11,7 @@ import jax
 from jaxsal import engine
 from jaxsal.commands import method_syntax, model, overlays, scan_maps
 from jaxsal.commands.preparing import Images
+from jaxsal.commands.preprocessing import Preprocess
 from jaxsal.commands.progress import Explaining
 from jaxsal.commands.settings import Explain
 from jaxsal.common import files
@@ -66,9 +67,7 @@ def _explain(
     source = Images(
         found_images,
         classes=found.classes,
-        preprocess=model.preprocess(settings.preprocess),
-        mean=settings.mean,
-        std=settings.std,
+        preprocess=Preprocess(settings.preprocessing),
         masks=settings.masks,
     )
     if settings.targets == "label":

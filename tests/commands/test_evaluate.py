@@ -106,6 +106,32 @@ def test_one_logit_is_that_of_the_second_class(place, capsys) -> None:
     assert evaluate(capsys, *model, "--classes", "dark,light")["accuracy"] == 1
 
 
+def half(image: np.ndarray) -> np.ndarray:
+    return image / 2
+
+
+def cropped(image: np.ndarray) -> np.ndarray:
+    return image[2:]
+
+
+def test_images_are_preprocessed_as_by_explain(place, capsys) -> None:
+    """Dark and light part at a half; halved, less a quarter, by a quarter they part at 0."""
+    np.savez("p.npz", middle=np.zeros((1, 1), np.float32), scale=np.float32(20))
+    own = "tests.commands.test_evaluate"
+    model = ("--apply", f"{own}:bright", *MODEL, "--classes", "dark,light", "--method", "gradient")
+    steps = ("--preprocess", f"{own}:half", "--mean", 0.25, "--std", 0.25)
+    done = evaluate(capsys, *model, *steps)
+    assert done["accuracy"] == 1 and done["localisation"]["images"] == 12
+    assert f"preprocess {own}:half, mean (0.25,), std (0.25,)" in done["data"]
+    assert "std: expected numbers above 0" in failed(capsys, *model, "--std", 0)
+    crop = ("--preprocess", f"{own}:cropped")
+    error = failed(capsys, *model, *crop)
+    assert (
+        "made images (14, 16, 1) of those with masks (16, 16)" in error and "--explain 0" in error
+    )
+    evaluate(capsys, *model, *crop, "--explain", 0)
+
+
 def test_one_answer_to_everything_is_said_first(place, capsys) -> None:
     np.savez("p.npz", middle=np.full((1, 1), -9, np.float32), scale=np.float32(20))
     model = ("--apply", "tests.commands.test_evaluate:bright", *MODEL, "--explain", 0)
@@ -121,6 +147,8 @@ def test_what_is_ambiguous_is_refused(place, capsys) -> None:
     assert "classes ['light'] are none of the network's ['dark', 'bright']" in error
     error = failed(capsys, *model, "--classes", "dark,light,third")
     assert "classes: 3 names, but the network has 2 outputs" in error
+    for wrong in ("dark,,light", "dark,dark"):
+        assert "classes: expected different names" in failed(capsys, *model, "--classes", wrong)
     assert not Path("out").exists()
 
 
@@ -145,6 +173,14 @@ def test_what_it_was_trained_on_is_left_out(network, capsys) -> None:
     again = evaluate(capsys, *model, "--seen")
     assert np.sum(again["confusion"]) == 12
     assert "trained on 4 of these images" in again["warnings"][-1]
+
+
+def test_a_checkpoints_classes_may_be_called_otherwise(network, capsys) -> None:
+    Path("scans/dark").rename("scans/no")
+    Path("scans/light").rename("scans/yes")
+    model = ("--checkpoint", network, "--images", "scans", "--out", "out", "--explain", 0)
+    assert "are none of the network's ['dark', 'light']" in failed(capsys, *model)
+    assert evaluate(capsys, *model, "--classes", "no,yes")["classes"] == ["no", "yes"]
 
 
 def test_a_network_is_not_tested_on_its_own_images_alone(network, capsys) -> None:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from jaxsal import engine
-from jaxsal.commands import evaluation, evaluation_page, method_syntax, model, seen
+from jaxsal.commands import effects, evaluation, evaluation_page, method_syntax, model, seen
 from jaxsal.commands.preprocessing import Preprocess
 from jaxsal.commands.settings import Evaluate
 from jaxsal.common import files, provenance
@@ -28,6 +28,7 @@ LONG = ("roc", "reliability", "mistakes")
 
 def run(settings: Evaluate) -> dict[str, Any]:
     """Runs the command; returns what it prints under `--json`."""
+    effects.check(settings)
     methods = method_syntax.methods(settings.method) if settings.explain else {}
     if settings.reading.test_images is not None:
         raise ValueError("test_images: every image is tested; expected --images alone")
@@ -50,11 +51,12 @@ def run(settings: Evaluate) -> dict[str, Any]:
         labelled = _renamed(dataset.examples, dataset.classes, classes)
         unseen = _unseen(settings, labelled)
         tested = unseen.examples
-        told = _understood(dataset, unseen, classes)
+        localised = bool(settings.explain and tested.masks.any())
+        noted = () if localised or not settings.explain else ("no masks: no maps are made",)
+        told = _understood(dataset, unseen._replace(notes=(*unseen.notes, *noted)), classes)
         if not settings.json:
             print("\n".join(understood.lines(told)), flush=True)
         images = preprocess.of_all(tested.images)
-        localised = settings.explain and tested.masks.any()
         if localised:
             _check_size(images, tested.masks)
         logits = _logits(settings, found, images, len(classes))

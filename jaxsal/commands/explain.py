@@ -9,7 +9,7 @@ from typing import Any
 import jax
 
 from jaxsal import engine
-from jaxsal.commands import method_syntax, model, overlays, scan_maps
+from jaxsal.commands import effects, method_syntax, model, overlays, scan_maps
 from jaxsal.commands.preparing import Images
 from jaxsal.commands.preprocessing import Preprocess
 from jaxsal.commands.progress import Explaining
@@ -18,6 +18,7 @@ from jaxsal.common import files
 from jaxsal.compiler import processes
 from jaxsal.data import intensity, pictures, scans
 from jaxsal.data.intensity import Intensity
+from jaxsal.data.records import Files
 from jaxsal.data.wanted import Wanted
 from jaxsal.store.dataset import explain_dataset
 from jaxsal.store.source import Source
@@ -27,6 +28,7 @@ from jaxsal.viz.maps import Look
 
 def run(settings: Explain) -> dict[str, Any]:
     """Runs the command; returns what it prints under `--json`."""
+    effects.check(settings)
     processes.join_if(settings.processes)
     start = time.monotonic()
     stored, running, layers, source, warnings = _explain(settings)
@@ -62,8 +64,7 @@ def _explain(
     found = model.load(settings.checkpoint, settings.apply, settings.params, settings.classes)
     out = check_apart(settings.out, settings.images)
     found_images = _source(settings, found, out)
-    if scan_maps.is_nifti(out):
-        scan_maps.check(found_images, out)
+    lies = scan_maps.check(found_images, out) if scan_maps.is_nifti(out) else None
     source = Images(
         found_images,
         classes=found.classes,
@@ -82,7 +83,7 @@ def _explain(
         spatial_axes=settings.spatial_axes,
     )
     start = time.monotonic()
-    stored = _write(settings, explain, found, source, out, look)
+    stored = _write(settings, explain, found, source, out, look, lies)
     if stored.complete and not stored.explained:
         name, fault = stored.faults[0]
         count = len(stored.faults)
@@ -104,7 +105,10 @@ def _source(settings: Explain, found: model.Model, out: Path) -> pictures.Pictur
         raise ValueError("volumes: the checkpoint's network takes pictures; expected another one")
     wanted = Wanted(size, channels, found.range, asked, slicing, volumes)
     apart = (out, *scan_maps.places(out)) if scan_maps.is_nifti(out) else (out,)
-    return pictures.find(settings.images, wanted=wanted, split=settings.split, without=apart)
+    source = pictures.find(settings.images, wanted=wanted, split=settings.split, without=apart)
+    if settings.slices is not None and isinstance(source, Files) and not source.has_stacks:
+        raise ValueError("slices: of no effect in this call; none of the images is of several")
+    return source
 
 
 def _write(
@@ -114,8 +118,13 @@ def _write(
     source: Images,
     out: Path,
     look: Look,
+    lies: Files | None,
 ) -> Stored:
-    """Maps into a store where its name ends in .zarr, NIfTI in .nii, else overlays in a folder."""
+    """Maps into a store where its name ends in .zarr, NIfTI in .nii, else overlays in a folder.
+
+    Args:
+        lies: where scans lie, for NIfTI.
+    """
     with Explaining(silent=settings.json or jax.process_index() > 0) as bar:
         common: dict[str, Any] = {
             "targets": model.target(settings.targets, found.classes),
@@ -136,12 +145,12 @@ def _write(
                 about={"images": source.text, "methods": list(settings.method)},
                 **common,
             )
-        if scan_maps.is_nifti(out):
+        if lies is not None:
             return scan_maps.explain_scans(
                 explain,
                 found.params,
                 source,
-                scan_maps.check(source.source, out),
+                lies,
                 out,
                 names=settings.method,
                 **common,

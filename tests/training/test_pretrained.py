@@ -137,7 +137,7 @@ def test_training_goes_on_from_them(variables, tmp_path, monkeypatch, capsys) ->
     folder = kept.write(tmp_path / "set", kept.YES_NO)
     weights = _write("torch.npz", variables, tmp_path)
     options = ["train", "--images", folder, "--out", tmp_path / "net", "--init", weights]
-    options += ["--epochs", 1, "--image-size", 16, "--widths", 4, "--learning-rate", 1e-9]
+    options += ["--epochs", 1, "--image-size", 32, "--learning-rate", 1e-9]
     assert cli.main([str(each) for each in options]) == 0
     assert "images read in colour" in capsys.readouterr().out
     saved = checkpoint.load(tmp_path / "net")

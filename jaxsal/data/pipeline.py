@@ -12,6 +12,7 @@ from jaxsal.data.examples import Dataset as Dataset
 from jaxsal.data.examples import Examples as Examples
 from jaxsal.data.listing import Listing, directory
 from jaxsal.data.loader import load
+from jaxsal.data.patients import numbered
 from jaxsal.data.reading import Reading
 from jaxsal.data.splits import deal
 from jaxsal.data.splits import split as split
@@ -59,7 +60,8 @@ def folder(
     """Reads any directory of labelled images, as `folder.listing` understands it.
 
     Where neither folders nor a table split them, patients (of unknown ones, images) are dealt to
-    folds 1..5, those with identical images together.
+    folds 1..5, those with identical images together. Patients are `patients.numbered`: their own
+    names reach no output.
 
     Args:
         reading: what is not to be guessed from names.
@@ -86,9 +88,10 @@ def _split_known(dataset: Dataset, listing: Listing, *, guessed: bool) -> Datase
     if not examples.folds.any():
         folds = np.array(_dealt(dataset), np.int32)
         examples = examples._replace(folds=folds)
+    patients = np.array(numbered(examples.patients.tolist()))
     return replace(
         dataset,
-        examples=examples,
+        examples=examples._replace(patients=patients),
         parts=np.where(parts == "", "train", parts) if split else None,
         left_out=listing.left_out,
         guessed=guessed,

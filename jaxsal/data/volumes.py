@@ -9,6 +9,7 @@ import numpy as np
 from jaxsal.data import pictures, splits
 from jaxsal.data.examples import Dataset, Examples
 from jaxsal.data.listing import directory
+from jaxsal.data.patients import numbered
 from jaxsal.data.pictures import BrokenImage
 from jaxsal.data.records import Files
 from jaxsal.data.wanted import Wanted
@@ -50,7 +51,7 @@ def folder(data_dir: Path | str, *, image_size: int, strict: bool = False) -> Da
         np.array([classes.index(label) for label in labels], np.int32),
         np.zeros(volumes.shape[:-1], bool),
         np.array(splits.deal(patients, labels), np.int32),
-        np.array(patients),
+        np.array(numbered(patients)),
         np.array(names),
     )
     source = f"volumes in {data_dir}"

@@ -70,7 +70,8 @@ def test_a_function_is_tested_and_its_maps_are_held_against_masks(place, capsys)
     done = evaluate(capsys, *model, *methods)
     assert done["accuracy"] == 1 and done["confusion"] == [[6, 0], [0, 6]]
     assert (done["bootstrap"], done["clusters"], done["accuracy_interval"]) == ("patient", 4, None)
-    assert done["by_patient"]["lightP1"] == [3, 3] and done["warnings"] == []
+    assert done["by_patient"] == {f"patient {n}": [3, 3] for n in range(1, 5)}
+    assert done["warnings"] == []
     found = done["localisation"]
     assert found["images"] == 5 and list(found["methods"]) == ["gradient", "input_x_gradient"]
     assert found["area"] == pytest.approx(32 / 256)
@@ -88,6 +89,25 @@ def test_a_function_is_tested_and_its_maps_are_held_against_masks(place, capsys)
     metrics = json.loads(Path("out/metrics.json").read_text())
     assert next(iter(metrics)) == "accuracy" and metrics["mistakes"] == []
     assert np.trapezoid(metrics["roc"]["dark"][1], metrics["roc"]["dark"][0]) == 1
+
+
+def test_whose_images_are_is_not_told(place, capsys) -> None:
+    """Of a table, a pattern, or folders, in no output; the same images are the same patient's."""
+    images = sorted(path for path in Path("scans").rglob("*.png") if "mask" not in path.name)
+    rows = [(path.name, path.parent.name, f"MRN77{n % 3}") for n, path in enumerate(images)]
+    kept.table(Path("l.csv"), "file,label,patient", rows)
+    model = ("--apply", "tests.commands.test_evaluate:bright", *MODEL, "--classes", "dark,light")
+    done = evaluate(capsys, *model, "--explain", 0, "--labels", "l.csv")
+    assert len(done["by_patient"]) == 3
+    written = [json.dumps(done).encode(), *(p.read_bytes() for p in Path("out").rglob("*.*"))]
+    assert len(written) > 4 and not any(b"MRN77" in each for each in written)
+    with open("out/predictions.csv") as lines:
+        whose = {row["name"]: row["patient"] for row in csv.DictReader(lines)}
+    groups = {}
+    for name, _, patient in rows:
+        folder = "dark" if name.startswith("dark") else "light"
+        groups.setdefault(patient, set()).add(whose[f"{folder}/{name}"])
+    assert [*groups.values()] == [{"patient 1"}, {"patient 2"}, {"patient 3"}]
 
 
 def test_names_not_positions_tell_which_class_is_which(place, capsys) -> None:

@@ -124,7 +124,7 @@ def test_a_patients_folder_is_the_same_patient_in_every_class(tmp_path):
                 place = tmp_path / label / f"patient{patient}" / f"{n}.png"
                 files.save(place, files.grey(n + patient, 4, 4))
     examples = pipeline.folder(tmp_path, image_size=4).examples
-    assert set(examples.patients.tolist()) == {f"patient{n}" for n in range(6)}
+    assert set(examples.patients.tolist()) == {f"patient {n}" for n in range(1, 7)}
     for patient in set(examples.patients.tolist()):
         assert len(set(examples.folds[examples.patients == patient].tolist())) == 1
 

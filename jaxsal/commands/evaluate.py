@@ -8,7 +8,8 @@ import jax
 import numpy as np
 
 from jaxsal import engine
-from jaxsal.commands import evaluation, evaluation_page, method_syntax, model, seen
+from jaxsal.commands import effects, evaluation, evaluation_page, method_syntax, model, seen
+from jaxsal.commands.preprocessing import Preprocess
 from jaxsal.commands.settings import Evaluate
 from jaxsal.common import files, provenance
 from jaxsal.data import pipeline, understood
@@ -27,11 +28,12 @@ LONG = ("roc", "reliability", "mistakes")
 
 def run(settings: Evaluate) -> dict[str, Any]:
     """Runs the command; returns what it prints under `--json`."""
+    effects.check(settings)
     methods = method_syntax.methods(settings.method) if settings.explain else {}
     if settings.reading.test_images is not None:
         raise ValueError("test_images: every image is tested; expected --images alone")
-    names = settings.classes if settings.checkpoint is None else None  # a checkpoint has its own
-    found = model.load(settings.checkpoint, settings.apply, settings.params, names)
+    found = model.load(settings.checkpoint, settings.apply, settings.params, settings.classes)
+    preprocess = Preprocess(settings.preprocessing)
     given = model.input_of(found, settings.image_size, settings.channels)
     classes, size = _known(settings, found)
     with files.writable(settings.out) as folder:
@@ -44,26 +46,31 @@ def run(settings: Evaluate) -> dict[str, Any]:
             channels=given[1] or 1,
             argument="images",
         )
-        one = dataset.examples.images[:1]
+        one = preprocess.of_all(dataset.examples.images[:1])
         found = found.fitted(jax.ShapeDtypeStruct(one.shape, one.dtype))
         labelled = _renamed(dataset.examples, dataset.classes, classes)
         unseen = _unseen(settings, labelled)
         tested = unseen.examples
-        told = _understood(dataset, unseen, classes)
+        localised = bool(settings.explain and tested.masks.any())
+        noted = () if localised or not settings.explain else ("no masks: no maps are made",)
+        told = _understood(dataset, unseen._replace(notes=(*unseen.notes, *noted)), classes)
         if not settings.json:
             print("\n".join(understood.lines(told)), flush=True)
-        logits = _logits(settings, found, tested.images, len(classes))
+        images = preprocess.of_all(tested.images)
+        if localised:
+            _check_size(images, tested.masks)
+        logits = _logits(settings, found, images, len(classes))
         measured = evaluation.measure(logits, tested, classes)
         metrics = {
             **measured,
             "warnings": [*measured["warnings"], *unseen.warnings, *_absent(tested, classes)],
             "understood": told,
-            "data": dataset.source,
+            "data": ", ".join(filter(None, (dataset.source, preprocess.text))),
         }
         more = {}
-        if settings.explain and tested.masks.any():
+        if localised:
             metrics["localisation"], more["Maps"] = _localise(
-                settings, found, methods, tested, logits
+                settings, found, methods, tested, images
             )
         metrics |= provenance.describe()
         evaluation_page.write(
@@ -88,11 +95,8 @@ def _known(settings: Evaluate, found: model.Model) -> tuple[tuple[str, ...], int
     """
     if found.volumes:
         raise ValueError("checkpoint: a network of volumes is tested by jaxsal train --volumes")
-    given = tuple(name.strip() for name in (settings.classes or "").split(",") if name.strip())
-    classes, size = found.classes or given, settings.image_size or found.image_size
-    if given and given != classes:
-        raise ValueError(f"classes: the checkpoint's are {list(classes)}, got {list(given)}")
-    if len({*classes}) < max(2, len(classes)) or size is None:
+    classes, size = found.classes, settings.image_size or found.image_size
+    if len(classes) < 2 or size is None:
         raise ValueError(
             "classes: --apply needs --classes with the names of its outputs in order, as no,yes, "
             f"and --image-size; got {settings.classes!r} and {size}"
@@ -186,17 +190,34 @@ def _logits(settings: Evaluate, found: model.Model, images: np.ndarray, classes:
     return answer
 
 
+def _check_size(images: np.ndarray, masks: np.ndarray) -> None:
+    """Raises where maps would not lie on masks.
+
+    Raises:
+        ValueError: so.
+    """
+    if images.shape[1:-1] != masks.shape[1:]:
+        raise ValueError(
+            f"preprocess: made images {images.shape[1:]} of those with masks {masks.shape[1:]}; "
+            "expected [H, W, C] of the same size, or --explain 0"
+        )
+
+
 def _localise(
-    settings: Evaluate, found: model.Model, methods: Any, tested: Examples, logits: np.ndarray
+    settings: Evaluate, found: model.Model, methods: Any, tested: Examples, images: np.ndarray
 ) -> tuple[dict[str, Any], Figure]:
-    """How well maps of the predicted classes agree with masks, and a figure of some."""
+    """How well maps of the predicted classes agree with masks, and a figure of some.
+
+    Args:
+        images: the tested ones as the model takes them.
+    """
     rows = np.flatnonzero(tested.masks.any((1, 2)))
     rows = np.sort(np.random.default_rng(settings.seed).permutation(rows)[: settings.explain])
     shown = take(tested, rows.astype(np.int32))
     methods = methods if isinstance(methods, dict) else {settings.method[0]: methods}
     explain = engine.explainer(found.apply, methods, output=settings.output)
     key = jax.random.key(settings.seed) if explain.keyed else None
-    maps = jax.device_get(explain(found.params, shown.images, key=key))
+    maps = jax.device_get(explain(found.params, images[rows], key=key))
     measures = localization.localize(maps, shown.masks)
     patients = known_patients(shown)
     record = {

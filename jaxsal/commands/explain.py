@@ -9,15 +9,17 @@ from typing import Any
 import jax
 
 from jaxsal import engine
-from jaxsal.commands import method_syntax, model, overlays, scan_maps
+from jaxsal.commands import effects, method_syntax, model, overlays, scan_maps
 from jaxsal.commands.outlined import Outlined
 from jaxsal.commands.preparing import Images
+from jaxsal.commands.preprocessing import Preprocess
 from jaxsal.commands.progress import Explaining
 from jaxsal.commands.settings import Explain
 from jaxsal.common import files
 from jaxsal.compiler import processes
 from jaxsal.data import intensity, pictures, scans
 from jaxsal.data.intensity import Intensity
+from jaxsal.data.records import Files
 from jaxsal.data.wanted import Wanted
 from jaxsal.store.dataset import explain_dataset
 from jaxsal.store.source import Source
@@ -27,6 +29,7 @@ from jaxsal.viz.maps import Look
 
 def run(settings: Explain) -> dict[str, Any]:
     """Runs the command; returns what it prints under `--json`."""
+    effects.check(settings)
     processes.join_if(settings.processes)
     start = time.monotonic()
     stored, running, layers, images, warnings = _explain(settings)
@@ -65,14 +68,11 @@ def _explain(
     found = model.load(settings.checkpoint, settings.apply, settings.params, settings.classes)
     out = check_apart(settings.out, settings.images)
     found_images = _source(settings, found, out)
-    if scan_maps.is_nifti(out):
-        scan_maps.check(found_images, out)
+    lies = scan_maps.check(found_images, out) if scan_maps.is_nifti(out) else None
     source = Images(
         found_images,
         classes=found.classes,
-        preprocess=model.preprocess(settings.preprocess),
-        mean=settings.mean,
-        std=settings.std,
+        preprocess=Preprocess(settings.preprocessing),
         outlined=_outlined(settings, found_images, out),
     )
     if settings.targets == "label":
@@ -87,7 +87,7 @@ def _explain(
         spatial_axes=settings.spatial_axes,
     )
     start = time.monotonic()
-    stored = _write(settings, explain, found, source, out, look)
+    stored = _write(settings, explain, found, source, out, look, lies)
     if stored.complete and not stored.explained:
         name, fault = stored.faults[0]
         count = len(stored.faults)
@@ -111,7 +111,11 @@ def _source(settings: Explain, found: model.Model, out: Path) -> pictures.Pictur
     apart = [out, *(scan_maps.places(out) if scan_maps.is_nifti(out) else ())]
     if settings.masks is not None and not _holds(settings.masks, settings.images):
         apart.append(Path(os.path.expanduser(settings.masks)))
-    return pictures.find(settings.images, wanted=wanted, split=settings.split, without=tuple(apart))
+    without = tuple(apart)
+    source = pictures.find(settings.images, wanted=wanted, split=settings.split, without=without)
+    if settings.slices is not None and isinstance(source, Files) and not source.has_stacks:
+        raise ValueError("slices: of no effect in this call; none of the images is of several")
+    return source
 
 
 def _holds(folder: Path, images: str) -> bool:
@@ -124,13 +128,10 @@ def _outlined(settings: Explain, source: pictures.Pictures, out: Path) -> Outlin
     """The masks of images that are drawn.
 
     Raises:
-        ValueError: as of `Outlined`; masks for maps that are not drawn.
+        ValueError: as of `Outlined`.
     """
-    if out.suffix != ".zarr" and not scan_maps.is_nifti(out):
-        return Outlined(source, settings.masks)
-    if settings.masks is not None:
-        raise ValueError(f"masks: are outlined in pictures; expected --out FOLDER, got {out}")
-    return None
+    drawn = out.suffix != ".zarr" and not scan_maps.is_nifti(out)
+    return Outlined(source, settings.masks) if drawn else None
 
 
 def _write(
@@ -140,8 +141,13 @@ def _write(
     source: Images,
     out: Path,
     look: Look,
+    lies: Files | None,
 ) -> Stored:
-    """Maps into a store where its name ends in .zarr, NIfTI in .nii, else overlays in a folder."""
+    """Maps into a store where its name ends in .zarr, NIfTI in .nii, else overlays in a folder.
+
+    Args:
+        lies: where scans lie, for NIfTI.
+    """
     with Explaining(silent=settings.json or jax.process_index() > 0) as bar:
         common: dict[str, Any] = {
             "targets": model.target(settings.targets, found.classes),
@@ -162,12 +168,12 @@ def _write(
                 about={"images": source.text, "methods": list(settings.method)},
                 **common,
             )
-        if scan_maps.is_nifti(out):
+        if lies is not None:
             return scan_maps.explain_scans(
                 explain,
                 found.params,
                 source,
-                scan_maps.check(source.source, out),
+                lies,
                 out,
                 names=settings.method,
                 **common,

@@ -1,16 +1,14 @@
 """Images on their way to a model: labelled by their folders, preprocessed, standardised."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 
 from jaxsal.commands.outlined import Outlined
-from jaxsal.common.errors import one_line
+from jaxsal.commands.preprocessing import Preprocess
 from jaxsal.data.pictures import Files, Pictures
-
-Preprocess = Callable[[np.ndarray], Any]
 
 
 class Images:
@@ -25,32 +23,19 @@ class Images:
         source: Pictures,
         *,
         classes: tuple[str, ...] = (),
-        preprocess: tuple[str, Preprocess] | None = None,
-        mean: tuple[float, ...] = (),
-        std: tuple[float, ...] = (),
+        preprocess: Preprocess | None = None,
         outlined: Outlined | None = None,
     ) -> None:
-        """Takes a source, and what is done to an image [H, W, C] of it, in this order.
+        """Takes a source, and what is done to an image of it.
 
         Args:
             classes: names; an image in a folder of one of them, the nearest, has it as its label.
-            preprocess: a function of an image, and its name.
-            mean, std: one, or one a channel; nothing is subtracted, or divided by, without.
             outlined: their masks, where they are drawn.
-
-        Raises:
-            ValueError: a mean that is not finite, a standard deviation that is not above zero.
         """
-        self.source, self.classes, self.preprocess = source, classes, preprocess
+        self.source, self.classes = source, classes
+        self.preprocess = preprocess or Preprocess()
         self._labels = {name.casefold(): label for label, name in enumerate(classes)}
-        self.mean, self.std = np.array(mean or [0.0]), np.array(std or [1.0])
-        if not np.isfinite(self.mean).all():
-            raise ValueError(f"mean: expected finite numbers, got {mean}")
-        if not (np.isfinite(self.std) & (self.std > 0)).all():
-            raise ValueError(f"std: expected numbers above 0, got {std}")
-        done = [f"preprocess {preprocess[0]}"] if preprocess else []
-        done += [f"{name} {values}" for name, values in (("mean", mean), ("std", std)) if values]
-        self.text = ", ".join([source.text, *done])
+        self.text = ", ".join(filter(None, (source.text, self.preprocess.text)))
         self.outlined = outlined
 
     def __len__(self) -> int:
@@ -60,7 +45,7 @@ class Images:
         record = dict(self.source[number])
         if "label" not in record and (label := self._label(record)) is not None:
             record["label"] = label
-        return {**record, "image": self._prepared(np.asarray(record["image"]))}
+        return {**record, "image": self.preprocess(np.asarray(record["image"]))}
 
     def original(self, number: int) -> np.ndarray:
         """The image as it is drawn: of its own size where the source can say, not standardised.
@@ -68,10 +53,9 @@ class Images:
         What a preprocessing gave another form is drawn as it went to the model.
         """
         record = np.asarray(self.source[number]["image"])
-        if self.preprocess is not None:
-            prepared = self._processed(record)
-            if prepared.shape[:2] != record.shape[:2]:
-                return prepared
+        prepared = self.preprocess.processed(record)
+        if prepared.shape[:2] != record.shape[:2]:
+            return prepared
         own = getattr(self.source, "original", None)
         return record if own is None else np.asarray(own(number))
 
@@ -80,33 +64,6 @@ class Images:
         if not isinstance(self.source, Files) or not self.source.wanted.volumes:
             return False
         return self.source.scans[self.source.row(number).scan].affine is not None
-
-    def _processed(self, image: np.ndarray) -> np.ndarray:
-        if self.preprocess is None:
-            return image
-        name, function = self.preprocess
-        try:
-            return np.asarray(function(image), np.float32)
-        except Exception as error:  # a user's function may raise whatever it likes
-            raise ValueError(f"preprocess: {name} raised {one_line(error)[:200]}") from error
-
-    def _prepared(self, image: np.ndarray) -> np.ndarray:
-        image = self._processed(image)
-        if image.dtype.kind != "f":
-            return image
-        image = (image - self._along(image, self.mean)) / self._along(image, self.std)
-        return image.astype(np.float32)
-
-    def _along(self, image: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Values along the channels of an image, its last axis or its first."""
-        if len(values) == 1 or image.shape[-1] == len(values):
-            return values
-        if image.shape[0] == len(values):
-            return values.reshape(-1, *[1] * (image.ndim - 1))
-        raise ValueError(
-            f"mean, std: expected one, or one a channel of an image {image.shape}; got "
-            f"{len(values)}"
-        )
 
     def check_labels(self) -> None:
         """Raises where files lie in no folder of a class.

@@ -16,6 +16,18 @@ FLAT = tyro.conf.arg(name="")
 
 
 @dataclass(frozen=True)
+class Preprocessing:
+    """What images go through before a model that takes others than those in [0, 1]."""
+
+    preprocess: str | None = None
+    """package.module:function of one image [H, W, C] in [0, 1], before it goes to the model."""
+    mean: tuple[float, ...] = ()
+    """Subtracted from an image in [0, 1]: one number, or one a channel."""
+    std: tuple[float, ...] = ()
+    """What it is divided by then."""
+
+
+@dataclass(frozen=True)
 class Explain:
     """Explains what a model sees in images: PNG overlays in a folder, maps in a Zarr store, or
     maps as NIfTI that lie on the scan.
@@ -49,12 +61,7 @@ class Explain:
     classes: str | None = None
     """Names of the classes, in the order of the model's outputs, as no,yes; a checkpoint has its
     own."""
-    preprocess: str | None = None
-    """package.module:function of one image [H, W, C] in [0, 1], before it goes to the model."""
-    mean: tuple[float, ...] = ()
-    """Subtracted from an image in [0, 1]: one number, or one a channel."""
-    std: tuple[float, ...] = ()
-    """What it is divided by then."""
+    preprocessing: Annotated[Preprocessing, FLAT] = field(default_factory=Preprocessing)
     method: tuple[str, ...] = ("integrated_gradients(steps=64)",)
     """One or more, as Python calls: gradient, "occlusion(window=8)"."""
     targets: str = "predicted"
@@ -196,6 +203,7 @@ class Evaluate:
     """Side in pixels that files are resized to; a checkpoint knows it."""
     channels: Literal[1, 3] | None = None
     """1: files are read as grey; 3: as colour; none: as the checkpoint says, else as grey."""
+    preprocessing: Annotated[Preprocessing, FLAT] = field(default_factory=Preprocessing)
     method: tuple[str, ...] = ("integrated_gradients(steps=64)",)
     """Methods whose maps are held against masks, as Python calls."""
     explain: int = 64

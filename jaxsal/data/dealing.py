@@ -9,6 +9,7 @@ import numpy as np
 from jaxsal.data import copies
 from jaxsal.data.examples import Dataset
 from jaxsal.data.listing import stem
+from jaxsal.data.patients import numbered
 from jaxsal.data.splits import deal
 
 
@@ -23,6 +24,7 @@ def with_split(dataset: Dataset, part_of: Mapping[str, str]) -> Dataset:
     split = {*parts.tolist()} - {"", "train"}  # a part to train on alone splits nothing
     if not examples.folds.any():
         examples = examples._replace(folds=np.array(_dealt(dataset), np.int32))
+    examples = examples._replace(patients=np.array(numbered(examples.patients.tolist())))
     parts = np.where(parts == "", "train", parts)
     return replace(dataset, examples=examples, parts=parts if split else None)
 

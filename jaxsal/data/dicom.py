@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
@@ -51,8 +51,10 @@ def is_dicom(path: Path) -> bool:
 def scans(files: list[tuple[Path, str]]) -> tuple[list[Scan], list[tuple[str, str]]]:
     """The scans in files `(path, name)`, and what holds none, `(name, reason)`.
 
-    Files of one folder and one series are one scan, where their slices lie behind each other. Of
-    what identifies a patient only a hash is kept.
+    Files of one folder and one series are one scan, where their slices lie behind each other; a
+    series among several in a folder is called by its place among them. Of what identifies a patient
+    only a hash is kept, which tells scans of one patient from others' and is in no output: see
+    `patients.numbered`.
 
     Raises:
         ValueError: pydicom is not installed.
@@ -69,8 +71,10 @@ def scans(files: list[tuple[Path, str]]) -> tuple[list[Scan], list[tuple[str, st
             found.append(Scan(name, partial(read, (path,), 1, None), fault=told(error)))
         else:
             series[file.series or (name,)].append(file)
+    numbers: Counter[str] = Counter()
     for key, members in series.items():
-        found += _stacked(members, key)
+        numbers[key[0]] += 1
+        found += _stacked(members, os.path.join(key[0], f"series-{numbers[key[0]]}"))
     return _named(found), without
 
 
@@ -112,8 +116,8 @@ def _hash(text: str) -> str:
     return hashlib.scrypt(text.encode(), salt=b"jaxsal", n=2**12, r=8, p=1, dklen=6).hex()
 
 
-def _stacked(files: list[File], key: tuple[str, ...]) -> list[Scan]:
-    """The files of one series as one scan, or one each where they are no stack."""
+def _stacked(files: list[File], name: str) -> list[Scan]:
+    """The files of one series as one scan of this name, or one each where they are no stack."""
     places = [file.place for file in files]
     known = [where for where in places if where is not None]
     order = stack(known, [file.order for file in files]) if len(known) == len(files) > 1 else None
@@ -122,8 +126,6 @@ def _stacked(files: list[File], key: tuple[str, ...]) -> list[Scan]:
     times = len(order)
     ordered = [files[number] for row in order for number in row]
     first = [files[number] for number in order[0]]
-    uid = hashlib.sha256(key[1].encode()).hexdigest()[:8]
-    name = os.path.join(key[0], f"series-{uid}") if key[0] else f"series-{uid}"
     joined = Place(
         known[0].directions,
         known[0].spacing,

@@ -181,8 +181,11 @@ def understood(root: Path, reading: Reading, prefix: str = "") -> Understood:
         for image, patient in zip(found, whose.of, strict=True)
     )
     left_out += [*table.left_out, *lost]
+    idle = [p for p in reading.exclude if not any(fnmatch(name, p) for name, _ in left_out)]
+    unmatched = [f"no file is excluded by {pattern!r}" for pattern in idle]
     names = tuple((f"{prefix}/{n}" if prefix else n, reason) for n, reason in left_out)
-    return Understood(images_found, names, (*layout.notes, *table.notes, *whose.notes))
+    notes = (*layout.notes, *table.notes, *whose.notes, *unmatched)
+    return Understood(images_found, names, notes)
 
 
 def _pictures(root: Path, reading: Reading) -> tuple[list[PurePath], list[tuple[str, str]]]:

@@ -14,7 +14,6 @@ from jaxtyping import Bool, Float32, Shaped
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from jaxsal.data import intensity
-from jaxsal.data.fit import fitted
 
 READ_ERRORS = (
     OSError,
@@ -236,10 +235,8 @@ def told(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
-def of_array(
-    values: Shaped[np.ndarray, "..."], size: int | None, *, channels: int = 1
-) -> Float32[np.ndarray, "H W {channels}"]:
-    """Pixels [H, W], [H, W, 1] or [H, W, 3] as a network takes them, by the rule of all files.
+def flat(values: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "H W ..."]:
+    """Pixels [H, W], [H, W, 1] or [H, W, 3] without an axis of one channel.
 
     Raises:
         ValueError: for another shape.
@@ -248,10 +245,7 @@ def of_array(
         values = values[..., 0]
     if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[-1] != 3):
         raise ValueError(f"expected pixels [H, W], [H, W, 1] or [H, W, 3], got {values.shape}")
-    units = intensity.Units(intensity.full_scale(values.dtype))
-    scale = intensity.scale(values, units, intensity.Intensity(), single=True)
-    found = channelled(intensity.scaled(values, scale), channels, colour=values.ndim == 3)
-    return found if size is None else fitted(found, size, 2)
+    return values
 
 
 def channelled(

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from jaxsal.data import arrays, formats, images, masks
+from jaxsal.data import arrays, formats, images, intensity, masks
 from jaxsal.data.array_records import Arrays
 from jaxsal.data.listing import directory, fingerprint, visible
 from jaxsal.data.records import BrokenImage as BrokenImage
 from jaxsal.data.records import Files, check_one_size
-from jaxsal.data.wanted import Wanted
+from jaxsal.data.wanted import Note, Notes, Wanted, prepared
 from jaxsal.types import RandomAccess
 
 TFDS = "tfds:"
@@ -31,23 +31,35 @@ class Prepared:
 
     def __init__(self, source: RandomAccess, text: str, wanted: Wanted) -> None:
         self.source, self.text, self.wanted = source, text, wanted
+        self._notes = Notes(len(source))
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __getitem__(self, number: int) -> dict[str, Any]:
-        row, wanted = self.source[number], self.wanted
-        values = np.asarray(row["image"])
-        image = images.of_array(values, wanted.size, channels=wanted.channels or 1)
-        return {**row, "image": image}
+        row = self.source[number]
+        return {**row, "image": _given(row["image"], self.wanted, self._notes.of(number))}
 
     def original(self, number: int) -> np.ndarray:
         """The image at its own size, [H, W, C]."""
-        values = np.asarray(self.source[number]["image"])
-        return images.of_array(values, None, channels=self.wanted.channels or 1)
+        free = self.wanted._replace(size=None, range=None)
+        return _given(self.source[number]["image"], free, lambda what: None)
 
     def notes(self) -> list[str]:
-        return []
+        """What was done to images so far."""
+        return self._notes.lines()
+
+
+def _given(image: Any, wanted: Wanted, note: Note) -> np.ndarray:
+    """Pixels [H, W], [H, W, 1] or [H, W, 3] as a model takes them, by the rule of all files.
+
+    Raises:
+        ValueError: another shape.
+    """
+    values = images.flat(np.asarray(image))
+    units = intensity.Units(intensity.full_scale(values.dtype))
+    scale = intensity.scale(values, units, wanted.intensity, single=True)
+    return prepared(values, scale, wanted, colour=values.ndim == 3, note=note)
 
 
 Pictures = Files | Arrays | Prepared
@@ -187,4 +199,4 @@ def _prepared(name: str, split: str, wanted: Wanted) -> Prepared:
         raise ValueError(f"images: tfds:{name} cannot be had ({reason[:300]})") from error
     if not length or "image" not in source[0]:
         raise ValueError(f"images: tfds:{name} has no 'image' in its split {split!r}")
-    return Prepared(source, f"tfds {builder.info.full_name} {split}", wanted)
+    return Prepared(source, f"tfds {builder.info.full_name} {split} {wanted.text()}", wanted)

@@ -57,7 +57,8 @@ def folder(
     """Reads any directory of labelled images, as `folder.listing` understands it.
 
     Where neither folders nor a table split them, patients (of unknown ones, images) are dealt to
-    folds 1..5, those with identical images together.
+    folds 1..5, those with identical images together. Patients are `patients.numbered`: their own
+    names reach no output.
 
     Args:
         reading: what is not to be guessed from names.

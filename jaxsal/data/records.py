@@ -69,6 +69,11 @@ class Files:
     def __len__(self) -> int:
         return int(self._ends[-1])
 
+    @property
+    def has_stacks(self) -> bool:
+        """Whether any scan is of several slices."""
+        return any(scan.fault or _count(scan, self.wanted) > 1 for scan in self.scans)
+
     def row(self, number: int) -> Row:
         """Which scan, volume and slice a record is of."""
         scan = int(np.searchsorted(self._ends, number, "right"))

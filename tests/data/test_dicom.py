@@ -189,3 +189,16 @@ def test_a_deflated_bomb_is_not_unpacked(tmp_path, monkeypatch) -> None:
 def test_absurd_sizes_are_refused_unread(tmp_path) -> None:
     path = dicoms.write(tmp_path / "a.dcm", VOLUME[0], NumberOfFrames=10**8)
     assert "voxels" in only(path).fault
+
+
+def test_series_of_one_folder_are_called_by_their_place(tmp_path) -> None:
+    for number, uid in enumerate(("1.2.7", "1.2.3")):
+        dicoms.series(tmp_path / f"{number}", VOLUME, [3.0 * k for k in range(5)])
+        for path in (tmp_path / f"{number}").iterdir():
+            file = pydicom.dcmread(path)
+            file.SeriesInstanceUID = uid
+            file.save_as(tmp_path / f"{number}-{path.name}")
+            path.unlink()
+        (tmp_path / f"{number}").rmdir()
+    source = pictures.find(str(tmp_path), wanted=RAW._replace(volumes=True))
+    assert [source.name(n) for n in range(len(source))] == ["series-1", "series-2"]

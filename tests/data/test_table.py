@@ -24,7 +24,7 @@ def test_a_table_says_label_patient_and_split(tmp_path):
     assert _all(found)["images/ISIC_6.bmp"] == ("a", "p3", "test", 0)
     assert len(found.items) == 8 and all(len(kept.masks(item)) == 1 for item in found.items)
     assert dict(found.left_out) == {f"images/ISIC_{n}.bmp": "not in labels.csv" for n in (8, 9)}
-    assert "4 patients by the table, the largest 'p0': 2" in found.notes
+    assert "4 patients by the table, one with 2 images the most" in found.notes
 
 
 def test_class_folders_beside_a_table_are_no_patients(tmp_path):

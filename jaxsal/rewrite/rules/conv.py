@@ -108,12 +108,31 @@ def matmul_shift_conv(eqn: JaxprEqn, values: Values, frame: Frame) -> list[Array
     if not is_supported(eqn, values):
         return None
     conv = to_channels_last(eqn, values)
-    outputs = conv.kernel.shape[-1]
-    taps = len(conv.taps)
-    thin = outputs <= FEW_CHANNELS and 1 < taps and outputs * taps <= MAX_PRODUCT_SIZE
-    if not thin or conv.groups > 1 or any(d > 1 for d in (*conv.dilation, *conv.stride)):
+    if not has_few_outputs(conv) or any(d > 1 for d in conv.dilation):
         return None
     return [from_channels_last(eqn, product_and_shifts(conv))]
+
+
+def dilated_volume_conv(eqn: JaxprEqn, values: Values, frame: Frame) -> list[Array] | None:
+    """Rule: the same of volumes [X, Y, Z] spread out, as of a strided first layer's gradient.
+
+    XLA's CPU library does not take it, and runs one product at a time: the gradient of a network
+    of volumes, 16 of 32x32x32 voxels, takes 2.2 s of two cores without this rule and 0.08 with it.
+    """
+    del frame
+    if not is_supported(eqn, values) or values[0].ndim != 5:
+        return None
+    conv = to_channels_last(eqn, values)
+    if not has_few_outputs(conv):
+        return None
+    return [from_channels_last(eqn, product_and_shifts(conv))]
+
+
+def has_few_outputs(conv: Convolution) -> bool:
+    """Whether a convolution writes few channels, and could be one product that is shifted."""
+    outputs, taps = conv.kernel.shape[-1], len(conv.taps)
+    thin = outputs <= FEW_CHANNELS and 1 < taps and outputs * taps <= MAX_PRODUCT_SIZE
+    return thin and conv.groups == 1 and all(step == 1 for step in conv.stride)
 
 
 def convolve(conv: Convolution) -> Float[Array, "batch *window outputs"]:
@@ -207,13 +226,14 @@ def product_and_shifts(conv: Convolution) -> Float[Array, "batch *window outputs
     for place in conv.taps:
         term = terms[(slice(None),) * (rank - 1) + place]
         edges = [
-            (low - k * d, n - size - low + k * d, 0)
-            for low, k, d, n, size in zip(
+            (low - k * d, n - size - low + k * d, apart - 1)
+            for low, k, d, n, size, apart in zip(
                 [low for low, _ in conv.padding],
                 place,
                 conv.kernel_dilation,
                 output_size(conv),
-                conv.inputs.shape[1:-1],
+                spread(conv),
+                conv.dilation,
                 strict=True,
             )
         ]
@@ -226,12 +246,17 @@ def padded(x: Array, padding: tuple[tuple[int, int], ...]) -> Array:
     return lax.pad(x, jnp.zeros((), x.dtype), edges) if np.any(padding) else x
 
 
+def spread(conv: Convolution) -> list[int]:
+    """The inputs' size with what their dilation puts between them."""
+    sizes = conv.inputs.shape[1:-1]
+    return [apart * (n - 1) + 1 for n, apart in zip(sizes, conv.dilation, strict=True)]
+
+
 def output_size(conv: Convolution) -> list[int]:
-    """For undilated inputs."""
     return [
         (n + low + high - d * (k - 1) - 1) // stride + 1
         for n, (low, high), d, k, stride in zip(
-            conv.inputs.shape[1:-1],
+            spread(conv),
             conv.padding,
             conv.kernel_dilation,
             conv.window,

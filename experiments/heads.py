@@ -2,11 +2,13 @@
 
     python -m experiments.heads --out runs/heads
     jaxsal train --volumes --images runs/heads --out runs/heads-net --image-size 32
-      --widths 16 32 64 --dropout 0 --batch-size 8 --epochs 20
+      --widths 16 32 64 --dropout 0 --batch-size 8 --epochs 24
     jaxsal evaluate --checkpoint runs/heads-net --images runs/heads --out runs/heads-test
 
-A head is `<class>/head_<number>.nii.gz`, its mask `head_<number>_seg.nii.gz` beside it. 400 of
-32x32x32 voxels take half a minute on two CPU cores, the training three minutes.
+A head is `<class>/head_<number>.nii.gz`, its mask `head_<number>_seg.nii.gz` beside it. 600 of
+32x32x32 voxels take ten seconds of a CPU core, the training 85 seconds, the evaluation 40. Expect
+an accuracy of 0.8, and an eighth of the relevance of integrated gradients in the tumours, which
+fill three thousandths of a head.
 """
 
 from dataclasses import dataclass
@@ -29,7 +31,7 @@ class Settings:
 
     out: Path = Path("runs/heads")
     """The folder to write into."""
-    count: int = 400
+    count: int = 600
     """How many."""
     size: int = 32
     """Voxels a side, 32 or more."""

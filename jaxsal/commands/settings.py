@@ -145,7 +145,8 @@ class Train:
     )
     volumes: bool = False
     """Train on whole scans (NIfTI, MetaImage, DICOM series), made cubes of --image-size voxels, by
-    kernels of 3x3x3; such a network is small: --image-size 32 --widths 8 16 32 --batch-size 8."""
+    kernels of 3x3x3; a small network suits them: --image-size 32 --widths 16 32 64 --dropout 0
+    --batch-size 8. --channels auto is grey."""
     channels: Literal["auto", "1", "3"] = "auto"
     """1: images are read as grey; 3: as colour; auto: as colour where at least half of them are,
     with --init as its network takes them."""

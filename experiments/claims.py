@@ -54,6 +54,12 @@ def bullets(items: Sequence[str]) -> str:
 def resampled(findings: Findings) -> str:
     """What the brackets of a table are; that files without patients make them too narrow."""
     unit, count = findings["bootstrap"], findings.get("clusters")
+    if unit == "network":
+        return (
+            f"In brackets: 95 % intervals by Student's t of the means of {count} networks, each "
+            "tested on patients that no other network is tested on; so they count patients and "
+            "training. (The training sets overlap, which such an interval does not know.)"
+        )
     brackets = f"In brackets: 95 % bootstrap intervals, resampled by {unit}."
     if count is not None:
         brackets = f"{brackets[:-1]}, of {count} of them."

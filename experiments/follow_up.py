@@ -16,6 +16,7 @@ from experiments.report import Figure, write_page
 from experiments.settings import plain
 from experiments.study import Reopened
 from jaxsal.common import files, provenance
+from jaxsal.training import checkpoint
 from jaxsal.viz.page import figure as figure_html
 from jaxsal.viz.page import page
 
@@ -42,7 +43,9 @@ def publish(
     """
     out = settings.out or settings.checkpoint / name
     out.mkdir(parents=True, exist_ok=True)
-    record = {**record, "settings": plain(settings), **provenance.describe()}
+    network = checkpoint.fingerprint(settings.checkpoint)
+    about = {"network": network, "settings": plain(settings), **provenance.describe()}
+    record = {**record, **about}
     # As a reader of the file will see it: what is not defined is null.
     record = json.loads(json.dumps(files.finite(record)))
     for title, _, png in drawn:

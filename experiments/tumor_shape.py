@@ -166,8 +166,14 @@ def summary(
 
     labels = {name: chosen.targets == k for k, name in enumerate(classes)}
     labels = {name: rows for name, rows in labels.items() if rows.any()}
+    logit = chosen.logits[np.arange(len(chosen.targets)), chosen.targets]
+
+    def by_class(values: np.ndarray) -> dict[str, list[float]]:
+        return {label: mean(values, rows) for label, rows in labels.items()}
+
     return {
-        "logit": mean(chosen.logits[np.arange(len(chosen.targets)), chosen.targets]),
+        "logit": mean(logit),
+        "logit_by_class": by_class(logit),
         "edits": {
             name: {
                 "tumour": measures(own[name]),
@@ -176,14 +182,11 @@ def summary(
                 "changed_over_sham": mean(own[name].changed - other[name].changed),
                 "control": control(name),
                 "over_control": mean(own[name].drop - own[control(name)].drop),
-                "by_class": {
-                    label: mean(own[name].drop - other[name].drop, rows)
-                    for label, rows in labels.items()
-                },
-                "changed_by_class": {
-                    label: mean(own[name].changed - other[name].changed, rows)
-                    for label, rows in labels.items()
-                },
+                "by_class": by_class(own[name].drop - other[name].drop),
+                "over_control_by_class": by_class(own[name].drop - own[control(name)].drop),
+                "tumour_by_class": by_class(own[name].drop),
+                "sham_by_class": by_class(other[name].drop),
+                "changed_by_class": by_class(own[name].changed - other[name].changed),
                 "answers": dict(zip(classes, own[name].answer.mean(0).tolist(), strict=True)),
             }
             for name in own

@@ -4,10 +4,12 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.claims import HOLDS, verdict
+from experiments.claims import HOLDS, resampled, verdict, with_bounds
 from experiments.controls import CONTROLS
+from experiments.head import REGIONS
 from experiments.tables import bounds, defined, number, percent, text, times
 from jaxsal.metrics.chance import LEVEL
+from jaxsal.viz.page import bullets
 
 Metrics = Mapping[str, Any]
 
@@ -59,10 +61,9 @@ def at_chance(metrics: Metrics) -> str:
 
 def answer(metrics: Metrics) -> str:
     """Where the relevance of the network lies, in a sentence; what is not shown is said so."""
-    relevance = metrics.get("relevance", {})
+    relevance, name = _of_first(metrics)
     methods = relevance.get("methods", {})
-    name = first_method(methods)
-    if name is None or not relevance.get("cases"):
+    if name is None:
         return (
             "There are no masks of what is to be found, so where the relevance lies is shown in "
             "pictures, not measured."
@@ -70,26 +71,62 @@ def answer(metrics: Metrics) -> str:
     own, gaps = methods[name], relevance.get("differences", {}).get(name, {})
     density = own["tumour"]["density"]
     even = methods.get("even in the head", {}).get("tumour", {}).get("density", [None])[0]
-    words = name.capitalize()
+    often = f"{_round(density[0])} {bounds(density, _round)}".rstrip()
     if "tumour - even" in gaps and verdict(gaps["tumour - even"]) != HOLDS:
         return (
-            f"{words} are not shown to put more relevance into tumours, for their area, than a map "
-            f"that is even in the head ({times(density[0])} and {times(even)} times as much as "
-            "one that is even over the image)."
+            f"Not shown to be at the tumours: for their area, {name} are not shown to put more "
+            f"relevance there than a map that is even in the head ({often} and {times(even)} times "
+            "as much as one that is even over the image)."
         )
     than_head = (
         f", {_round(density[0] / even)} times one in the head alone" if defined(even) else ""
     )
-    return (
-        f"{words} put {_round(density[0])} times as much relevance into tumours, for their area, "
-        f"as an even map over the image{than_head}, and {_beside(own, gaps)}."
+    shown = [key in gaps and verdict(gaps[key]) == HOLDS for key in ("tumour - even", BESIDE)]
+    lead = "More at the tumours than elsewhere, for their area: " if all(shown) else ""
+    said = (
+        f"{lead}{name} put {often} times as much relevance into tumours{'' if lead else AREA} as "
+        f"an even map over the image{than_head}, and {_beside(own, gaps)}."
     )
+    return said[0].upper() + said[1:]
+
+
+BESIDE, AREA = "tumour - surround", ", for their area,"
+
+
+def certainty(metrics: Metrics) -> list[str]:
+    """How sure the answer is, and of what it is one; nothing without an answer."""
+    relevance, name = _of_first(metrics)
+    if name is None:
+        return []
+    own = relevance["methods"][name]
+    shares = ", ".join(f"{part} {percent(own[part]['share'][0])}" for part in REGIONS[1:])
+    told = [
+        f"Measured on {relevance['cases']} test images whose tumour the network names right. "
+        f"{resampled(relevance)}",
+        f"Of all relevance, tumours hold {percent(own['tumour']['share'][0])} (on "
+        f"{percent(own['tumour']['area'])} of the area), {shares}. Relevance is how much a pixel "
+        "speaks for or against the class that is named.",
+    ]
+    untrained = metrics.get("sanity", {}).get(name, {}).get("in_head", [None])
+    if defined(untrained[0]):
+        told.append(
+            "Rank correlation with the maps of an untrained network, in the head: "
+            f"{with_bounds(untrained)}, where 1 is the same maps whatever was learned."
+        )
+    return told
+
+
+def _of_first(metrics: Metrics) -> tuple[Metrics, str | None]:
+    """What was measured with masks, and the method that the answer is about; None without."""
+    relevance = metrics.get("relevance", {})
+    name = first_method(relevance.get("methods", {})) if relevance.get("cases") else None
+    return relevance, name
 
 
 def _beside(own: Metrics, gaps: Metrics) -> str:
     """The tumours' relevance beside that of their surround."""
     density, surround = own["tumour"]["density"][0], own["surround"]["density"][0]
-    if "tumour - surround" in gaps and verdict(gaps["tumour - surround"]) != HOLDS:
+    if BESIDE in gaps and verdict(gaps[BESIDE]) != HOLDS:
         return "are not shown to put more into them than into their surround"
     if not defined(surround) or not surround:
         return "none into their surround"
@@ -118,7 +155,8 @@ def cards(metrics: Metrics) -> list[Card]:
         interval = f"{interval or 'too few for an interval:'} {clusters} {metrics['bootstrap']}s"
     if metrics.get("bootstrap") == "image":
         interval += ", by image: too narrow, the files name no patients"
-    found = [("of the test images named right", percent(metrics.get("accuracy")), interval)]
+    found = [] if at_chance(metrics) else _shares(metrics)
+    found.append(("of the test images named right", percent(metrics.get("accuracy")), interval))
     found.append(
         (
             "area under the ROC curve",
@@ -134,16 +172,18 @@ def cards(metrics: Metrics) -> list[Card]:
             "the expected calibration error, on average; 0 is perfect",
         )
     )
-    relevance = metrics.get("relevance", {})
-    name = first_method(relevance.get("methods", {}))
-    if name is not None and relevance.get("cases"):
-        density = relevance["methods"][name]["tumour"]["density"]
-        note = f"{bounds(density, times)}, by {name}; 1 is a map even over the image"
-        even = relevance["methods"].get("even in the head")
-        if even is not None:
-            note += f", {times(even['tumour']['density'][0])} one even in the head"
-        found.append(("times an even map's relevance in tumours", times(density[0]), note))
     return found
+
+
+def _shares(metrics: Metrics) -> list[Card]:
+    """How much of all relevance lies in tumours, beside how large they are."""
+    relevance, name = _of_first(metrics)
+    if name is None:
+        return []
+    share, area = (relevance["methods"][name]["tumour"][key] for key in ("share", "area"))
+    note = f"on {percent(area)} of the area; by {name}"
+    note = f"{bounds(share, percent)} {note}".lstrip()
+    return [("of the relevance lies in tumours", percent(share[0]), note)]
 
 
 def answer_html(metrics: Metrics) -> str:
@@ -155,6 +195,8 @@ def answer_html(metrics: Metrics) -> str:
         lead = f'<p class="banner" role="alert"><b>At chance.</b> {text(warning)}</p>'
     else:
         lead = f'<p class="answer">{text(answer(metrics))}</p>'
+        if sure := certainty(metrics):
+            lead += f'<div class="sure"><b>How sure?</b>{bullets(sure)}</div>'
     return f'{lead}<div class="cards">{"".join(map(_card, cards(metrics)))}</div>'
 
 

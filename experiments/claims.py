@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.tables import DASH, bounds, defined, number, text
+from experiments.tables import DASH, bounds, defined, number
 from jaxsal.metrics.bootstrap import FEWEST
 
 Findings = Mapping[str, Any]
@@ -44,11 +44,6 @@ def listed(names: Sequence[str]) -> str:
     if not names:
         return "none"
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
-
-
-def bullets(items: Sequence[str]) -> str:
-    """Plain sentences as a list."""
-    return f"<ul>{''.join(f'<li>{text(item)}</li>' for item in items)}</ul>"
 
 
 def resampled(findings: Findings) -> str:

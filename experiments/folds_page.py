@@ -29,8 +29,7 @@ def render(record: Record) -> str:
         _section(shape_section, experiments.get("tumor_shape")),
         _completeness(record),
     ]
-    names = {**record, "classes": list(record["per_class"])}
-    word = wording(names)
+    word = wording(record["settings"]["data"], record["per_class"])
     body = "\n".join(word(part) for part in told if part)
     return page(TITLE, f"<h1>{TITLE}</h1>{body}{provenance(record)}")
 

@@ -19,6 +19,7 @@ from experiments import follow_up, parts, study
 from experiments.interventions_section import interventions_section
 from experiments.report import Figure
 from experiments.study import Chosen, Reopened, Study
+from experiments.wording import Wording
 from jaxsal import render
 from jaxsal.metrics import bootstrap
 from jaxsal.training.predict import make_predict
@@ -52,12 +53,12 @@ def main(settings: Settings) -> str:
         **summary(answers, chosen, found.classes),
         "timings": timings,
     }
-    drawn = [_figure(record), _examples(found, chosen, shown)]
+    drawn = [_figure(record, found.word), _examples(found, chosen, shown)]
     out = follow_up.publish("interventions", settings, record, drawn, interventions_section)
     lines = [f"{'named more often than in other classes':<28}{'  '.join(record['classes'])}"]
     for name, by_class in record["parts"].items():
         gaps = "   ".join(f"{each['told'][0]:6.2f}" for each in by_class.values())
-        lines.append(f"  {name:<26}{gaps}")
+        lines.append(f"  {found.word(name):<26}{gaps}")
     return "\n".join([*lines, f"wrote {out}"])
 
 
@@ -119,9 +120,9 @@ def _first_of_each(labels: np.ndarray) -> np.ndarray:
     return np.unique(labels, return_index=True)[1]
 
 
-def _figure(record: dict[str, Any]) -> Figure:
+def _figure(record: dict[str, Any], word: Wording) -> Figure:
     series = {
-        name: {part: by_class[name]["told"] for part, by_class in record["parts"].items()}
+        name: {word(part): by_class[name]["told"] for part, by_class in record["parts"].items()}
         for name in record["classes"]
     }
     return (
@@ -138,7 +139,7 @@ def _examples(found: Study, chosen: Chosen, shown: dict[str, np.ndarray]) -> Fig
     for at, row in enumerate(rows):
         pictures += [images[at] for images in shown.values()]
         label = found.classes[chosen.examples.labels[row]]
-        titles += [label if name == "untouched" else name for name in shown]
+        titles += [label if name == "untouched" else found.word(name) for name in shown]
     figure = render.contact_sheet(pictures, titles=titles, columns=len(shown))
     return "Parts", "An image of each class, and what is left of it.", render.png(figure)
 

@@ -71,12 +71,12 @@ def main(settings: Settings) -> str:
         "timings": timings,
     }
     drawn = [
-        shape_figures.effects(record),
-        shape_figures.examples(study.subset(chosen, rows), found.classes, shown),
+        shape_figures.effects(record, found.word),
+        shape_figures.examples(study.subset(chosen, rows), found.classes, shown, found.word),
     ]
     out = follow_up.publish("tumor_shape", settings, record, drawn, shape_section)
     lines = [
-        f"  {name:<20} tumour {edit['tumour']['drop'][0]:6.2f} "
+        f"  {found.word(name):<25} {found.word('tumour')} {edit['tumour']['drop'][0]:6.2f} "
         f"{edit['tumour']['changed'][0]:6.1%}   sham {edit['sham']['drop'][0]:6.2f} "
         f"{edit['sham']['changed'][0]:6.1%}"
         for name, edit in record["edits"].items()
@@ -92,7 +92,7 @@ def placed(chosen: Chosen, settings: Settings) -> tuple[Chosen, sham_controls.Pl
     )
     rows = np.flatnonzero(places.found)
     if not len(rows):
-        raise ValueError("explain: none of the tumours fits elsewhere in its head")
+        raise ValueError("explain: none of the masks fits elsewhere in its image")
     places = sham_controls.Places(*(column[rows] for column in places))
     return study.subset(chosen, rows), places, int(len(images) - len(rows))
 

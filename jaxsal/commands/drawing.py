@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from jaxsal.commands.preparing import Images
+from jaxsal.data.fit import unfitted
 from jaxsal.types import SpatialAxes
 from jaxsal.viz import figures, inputs, pixels
 from jaxsal.viz.maps import Look
@@ -93,7 +94,11 @@ class Pen:
         picture = picture if picture.ndim == 3 else picture[..., None]
         if same:
             return picture, flat
-        return picture, {n: pixels.cropped(m, picture.shape[:2]) for n, m in flat.items()}
+        size = picture.shape[:2]
+        squares = {n for n, m in flat.items() if m.shape[0] == m.shape[1]}
+        return picture, {
+            n: unfitted(m, size, finer=True) if n in squares else m for n, m in flat.items()
+        }
 
 
 def said(entry: Mapping[str, Any], named: Callable[[int], str]) -> str:

@@ -46,3 +46,12 @@ def test_the_largest_value_comes_back_to_its_pixel(size) -> None:
     found = unfitted(fitted(blob, size, 2), shape)
     at = np.unravel_index(found.argmax(), shape)
     assert np.abs(np.subtract(at, peak)).max() <= max(1, 20 / size / 2)
+
+
+def test_a_map_of_a_bordered_square_lies_over_the_image_without_the_border() -> None:
+    map = np.zeros((8, 8), np.float32)
+    map[2:6] = 1  # the middle half of the square: all of an image half as high as it is wide
+    found = unfitted(map, (20, 40), finer=True)
+    assert found.shape == (20, 40) and found[3:-3].min() > 0.8
+    np.testing.assert_array_equal(unfitted(map, (2, 4), finer=True), map[2:6])
+    assert unfitted(map.T, (4, 2)).shape == (4, 2)

@@ -120,6 +120,7 @@ def page() -> str:
     several = [compared(1.0), compared(2.0), compared(1.0)]
     record = {
         "networks": 3,
+        "settings": {"data": "figshare"},
         "accuracy": [0.94, 0.92, 0.96],
         "lowest": 0.93,
         "highest": 0.95,

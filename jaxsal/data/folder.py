@@ -296,8 +296,11 @@ def _one_case(found: Understood) -> Understood:
 
 def _notes(images: Sequence[Found]) -> list[str]:
     notes = []
-    if not all(image.patient for image in images):
-        notes.append("patients unknown: one whose images are not named so may be on two sides")
+    if unknown := sum(not image.patient for image in images):
+        notes.append(
+            f"patients unknown for {unknown} of {len(images)} images: images of one patient may be "
+            "both trained and tested on; --group, a table or folders of patients tell them apart"
+        )
     missing = sum(not image.masks for image in images)
     merged = sum(len(image.masks) > 1 for image in images)
     if 0 < missing < len(images):

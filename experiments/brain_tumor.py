@@ -127,7 +127,11 @@ def _measure(
         return explained, {
             "relevance": explaining.relevance(explained, shown, targets == shown.labels),
             "completeness": explaining.completeness(
-                explained.maps["integrated gradients"], targets, logits, black
+                explained.maps["integrated gradients"],
+                explained.points["integrated gradients"],
+                targets,
+                logits,
+                black,
             ),
             "sanity": explaining.randomisation(
                 model.apply, variables, fresh, shown, targets, key=key, mesh=mesh

@@ -7,8 +7,9 @@ import numpy as np
 
 import jaxsal
 from experiments.controls import CONTROLS
+from experiments.explaining import MOST_POINTS, TOLERANCE
 
-STEPS = 64  # of integrated gradients, as in the study
+STEPS = 64  # of integrals with a fixed rule
 MASKS = 512  # of RISE
 QUARTERS = 4  # the same for exact Shapley values, of 16 segments
 PARTS = 8  # into how many an image's side is cut for occlusion and segments
@@ -43,7 +44,7 @@ def every(size: int, background: np.ndarray) -> dict[str, Any]:
     window = max(size // PARTS, 2)
     along, coarse = np.arange(size) // window, np.arange(size) * QUARTERS // size
     options: dict[str, dict[str, Any]] = {
-        "integrated_gradients": {"steps": STEPS},
+        "integrated_gradients": {"tolerance": TOLERANCE, "max_steps": MOST_POINTS},
         "expected_gradients": {"baselines": background},
         "deep_lift_shap": {"baselines": background},
         "occlusion": {"window": window, "stride": window // 2},

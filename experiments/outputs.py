@@ -74,8 +74,11 @@ def summary(metrics: dict[str, Any], out: Path) -> str:
             for region in ("tumour", "surround", "rest of head")
         )
         lines.append(f"  relevance density, {name:<21} {densities}")
-    within = metrics["completeness"]["within_1_percent"]
-    lines.append(f"integrated gradients complete to 1 % on {within:.1%} of the images")
+    completeness = metrics["completeness"]
+    lines.append(
+        f"integrated gradients complete to 1 % on {completeness['within_1_percent']:.1%} of the "
+        f"images, with {completeness['mean_points']:.0f} points on average"
+    )
     lines.append(f"report: {out / 'report.html'}")
     lines += [f"  more of it: python -m experiments.{n} --checkpoint {out}" for n in sections.ORDER]
     return "\n".join(lines)

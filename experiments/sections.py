@@ -9,7 +9,7 @@ from experiments.report import write_page
 from jaxsal.training import checkpoint
 
 FOLDER = "sections"
-ORDER = ("tumor_shape", "sanity", "compare_methods", "completeness")
+ORDER = ("tumor_shape", "interventions", "sanity", "compare_methods", "completeness")
 """In which they stand in the report."""
 
 

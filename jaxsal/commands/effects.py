@@ -60,7 +60,6 @@ RULES: dict[type, tuple[Rule, ...]] = {
         TABLE,
         Rule(("mean", "std"), lambda s: s.init is not None, "a network of --init"),
         Rule(("widths", "dropout"), lambda s: s.init is None, "the study's CNN, not --init's"),
-        Rule(("channels",), lambda s: not s.volumes, "pictures; a volume has one"),
     ),
     Evaluate: (
         OWN,

@@ -1,17 +1,14 @@
 """Images on their way to a model: labelled by their folders, preprocessed, standardised."""
 
-import io
-import os
 from collections.abc import Mapping
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from jaxsal.commands.outlined import Outlined
 from jaxsal.commands.preprocessing import Preprocess
-from jaxsal.data import images
-from jaxsal.data.pictures import SUFFIXES, Files, Pictures
+from jaxsal.data.pictures import Files, Pictures
 
 
 class Images:
@@ -27,29 +24,19 @@ class Images:
         *,
         classes: tuple[str, ...] = (),
         preprocess: Preprocess | None = None,
-        masks: Path | None = None,
+        outlined: Outlined | None = None,
     ) -> None:
         """Takes a source, and what is done to an image of it.
 
         Args:
             classes: names; an image in a folder of one of them, the nearest, has it as its label.
-            masks: a folder with a mask of the same path, perhaps of another suffix, for an image.
-
-        Raises:
-            ValueError: a folder without any mask.
+            outlined: their masks, where they are drawn.
         """
         self.source, self.classes = source, classes
         self.preprocess = preprocess or Preprocess()
         self._labels = {name.casefold(): label for label, name in enumerate(classes)}
         self.text = ", ".join(filter(None, (source.text, self.preprocess.text)))
-        self.masks = None if masks is None else Path(os.path.expanduser(masks))
-        root = source.root if isinstance(source, Files) else None
-        if self.masks is not None and root is not None and self.masks.resolve() == root.resolve():
-            raise ValueError(f"masks: expected another folder than the images', got {masks}")
-        if self.masks is not None and not any(map(self._mask, range(len(source)))):
-            raise ValueError(
-                f"masks: no file in {masks} has the path of an image, such as {self._name(0)!r}"
-            )
+        self.outlined = outlined
 
     def __len__(self) -> int:
         return len(self.source)
@@ -72,25 +59,11 @@ class Images:
         own = getattr(self.source, "original", None)
         return record if own is None else np.asarray(own(number))
 
-    def mask(self, number: int, size: tuple[int, int]) -> np.ndarray | None:
-        """The mask of an image of that height and width; None where it has none.
-
-        Raises:
-            ValueError, OSError: it cannot be read.
-        """
-        path = self._mask(number) if self.masks is not None else None
-        if path is None:
-            return None
-        return np.asarray(Image.open(io.BytesIO(images.mask(path, (size[1], size[0])))), bool)
-
-    def _name(self, number: int) -> str:
-        return self.source.name(number) if isinstance(self.source, Files) else str(number)
-
-    def _mask(self, number: int) -> Path | None:
-        assert self.masks is not None
-        stem = self.masks / self._name(number)
-        places = [stem, *(stem.with_suffix(suffix) for suffix in SUFFIXES)]
-        return next((place for place in places if place.is_file()), None)
+    def seen_from_feet(self, number: int) -> bool:
+        """Whether an image is a volume from left to right, back to front, feet to head."""
+        if not isinstance(self.source, Files) or not self.source.wanted.volumes:
+            return False
+        return self.source.scans[self.source.row(number).scan].affine is not None
 
     def check_labels(self) -> None:
         """Raises where files lie in no folder of a class.

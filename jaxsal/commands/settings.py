@@ -77,7 +77,8 @@ class Explain:
     colormap: str = "RdBu_r"
     """Of matplotlib; one without a middle shows |map|."""
     masks: Path | None = None
-    """A folder with masks of the images' own paths, to be outlined in pictures."""
+    """A folder of masks, named as their images (x.png, x_mask.png, x_seg.nii.gz), to be outlined in
+    pictures; none: those beside the images, or in a folder that mirrors theirs."""
     keep_images: bool = False
     """Keep the images in a store, as the model takes them."""
     image_size: int | None = None

@@ -21,6 +21,9 @@ def explain(result: dict[str, Any]) -> str:
     undrawn = [f"  no picture of {e['source']}: {e['fault']}" for e in result["not_drawn"]]
     more = [f"  {len(undrawn)} without a picture in all"] if undrawn[5:] else []
     done = [f"  {note}" for note in result["notes"][:6]]
+    if count := result["masks"]:
+        bare = result["without_mask"]
+        done.append(f"  {count} masks outlined{f'; {bare} images without a mask' if bare else ''}")
     told = [*layers, *done, *skipped, *nonfinite, *undrawn[:5], *more]
     return "\n".join([*_warnings(result), first, *told, *_left(result["not_used"])])
 

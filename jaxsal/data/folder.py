@@ -1,22 +1,28 @@
 """A directory of labelled images as people have them: class folders or a table, masks, a split."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from jaxsal.data import colour, formats
+from jaxsal.data import colour, formats, scans
 from jaxsal.data import layout as layouts
 from jaxsal.data import masks as mask_files
 from jaxsal.data import patients as people
 from jaxsal.data import table as tables
 from jaxsal.data.greys import greys
 from jaxsal.data.images import grey
-from jaxsal.data.listing import Item, Listing, directory, natural, read_slice, visible
-from jaxsal.data.pictures import ANYTHING, SUFFIXES
+from jaxsal.data.listing import Item, Listing, directory, natural, read_slice, stem, visible
+from jaxsal.data.pictures import ANYTHING, SUFFIXES, masks_elsewhere
 from jaxsal.data.reading import Reading
+from jaxsal.data.wanted import Wanted
+
+UNKNOWN = (
+    "patients unknown: images of one patient may be both trained and tested on; --group, a table "
+    "or folders of patients tell them apart"
+)
 
 TEST = "--test-images"
 """What names of the images of a test folder of its own begin with."""
@@ -64,6 +70,31 @@ def listing(
     Raises:
         ValueError: fewer classes, folders beside those of a split, a table that cannot be used.
     """
+    classes, found = labelled(root, reading, least=least, argument=argument)
+    channels = channels or colour.channels([image.path for image in found.images])
+    grouped = reading.group is not None
+    wanted = ANYTHING._replace(channels=channels, slicing=scans.parse(reading.slices))
+    items, without, bare = _items(root, found.images, wanted, grouped=grouped)
+    facts = ("\0".join((i.name, i.label, i.patient, str(i.fold))) for i in found.images)
+    return Listing(
+        classes,
+        items,
+        tuple(dict.fromkeys(f for image in found.images for f in (image.path, *image.masks))),
+        (*found.notes, *notes(found.images, bare), *(["images read in colour"] * (channels == 3))),
+        (*found.left_out, *without),
+        (*facts, *(f"slices {text}" for text in [reading.slices] if text is not None)),
+        channels,
+    )
+
+
+def labelled(
+    root: Path, reading: Reading, *, least: int = 2, argument: str = "data_dir"
+) -> tuple[tuple[str, ...], Understood]:
+    """The names of the classes, and the labelled images of a directory and of its test folder.
+
+    Raises:
+        ValueError: as of `listing`.
+    """
     found = understood(root, reading)
     if reading.test_images is not None:
         found = _with_test(
@@ -73,46 +104,42 @@ def listing(
     classes = tuple(sorted({image.label for image in found.images}, key=natural))
     if len(classes) < least:
         raise ValueError(f"{argument}={_too_few(root, classes, found, reading, least)}")
-    channels = channels or colour.channels([image.path for image in found.images])
-    items, without = _items(found.images, channels, grouped=reading.group is not None)
-    return Listing(
-        classes,
-        items,
-        tuple(dict.fromkeys(f for image in found.images for f in (image.path, *image.masks))),
-        (*found.notes, *_notes(found.images), *(["images read in colour"] * (channels == 3))),
-        (*found.left_out, *without),
-        tuple("\0".join((i.name, i.label, i.patient, str(i.fold))) for i in found.images),
-        channels,
-    )
+    return classes, found
 
 
 def _items(
-    images: Sequence[Found], channels: int, *, grouped: bool
-) -> tuple[tuple[Item, ...], list[tuple[str, str]]]:
-    """The slices of the files, and those files that hold none, with the reason.
+    root: Path, images: Sequence[Found], wanted: Wanted, *, grouped: bool
+) -> tuple[tuple[Item, ...], list[tuple[str, str]], set[Path]]:
+    """The slices of the files, those files that hold none, with the reason, and masks left out.
 
     A file's own word for whose it is counts more than its name; slices of one scan are one
-    patient's in any case. The masks of scans are not read.
+    patient's in any case.
 
     Args:
         grouped: whether patients are given, and files not asked.
     """
     by_name = {image.name: image for image in images}
-    wanted, picture = ANYTHING._replace(channels=channels), colour.png if channels == 3 else grey
-    slices, without = greys([(image.path, image.name) for image in images], wanted, picture)
+    masks = {image.name: image.masks for image in images if image.masks}
+    to, picture = ("colour", colour.png) if wanted.channels == 3 else ("grey", grey)
+    files = [(image.path, image.name) for image in images]
+    slices, without, bare = greys(files, wanted, picture, masks)
     several = Counter(slice.file for slice in slices)
-    items, unread = [], set[tuple[str, str]]()
+    items = []
     for slice in slices:
         image = by_name.get(slice.name) or by_name[slice.file]  # a series has files of its own
         whose = image.patient if grouped else slice.patient or image.patient
         whose = whose or (slice.file if several[slice.file] > 1 else "")
-        masks = image.masks if slice.name == slice.file else ()
-        if len(masks) < len(image.masks):
-            unread |= {(mask.name, "a mask of a scan, which is not read") for mask in image.masks}
-        to = "colour" if channels == 3 else "grey"
-        read = partial(read_slice, slice.read, masks, image.label, whose, to=to)
+        read = partial(read_slice, slice.read, slice.outline, image.label, whose, to=to)
         items.append(Item(slice.name, image.fold, read, image.part))
-    return tuple(items), [*without, *sorted(unread)]
+    return tuple(items), [*without, *below(root, bare)], {*bare}
+
+
+def below(root: Path, masks: Mapping[Path, str]) -> list[tuple[str, str]]:
+    """The names of masks that are left out, with the reason, below a directory where they are."""
+    return [
+        (path.relative_to(root).as_posix() if path.is_relative_to(root) else path.name, reason)
+        for path, reason in masks.items()
+    ]
 
 
 def understood(root: Path, reading: Reading, prefix: str = "") -> Understood:
@@ -129,7 +156,11 @@ def understood(root: Path, reading: Reading, prefix: str = "") -> Understood:
     left_out += [(path.as_posix(), "a mask of no image") for path in alone]
     outlines = {image: tuple(root / mask for mask in own) for image, own in masks.items()}
     if reading.masks is not None:
-        outlines |= _masks_elsewhere(images, directory(reading.masks, "masks"))
+        if reading.masks.expanduser().resolve() == root.resolve():
+            raise ValueError(
+                f"masks: expected another folder than the images', got {reading.masks}"
+            )
+        outlines |= masks_elsewhere(images, reading.masks)
     layout = layouts.layout(images, classes=reading.labels is None)
     left_out += [(path.as_posix(), "in a folder that is there twice") for path in layout.copies]
     images = tuple(path for path in images if path in layout.folders)
@@ -163,7 +194,7 @@ def understood(root: Path, reading: Reading, prefix: str = "") -> Understood:
 def _pictures(root: Path, reading: Reading) -> tuple[list[PurePath], list[tuple[str, str]]]:
     """The files that are pictures, and the others with their reasons."""
     apart = [place.resolve() for place in (reading.masks, reading.test_images) if place]
-    apart = [place for place in apart if place != root.resolve()]
+    apart = [place for place in apart if not root.resolve().is_relative_to(place)]
     table = reading.labels.resolve() if reading.labels else None
     pictures: list[PurePath] = []
     left_out: list[tuple[str, str]] = []
@@ -180,22 +211,6 @@ def _pictures(root: Path, reading: Reading) -> tuple[list[PurePath], list[tuple[
             why = formats.OTHERS.get(formats.ending(file), f"no image ({suffix or 'no suffix'})")
             left_out.append((name, why))
     return pictures, left_out
-
-
-def _masks_elsewhere(images: Sequence[PurePath], root: Path) -> dict[PurePath, tuple[Path, ...]]:
-    """The masks of images in a folder of their own.
-
-    Raises:
-        ValueError: none is an image's.
-    """
-    files = [p.relative_to(root) for p in visible(root, "masks") if p.suffix.lower() in SUFFIXES]
-    found = mask_files.of_names(images, files)
-    if not found:
-        raise ValueError(
-            f"masks: none of {len(files)} files in {root} is named as an image: "
-            f"{[f.as_posix() for f in files[:2]]}, images are {[str(i) for i in images[:2]]}"
-        )
-    return {image: tuple(root / mask for mask in own) for image, own in found.items()}
 
 
 def _masks_of_table(
@@ -261,7 +276,7 @@ def _whose(
         return people.Patients(groups, people.summary(groups, "by the table"))
     before = [] if reading.labels is None else [""]  # where the class's folder would stand
     folders = [[*before, *layout.folders[image.path]] for image in images]
-    return people.guessed([i.path.stem for i in images], folders, [i.label for i in images])
+    return people.guessed([stem(i.path) for i in images], folders, [i.label for i in images])
 
 
 def _with_test(found: Understood, test: Understood, root: Path) -> Understood:
@@ -294,18 +309,21 @@ def _one_case(found: Understood) -> Understood:
     return found._replace(images=tuple(images), notes=(*found.notes, *notes))
 
 
-def _notes(images: Sequence[Found]) -> list[str]:
-    notes = []
-    if unknown := sum(not image.patient for image in images):
-        notes.append(
-            f"patients unknown for {unknown} of {len(images)} images: images of one patient may be "
-            "both trained and tested on; --group, a table or folders of patients tell them apart"
-        )
-    missing = sum(not image.masks for image in images)
-    merged = sum(len(image.masks) > 1 for image in images)
-    if 0 < missing < len(images):
-        notes.append(f"{missing} images without a mask")
-    return [*notes, f"the masks of {merged} images merged"] if merged else notes
+def notes(
+    images: Sequence[Found], bare: Collection[Path] = (), *, unknown: str = UNKNOWN
+) -> list[str]:
+    """What is to be said of patients and masks.
+
+    Args:
+        bare: masks that are left out.
+        unknown: said of patients that are not known.
+    """
+    found = [] if all(image.patient for image in images) else [unknown]
+    counts = [len({*image.masks} - {*bare}) for image in images]
+    merged = sum(count > 1 for count in counts)
+    if 0 < counts.count(0) < len(images):
+        found.append(f"{counts.count(0)} images without a mask")
+    return [*found, f"the masks of {merged} images merged"] if merged else found
 
 
 def _too_few(
@@ -320,6 +338,6 @@ def _too_few(
     more = "two or more folders" if least > 1 else "folders"
     return (
         f"{str(root)!r}: images in the class folders {list(classes)}, expected {more} "
-        f"<class>/*.{{{','.join(s[1:] for s in SUFFIXES)}}}"
+        f"<class>/*.{{{','.join(s[1:] for s in (*SUFFIXES, '.dcm', '.nii.gz', '...'))}}}"
         f"{f'; left out: {left}' if left else ''}{hint}"
     )

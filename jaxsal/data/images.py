@@ -5,7 +5,7 @@ import struct
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -114,6 +114,23 @@ def mask(path: Path, size: tuple[int, int]) -> bytes:
     values = np.asarray(image if _is_deep(image) else _flat(image)[0])
     binary = Image.fromarray(values > (127 if kind in LOSSY else 0))
     return png(binary.resize(size, Image.Resampling.NEAREST) if binary.size != size else binary)
+
+
+def masks(paths: Sequence[Path], size: tuple[int, int]) -> bytes:
+    """As `mask`, of any number of files, which are merged."""
+    return merged([mask(path, size) for path in paths], size)
+
+
+def merged(masks: Sequence[bytes], size: tuple[int, int]) -> bytes:
+    """What any of the encoded masks covers."""
+    if len(masks) < 2:
+        return masks[0] if masks else empty_mask(size)
+    return png(Image.fromarray(np.any([outline(mask) for mask in masks], axis=0)))
+
+
+def outline(mask: bytes) -> Bool[np.ndarray, "H W"]:
+    """The pixels of an encoded mask."""
+    return np.asarray(Image.open(io.BytesIO(mask)), bool)
 
 
 def _opened(file: bytes | Path) -> Image.Image:

@@ -2,14 +2,15 @@
 
 import glob
 import os
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
 from jaxsal.data import arrays, formats, images, intensity, masks
 from jaxsal.data.array_records import Arrays
-from jaxsal.data.listing import fingerprint, visible
+from jaxsal.data.listing import directory, fingerprint, visible
 from jaxsal.data.records import BrokenImage as BrokenImage
 from jaxsal.data.records import Files, check_one_size
 from jaxsal.data.wanted import Note, Notes, Wanted, prepared
@@ -93,16 +94,16 @@ def find(
         text = f"array {fingerprint(path.parent, [path], ())} {wanted.text()}"
         return Arrays(*arrays.load(path), text, wanted)
     root, paths = _paths(path)
-    hidden: list[tuple[str, str]] = []
-    if not os.path.isfile(path):
-        paths, hidden = masks.without(root, _outside(paths, without))
+    named = paths if os.path.isfile(path) else _outside(paths, without)
+    paths, beside = _apart(root, named)
     scans, left = formats.scans([(file, os.path.relpath(file, root)) for file in paths])
-    left = [*hidden, *left]
+    hidden = [os.path.relpath(file, root) for file in named if file not in {*paths}]
+    left = [*((name, "a mask, not an image") for name in hidden), *left]
     if not scans:
         raise ValueError(f"images: no image file in {what[:200]}{_instead(left)}")
     text = f"files {fingerprint(root, paths, ())} {wanted.text()}"
     source = Files(scans, tuple(left), text, wanted)
-    source.root = root
+    source.root, source.masks = root, beside
     if wanted.size is None:
         check_one_size(source.scans, wanted)
     return source
@@ -122,6 +123,47 @@ def _paths(path: Path) -> tuple[Path, list[Path]]:
             "a TFDS set is tfds:NAME"
         )
     return Path(os.path.commonpath([match.parent for match in matched])), matched
+
+
+def _apart(root: Path, paths: list[Path]) -> tuple[list[Path], dict[str, tuple[Path, ...]]]:
+    """Files that are no masks, and the masks of each by its name, be they among the files or not.
+
+    A mask that is asked for alone is an image: there is none beside it.
+    """
+    images = {path: Path(os.path.relpath(path, root)) for path in paths}
+    kept = {*masks.apart([*images.values()]).images}
+    found = [path for path, name in images.items() if name in kept]
+    around = {file for folder in {path.parent for path in paths} for file in folder.iterdir()}
+    others = (
+        os.path.relpath(p, root) for p in sorted(around) if formats.ending(p) in formats.ENDINGS
+    )
+    every = dict.fromkeys([*images.values(), *map(Path, others)])
+    own = masks.apart([*every]).masks
+    return found, {
+        os.fspath(images[path]): tuple(root / mask for mask in own[images[path]])
+        for path in found
+        if images[path] in own
+    }
+
+
+def masks_elsewhere(
+    images: Sequence[PurePath], folder: Path, argument: str = "masks"
+) -> dict[PurePath, tuple[Path, ...]]:
+    """The masks of images in a folder of their own.
+
+    Raises:
+        ValueError: none is an image's.
+    """
+    root = directory(folder, argument)
+    every = (path for path in visible(root, argument) if formats.may_hold_images(path))
+    files = [path.relative_to(root) for path in every]
+    found = masks.of_names(images, files)
+    if not found:
+        raise ValueError(
+            f"{argument}: none of {len(files)} files in {root} is named as an image: "
+            f"{[f.as_posix() for f in files[:2]]}, images are {[str(i) for i in images[:2]]}"
+        )
+    return {image: tuple(root / mask for mask in own) for image, own in found.items()}
 
 
 def _outside(paths: list[Path], apart: tuple[Path, ...]) -> list[Path]:

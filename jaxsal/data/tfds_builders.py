@@ -129,7 +129,7 @@ class Folder(Slices, skip_registration=True):  # type: ignore[call-arg]
     """Images in one folder a class."""
 
     name = "class_folders"
-    VERSION = tfds.core.Version("1.2.0")  # masks merged, labels and patients from tables
+    VERSION = tfds.core.Version("1.3.0")  # masks of scans
     ABOUT: ClassVar[dict[str, str]] = {"description": "images in one folder a class"}
 
 

@@ -7,6 +7,7 @@ from jaxsal.metrics.baselines import mean as mean
 from jaxsal.metrics.baselines import minimum as minimum
 from jaxsal.metrics.bootstrap import Interval as Interval
 from jaxsal.metrics.bootstrap import difference_interval as difference_interval
+from jaxsal.metrics.bootstrap import group_difference as group_difference
 from jaxsal.metrics.bootstrap import mean_interval as mean_interval
 from jaxsal.metrics.bootstrap import share_interval as share_interval
 from jaxsal.metrics.bootstrap import summarise as summarise

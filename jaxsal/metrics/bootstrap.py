@@ -106,6 +106,54 @@ def difference_interval(
     return mean_interval(first - second, clusters, **options)
 
 
+def group_difference(
+    values: ArrayValues,
+    first: ArrayValues,
+    clusters: ArrayValues | None = None,
+    *,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+    fewest: int = FEWEST,
+) -> Interval:
+    """Mean of one group's values less that of all others', and its percentile bootstrap interval.
+
+    Clusters are drawn whole, as by `mean_interval`; a draw without one of the groups is left out.
+
+    Args:
+        values: `[N]`; what is not finite is left out.
+        first: bool `[N]`, which belong to the first group.
+        clusters: as for `mean_interval`, as are the options.
+
+    Raises:
+        ValueError: as of `mean_interval`, or groups of another length.
+    """
+    values, groups = _checked(values, clusters, level)
+    own = np.asarray(first, bool)
+    if own.shape != values.shape:
+        raise ValueError(f"first {own.shape}: expected {values.shape} as the values")
+    finite = np.isfinite(values)
+    values, own = values[finite], own[finite]
+    if not own.any() or own.all():
+        return Interval(np.nan, np.nan, np.nan)
+    difference = float(values[own].mean() - values[~own].mean())
+    _, groups = np.unique(groups[finite], return_inverse=True)
+    count = int(groups.max()) + 1
+    if count < max(fewest, 2):
+        return Interval(difference, np.nan, np.nan)
+    drawn = resample_counts(count, resamples, seed)
+
+    def means(rows: np.ndarray) -> np.ndarray:
+        sums = np.bincount(groups[rows], values[rows], count)
+        counts = np.bincount(groups[rows], minlength=count)
+        with np.errstate(invalid="ignore"):  # none of a group drawn
+            return np.einsum("rg,g->r", drawn, sums) / np.einsum("rg,g->r", drawn, counts)
+
+    gaps = means(own) - means(~own)
+    low, high = np.nanquantile(gaps, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(difference, float(low), float(high))
+
+
 def summarise(measures: Results, clusters: ArrayValues | None = None, **options: Any) -> Results:
     """`[mean, low, high]` in place of each array `[N]` of a dict (of dicts) of measures.
 

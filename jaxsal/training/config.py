@@ -22,9 +22,6 @@ class TrainOptions:
     """Rate before the dense layer."""
     class_weights: bool = False
     """Weigh classes by the inverse of their frequency."""
-    fading: float = 0.5
-    """Share of the training images that are darkened, each by a random factor; its label is made
-    uncertain by the same factor."""
     test_fold: int = 5
     """The fold, 1 to 5, that is tested on, and not used for anything else."""
     validation_fold: int = 0
@@ -72,8 +69,6 @@ class TrainConfig(TrainOptions):
         for name, least in LEAST.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: expected at least {least}, got {getattr(self, name)}")
-        if not 0 <= self.fading <= 1:
-            raise ValueError(f"fading: expected a share from 0 to 1, got {self.fading}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout: expected a rate from 0 to below 1, got {self.dropout}")
         if not 0 < self.learning_rate < float("inf"):

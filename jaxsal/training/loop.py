@@ -105,21 +105,16 @@ def make_model(
         return CNN(
             classes=classes,
             widths=config.widths,
-            last_pool=False,
             dropout=config.dropout,
             dtype=dtype,
             axes=axes,
         )
     # Twice as many pixels a millimetre: the same detail is smoothed away, at the same cost.
-    # Without the last pool, and with half of the images faded, integrated gradients of 64 steps are
-    # complete to 1 % on 96 % of the images of fold 4, by a network of folds 1 to 3 (64x64, 24
-    # epochs); 94 % with a quarter faded, 92 % with the pool too; accuracies 0.84, 0.86, 0.85.
     return CNN(
         classes=classes,
         widths=config.widths,
         smooth=2 if large else 1,
         stride=2 if large else 1,
-        last_pool=False,
         dropout=config.dropout,
         dtype=dtype,
     )

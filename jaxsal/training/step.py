@@ -43,14 +43,12 @@ class Batch(NamedTuple):
     Attributes:
         weights: 0 for padding.
         keys: one an example, for dropout.
-        certainty: of the labels, in [0, 1]; the rest of the probability is spread over all classes.
     """
 
     images: Float[Array, "batch *space channels"]
     labels: Int[Array, " batch"]
     weights: Float[Array, " batch"]
     keys: Shaped[Array, "batch ..."]
-    certainty: Float[Array, " batch"] | float = 1.0
 
 
 class TrainState(NamedTuple):
@@ -103,38 +101,20 @@ def make_step(
 
         def step(state: TrainState, data: Data, selection: Selection) -> tuple[TrainState, Metrics]:
             key = jax.random.fold_in(jax.random.key(config.seed), state.step)
-            batch = draw_batch(key, data, selection, augment=augment, fading=config.fading)
-            return descend(state, batch)
+            return descend(state, draw_batch(key, data, selection, augment=augment))
 
         return step
 
     return on_axis
 
 
-def draw_batch(
-    key: Key, data: Data, selection: Selection, *, augment: Augment, fading: float
-) -> Batch:
-    """The selected examples, each varied by `augment` and darkened with probability `fading`."""
+def draw_batch(key: Key, data: Data, selection: Selection, *, augment: Augment) -> Batch:
+    """The selected examples, each varied by `augment`."""
     images, labels = (column[selection.rows] for column in data)
     keys = jax.vmap(functools.partial(jax.random.fold_in, key))(selection.positions)
-    split = jax.vmap(functools.partial(jax.random.split, num=3))
-    vary, drop, dim = jnp.unstack(split(keys), axis=1)
-    dark, certainty = jax.vmap(functools.partial(darken, share=fading))(
-        dim, jax.vmap(augment)(vary, images)
-    )
-    return Batch(dark, labels, jnp.asarray(selection.weights), drop, certainty)
-
-
-def darken(key: Key, image: Image, *, share: float) -> tuple[Image, Scalar]:
-    """`(a * image, a)`: with probability `share` a is uniform in [0, 1], otherwise 1.
-
-    a is also the certainty of the image's label. The darkened images lie on the path of integrated
-    gradients from a black baseline: the network learns what to say there, and that a black image
-    has no class (a baseline should be neutral: Sundararajan et al., ICML 2017).
-    """
-    draws = jax.random.uniform(key, (2,), jnp.float32)
-    factor = jnp.where(draws[0] < share, draws[1], 1.0)
-    return factor * image, factor
+    vary, drop = jnp.unstack(jax.vmap(jax.random.split)(keys), axis=1)
+    varied = jax.vmap(augment)(vary, images)
+    return Batch(varied, labels, jnp.asarray(selection.weights), drop)
 
 
 def train_step(
@@ -166,13 +146,7 @@ def train_step(
     def loss_fn(params: Params) -> tuple[Scalar, tuple[Array, Params]]:
         logits, changed = apply({**state.variables, "params": params}, batch)
         weights = batch.weights * class_weight[batch.labels]
-        loss = cross_entropy(
-            logits,
-            batch.labels,
-            weights,
-            smoothing=config.label_smoothing,
-            certainty=batch.certainty,
-        )
+        loss = cross_entropy(logits, batch.labels, weights, smoothing=config.label_smoothing)
         return loss / count, (logits, changed)
 
     differentiated = transform(jax.value_and_grad(loss_fn, has_aux=True))
@@ -202,15 +176,10 @@ def cross_entropy(
     weights: Float[Array, " batch"],
     *,
     smoothing: float,
-    certainty: Float[Array, " batch"] | float = 1.0,
 ) -> Scalar:
-    """`sum_i w_i CE(softmax(z_i), c_i onehot(t_i) + (1 - c_i) / K)`: a sum; the caller divides.
-
-    c_i is the label's certainty times 1 - `smoothing`.
-    """
+    """`sum_i w_i CE(softmax(z_i), (1 - s) onehot(t_i) + s / K)`: a sum; the caller divides."""
     classes = logits.shape[-1]
-    sure = jnp.broadcast_to((1 - smoothing) * certainty, labels.shape)[:, None]
-    targets = sure * jax.nn.one_hot(labels, classes) + (1 - sure) / classes
+    targets = optax.smooth_labels(jax.nn.one_hot(labels, classes), smoothing)
     return jnp.sum(weights * optax.softmax_cross_entropy(logits, targets))
 
 

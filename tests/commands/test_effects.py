@@ -61,7 +61,6 @@ REFUSED = {
     "mean": Train(Path("x"), mean=(0.5,), std=(0.2,)),
     "dropout": Train(Path("x"), init=Path("w.npz"), training=TrainOptions(dropout=0.1)),
     "widths": Train(Path("x"), init=Path("w.npz"), training=TrainOptions(widths=(4,))),
-    "channels": Train(Path("x"), volumes=True, channels="3"),
     "method": Evaluate(Path("x"), Path("out"), explain=0, method=("gradient",)),
     "seen": Evaluate(Path("x"), Path("out"), seen=True),
 }

@@ -118,7 +118,9 @@ def test_completeness_of_exact_maps() -> None:
     logits, black = np.array([[2.0, 0.0], [0.0, 5.0]]), np.array([1.0, 1.0])
     maps = np.zeros((2, 2, 2, 1))
     maps[0, 0, 0, 0], maps[1, 1, 1, 0] = 1.0, 3.0  # the second should be 4
-    found = explaining.completeness(maps, np.array([0, 1]), logits, black)
+    points = np.array([9, 65], np.int32)
+    found = explaining.completeness(maps, points, np.array([0, 1]), logits, black)
+    assert (found["mean_points"], found["most_points"]) == (37.0, 65)
     assert found["within_1_percent"] == 0.5
     assert found["rest_images"] == 1
     assert found["largest_error"] == 0.25

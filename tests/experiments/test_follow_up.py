@@ -11,6 +11,7 @@ import jaxsal
 from experiments import (
     compare_methods,
     completeness,
+    interventions,
     methods,
     sanity,
     scoring,
@@ -54,6 +55,17 @@ def test_tumour_shape(untrained: Path) -> None:
         assert nothing["area"][0] == 0 and nothing["drop"][0] == pytest.approx(0, abs=1e-5)
     removed = record["edits"]["tumour removed"]
     assert removed["tumour"]["area"][0] == pytest.approx(removed["sham"]["area"][0], rel=0.5)
+
+
+def test_a_network_that_always_says_the_same_tells_no_class_by_anything(untrained: Path) -> None:
+    interventions.main(interventions.Settings(untrained))
+    record = record_of(untrained, "interventions")
+    assert record["classes"] == ["glioma", "meningioma", "pituitary"]  # the others have no mask
+    for by_class in record["parts"].values():
+        assert [each["named"][0] for each in by_class.values()] == [1, 0, 0]
+        assert [each["told"][0] for each in by_class.values()] == [0, 0, 0]
+    page = (untrained / "interventions" / "interventions.html").read_text()
+    assert "Glioma: not told from the others on whole images" in page
 
 
 def test_sanity(untrained: Path, few) -> None:

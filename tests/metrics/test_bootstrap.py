@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import scipy.stats
 
 from jaxsal.metrics.bootstrap import (
     Interval,
     cluster_count,
     difference_interval,
+    group_difference,
     mean_interval,
     share_interval,
     summarise,
@@ -114,6 +116,30 @@ def test_a_paired_difference_is_surer_than_its_parts():
     assert mean_interval(first).low < mean_interval(second).high
     first[:50] = np.nan
     assert difference_interval(first, second).mean == pytest.approx((first - second)[50:].mean())
+
+
+def test_two_groups_differ_as_welchs_test_has_it():
+    random = np.random.default_rng(3)
+    first = np.arange(400) % 4 == 0
+    values = random.normal(np.where(first, 1.0, 0.3), np.where(first, 1.0, 2.0))
+    found = group_difference(values, first)
+    exact = scipy.stats.ttest_ind(values[first], values[~first], equal_var=False)
+    low, high = exact.confidence_interval()
+    assert found.mean == pytest.approx(values[first].mean() - values[~first].mean())
+    np.testing.assert_allclose([found.low, found.high], [low, high], atol=0.06)
+
+
+def test_groups_of_patients_are_drawn_with_them():
+    patients = np.repeat(np.arange(20), 5)
+    own = patients % 2 == 0
+    values = np.random.default_rng(0).normal(size=20)[patients]
+    found = group_difference(values, own, patients)
+    alone = group_difference(values[::5], own[::5])
+    np.testing.assert_allclose(found, alone)
+    assert np.isnan(group_difference(values[:20], own[:20], patients[:20]).low)
+    assert np.isnan(group_difference(values, np.ones(100, bool)).mean)
+    with pytest.raises(ValueError, match=r"first \(2,\): expected \(100,\) as the values"):
+        group_difference(values, own[:2])
 
 
 def test_summaries_keep_the_names():

@@ -8,7 +8,6 @@ from jaxsal.training.config import LEAST, TrainConfig, TrainOptions
 
 WRONG = {
     **{name: (least - 1, f"expected at least {least}, got") for name, least in LEAST.items()},
-    "fading": (1.5, "expected a share from 0 to 1, got 1.5"),
     "dropout": (1.0, "expected a rate from 0 to below 1, got 1.0"),
     "learning_rate": (float("nan"), "expected more than 0, got nan"),
     "widths": ((4,) * 7, "7 stages cannot be had from images of 64 pixels"),

@@ -27,9 +27,9 @@ EXAMPLES = Examples(IMAGES, LABELS, IMAGES[..., 0] > 0, NONE, NONE.astype(str), 
 
 
 @functools.cache
-def run(mode: str, devices: int, fading: float = 0.5) -> loop.Run:
+def run(mode: str, devices: int, rate: float = 4e-3) -> loop.Run:
     """Two steps an epoch, on images that vary in every way."""
-    config = replace(CONFIG, parallel=mode, devices=devices, fading=fading)
+    config = replace(CONFIG, parallel=mode, devices=devices, learning_rate=rate)
     vary = functools.partial(augment, sharpness=0.5, noise=0.05)
     return loop.prepare(config, MODEL, EXAMPLES, take(EXAMPLES, NONE[:0]), augment=vary)
 
@@ -65,10 +65,10 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path) -> None:
 
 def test_what_decides_the_parameters_is_the_identity() -> None:
     one, spread, other = (
-        run(*each).identity for each in (("jit", 1), ("pmap", 8), ("jit", 1, 0.0))
+        run(*each).identity for each in (("jit", 1), ("pmap", 8), ("jit", 1, 1e-3))
     )
     assert one == spread != other
-    assert {"seed", "fading", "test_fold", "dtype", "training images"} < set(one)
+    assert {"seed", "learning_rate", "test_fold", "dtype", "training images"} < set(one)
     assert one["training images"] == other["training images"]
 
 
@@ -106,7 +106,7 @@ def test_the_learning_rate_of_each_epoch_is_in_the_history() -> None:
 
 
 def test_training_lowers_the_loss_and_statistics_are_not_trained_by_gradient() -> None:
-    found = loop.train(replace(CONFIG, epochs=15), run("jit", 1, 0.0))
+    found = loop.train(replace(CONFIG, epochs=15), run("jit", 1))
     assert found.history["train_loss"][-1] < found.history["train_loss"][0]
     assert float(optax.tree.norm(found.variables["batch_stats"])) > 0
 

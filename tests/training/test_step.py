@@ -1,6 +1,4 @@
-"""The loss, its weights, and what is darkened, by their closed forms."""
-
-import functools
+"""The loss and its weights, by their closed forms."""
 
 import jax
 import jax.numpy as jnp
@@ -16,18 +14,10 @@ def test_loss_of_uniform_logits_is_log_classes() -> None:
     np.testing.assert_allclose(loss, 2 * np.log(4), rtol=1e-6)
 
 
-def test_labels_of_no_certainty_ask_for_uniform_chances() -> None:
+def test_labels_wholly_smoothed_ask_for_uniform_chances() -> None:
     logits, labels = jnp.array([[2.0, 0.0, -1.0]]), jnp.array([0])
-    loss = step.cross_entropy(logits, labels, jnp.ones(1), smoothing=0.0, certainty=jnp.zeros(1))
+    loss = step.cross_entropy(logits, labels, jnp.ones(1), smoothing=1.0)
     np.testing.assert_allclose(loss, -jax.nn.log_softmax(logits).mean(), rtol=1e-6)
-
-
-def test_a_share_of_the_images_is_darkened_and_its_labels_are_as_uncertain() -> None:
-    keys = jax.random.split(jax.random.key(0), 400)
-    image = jnp.full((2, 2, 1), 0.5)
-    dark, certainty = jax.vmap(functools.partial(step.darken, share=0.25), (0, None))(keys, image)
-    np.testing.assert_allclose(dark, certainty[:, None, None, None] * image[None], atol=1e-6)
-    assert 0.18 < np.mean(certainty < 1) < 0.32
 
 
 def test_class_weights_are_those_of_scikit_learn() -> None:

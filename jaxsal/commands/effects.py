@@ -43,6 +43,8 @@ OWN = Rule(
 )
 TABLE = Rule(("columns",), lambda s: s.reading.labels is not None, "a table, --labels FILE.csv")
 
+SLICES = Rule(("slices",), lambda s: not s.volumes, "slices; --volumes takes whole scans")
+
 RULES: dict[type, tuple[Rule, ...]] = {
     Explain: (
         OWN,
@@ -58,12 +60,15 @@ RULES: dict[type, tuple[Rule, ...]] = {
     ),
     Train: (
         TABLE,
+        SLICES,
         Rule(("mean", "std"), lambda s: s.init is not None, "a network of --init"),
         Rule(("widths", "dropout"), lambda s: s.init is None, "the study's CNN, not --init's"),
     ),
     Evaluate: (
         OWN,
         TABLE,
+        SLICES,
+        Rule(("volumes",), lambda s: s.checkpoint is None, "--apply; a checkpoint knows"),
         Rule(("method",), lambda s: s.explain > 0, "maps; --explain 0 makes none"),
         Rule(("seen",), lambda s: s.checkpoint is not None, "a checkpoint, that knows its images"),
     ),

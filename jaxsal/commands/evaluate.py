@@ -7,21 +7,23 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxsal import engine
-from jaxsal.commands import effects, evaluation, evaluation_page, method_syntax, model, seen
+from jaxsal.commands import (
+    effects,
+    evaluation,
+    evaluation_page,
+    localising,
+    method_syntax,
+    model,
+    seen,
+)
 from jaxsal.commands.preprocessing import Preprocess
 from jaxsal.commands.settings import Evaluate
 from jaxsal.common import files, provenance
-from jaxsal.data import pipeline, understood
+from jaxsal.data import pipeline, understood, volumes
 from jaxsal.data.examples import Dataset, Examples
-from jaxsal.data.splits import Division, known_patients, take
-from jaxsal.metrics import bootstrap, localization
+from jaxsal.data.splits import Division, take
 from jaxsal.training import predict
-from jaxsal.viz import figures
-from jaxsal.viz.picture import Figure
 
-ROWS = 6
-"""Images with maps in the figure."""
 LONG = ("roc", "reliability", "mistakes")
 """Of the metrics, what a line of JSON does without."""
 
@@ -37,7 +39,8 @@ def run(settings: Evaluate) -> dict[str, Any]:
     given = model.input_of(found, settings.image_size, settings.channels)
     classes, size = _known(settings, found)
     with files.writable(settings.out) as folder:
-        dataset = pipeline.folder(
+        whole = found.volumes or settings.volumes
+        dataset = (volumes.folder if whole else pipeline.folder)(
             settings.images,
             image_size=size,
             strict=settings.strict,
@@ -69,7 +72,7 @@ def run(settings: Evaluate) -> dict[str, Any]:
         }
         more = {}
         if localised:
-            metrics["localisation"], more["Maps"] = _localise(
+            metrics["localisation"], more["Maps"] = localising.localise(
                 settings, found, methods, tested, images
             )
         metrics |= provenance.describe()
@@ -93,8 +96,6 @@ def _known(settings: Evaluate, found: model.Model) -> tuple[tuple[str, ...], int
     Raises:
         ValueError: neither the checkpoint nor the options tell.
     """
-    if found.volumes:
-        raise ValueError("checkpoint: a network of volumes is tested by jaxsal train --volumes")
     classes, size = found.classes, settings.image_size or found.image_size
     if len(classes) < 2 or size is None:
         raise ValueError(
@@ -181,7 +182,9 @@ def _logits(settings: Evaluate, found: model.Model, images: np.ndarray, classes:
     Raises:
         ValueError: another number of outputs than of classes.
     """
-    answer = predict.make_predict(found.apply, batch_size=128)(found.params, images)
+    answer = predict.make_predict(found.apply, batch_size=predict.batch_of(images))(
+        found.params, images
+    )
     answer = np.asarray(answer, np.float64)
     if settings.output == "probability":
         both = [1 - answer, answer] if answer.shape[1] == 1 else [answer]
@@ -204,46 +207,3 @@ def _check_size(images: np.ndarray, masks: np.ndarray) -> None:
             f"preprocess: made images {images.shape[1:]} of those with masks {masks.shape[1:]}; "
             "expected [H, W, C] of the same size, or --explain 0"
         )
-
-
-def _localise(
-    settings: Evaluate, found: model.Model, methods: Any, tested: Examples, images: np.ndarray
-) -> tuple[dict[str, Any], Figure]:
-    """How well maps of the predicted classes agree with masks, and a figure of some.
-
-    Args:
-        images: the tested ones as the model takes them.
-    """
-    rows = np.flatnonzero(tested.masks.any((1, 2)))
-    rows = np.sort(np.random.default_rng(settings.seed).permutation(rows)[: settings.explain])
-    shown = take(tested, rows.astype(np.int32))
-    methods = methods if isinstance(methods, dict) else {settings.method[0]: methods}
-    explain = engine.explainer(found.apply, methods, output=settings.output)
-    key = jax.random.key(settings.seed) if explain.keyed else None
-    maps = jax.device_get(explain(found.params, images[rows], key=key))
-    measures = localization.localize(maps, shown.masks)
-    patients = known_patients(shown)
-    record = {
-        "images": len(rows),
-        "area": float(shown.masks.mean()),
-        "bootstrap": "image" if patients is None else "patient",
-        "clusters": len({*patients.tolist()}) if patients is not None else len(rows),
-        "methods": bootstrap.summarise({name: measures[name] for name in methods}, patients),
-    }
-    few = _by_class(shown.labels)
-    titles = [name.rpartition("/")[2] for name in shown.names[few].tolist()]
-    figure = figures.relevance_grid(
-        shown.images[few],
-        shown.masks[few],
-        {name: maps[name][few] for name in methods},
-        rows=titles,
-        mask_label="mask",
-    )
-    return record, figure
-
-
-def _by_class(labels: np.ndarray) -> np.ndarray:
-    """A few rows, the classes in turn, in order."""
-    turns = [np.flatnonzero(labels == label)[:ROWS] for label in np.unique(labels)]
-    rows = [own[turn] for turn in range(ROWS) for own in turns if turn < len(own)]
-    return np.sort(np.array(rows[:ROWS], np.int32))

@@ -203,6 +203,8 @@ class Evaluate:
     """Side in pixels that files are resized to; a checkpoint knows it."""
     channels: Literal[1, 3] | None = None
     """1: files are read as grey; 3: as colour; none: as the checkpoint says, else as grey."""
+    volumes: bool = False
+    """The model of --apply takes whole scans, as of `jaxsal explain`; a checkpoint knows it."""
     preprocessing: Annotated[Preprocessing, FLAT] = field(default_factory=Preprocessing)
     method: tuple[str, ...] = ("integrated_gradients(steps=64)",)
     """Methods whose maps are held against masks, as Python calls."""

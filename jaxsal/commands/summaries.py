@@ -63,6 +63,9 @@ def evaluate(result: dict[str, Any]) -> str:
         f" ({found['area']:.3f} if even, {found['images']} images)"
         for method, values in found["methods"].items()
     ]
+    maps += [
+        f"  not possible, {name}: {why}" for name, why in found.get("not_possible", {}).items()
+    ]
     return "\n".join([*_warnings(result), first, *_tested(result), *maps])
 
 

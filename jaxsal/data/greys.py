@@ -13,6 +13,7 @@ from jaxsal.data import formats, images
 from jaxsal.data.images import Grey
 from jaxsal.data.outlines import Outlines
 from jaxsal.data.records import Files
+from jaxsal.data.scans import Slicing
 from jaxsal.data.wanted import Wanted
 
 
@@ -52,6 +53,8 @@ def greys(
     if not found:
         return [], left, {}
     source, paths = Files(found, tuple(left), "", wanted), {name: path for path, name in files}
+    if wanted.slicing != Slicing() and not source.has_stacks:
+        raise ValueError("slices: of no effect in this call; none of the images is of several")
     outlines = Outlines(source, masks)
     slices = []
     for number in range(len(source)):

@@ -70,7 +70,7 @@ def test_masks_beside_pictures_and_elsewhere_are_outlined_and_the_others_counted
     told = capsys.readouterr().out.splitlines()
     assert "  2 masks outlined; 1 images without a mask" in told
     assert cli.main([*arguments, "m.zarr"]) == 1
-    assert "masks: are outlined in pictures" in capsys.readouterr().err
+    assert "masks: of no effect in this call; it is for pictures" in capsys.readouterr().err
 
 
 def test_slices_of_a_scan_have_the_slices_of_its_mask(capsys) -> None:

@@ -114,7 +114,7 @@ def test_a_table_tells_classes_patients_and_colour_is_kept(tmp_path) -> None:
     reading = Reading(labels=table, exclude=("3*",))
     read = volumes.folder(tmp_path / "set", image_size=6, reading=reading, channels=3)
     assert read.examples.images.shape == (3, 6, 6, 6, 3)
-    assert read.examples.patients.tolist() == ["p0", "p0", "p1"]
+    assert read.examples.patients.tolist() == ["patient 1", "patient 1", "patient 2"]
     assert ("3.nii.gz", "excluded") in read.left_out
 
 

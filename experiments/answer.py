@@ -8,7 +8,7 @@ from experiments.claims import HOLDS, SMALL, resampled, verdict, with_bounds
 from experiments.controls import CONTROLS
 from experiments.head import REGIONS
 from experiments.tables import bounds, defined, percent, times
-from jaxsal.metrics.chance import LEVEL
+from jaxsal.metrics.chance import doubt
 
 Metrics = Mapping[str, Any]
 
@@ -33,29 +33,11 @@ def without_conclusions(page: str) -> str:
 def at_chance(metrics: Metrics) -> str:
     """Why nothing can be said of what the network looks at; "" where it has learned something.
 
-    It has where few shuffled labels give its accuracy (`jaxsal.metrics.chance`), and the interval
-    of its accuracy lies above the share of the most frequent class, which one gets by always naming
-    it.
+    The rule is `jaxsal.metrics.chance.doubt`.
     """
-    if (metrics.get("chance") or 0) > LEVEL:
-        return (
-            f"This network is not shown to be better than chance: {percent(metrics['chance'])} of "
-            f"shuffled labels give its accuracy or more. {NOTHING}"
-        )
-    counts = [sum(row) for row in metrics.get("confusion", ())]
     interval = metrics.get("accuracy_interval")
-    if not sum(counts) or not interval or not all(defined(bound) for bound in interval):
-        return ""
-    most = max(range(len(counts)), key=counts.__getitem__)
-    always = counts[most] / sum(counts)
-    if interval[0] > always:
-        return ""
-    name = [*metrics.get("classes", ()), *map(str, range(len(counts)))][most]
-    return (
-        f"This network is not shown to be better than chance: its accuracy is "
-        f"{percent(metrics.get('accuracy'))} {bounds(interval, percent)}, and always answering "
-        f"{name} is right for {percent(always)}. {NOTHING}"
-    )
+    why = doubt(metrics.get("confusion", ()), interval, metrics.get("chance"))
+    return f"This network is not shown to be better than chance: {why}. {NOTHING}" if why else ""
 
 
 def answer(metrics: Metrics) -> str:

@@ -18,6 +18,8 @@ from jaxsal.commands import settings as commands
 
 KEPT = Path(__file__).with_suffix(".json")
 
+KINDS = ("Explain", "Train", "Evaluate", "Methods", "Phantom")
+
 
 def shown(function: Callable[..., Any]) -> str:
     """A signature without its types; a default that is a function, by its name."""
@@ -74,7 +76,7 @@ def now() -> dict[str, Any]:
         "ScoreFn": dict(attributes(jaxsal.ScoreFn)),
         "commands": {
             kind.__name__.lower(): sorted(flags(kind))
-            for kind in (commands.Explain, commands.Train, commands.Evaluate, commands.Methods)
+            for kind in (getattr(commands, name) for name in KINDS)
         },
         "experiments": {
             module.__name__: sorted(flags(module.Settings))

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
+from jaxsal.commands import cuts
 from jaxsal.commands.preparing import Images
 from jaxsal.data.fit import unfitted
 from jaxsal.types import SpatialAxes
@@ -15,6 +16,8 @@ from jaxsal.viz.maps import Look
 
 PANEL = 3.2
 """Inches of a panel's longer side."""
+ROWS = 5
+"""Slices of a volume."""
 THUMBNAIL = 192
 """Pixels of a thumbnail's longer side."""
 
@@ -56,18 +59,52 @@ class Pen:
             "panel": PANEL,
         }
         original = self.source.original(entry["number"])
+        number, outlined = entry["number"], self.source.outlined
         if original.ndim > 3 or len(self.axes or ()) == 3:
-            figure = figures.explanation(original, panels, spatial_axes=self.axes, **options)
-            middle = image[len(image) // 2]
-            return Drawn(figures.png(figure), _encoded(pixels.grey(middle)), False)
+            return self._volume(number, original, image, panels, options)
         picture, panels = self._over(original, image, panels)
         size = picture.shape[0], picture.shape[1]
-        mask = self.source.mask(entry["number"], size)
+        mask = None if outlined is None else outlined.picture(number, size)
         figure = figures.explanation(picture, panels, mask=mask, spatial_axes=(0, 1), **options)
         first = next(iter(panels.values()))
         bound = pixels.limit([first])
         thumbnail = self.look.blended(pixels.grey(picture), first, bound)
         return Drawn(figures.png(figure), _encoded(thumbnail), mask is not None)
+
+    def _volume(
+        self,
+        number: int,
+        original: np.ndarray,
+        image: np.ndarray,
+        panels: Mapping[str, np.ndarray],
+        options: Mapping[str, Any],
+    ) -> Drawn:
+        """Slices through a volume's mask, or spread over it: axial where it lies in space."""
+        axes = self.axes or (0, 1, 2)
+        outlined = self.source.outlined
+        volume = inputs.channels_last(original, axes if original.shape == image.shape else ())
+        space = volume.shape[:3]
+        mask = None if outlined is None else outlined.volume(number)
+        mask = mask if mask is not None and mask.shape == space else None
+        whole = {n: inputs.channels_last(np.asarray(m), axes) for n, m in panels.items()}
+        sums = {n: m.sum(-1) if m.ndim == 4 else m for n, m in whole.items()}
+        flat = {n: m if m.shape == space else unfitted(m, space) for n, m in sums.items()}
+        seen = cuts.axial if self.source.seen_from_feet(number) else np.asarray
+        drawn, maps = pixels.stretched(seen(volume)), {n: seen(m) for n, m in flat.items()}
+        outline = None if mask is None else seen(mask)
+        rows = cuts.through(outline, len(drawn), ROWS)
+        figure = figures.relevance_grid(
+            drawn[rows],
+            None if outline is None else outline[rows],
+            {name: map[rows] for name, map in maps.items()},
+            rows=[f"slice {row}" for row in rows],
+            spatial_axes=(0, 1),
+            **options,
+        )
+        (row,) = cuts.through(outline, len(drawn), 1)
+        first = next(iter(maps.values()))
+        thumbnail = self.look.blended(pixels.grey(drawn[row]), first[row], pixels.limit([first]))
+        return Drawn(figures.png(figure), _encoded(thumbnail), outline is not None)
 
     def _panels(
         self, maps: Any, target: int | list[int], named: Callable[[int], str]

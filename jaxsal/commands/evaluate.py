@@ -7,35 +7,40 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxsal import engine
-from jaxsal.commands import evaluation, evaluation_page, method_syntax, model, seen
+from jaxsal.commands import (
+    effects,
+    evaluation,
+    evaluation_page,
+    localising,
+    method_syntax,
+    model,
+    seen,
+)
+from jaxsal.commands.preprocessing import Preprocess
 from jaxsal.commands.settings import Evaluate
 from jaxsal.common import files, provenance
-from jaxsal.data import pipeline, understood
+from jaxsal.data import pipeline, understood, volumes
 from jaxsal.data.examples import Dataset, Examples
-from jaxsal.data.splits import Division, known_patients, take
-from jaxsal.metrics import bootstrap, localization
+from jaxsal.data.splits import Division, take
 from jaxsal.training import predict
-from jaxsal.viz import figures
-from jaxsal.viz.picture import Figure
 
-ROWS = 6
-"""Images with maps in the figure."""
 LONG = ("roc", "reliability", "mistakes")
 """Of the metrics, what a line of JSON does without."""
 
 
 def run(settings: Evaluate) -> dict[str, Any]:
     """Runs the command; returns what it prints under `--json`."""
+    effects.check(settings)
     methods = method_syntax.methods(settings.method) if settings.explain else {}
     if settings.reading.test_images is not None:
         raise ValueError("test_images: every image is tested; expected --images alone")
-    names = settings.classes if settings.checkpoint is None else None  # a checkpoint has its own
-    found = model.load(settings.checkpoint, settings.apply, settings.params, names)
+    found = model.load(settings.checkpoint, settings.apply, settings.params, settings.classes)
+    preprocess = Preprocess(settings.preprocessing)
     given = model.input_of(found, settings.image_size, settings.channels)
     classes, size = _known(settings, found)
     with files.writable(settings.out) as folder:
-        dataset = pipeline.folder(
+        whole = found.volumes or settings.volumes
+        dataset = (volumes.folder if whole else pipeline.folder)(
             settings.images,
             image_size=size,
             strict=settings.strict,
@@ -44,26 +49,31 @@ def run(settings: Evaluate) -> dict[str, Any]:
             channels=given[1] or 1,
             argument="images",
         )
-        one = dataset.examples.images[:1]
+        one = preprocess.of_all(dataset.examples.images[:1])
         found = found.fitted(jax.ShapeDtypeStruct(one.shape, one.dtype))
         labelled = _renamed(dataset.examples, dataset.classes, classes)
         unseen = _unseen(settings, labelled)
         tested = unseen.examples
-        told = _understood(dataset, unseen, classes)
+        localised = bool(settings.explain and tested.masks.any())
+        noted = () if localised or not settings.explain else ("no masks: no maps are made",)
+        told = _understood(dataset, unseen._replace(notes=(*unseen.notes, *noted)), classes)
         if not settings.json:
             print("\n".join(understood.lines(told)), flush=True)
-        logits = _logits(settings, found, tested.images, len(classes))
+        images = preprocess.of_all(tested.images)
+        if localised:
+            _check_size(images, tested.masks)
+        logits = _logits(settings, found, images, len(classes))
         measured = evaluation.measure(logits, tested, classes)
         metrics = {
             **measured,
             "warnings": [*measured["warnings"], *unseen.warnings, *_absent(tested, classes)],
             "understood": told,
-            "data": dataset.source,
+            "data": ", ".join(filter(None, (dataset.source, preprocess.text))),
         }
         more = {}
-        if settings.explain and tested.masks.any():
-            metrics["localisation"], more["Maps"] = _localise(
-                settings, found, methods, tested, logits
+        if localised:
+            metrics["localisation"], more["Maps"] = localising.localise(
+                settings, found, methods, tested, images
             )
         metrics |= provenance.describe()
         evaluation_page.write(
@@ -86,13 +96,8 @@ def _known(settings: Evaluate, found: model.Model) -> tuple[tuple[str, ...], int
     Raises:
         ValueError: neither the checkpoint nor the options tell.
     """
-    if found.volumes:
-        raise ValueError("checkpoint: a network of volumes is tested by jaxsal train --volumes")
-    given = tuple(name.strip() for name in (settings.classes or "").split(",") if name.strip())
-    classes, size = found.classes or given, settings.image_size or found.image_size
-    if given and given != classes:
-        raise ValueError(f"classes: the checkpoint's are {list(classes)}, got {list(given)}")
-    if len({*classes}) < max(2, len(classes)) or size is None:
+    classes, size = found.classes, settings.image_size or found.image_size
+    if len(classes) < 2 or size is None:
         raise ValueError(
             "classes: --apply needs --classes with the names of its outputs in order, as no,yes, "
             f"and --image-size; got {settings.classes!r} and {size}"
@@ -146,7 +151,10 @@ def _unseen(settings: Evaluate, examples: Examples) -> Unseen:
     """
     if settings.checkpoint is None:
         return Unseen(examples)
-    identical, near = seen.among(settings.checkpoint, examples.images)
+    identical, near, unknown = seen.among(settings.checkpoint, examples.images)
+    if unknown:
+        warning = f"Whether the network was trained on some of these images is unknown: {unknown}."
+        return Unseen(examples, warnings=(warning,))
     notes = (f"{near.sum()} images are nearly identical to one trained on",) if near.any() else ()
     if not identical.any():
         return Unseen(examples, notes=notes)
@@ -174,7 +182,9 @@ def _logits(settings: Evaluate, found: model.Model, images: np.ndarray, classes:
     Raises:
         ValueError: another number of outputs than of classes.
     """
-    answer = predict.make_predict(found.apply, batch_size=128)(found.params, images)
+    answer = predict.make_predict(found.apply, batch_size=predict.batch_of(images))(
+        found.params, images
+    )
     answer = np.asarray(answer, np.float64)
     if settings.output == "probability":
         both = [1 - answer, answer] if answer.shape[1] == 1 else [answer]
@@ -186,40 +196,14 @@ def _logits(settings: Evaluate, found: model.Model, images: np.ndarray, classes:
     return answer
 
 
-def _localise(
-    settings: Evaluate, found: model.Model, methods: Any, tested: Examples, logits: np.ndarray
-) -> tuple[dict[str, Any], Figure]:
-    """How well maps of the predicted classes agree with masks, and a figure of some."""
-    rows = np.flatnonzero(tested.masks.any((1, 2)))
-    rows = np.sort(np.random.default_rng(settings.seed).permutation(rows)[: settings.explain])
-    shown = take(tested, rows.astype(np.int32))
-    methods = methods if isinstance(methods, dict) else {settings.method[0]: methods}
-    explain = engine.explainer(found.apply, methods, output=settings.output)
-    key = jax.random.key(settings.seed) if explain.keyed else None
-    maps = jax.device_get(explain(found.params, shown.images, key=key))
-    measures = localization.localize(maps, shown.masks)
-    patients = known_patients(shown)
-    record = {
-        "images": len(rows),
-        "area": float(shown.masks.mean()),
-        "bootstrap": "image" if patients is None else "patient",
-        "clusters": len({*patients.tolist()}) if patients is not None else len(rows),
-        "methods": bootstrap.summarise({name: measures[name] for name in methods}, patients),
-    }
-    few = _by_class(shown.labels)
-    titles = [name.rpartition("/")[2] for name in shown.names[few].tolist()]
-    figure = figures.relevance_grid(
-        shown.images[few],
-        shown.masks[few],
-        {name: maps[name][few] for name in methods},
-        rows=titles,
-        mask_label="mask",
-    )
-    return record, figure
+def _check_size(images: np.ndarray, masks: np.ndarray) -> None:
+    """Raises where maps would not lie on masks.
 
-
-def _by_class(labels: np.ndarray) -> np.ndarray:
-    """A few rows, the classes in turn, in order."""
-    turns = [np.flatnonzero(labels == label)[:ROWS] for label in np.unique(labels)]
-    rows = [own[turn] for turn in range(ROWS) for own in turns if turn < len(own)]
-    return np.sort(np.array(rows[:ROWS], np.int32))
+    Raises:
+        ValueError: so.
+    """
+    if images.shape[1:-1] != masks.shape[1:]:
+        raise ValueError(
+            f"preprocess: made images {images.shape[1:]} of those with masks {masks.shape[1:]}; "
+            "expected [H, W, C] of the same size, or --explain 0"
+        )

@@ -32,9 +32,10 @@ def measure(logits: np.ndarray, tested: Examples, classes: Sequence[str]) -> Rec
     report = classification.classification_report(logits, tested.labels, classes)
     probabilities = classification.softmax(logits)
     predicted = logits.argmax(-1)
+    sure = certainty(predicted == tested.labels, tested)
     return {
         "accuracy": report.pop("accuracy"),
-        **certainty(predicted == tested.labels, tested),
+        **sure,
         **report,
         "roc": {
             name: _thinned(operating_curves.roc_curve(probabilities[:, k], tested.labels == k))
@@ -47,7 +48,7 @@ def measure(logits: np.ndarray, tested: Examples, classes: Sequence[str]) -> Rec
             .items()
         },
         "mistakes": mistakes(probabilities, tested, classes),
-        **doubts(predicted, tested.labels, classes),
+        **doubts(predicted, tested.labels, classes, sure["accuracy_interval"]),
     }
 
 
@@ -80,8 +81,17 @@ def interval_words(record: Record) -> str:
     return f"95 % interval {low:.3f} to {high:.3f}, by {drawn}"
 
 
-def doubts(predicted: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> Record:
-    """What speaks against conclusions: one class said of nearly all, accuracy of guessing."""
+def doubts(
+    predicted: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    interval: Sequence[float] | None = None,
+) -> Record:
+    """What speaks against conclusions: one class said of nearly all, accuracy of guessing.
+
+    Args:
+        interval: of the accuracy.
+    """
     most, share = chance.one_class(predicted)
     guessed = chance.chance(labels, predicted)
     said, warnings = round(share * len(labels)), []
@@ -89,11 +99,10 @@ def doubts(predicted: np.ndarray, labels: np.ndarray, classes: Sequence[str]) ->
         warnings.append(
             f"The network predicts {classes[most]!r} for {said} of {len(labels)} images."
         )
-    if guessed > chance.LEVEL:
-        accuracy = float(np.mean(predicted == labels))
+    counts = classification.confusion_matrix(labels, predicted, len(classes))
+    if why := chance.doubt(counts, interval, guessed):
         warnings.append(
-            f"No better than chance: of shuffled labels {guessed:.0%} give its accuracy of "
-            f"{accuracy:.3f} or more. Its maps do not show what tells the classes apart."
+            f"No better than chance: {why}. Its maps do not show what tells the classes apart."
         )
     return {
         "one_class": {"class": classes[most], "share": share},

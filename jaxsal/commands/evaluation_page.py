@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxsal.commands import evaluation
+from jaxsal.commands import cuts, evaluation
 from jaxsal.common import files
 from jaxsal.data import understood
 from jaxsal.data.examples import Examples
@@ -36,6 +36,13 @@ CAPTIONS = {
 """By title, in the page's order."""
 
 
+VOLUMES = dict.fromkeys(
+    ("Worst mistakes", "Maps"),
+    " Of a volume its axial slice with most of the mask, else the middle one.",
+)
+"""What is added to captions of volumes."""
+
+
 def write(
     folder: Path,
     metrics: Record,
@@ -60,7 +67,11 @@ def write(
     csv.writer(lines).writerows(evaluation.rows(logits, tested, metrics["classes"]))
     content = lines.getvalue().encode(errors="backslashreplace")
     files.write_result(folder / "predictions.csv", content)
-    shown = [page.figure(name, CAPTIONS[name], drawing) for name, drawing in pictures.items()]
+    cut = VOLUMES if tested.images.ndim == 5 else {}
+    shown = [
+        page.figure(name, CAPTIONS[name] + cut.get(name, ""), drawing)
+        for name, drawing in pictures.items()
+    ]
     body = render(metrics, shown, title)
     files.write_result(folder / "report.html", page.page(title, body).encode(errors="replace"))
 
@@ -82,8 +93,8 @@ def draw(metrics: Record, tested: Examples) -> dict[str, Figure]:
             for each in wrong
         ]
         shown, outlines = tested.images[rows], tested.masks[rows]
-        if shown.ndim == 5:  # of volumes their middle slices
-            shown, outlines = (each[:, each.shape[1] // 2] for each in (shown, outlines))
+        if shown.ndim == 5:
+            outlines, shown = cuts.one_each(outlines, shown)
         drawn["Worst mistakes"] = classification.mistakes(shown, titles, outlines)
     if metrics.get("history"):
         drawn["Learning curves"] = charts.learning_curves(metrics["history"])
@@ -167,7 +178,14 @@ def _localisation(metrics: Record) -> str:
     head = ["method", *names.values()]
     return (
         f"<h2>Do the maps lie on the masks?</h2><p>{page.text(about)}</p>{page.table(head, rows)}"
+        f"{_not_possible(found)}"
     )
+
+
+def _not_possible(found: Record) -> str:
+    lines = (f"{name}: {why}" for name, why in found.get("not_possible", {}).items())
+    items = "".join(f"<li>{page.text(line)}</li>" for line in lines)
+    return f"<p>Not possible with this network:</p><ul>{items}</ul>" if items else ""
 
 
 def _data(metrics: Record) -> str:

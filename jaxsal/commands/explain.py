@@ -9,14 +9,17 @@ from typing import Any
 import jax
 
 from jaxsal import engine
-from jaxsal.commands import method_syntax, model, overlays, scan_maps
+from jaxsal.commands import effects, method_syntax, model, overlays, scan_maps
+from jaxsal.commands.outlined import Outlined
 from jaxsal.commands.preparing import Images
+from jaxsal.commands.preprocessing import Preprocess
 from jaxsal.commands.progress import Explaining
 from jaxsal.commands.settings import Explain
 from jaxsal.common import files
 from jaxsal.compiler import processes
 from jaxsal.data import intensity, pictures, scans
 from jaxsal.data.intensity import Intensity
+from jaxsal.data.records import Files
 from jaxsal.data.wanted import Wanted
 from jaxsal.store.dataset import explain_dataset
 from jaxsal.store.source import Source
@@ -26,9 +29,11 @@ from jaxsal.viz.maps import Look
 
 def run(settings: Explain) -> dict[str, Any]:
     """Runs the command; returns what it prints under `--json`."""
+    effects.check(settings)
     processes.join_if(settings.processes)
     start = time.monotonic()
-    stored, running, layers, source, warnings = _explain(settings)
+    stored, running, layers, images, warnings = _explain(settings)
+    source, outlined = images.source, images.outlined
     processes.wait("explained")
     new = stored.explained + stored.skipped + len(stored.not_finite) - stored.resumed
     return {
@@ -36,7 +41,9 @@ def run(settings: Explain) -> dict[str, Any]:
         "explained": stored.explained,
         "skipped": _records(fault for fault in stored.faults if fault not in stored.not_finite),
         "not_finite": _records(stored.not_finite),
-        "not_used": _records(source.left),
+        "not_used": _records(outlined.left if outlined else source.left),
+        "masks": len(outlined.used) if outlined else 0,
+        "without_mask": outlined.without if outlined else None,
         "notes": source.notes(),
         "not_drawn": _records(stored.undrawn),
         "resumed": stored.resumed,
@@ -54,22 +61,19 @@ def _records(faults: Iterable[tuple[str, str]]) -> list[dict[str, str]]:
 
 def _explain(
     settings: Explain,
-) -> tuple[Stored, float, list[str], pictures.Pictures, tuple[str, ...]]:
+) -> tuple[Stored, float, list[str], Images, tuple[str, ...]]:
     """What became of the images, the seconds it took, layers of CAMs, the images, warnings."""
     methods = method_syntax.methods(settings.method)
     look = Look(settings.style, settings.opacity, settings.colormap)
     found = model.load(settings.checkpoint, settings.apply, settings.params, settings.classes)
     out = check_apart(settings.out, settings.images)
     found_images = _source(settings, found, out)
-    if scan_maps.is_nifti(out):
-        scan_maps.check(found_images, out)
+    lies = scan_maps.check(found_images, out) if scan_maps.is_nifti(out) else None
     source = Images(
         found_images,
         classes=found.classes,
-        preprocess=model.preprocess(settings.preprocess),
-        mean=settings.mean,
-        std=settings.std,
-        masks=settings.masks,
+        preprocess=Preprocess(settings.preprocessing),
+        outlined=_outlined(settings, found_images, out),
     )
     if settings.targets == "label":
         source.check_labels()
@@ -83,14 +87,14 @@ def _explain(
         spatial_axes=settings.spatial_axes,
     )
     start = time.monotonic()
-    stored = _write(settings, explain, found, source, out, look)
+    stored = _write(settings, explain, found, source, out, look, lies)
     if stored.complete and not stored.explained:
         name, fault = stored.faults[0]
         count = len(stored.faults)
         raise ValueError(f"images: none of {count} can be explained; {name}: {fault}")
     seconds = time.monotonic() - start
     layers = explain.layers(found.params, one, "all")
-    return stored, seconds, layers, found_images, found.warnings
+    return stored, seconds, layers, source, found.warnings
 
 
 def _source(settings: Explain, found: model.Model, out: Path) -> pictures.Pictures:
@@ -104,8 +108,30 @@ def _source(settings: Explain, found: model.Model, out: Path) -> pictures.Pictur
     if settings.volumes and found.image_size is not None and not found.volumes:
         raise ValueError("volumes: the checkpoint's network takes pictures; expected another one")
     wanted = Wanted(size, channels, found.range, asked, slicing, volumes)
-    apart = (out, *scan_maps.places(out)) if scan_maps.is_nifti(out) else (out,)
-    return pictures.find(settings.images, wanted=wanted, split=settings.split, without=apart)
+    apart = [out, *(scan_maps.places(out) if scan_maps.is_nifti(out) else ())]
+    if settings.masks is not None and not _holds(settings.masks, settings.images):
+        apart.append(Path(os.path.expanduser(settings.masks)))
+    without = tuple(apart)
+    source = pictures.find(settings.images, wanted=wanted, split=settings.split, without=without)
+    if settings.slices is not None and isinstance(source, Files) and not source.has_stacks:
+        raise ValueError("slices: of no effect in this call; none of the images is of several")
+    return source
+
+
+def _holds(folder: Path, images: str) -> bool:
+    """Whether the images lie in a folder."""
+    inner, outer = (os.path.realpath(os.path.expanduser(place)) for place in (images, folder))
+    return Path(inner).is_relative_to(outer)
+
+
+def _outlined(settings: Explain, source: pictures.Pictures, out: Path) -> Outlined | None:
+    """The masks of images that are drawn.
+
+    Raises:
+        ValueError: as of `Outlined`.
+    """
+    drawn = out.suffix != ".zarr" and not scan_maps.is_nifti(out)
+    return Outlined(source, settings.masks) if drawn else None
 
 
 def _write(
@@ -115,8 +141,13 @@ def _write(
     source: Images,
     out: Path,
     look: Look,
+    lies: Files | None,
 ) -> Stored:
-    """Maps into a store where its name ends in .zarr, NIfTI in .nii, else overlays in a folder."""
+    """Maps into a store where its name ends in .zarr, NIfTI in .nii, else overlays in a folder.
+
+    Args:
+        lies: where scans lie, for NIfTI.
+    """
     with Explaining(silent=settings.json or jax.process_index() > 0) as bar:
         common: dict[str, Any] = {
             "targets": model.target(settings.targets, found.classes),
@@ -137,12 +168,12 @@ def _write(
                 about={"images": source.text, "methods": list(settings.method)},
                 **common,
             )
-        if scan_maps.is_nifti(out):
+        if lies is not None:
             return scan_maps.explain_scans(
                 explain,
                 found.params,
                 source,
-                scan_maps.check(source.source, out),
+                lies,
                 out,
                 names=settings.method,
                 **common,

@@ -112,15 +112,6 @@ def _loaded(load: Callable[[Path], Params], path: Path) -> Params:
         raise ValueError(f"params: {path.name} does not fit ({one_line(error)[:300]})") from error
 
 
-def preprocess(name: str | None) -> tuple[str, Callable[..., Any]] | None:
-    """The function `package.module:function` of one image, and its name; None of None.
-
-    Raises:
-        ValueError: there is none.
-    """
-    return None if name is None else (name, function("preprocess", name)[0])
-
-
 def class_names(text: str | None) -> tuple[str, ...]:
     """Names with commas between them; none of None.
 

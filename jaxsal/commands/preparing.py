@@ -1,19 +1,14 @@
 """Images on their way to a model: labelled by their folders, preprocessed, standardised."""
 
-import io
-import os
-from collections.abc import Callable, Mapping
-from pathlib import Path, PurePath
+from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from jaxsal.common.errors import one_line
-from jaxsal.data import images
-from jaxsal.data.pictures import SUFFIXES, Files, Pictures
-
-Preprocess = Callable[[np.ndarray], Any]
+from jaxsal.commands.outlined import Outlined
+from jaxsal.commands.preprocessing import Preprocess
+from jaxsal.data.pictures import Files, Pictures
 
 
 class Images:
@@ -28,41 +23,20 @@ class Images:
         source: Pictures,
         *,
         classes: tuple[str, ...] = (),
-        preprocess: tuple[str, Preprocess] | None = None,
-        mean: tuple[float, ...] = (),
-        std: tuple[float, ...] = (),
-        masks: Path | None = None,
+        preprocess: Preprocess | None = None,
+        outlined: Outlined | None = None,
     ) -> None:
-        """Takes a source, and what is done to an image [H, W, C] of it, in this order.
+        """Takes a source, and what is done to an image of it.
 
         Args:
             classes: names; an image in a folder of one of them, the nearest, has it as its label.
-            preprocess: a function of an image, and its name.
-            mean, std: one, or one a channel; nothing is subtracted, or divided by, without.
-            masks: a folder with a mask of the same path, perhaps of another suffix, for an image.
-
-        Raises:
-            ValueError: a mean that is not finite, a standard deviation that is not above zero, a
-                folder without any mask.
+            outlined: their masks, where they are drawn.
         """
-        self.source, self.classes, self.preprocess = source, classes, preprocess
+        self.source, self.classes = source, classes
+        self.preprocess = preprocess or Preprocess()
         self._labels = {name.casefold(): label for label, name in enumerate(classes)}
-        self.mean, self.std = np.array(mean or [0.0]), np.array(std or [1.0])
-        if not np.isfinite(self.mean).all():
-            raise ValueError(f"mean: expected finite numbers, got {mean}")
-        if not (np.isfinite(self.std) & (self.std > 0)).all():
-            raise ValueError(f"std: expected numbers above 0, got {std}")
-        done = [f"preprocess {preprocess[0]}"] if preprocess else []
-        done += [f"{name} {values}" for name, values in (("mean", mean), ("std", std)) if values]
-        self.text = ", ".join([source.text, *done])
-        self.masks = None if masks is None else Path(os.path.expanduser(masks))
-        root = source.root if isinstance(source, Files) else None
-        if self.masks is not None and root is not None and self.masks.resolve() == root.resolve():
-            raise ValueError(f"masks: expected another folder than the images', got {masks}")
-        if self.masks is not None and not any(map(self._mask, range(len(source)))):
-            raise ValueError(
-                f"masks: no file in {masks} has the path of an image, such as {self._name(0)!r}"
-            )
+        self.text = ", ".join(filter(None, (source.text, self.preprocess.text)))
+        self.outlined = outlined
 
     def __len__(self) -> int:
         return len(self.source)
@@ -71,7 +45,7 @@ class Images:
         record = dict(self.source[number])
         if "label" not in record and (label := self._label(record)) is not None:
             record["label"] = label
-        return {**record, "image": self._prepared(np.asarray(record["image"]))}
+        return {**record, "image": self.preprocess(np.asarray(record["image"]))}
 
     def original(self, number: int) -> np.ndarray:
         """The image as it is drawn: of its own size where the source can say, not standardised.
@@ -79,59 +53,17 @@ class Images:
         What a preprocessing gave another form is drawn as it went to the model.
         """
         record = np.asarray(self.source[number]["image"])
-        if self.preprocess is not None:
-            prepared = self._processed(record)
-            if prepared.shape[:2] != record.shape[:2]:
-                return prepared
+        prepared = self.preprocess.processed(record)
+        if prepared.shape[:2] != record.shape[:2]:
+            return prepared
         own = getattr(self.source, "original", None)
         return record if own is None else np.asarray(own(number))
 
-    def mask(self, number: int, size: tuple[int, int]) -> np.ndarray | None:
-        """The mask of an image of that height and width; None where it has none.
-
-        Raises:
-            ValueError, OSError: it cannot be read.
-        """
-        path = self._mask(number) if self.masks is not None else None
-        if path is None:
-            return None
-        return np.asarray(Image.open(io.BytesIO(images.mask(path, (size[1], size[0])))), bool)
-
-    def _name(self, number: int) -> str:
-        return self.source.name(number) if isinstance(self.source, Files) else str(number)
-
-    def _mask(self, number: int) -> Path | None:
-        assert self.masks is not None
-        stem = self.masks / self._name(number)
-        places = [stem, *(stem.with_suffix(suffix) for suffix in SUFFIXES)]
-        return next((place for place in places if place.is_file()), None)
-
-    def _processed(self, image: np.ndarray) -> np.ndarray:
-        if self.preprocess is None:
-            return image
-        name, function = self.preprocess
-        try:
-            return np.asarray(function(image), np.float32)
-        except Exception as error:  # a user's function may raise whatever it likes
-            raise ValueError(f"preprocess: {name} raised {one_line(error)[:200]}") from error
-
-    def _prepared(self, image: np.ndarray) -> np.ndarray:
-        image = self._processed(image)
-        if image.dtype.kind != "f":
-            return image
-        image = (image - self._along(image, self.mean)) / self._along(image, self.std)
-        return image.astype(np.float32)
-
-    def _along(self, image: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Values along the channels of an image, its last axis or its first."""
-        if len(values) == 1 or image.shape[-1] == len(values):
-            return values
-        if image.shape[0] == len(values):
-            return values.reshape(-1, *[1] * (image.ndim - 1))
-        raise ValueError(
-            f"mean, std: expected one, or one a channel of an image {image.shape}; got "
-            f"{len(values)}"
-        )
+    def seen_from_feet(self, number: int) -> bool:
+        """Whether an image is a volume from left to right, back to front, feet to head."""
+        if not isinstance(self.source, Files) or not self.source.wanted.volumes:
+            return False
+        return self.source.scans[self.source.row(number).scan].affine is not None
 
     def check_labels(self) -> None:
         """Raises where files lie in no folder of a class.

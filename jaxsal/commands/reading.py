@@ -24,26 +24,21 @@ def read_and_split(
     """All images, their split, and what was understood, which is printed unless silent.
 
     Args:
-        volumes: whether they are whole scans, in class folders.
+        channels: 1 for grey, 3 for colour, None: what pictures are; scans are grey.
+        volumes: whether they are whole scans.
 
     Raises:
         ValueError: what cannot be read, or a split that bears no conclusions and is not forced.
     """
-    if volumes:
-        if reading != Reading():
-            raise ValueError(
-                "volumes: scans are read from class folders; expected nothing beside it"
-            )
-        dataset = whole.folder(images, image_size=config.image_size, strict=strict)
-    else:
-        dataset = pipeline.folder(
-            images,
-            image_size=config.image_size,
-            strict=strict,
-            reading=reading,
-            channels=channels,
-            argument="images",
-        )
+    read = whole.folder if volumes else pipeline.folder
+    dataset = read(
+        images,
+        image_size=config.image_size,
+        strict=strict,
+        reading=reading,
+        channels=channels,
+        argument="images",
+    )
     division = splits.divide(
         dataset,
         test_fold=config.test_fold,

@@ -12,7 +12,7 @@ import numpy as np
 from jaxsal.commands.overlays import free_name
 from jaxsal.common import files
 from jaxsal.compiler.program import Explanation
-from jaxsal.data import nifti, scans
+from jaxsal.data import nifti, patients, scans
 from jaxsal.data.records import Files, orientation
 from jaxsal.data.wanted import unsized
 from jaxsal.engine import Explainer
@@ -119,6 +119,7 @@ class ScanSink:
         outputs: str,
     ) -> None:
         self.source, self.out, self.methods = source, out, methods
+        self.patients = patients.numbered([scan.patient for scan in source.scans])
         self.classes, self.outputs = classes, outputs
         self.layout = Layout((), CHUNK, len(source))
         self.total: int | None = len(source)
@@ -142,7 +143,7 @@ class ScanSink:
             status = SKIPPED if example.fault else NOT_FINITE if fault else EXPLAINED
             entry: dict[str, Any] = {"source": example.name, "number": number}
             entry |= {"status": STATUSES[status]} | ({"fault": fault} if fault else {})
-            patient = self.source.scans[self.source.row(number).scan].patient
+            patient = self.patients[self.source.row(number).scan]
             entry |= {"patient": patient} if patient else {}
             self.entries.append(entry)
             self._turn_to(self.source.row(number).scan)

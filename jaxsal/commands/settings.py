@@ -16,6 +16,18 @@ FLAT = tyro.conf.arg(name="")
 
 
 @dataclass(frozen=True)
+class Preprocessing:
+    """What images go through before a model that takes others than those in [0, 1]."""
+
+    preprocess: str | None = None
+    """package.module:function of one image [H, W, C] in [0, 1], before it goes to the model."""
+    mean: tuple[float, ...] = ()
+    """Subtracted from an image in [0, 1]: one number, or one a channel."""
+    std: tuple[float, ...] = ()
+    """What it is divided by then."""
+
+
+@dataclass(frozen=True)
 class Explain:
     """Explains what a model sees in images: PNG overlays in a folder, maps in a Zarr store, or
     maps as NIfTI that lie on the scan.
@@ -49,12 +61,7 @@ class Explain:
     classes: str | None = None
     """Names of the classes, in the order of the model's outputs, as no,yes; a checkpoint has its
     own."""
-    preprocess: str | None = None
-    """package.module:function of one image [H, W, C] in [0, 1], before it goes to the model."""
-    mean: tuple[float, ...] = ()
-    """Subtracted from an image in [0, 1]: one number, or one a channel."""
-    std: tuple[float, ...] = ()
-    """What it is divided by then."""
+    preprocessing: Annotated[Preprocessing, FLAT] = field(default_factory=Preprocessing)
     method: tuple[str, ...] = ("integrated_gradients(steps=64)",)
     """One or more, as Python calls: gradient, "occlusion(window=8)"."""
     targets: str = "predicted"
@@ -70,7 +77,8 @@ class Explain:
     colormap: str = "RdBu_r"
     """Of matplotlib; one without a middle shows |map|."""
     masks: Path | None = None
-    """A folder with masks of the images' own paths, to be outlined in pictures."""
+    """A folder of masks, named as their images (x.png, x_mask.png, x_seg.nii.gz), to be outlined in
+    pictures; none: those beside the images, or in a folder that mirrors theirs."""
     keep_images: bool = False
     """Keep the images in a store, as the model takes them."""
     image_size: int | None = None
@@ -195,6 +203,9 @@ class Evaluate:
     """Side in pixels that files are resized to; a checkpoint knows it."""
     channels: Literal[1, 3] | None = None
     """1: files are read as grey; 3: as colour; none: as the checkpoint says, else as grey."""
+    volumes: bool = False
+    """The model of --apply takes whole scans, as of `jaxsal explain`; a checkpoint knows it."""
+    preprocessing: Annotated[Preprocessing, FLAT] = field(default_factory=Preprocessing)
     method: tuple[str, ...] = ("integrated_gradients(steps=64)",)
     """Methods whose maps are held against masks, as Python calls."""
     explain: int = 64
@@ -217,9 +228,31 @@ class Methods:
     """One line of JSON."""
 
 
+@dataclass(frozen=True)
+class Phantom:
+    """Writes generated heads with and without tumours, and masks of these, to try the others on.
+
+    jaxsal phantom --out heads && jaxsal train --images heads --out runs/heads
+    """
+
+    out: Path
+    """A folder of its own, with one for each of four classes."""
+    count: int = 200
+    """How many heads."""
+    image_size: int = 64
+    """Pixels a side, at least 32."""
+    volumes: bool = False
+    """Whole heads as NIfTI, in place of slices as PNG."""
+    seed: int = 0
+    """Of all that is drawn."""
+    json: bool = False
+    """One line of JSON."""
+
+
 Command = (
     Annotated[Explain, tyro.conf.subcommand("explain")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Methods, tyro.conf.subcommand("methods")]
+    | Annotated[Phantom, tyro.conf.subcommand("phantom")]
 )

@@ -21,6 +21,9 @@ def explain(result: dict[str, Any]) -> str:
     undrawn = [f"  no picture of {e['source']}: {e['fault']}" for e in result["not_drawn"]]
     more = [f"  {len(undrawn)} without a picture in all"] if undrawn[5:] else []
     done = [f"  {note}" for note in result["notes"][:6]]
+    if count := result["masks"]:
+        bare = result["without_mask"]
+        done.append(f"  {count} masks outlined{f'; {bare} images without a mask' if bare else ''}")
     told = [*layers, *done, *skipped, *nonfinite, *undrawn[:5], *more]
     return "\n".join([*_warnings(result), first, *told, *_left(result["not_used"])])
 
@@ -60,7 +63,15 @@ def evaluate(result: dict[str, Any]) -> str:
         f" ({found['area']:.3f} if even, {found['images']} images)"
         for method, values in found["methods"].items()
     ]
+    maps += [
+        f"  not possible, {name}: {why}" for name, why in found.get("not_possible", {}).items()
+    ]
     return "\n".join([*_warnings(result), first, *_tested(result), *maps])
+
+
+def phantom(result: dict[str, Any]) -> str:
+    counts = ", ".join(f"{count} {name}" for name, count in result["classes"].items())
+    return f"{result['out']}: {result['source']}; {counts}, {result['masks']} masks"
 
 
 def _warnings(result: dict[str, Any]) -> list[str]:

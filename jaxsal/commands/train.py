@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxsal.commands import evaluation, evaluation_page, seen
+from jaxsal.commands import effects, evaluation, evaluation_page, seen
 from jaxsal.commands.progress import Training
 from jaxsal.commands.reading import read_and_split
 from jaxsal.commands.settings import Train
@@ -26,12 +26,13 @@ LONG = ("roc", "reliability", "mistakes", "settings", "history")
 
 def run(settings: Train) -> dict[str, Any]:
     """Runs the command; returns what it prints under `--json`."""
+    effects.check(settings)
     processes.join_if(settings.processes)
     config = settings.training.checked()
     processes.local_devices(config.devices)  # an error before anything is read
     weights = None if settings.init is None else pretrained.load(settings.init)
-    if len(settings.mean) != len(settings.std) or (settings.mean and weights is None):
-        raise ValueError("mean: goes with --init and --std, a number a channel each")
+    if len(settings.mean) != len(settings.std):
+        raise ValueError("mean: goes with --std, a number a channel each")
     if settings.dry_run:
         return {"understood": _read(settings, config, weights)[2]}
     if settings.out is None:
@@ -77,7 +78,7 @@ def _read(
         if channels not in (None, weights.channels):
             raise ValueError(f"channels: --init takes {weights.channels}, got {channels}")
         channels = weights.channels
-    return read_and_split(
+    dataset, division, found = read_and_split(
         settings.images,
         settings.reading,
         config,
@@ -87,6 +88,9 @@ def _read(
         silent=settings.json or jax.process_index() > 0,
         volumes=settings.volumes,
     )
+    parts = {*([] if dataset.parts is None else dataset.parts.tolist())}
+    effects.check_split(config, Train(settings.images).training.checked(), parts)
+    return dataset, division, found
 
 
 def _prepared(

@@ -60,7 +60,7 @@ def scans(path: Path, name: str) -> list[Scan]:
     """
     values = _opened(path)
     shape = values.shape
-    if values.dtype.kind not in "fiu" or values.ndim not in (2, 3):
+    if values.dtype.kind not in "fiub" or values.ndim not in (2, 3):
         raise ValueError(f"expected numbers [H, W], [H, W, C] or [pages, H, W], got {shape}")
     check_size(shape)
     read = partial(_read, path)
@@ -90,6 +90,7 @@ def _read(path: Path, channels: int) -> Values:
     """[1, pages, H, W] or [1, 1, H, W, 3]."""
     del channels
     values = np.array(_opened(path))
+    values = values.view(np.uint8) if values.dtype == bool else values
     if values.ndim == 3 and values.shape[-1] == 1:
         values = values[..., 0]
     array = values[None, None] if _is_picture(values.shape) else values[None]

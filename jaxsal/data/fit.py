@@ -3,7 +3,7 @@
 import functools
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Shaped
 
 
 def fitted(
@@ -17,6 +17,15 @@ def fitted(
     around = [_around(length, side) for length in values.shape[:axes]]
     square = np.pad(values, [*around, *[(0, 0)] * (values.ndim - axes)])
     return resampled(square, (size,) * axes)
+
+
+def covered(mask: Bool[np.ndarray, "*space"], size: int) -> Bool[np.ndarray, "*fitted"]:
+    """A mask of an image that is `fitted`: what it covers at least half.
+
+    A mask too small for that keeps what it covers most: it does not vanish.
+    """
+    share = fitted(mask.astype(np.float32), size, mask.ndim)
+    return (share >= min(0.5, float(share.max()))) & (share > 0)
 
 
 def unfitted(

@@ -1,8 +1,9 @@
 """Files of every kind as 8-bit grey slices to train on: each page, slice and frame is one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +11,9 @@ from PIL import Image
 
 from jaxsal.data import formats, images
 from jaxsal.data.images import Grey
+from jaxsal.data.outlines import Outlines
 from jaxsal.data.records import Files
+from jaxsal.data.scans import Slicing
 from jaxsal.data.wanted import Wanted
 
 
@@ -22,36 +25,46 @@ class GreySlice(NamedTuple):
         file: of the files given, the one that it comes from, or the first of its series.
         patient: a hash, where the file says whose it is; "".
         read: reads it; raises one of `images.READ_ERRORS`.
+        outline: its encoded mask of a (width, height), as `read`.
     """
 
     name: str
     file: str
     patient: str
     read: Callable[[], Grey]
+    outline: Callable[[tuple[int, int]], bytes]
 
 
 def greys(
     files: list[tuple[Path, str]],
     wanted: Wanted,
     picture: Callable[[Path], Grey] = images.grey,
-) -> tuple[list[GreySlice], list[tuple[str, str]]]:
-    """The slices in files `(path, name)`, and what has none, `(name, reason)`.
+    masks: Mapping[str, Sequence[Path]] = MappingProxyType({}),
+) -> tuple[list[GreySlice], list[tuple[str, str]], dict[Path, str]]:
+    """The slices in files `(path, name)`, what has none, `(name, reason)`, and masks left out.
 
     A picture of one page is read by `picture`, the others by the rule of all files; of a scan its
     slices as `wanted` asks for them, in colour where it wants 3 channels.
+
+    Args:
+        masks: of each file that has some, by its name.
     """
     found, left = formats.scans(files)
     if not found:
-        return [], left
+        return [], left, {}
     source, paths = Files(found, tuple(left), "", wanted), {name: path for path, name in files}
+    if wanted.slicing != Slicing() and not source.has_stacks:
+        raise ValueError("slices: of no effect in this call; none of the images is of several")
+    outlines = Outlines(source, masks)
     slices = []
     for number in range(len(source)):
         scan = source.scans[source.row(number).scan]
         single = scan.shape is None and formats.ending(Path(scan.name)) in formats.PICTURES
         read = partial(picture, paths[scan.name]) if single else partial(_read, source, number)
         file = scan.names[0] if scan.names else _file(scan.name, paths)
-        slices.append(GreySlice(source.name(number), file, scan.patient, read))
-    return slices, list(source.left)
+        outline = partial(outlines.encoded, number)
+        slices.append(GreySlice(source.name(number), file, scan.patient, read, outline))
+    return slices, list(source.left), outlines.left
 
 
 def _file(scan: str, paths: dict[str, Path]) -> str:

@@ -5,7 +5,7 @@ import struct
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +14,6 @@ from jaxtyping import Bool, Float32, Shaped
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from jaxsal.data import intensity
-from jaxsal.data.fit import fitted
 
 READ_ERRORS = (
     OSError,
@@ -115,6 +114,23 @@ def mask(path: Path, size: tuple[int, int]) -> bytes:
     values = np.asarray(image if _is_deep(image) else _flat(image)[0])
     binary = Image.fromarray(values > (127 if kind in LOSSY else 0))
     return png(binary.resize(size, Image.Resampling.NEAREST) if binary.size != size else binary)
+
+
+def masks(paths: Sequence[Path], size: tuple[int, int]) -> bytes:
+    """As `mask`, of any number of files, which are merged."""
+    return merged([mask(path, size) for path in paths], size)
+
+
+def merged(masks: Sequence[bytes], size: tuple[int, int]) -> bytes:
+    """What any of the encoded masks covers."""
+    if len(masks) < 2:
+        return masks[0] if masks else empty_mask(size)
+    return png(Image.fromarray(np.any([outline(mask) for mask in masks], axis=0)))
+
+
+def outline(mask: bytes) -> Bool[np.ndarray, "H W"]:
+    """The pixels of an encoded mask."""
+    return np.asarray(Image.open(io.BytesIO(mask)), bool)
 
 
 def _opened(file: bytes | Path) -> Image.Image:
@@ -219,10 +235,8 @@ def told(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
-def of_array(
-    values: Shaped[np.ndarray, "..."], size: int | None, *, channels: int = 1
-) -> Float32[np.ndarray, "H W {channels}"]:
-    """Pixels [H, W], [H, W, 1] or [H, W, 3] as a network takes them, by the rule of all files.
+def flat(values: Shaped[np.ndarray, "..."]) -> Shaped[np.ndarray, "H W ..."]:
+    """Pixels [H, W], [H, W, 1] or [H, W, 3] without an axis of one channel.
 
     Raises:
         ValueError: for another shape.
@@ -231,10 +245,7 @@ def of_array(
         values = values[..., 0]
     if values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[-1] != 3):
         raise ValueError(f"expected pixels [H, W], [H, W, 1] or [H, W, 3], got {values.shape}")
-    units = intensity.Units(intensity.full_scale(values.dtype))
-    scale = intensity.scale(values, units, intensity.Intensity(), single=True)
-    found = channelled(intensity.scaled(values, scale), channels, colour=values.ndim == 3)
-    return found if size is None else fitted(found, size, 2)
+    return values
 
 
 def channelled(

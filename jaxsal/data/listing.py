@@ -1,18 +1,14 @@
 """What a data directory holds: the slices to read, and a fingerprint of their files."""
 
 import hashlib
-import io
 import json
 import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
-
-import numpy as np
-from PIL import Image
 
 from jaxsal.data import images
 
@@ -80,36 +76,28 @@ class Listing:
 
 def read_slice(
     read: Callable[[], images.Grey],
-    masks: Sequence[Path],
+    outline: Callable[[tuple[int, int]], bytes],
     label: str,
     patient: str = "",
     *,
     to: str = "grey",
 ) -> Slice:
-    """Reads a slice and any number of mask files of it, which are merged.
+    """Reads a slice and its mask.
 
     Args:
-        read: its encoded pixels. to: what they are.
+        read: its encoded pixels. outline: the encoded mask of a (width, height). to: what they are.
     """
     picture = read()
     remarks = [f"{picture.was} images converted to 8-bit {to}"] if picture.was else []
     if picture.size[0] != picture.size[1]:
         remarks.append("images not square padded with black")
-    outline = _merged([images.mask(mask, picture.size) for mask in masks], picture.size)
-    return Slice(picture.png, outline, label, patient, picture.size, tuple(remarks))
+    mask = outline(picture.size)
+    return Slice(picture.png, mask, label, patient, picture.size, tuple(remarks))
 
 
 def read_pair(image: Path, masks: Sequence[Path], label: str, patient: str = "") -> Slice:
-    """As `read_slice`, of a picture file of one page."""
-    return read_slice(partial(images.grey, image), masks, label, patient)
-
-
-def _merged(masks: list[bytes], size: tuple[int, int]) -> bytes:
-    """What any of the encoded masks covers."""
-    if len(masks) < 2:
-        return masks[0] if masks else images.empty_mask(size)
-    drawn = [np.asarray(Image.open(io.BytesIO(mask))) for mask in masks]
-    return images.png(Image.fromarray(np.any(drawn, axis=0)))
+    """As `read_slice`, of a picture file of one page and any number of mask files."""
+    return read_slice(partial(images.grey, image), partial(images.masks, masks), label, patient)
 
 
 def directory(data_dir: Path | str, argument: str = "data_dir") -> Path:
@@ -156,6 +144,11 @@ def visible(root: Path, argument: str = "data_dir") -> list[Path]:
 
 def _hidden(name: str) -> bool:
     return name.startswith(".") or name in ("__MACOSX", "Thumbs.db")
+
+
+def stem(path: PurePath) -> str:
+    """A file's name without its ending, `.nii.gz` being one."""
+    return path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
 
 
 def natural(name: str) -> list[tuple[int, str]]:

@@ -1,21 +1,27 @@
 """Which image files are masks, and of which images: by their names, or in a folder beside them."""
 
-import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import NamedTuple
+
+from jaxsal.data.listing import stem
 
 WORD = "(?:mask|seg|segm|segmentation|label|annotation|annot|gt|ground[ _-]?truth)s?"
 BESIDE = re.compile(rf"(.+?)[\s_.\-]+{WORD}(?:[\s_.\-]*\d+)?", re.IGNORECASE)
 """`x_mask`, `x_mask_1`, `x_seg`, `x_label`: the first group is the image's name."""
 BEFORE = re.compile(rf"{WORD}[\s_.\-]+(.+)", re.IGNORECASE)
 """`mask_x`, in a folder of masks."""
-FOLDER = re.compile(rf"(?:(.+?)[\s_.\-]+)?{WORD}", re.IGNORECASE)
-"""`masks`, `annotations`, `<class>_masks`: the first group is the class's folder."""
-HOMES = ("images", "image", "imgs", "img", "originals", "original", "inputs", "scans", "slices")
+FOLDER = re.compile(rf"(?:(.+?)[\s_.\-]+)?{WORD}(?:Tr|Ts)?", re.IGNORECASE)
+"""`masks`, `annotations`, `labelsTr`, `<class>_masks`: the first group is the class's folder."""
+HOMES = (
+    *("images", "image", "imgs", "img", "originals", "original", "inputs", "scans", "slices"),
+    *("volumes", "imagestr", "imagests"),
+)
 """What the folder of the images themselves is called."""
+VOLUMES = (".nii", ".nii.gz", ".mgh", ".mgz", ".mnc", ".mha", ".mhd", ".nrrd")
+"""Of a volume: the scans of one case may share a mask, named as the case."""
 
 Folders = tuple[str, ...]
 
@@ -37,8 +43,9 @@ class Apart(NamedTuple):
 def apart(paths: Sequence[PurePath]) -> Apart:
     """Tells masks from images by their paths alone.
 
-    A file is a mask if its name is that of an image beside it and a word for a mask, or if it lies
-    in a folder of masks: one with a name for it that stands beside a folder called `images`, or
+    A file is a mask if its name is that of an image beside it (of a volume, or that which several
+    begin with: `x_seg.nii` beside `x_t1.nii`) and a word for a mask, or if it lies in a folder of
+    masks: one with a name for it that stands beside a folder called `images`, or
     mirrors another, at least half of its files being named as images there. A class called
     `with_mask` mirrors nothing.
 
@@ -46,11 +53,9 @@ def apart(paths: Sequence[PurePath]) -> Apart:
         paths: relative to the directory that is read.
     """
     there = _by_place(paths)
-    beside = {path: (match[1],) for path in paths if (match := _beside(path, there))}
-    images = [path for path in paths if path not in beside]
-    owners = {path: there[_folders(path), *name] for path, name in beside.items()}
-    mirrored = _mirrored(images, _by_place(images))
-    owners |= mirrored
+    owners = {path: beside for path in paths if (beside := _beside(path, there))}
+    images = [path for path in paths if path not in owners]
+    owners |= _mirrored(images, _by_place(images))
     masks = defaultdict(list)
     for path in paths:
         for owner in owners.get(path, ()):
@@ -70,21 +75,30 @@ def _folders(path: PurePath) -> Folders:
     return tuple(part.lower() for part in path.parts[:-1])
 
 
-def _stem(path: PurePath) -> str:
-    """A file's name without its ending, `.nii.gz` being one."""
-    return path.name[: -len(".nii.gz")] if path.name.lower().endswith(".nii.gz") else path.stem
+def _cases(path: PurePath) -> list[str]:
+    """What the name of a volume begins with, the longest first: `x_01_t1` with `x_01` and `x`."""
+    name = stem(path)
+    if not path.name.lower().endswith(VOLUMES) or BESIDE.fullmatch(name):
+        return []
+    return [name[: mark.start()] for mark in re.finditer(r"[\s_.\-]+", name) if mark.start()][::-1]
 
 
 def _by_place(paths: Iterable[PurePath]) -> There:
+    """The files of each folder and name; of a name that none has, the volumes that begin so."""
     there: There = defaultdict(list)
     for path in paths:
-        there[_folders(path), _stem(path)].append(path)
-    return dict(there)
+        there[_folders(path), stem(path)].append(path)
+    cases: There = defaultdict(list)
+    for path in paths:
+        for name in _cases(path):
+            cases[_folders(path), name].append(path)
+    return {**cases, **there}
 
 
-def _beside(path: PurePath, there: There) -> re.Match[str] | None:
-    match = BESIDE.fullmatch(_stem(path))
-    return match if match and (_folders(path), match[1]) in there else None
+def _beside(path: PurePath, there: There) -> list[PurePath]:
+    """The images beside a mask that it is named as; none of a file that is no mask."""
+    match = BESIDE.fullmatch(stem(path))
+    return there.get((_folders(path), match[1]), []) if match else []
 
 
 def _mirrored(paths: list[PurePath], there: There) -> dict[PurePath, list[PurePath]]:
@@ -133,32 +147,21 @@ def of_names(
     """The masks of images in two folders: by the same path, else by a name that only one has."""
     by_path, by_name = defaultdict(list), defaultdict(list)
     for mask in masks:
-        for stem in _names(mask):
-            by_path[mask.with_name(stem)].append(mask)
-            by_name[stem].append(mask)
-    alike = Counter(_stem(image) for image in images)
+        for name in _names(mask):
+            by_path[mask.with_name(name)].append(mask)
+            by_name[name].append(mask)
+    alike = Counter(stem(image) for image in images)
     found = {}
     for image in images:
-        alone = by_name.get(_stem(image), []) if alike[_stem(image)] == 1 else []
-        if own := by_path.get(image.with_suffix(""), alone):
+        stems = [stem(image), *_cases(image)]
+        places = (by_path[place] for n in stems if (place := image.with_name(n)) in by_path)
+        alone = (by_name[n] for n in stems if n in by_name and alike[stem(image)] == 1)
+        if own := next(places, None) or next(alone, None):
             found[image] = tuple(own)
     return found
 
 
 def _names(mask: PurePath) -> list[str]:
     """What the image of a mask may be called: as it, or without the word for a mask."""
-    matches = (pattern.fullmatch(_stem(mask)) for pattern in (BESIDE, BEFORE))
-    return [_stem(mask), *(match[1] for match in matches if match)]
-
-
-def without(root: Path, paths: Sequence[Path]) -> tuple[list[Path], list[tuple[str, str]]]:
-    """Files below a directory that are no masks, and the names of those that are, with the reason.
-
-    A mask that is the only file asked for is an image: it has none beside it.
-    """
-    relative = {Path(os.path.relpath(path, root)): path for path in paths}
-    found = apart(list(relative))
-    images = {*found.images}
-    names = [path for path in relative if path not in images]
-    left = [(path.as_posix(), "a mask, not an image") for path in names]
-    return [relative[path] for path in relative if path in images], left
+    matches = (pattern.fullmatch(stem(mask)) for pattern in (BESIDE, BEFORE))
+    return [stem(mask), *(match[1] for match in matches if match)]

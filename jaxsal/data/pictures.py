@@ -2,17 +2,18 @@
 
 import glob
 import os
-from pathlib import Path
+from collections.abc import Sequence
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
-from jaxsal.data import arrays, formats, images, masks
+from jaxsal.data import arrays, formats, images, intensity, masks
 from jaxsal.data.array_records import Arrays
-from jaxsal.data.listing import fingerprint, visible
+from jaxsal.data.listing import directory, fingerprint, visible
 from jaxsal.data.records import BrokenImage as BrokenImage
 from jaxsal.data.records import Files, check_one_size
-from jaxsal.data.wanted import Wanted
+from jaxsal.data.wanted import Note, Notes, Wanted, prepared
 from jaxsal.types import RandomAccess
 
 TFDS = "tfds:"
@@ -30,23 +31,35 @@ class Prepared:
 
     def __init__(self, source: RandomAccess, text: str, wanted: Wanted) -> None:
         self.source, self.text, self.wanted = source, text, wanted
+        self._notes = Notes(len(source))
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __getitem__(self, number: int) -> dict[str, Any]:
-        row, wanted = self.source[number], self.wanted
-        values = np.asarray(row["image"])
-        image = images.of_array(values, wanted.size, channels=wanted.channels or 1)
-        return {**row, "image": image}
+        row = self.source[number]
+        return {**row, "image": _given(row["image"], self.wanted, self._notes.of(number))}
 
     def original(self, number: int) -> np.ndarray:
         """The image at its own size, [H, W, C]."""
-        values = np.asarray(self.source[number]["image"])
-        return images.of_array(values, None, channels=self.wanted.channels or 1)
+        free = self.wanted._replace(size=None, range=None)
+        return _given(self.source[number]["image"], free, lambda what: None)
 
     def notes(self) -> list[str]:
-        return []
+        """What was done to images so far."""
+        return self._notes.lines()
+
+
+def _given(image: Any, wanted: Wanted, note: Note) -> np.ndarray:
+    """Pixels [H, W], [H, W, 1] or [H, W, 3] as a model takes them, by the rule of all files.
+
+    Raises:
+        ValueError: another shape.
+    """
+    values = images.flat(np.asarray(image))
+    units = intensity.Units(intensity.full_scale(values.dtype))
+    scale = intensity.scale(values, units, wanted.intensity, single=True)
+    return prepared(values, scale, wanted, colour=values.ndim == 3, note=note)
 
 
 Pictures = Files | Arrays | Prepared
@@ -81,16 +94,16 @@ def find(
         text = f"array {fingerprint(path.parent, [path], ())} {wanted.text()}"
         return Arrays(*arrays.load(path), text, wanted)
     root, paths = _paths(path)
-    hidden: list[tuple[str, str]] = []
-    if not os.path.isfile(path):
-        paths, hidden = masks.without(root, _outside(paths, without))
+    named = paths if os.path.isfile(path) else _outside(paths, without)
+    paths, beside = _apart(root, named)
     scans, left = formats.scans([(file, os.path.relpath(file, root)) for file in paths])
-    left = [*hidden, *left]
+    hidden = [os.path.relpath(file, root) for file in named if file not in {*paths}]
+    left = [*((name, "a mask, not an image") for name in hidden), *left]
     if not scans:
         raise ValueError(f"images: no image file in {what[:200]}{_instead(left)}")
     text = f"files {fingerprint(root, paths, ())} {wanted.text()}"
     source = Files(scans, tuple(left), text, wanted)
-    source.root = root
+    source.root, source.masks = root, beside
     if wanted.size is None:
         check_one_size(source.scans, wanted)
     return source
@@ -110,6 +123,47 @@ def _paths(path: Path) -> tuple[Path, list[Path]]:
             "a TFDS set is tfds:NAME"
         )
     return Path(os.path.commonpath([match.parent for match in matched])), matched
+
+
+def _apart(root: Path, paths: list[Path]) -> tuple[list[Path], dict[str, tuple[Path, ...]]]:
+    """Files that are no masks, and the masks of each by its name, be they among the files or not.
+
+    A mask that is asked for alone is an image: there is none beside it.
+    """
+    images = {path: Path(os.path.relpath(path, root)) for path in paths}
+    kept = {*masks.apart([*images.values()]).images}
+    found = [path for path, name in images.items() if name in kept]
+    around = {file for folder in {path.parent for path in paths} for file in folder.iterdir()}
+    others = (
+        os.path.relpath(p, root) for p in sorted(around) if formats.ending(p) in formats.ENDINGS
+    )
+    every = dict.fromkeys([*images.values(), *map(Path, others)])
+    own = masks.apart([*every]).masks
+    return found, {
+        os.fspath(images[path]): tuple(root / mask for mask in own[images[path]])
+        for path in found
+        if images[path] in own
+    }
+
+
+def masks_elsewhere(
+    images: Sequence[PurePath], folder: Path, argument: str = "masks"
+) -> dict[PurePath, tuple[Path, ...]]:
+    """The masks of images in a folder of their own.
+
+    Raises:
+        ValueError: none is an image's.
+    """
+    root = directory(folder, argument)
+    every = (path for path in visible(root, argument) if formats.may_hold_images(path))
+    files = [path.relative_to(root) for path in every]
+    found = masks.of_names(images, files)
+    if not found:
+        raise ValueError(
+            f"{argument}: none of {len(files)} files in {root} is named as an image: "
+            f"{[f.as_posix() for f in files[:2]]}, images are {[str(i) for i in images[:2]]}"
+        )
+    return {image: tuple(root / mask for mask in own) for image, own in found.items()}
 
 
 def _outside(paths: list[Path], apart: tuple[Path, ...]) -> list[Path]:
@@ -145,4 +199,4 @@ def _prepared(name: str, split: str, wanted: Wanted) -> Prepared:
         raise ValueError(f"images: tfds:{name} cannot be had ({reason[:300]})") from error
     if not length or "image" not in source[0]:
         raise ValueError(f"images: tfds:{name} has no 'image' in its split {split!r}")
-    return Prepared(source, f"tfds {builder.info.full_name} {split}", wanted)
+    return Prepared(source, f"tfds {builder.info.full_name} {split} {wanted.text()}", wanted)

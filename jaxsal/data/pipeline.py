@@ -3,17 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
-from jaxsal.data import copies, tfds_builders
 from jaxsal.data import figshare as figshare_files
 from jaxsal.data import folder as folder_files
+from jaxsal.data import tfds_builders
+from jaxsal.data.dealing import with_split
 from jaxsal.data.examples import Dataset as Dataset
 from jaxsal.data.examples import Examples as Examples
-from jaxsal.data.listing import Listing, directory
+from jaxsal.data.listing import directory
 from jaxsal.data.loader import load
 from jaxsal.data.reading import Reading
-from jaxsal.data.splits import deal
 from jaxsal.data.splits import split as split
 
 
@@ -59,7 +57,8 @@ def folder(
     """Reads any directory of labelled images, as `folder.listing` understands it.
 
     Where neither folders nor a table split them, patients (of unknown ones, images) are dealt to
-    folds 1..5, those with identical images together.
+    folds 1..5, those with identical images together. Patients are `patients.numbered`: their own
+    names reach no output.
 
     Args:
         reading: what is not to be guessed from names.
@@ -74,34 +73,6 @@ def folder(
     builder = tfds_builders.prepare(tfds_builders.Folder, listing, root, cache, least=least)
     source = f"folders in {data_dir}"
     dataset = load(builder, image_size=image_size, source=source, strict=strict, least=least)
-    return _split_known(dataset, listing, guessed=reading.group is None and reading.labels is None)
-
-
-def _split_known(dataset: Dataset, listing: Listing, *, guessed: bool) -> Dataset:
-    """The dataset with the parts of its listing, and with folds for images that have none."""
-    part_of = {tfds_builders.text(item.name): item.part for item in listing.items}
-    examples = dataset.examples
-    parts = np.array([part_of[name] for name in examples.names.tolist()])
-    split = {*parts.tolist()} - {"", "train"}  # a part to train on alone splits nothing
-    if not examples.folds.any():
-        folds = np.array(_dealt(dataset), np.int32)
-        examples = examples._replace(folds=folds)
-    return replace(
-        dataset,
-        examples=examples,
-        parts=np.where(parts == "", "train", parts) if split else None,
-        left_out=listing.left_out,
-        guessed=guessed,
-    )
-
-
-def _dealt(dataset: Dataset) -> list[int]:
-    examples, classes = dataset.examples, dataset.classes
-    labels = [classes[label] for label in examples.labels]
-    whose = [
-        patient or f"{label}/{Path(name).stem}"
-        for patient, label, name in zip(
-            examples.patients.tolist(), labels, examples.names.tolist(), strict=True
-        )
-    ]
-    return deal(copies.groups(whose, copies.identical(examples.images)), labels)
+    guessed = reading.group is None and reading.labels is None
+    read = replace(dataset, left_out=listing.left_out, guessed=guessed)
+    return with_split(read, {tfds_builders.text(item.name): item.part for item in listing.items})

@@ -18,7 +18,10 @@ class Reading:
     split=COLUMN mask=COLUMN; label=A,B,C for columns of which one is 1."""
     masks: Path | None = None
     """A folder of masks, named as their images; none: those that lie beside them or in a folder
-    that mirrors theirs."""
+    that mirrors theirs. Of a scan a mask is a scan of the same voxels."""
+    slices: str | None = None
+    """Of scans, as of `jaxsal explain`: axis[:from:to:step]; none: all of a DICOM or TIFF's own,
+    axial ones of a NIfTI."""
     exclude: tuple[str, ...] = ()
     """Files that do not count, by patterns on their paths, such as 'extra/*'."""
     test_images: Path | None = None

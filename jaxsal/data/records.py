@@ -2,9 +2,10 @@
 
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -42,9 +43,11 @@ class Files:
         left: files and scans without one, `(name, reason)`.
         text: says what they are: it changes when a file does, or how they are read.
         root: the folder that names begin at; None where it is not known.
+        masks: of each file that has some beside it, by its name.
     """
 
     root: Path | None = None
+    masks: Mapping[str, Sequence[Path]] = MappingProxyType({})
 
     def __init__(
         self, found: list[Scan], left: tuple[tuple[str, str], ...], text: str, wanted: Wanted
@@ -61,10 +64,15 @@ class Files:
             [s.times * len(n) for s, n in zip(self.scans, self._slices, strict=True)]
         )
         self.text, self.wanted = text, wanted
-        self._kept, self._notes = _Kept(), Notes(len(self))
+        self._kept, self._notes = Kept(), Notes(len(self))
 
     def __len__(self) -> int:
         return int(self._ends[-1])
+
+    @property
+    def has_stacks(self) -> bool:
+        """Whether any scan is of several slices."""
+        return any(scan.fault or _count(scan, self.wanted) > 1 for scan in self.scans)
 
     def row(self, number: int) -> Row:
         """Which scan, volume and slice a record is of."""
@@ -131,7 +139,7 @@ class Files:
         return read() if scan.shape is None else self._kept(index, read)
 
 
-class _Kept:
+class Kept:
     """The last few results of functions, by number; threads that want one wait for the first."""
 
     def __init__(self) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
+from jaxsal.data.listing import stem
+
 COLUMNS = {
     "file": "file filename file_name filepath file_path path image image_name image_id image_path "
     "image_file imageid image_index img img_name img_path name scan id",
@@ -181,7 +183,7 @@ def _lacks(role: str, path: Path, header: list[str]) -> str:
 
 def _forms(file: PurePath) -> Iterable[str]:
     """How a table may name a file, the most exact first."""
-    return file.as_posix(), file.with_suffix("").as_posix(), file.name, file.stem
+    return file.as_posix(), file.with_name(stem(file)).as_posix(), file.name, stem(file)
 
 
 def by_names(files: Iterable[PurePath]) -> list[dict[str, list[PurePath]]]:
@@ -199,4 +201,4 @@ def find(text: str, named: list[dict[str, list[PurePath]]]) -> list[PurePath]:
     for form, names in zip((text, text, cell.name, cell.name), named, strict=True):
         if form and form in names:
             return names[form]
-    return named[3].get(cell.stem, []) if text else []
+    return named[3].get(stem(cell), []) if text else []

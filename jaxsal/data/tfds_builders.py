@@ -32,6 +32,17 @@ ARCHIVES = {
 """figshare article 1512427: its number for each file, and the MD5 it publishes."""
 
 
+class Info(tfds.core.DatasetInfo):
+    """What is known of a set that Google's bucket does not hold.
+
+    A builder asks the bucket for each set that is not prepared yet, over the network, and leaves a
+    temporary folder behind each time.
+    """
+
+    def initialize_from_bucket(self) -> None:
+        pass
+
+
 class Slices(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
     """Writes the slices of a listing; what it met on the way goes into the set's metadata."""
 
@@ -65,7 +76,7 @@ class Slices(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: 
             "fold": tfds.features.Scalar(np.int32),
             "name": tfds.features.Text(),
         }
-        return tfds.core.DatasetInfo(
+        return Info(
             builder=self,
             features=tfds.features.FeaturesDict(features),
             metadata=tfds.core.MetadataDict(skipped=[], notes=[], sizes=[]),
@@ -118,7 +129,7 @@ class Folder(Slices, skip_registration=True):  # type: ignore[call-arg]
     """Images in one folder a class."""
 
     name = "class_folders"
-    VERSION = tfds.core.Version("1.2.0")  # masks merged, labels and patients from tables
+    VERSION = tfds.core.Version("1.3.0")  # masks of scans
     ABOUT: ClassVar[dict[str, str]] = {"description": "images in one folder a class"}
 
 

@@ -36,12 +36,18 @@ def record(dataset: Dataset, division: Division, classes: Sequence[str] | None =
         "counts": {name: counts(part, classes) for name, part in parts.items()},
         "split": _how(dataset) if trained else "",
         "patients": {name: patients(part) for name, part in parts.items()},
-        "masks": {name: int(part.masks.any((1, 2)).sum()) for name, part in parts.items()},
+        "masks": {name: int(with_mask(part).sum()) for name, part in parts.items()},
         "notes": list(dataset.notes),
         "left_out": by_reason(left_out),
         "copies": _copies(dataset, division),
         "warnings": [*division.refusals, *division.warnings],
     }
+
+
+def with_mask(part: Examples) -> np.ndarray:
+    """Which examples have a pixel or a voxel in their mask, bool [N]."""
+    found: np.ndarray = part.masks.any(tuple(range(1, part.masks.ndim)))
+    return found
 
 
 def counts(part: Examples, classes: Sequence[str]) -> dict[str, int]:

@@ -1,85 +1,126 @@
-"""Scans in class folders as labelled volumes in memory, and volumes of the phantom."""
+"""Directories of scans as labelled volumes in memory, with their masks."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from jaxtyping import Bool, Float
 
-from jaxsal.data import pictures, splits
+from jaxsal.data import folder as folders
+from jaxsal.data import formats, images
+from jaxsal.data.dealing import with_split
 from jaxsal.data.examples import Dataset, Examples
+from jaxsal.data.fit import covered
+from jaxsal.data.labelled import Found, labelled
 from jaxsal.data.listing import directory
-from jaxsal.data.pictures import BrokenImage
+from jaxsal.data.outlines import Outlines
+from jaxsal.data.reading import Reading
 from jaxsal.data.records import Files
 from jaxsal.data.wanted import Wanted
+
+ALONE = "patients unknown: each such scan is taken for a patient's only one"
 
 READERS = 4
 """Threads; each holds a whole scan."""
 
 
-def folder(data_dir: Path | str, *, image_size: int, strict: bool = False) -> Dataset:
-    """Reads `<class>/**` of NIfTI, MetaImage, DICOM series and other scans.
+class Volume(NamedTuple):
+    """A scan as a network takes it, and its mask."""
 
-    Volumes are made cubes with zeros and resampled to `image_size`. Patients are those of the files
-    where they say so, else the folders below the class's; scans of neither are one's own each.
+    image: Float[np.ndarray, "X Y Z C"]
+    mask: Bool[np.ndarray, "X Y Z"]
+
+
+def folder(
+    data_dir: Path | str,
+    *,
+    image_size: int,
+    strict: bool = False,
+    reading: Reading = Reading(),  # noqa: B008
+    least: int = 2,
+    channels: int | None = None,
+    argument: str = "images",
+) -> Dataset:
+    """Reads any directory of NIfTI, MetaImage, DICOM series and other scans as `folder.labelled`.
+
+    Volumes are made cubes with zeros and resampled to `image_size`, and so are masks: a voxel is in
+    one where at least half covered. Scans of no known patient are one's own each.
+
+    Args:
+        channels: 1 for grey, 3 for colour; None: grey. Others are as of `pipeline.folder`.
 
     Raises:
-        ValueError: no directory of scans in two class folders or more; with `strict`, a broken one.
+        ValueError: as of `pipeline.folder`; no volume among the files.
     """
-    root = directory(data_dir)
-    found = pictures.find(str(root), wanted=Wanted(image_size, 1, volumes=True))
-    assert isinstance(found, Files)
-    read, broken = _read(found)
+    if reading.slices is not None:
+        raise ValueError("slices: whole scans are read; leave it out, or --volumes")
+    root = directory(data_dir, argument)
+    classes, found = labelled(root, reading, least=least, argument=argument)
+    files, without = formats.scans([(image.path, image.name) for image in found.images])
+    wanted = Wanted(image_size, channels or 1, volumes=True)
+    if not files:
+        raise ValueError(f"{argument}={str(data_dir)!r}: no scan can be read; {without[:3]}")
+    source = Files(files, tuple(without), "", wanted)
+    outlines = Outlines(source, {image.name: image.masks for image in found.images})
+    read, broken = _read(source, outlines)
     if strict and broken:
         raise ValueError(f"strict: {len(broken)} broken files: {'; '.join(broken[:5])}")
-    names = [found.name(number) for number in read]
-    apart = [name for name in names if "/" not in name]
-    labels = [name.split("/")[0] for name in names if "/" in name]
-    classes = tuple(sorted(set(labels)))
-    if apart or len(classes) < 2:
-        loose = f", {apart[:3]} in none" if apart else ""
-        raise ValueError(
-            f"images: scans in the folders {list(classes)}{loose}; expected two or more folders, "
-            "one for each class"
-        )
-    scans = [found.scans[found.row(number).scan] for number in read]
-    patients = [s.patient or _patient(n) for s, n in zip(scans, names, strict=True)]
-    volumes = np.stack([read[number] for number in read])
+    own = _own(source, found.images, grouped=reading.group is not None)
+    labels = [classes.index(own[number].label) for number in read]
+    if len({*labels}) < least:
+        raise ValueError(f"{argument}: scans of {len({*labels})} classes can be read; {broken[:3]}")
+    names = [source.name(number) for number in read]
     examples = Examples(
-        volumes,
-        np.array([classes.index(label) for label in labels], np.int32),
-        np.zeros(volumes.shape[:-1], bool),
-        np.array(splits.deal(patients, labels), np.int32),
-        np.array(patients),
+        np.stack([volume.image for volume in read.values()]),
+        np.array(labels, np.int32),
+        np.stack([volume.mask for volume in read.values()]),
+        np.array([own[number].fold for number in read], np.int32),
+        np.array([own[n].patient or source.scans[source.row(n).scan].name for n in read]),
         np.array(names),
     )
-    source = f"volumes in {data_dir}"
-    notes = tuple(found.notes())
-    return Dataset(examples, classes, source, tuple(broken), notes, left_out=found.left)
+    dataset = Dataset(
+        examples,
+        classes,
+        f"volumes in {data_dir}",
+        tuple(broken),
+        (*found.notes, *folders.notes(own, outlines.left, unknown=ALONE), *source.notes()),
+        left_out=(*found.left_out, *source.left, *folders.below(root, outlines.left)),
+        guessed=reading.group is None and reading.labels is None,
+    )
+    return with_split(dataset, dict(zip(names, (own[n].part for n in read), strict=True)))
 
 
-def middle(volumes: np.ndarray) -> np.ndarray:
-    """The axial slice in the middle of volumes [N, X, Y, Z, ...], as it is seen: [N, H, W, ...]."""
-    return volumes[:, ::-1, ::-1, volumes.shape[3] // 2].swapaxes(1, 2)
+def _own(source: Files, images: Sequence[Found], *, grouped: bool) -> list[Found]:
+    """What is known of each record's scan, of a series by its first file.
+
+    A scan's own word for whose it is counts more than its name, unless patients are `grouped`.
+    """
+    by_name = {image.name: image for image in images}
+    own = []
+    for number in range(len(source)):
+        scan = source.scans[source.row(number).scan]
+        image = by_name[scan.names[0] if scan.names else scan.name]
+        told = "" if grouped else scan.patient
+        own.append(image._replace(patient=told or image.patient))
+    return own
 
 
-def _read(found: Files) -> tuple[dict[int, np.ndarray], Sequence[str]]:
+def _read(found: Files, outlines: Outlines) -> tuple[dict[int, Volume], list[str]]:
     """The volumes by their number, and what cannot be read, with its reason."""
 
-    def one(number: int) -> np.ndarray | BrokenImage:
+    def one(number: int) -> Volume | str:
         try:
-            image: np.ndarray = found[number]["image"]
-            return image
-        except BrokenImage as error:
-            return error
+            image = found[number]["image"]
+            inside = np.zeros(image.shape[:3], bool)
+            if outlines.files(number):
+                inside = covered(outlines.array(number), image.shape[0])
+            return Volume(image, inside)
+        except images.READ_ERRORS as error:
+            return f"{found.name(number)}: {error}"
 
     with ThreadPoolExecutor(READERS) as pool:
         every = list(pool.map(one, range(len(found))))
-    broken = [f"{e.source_name}: {e}" for e in every if isinstance(e, BrokenImage)]
-    return {n: v for n, v in enumerate(every) if not isinstance(v, BrokenImage)}, broken
-
-
-def _patient(name: str) -> str:
-    """Whose scan it is, by the folder between the class's and the file, or the scan's own."""
-    parts = name.split("/")
-    return parts[1] if len(parts) > 2 else name
+    broken = [line for line in every if isinstance(line, str)]
+    return {n: v for n, v in enumerate(every) if not isinstance(v, str)}, broken

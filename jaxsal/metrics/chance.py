@@ -1,5 +1,7 @@
 """Has a classifier learned anything? What guessing reaches, and one class said of everything."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from jaxsal.types import ArrayValues
@@ -44,3 +46,49 @@ def chance(
     hits = int((labels == predictions).sum())
     shuffled = [int((random.permutation(labels) == predictions).sum()) for _ in range(draws)]
     return (1 + sum(each >= hits for each in shuffled)) / (1 + draws)
+
+
+def agreement(confusion: ArrayValues) -> float:
+    """The accuracy that the predictions reach on shuffled labels, on average.
+
+    `sum over classes of rows_k columns_k / N^2`, the agreement by chance of Cohen (1960): the share
+    of the most frequent class where one class is said of all.
+
+    Args:
+        confusion: counts `[K, K]`, a true class a row.
+    """
+    counts = np.asarray(confusion, float)
+    return float(counts.sum(1) @ counts.sum(0) / counts.sum() ** 2)
+
+
+def doubt(
+    confusion: ArrayValues,
+    interval: Sequence[float | None] | None = None,
+    share: float | None = None,
+) -> str:
+    """Why an accuracy is not shown to be better than chance, in words; "" where it is.
+
+    It is where few shuffled labels give it (`chance`), and the interval, in which patients count
+    as one where they are known, lies above what guessing reaches (`agreement`).
+
+    Args:
+        confusion: counts `[K, K]`, a true class a row.
+        interval: of the accuracy; None where there is none.
+        share: what `chance` found; None: it is asked.
+    """
+    counts = np.asarray(confusion, int)
+    if not counts.sum():
+        return ""
+    accuracy = counts.trace() / counts.sum()
+    if share is None:
+        labels, predictions = np.indices(counts.shape).reshape(2, -1).repeat(counts.ravel(), 1)
+        share = chance(labels, predictions)
+    if share > LEVEL:
+        return f"of shuffled labels {share:.0%} give its accuracy of {accuracy:.3f} or more"
+    guessed, low = agreement(counts), (interval or [None])[0]
+    if low is None or not low <= guessed:  # NaN is no bound
+        return ""
+    return (
+        f"its accuracy is {accuracy:.3f}, by its interval perhaps {low:.3f}, and guessing as often "
+        f"of each class is right for {guessed:.3f}"
+    )

@@ -21,7 +21,7 @@ from jaxsal.training import step
 from jaxsal.training.checkpoint import Checkpoints, examples_fingerprint, model_fields
 from jaxsal.training.config import TrainConfig
 from jaxsal.training.devices import MODES, Parallel
-from jaxsal.training.predict import Predict, evaluate, make_predict
+from jaxsal.training.predict import Predict, batch_of, evaluate, make_predict
 from jaxsal.training.step import Selection, TrainState
 from jaxsal.types import ApplyFn, Key, Params
 
@@ -144,7 +144,8 @@ def prepare(
         weights = step.class_weights(training.labels, model.classes)
     make_step = step.make_step(model, config, steps=steps, class_weight=weights, augment=augment)
     devices = processes.all_devices(config.devices)
-    predict = make_predict(cast(ApplyFn, model.apply), batch_size=256, devices=devices)
+    at_once = batch_of(training.images)
+    predict = make_predict(cast(ApplyFn, model.apply), batch_size=at_once, devices=devices)
     sample = jnp.asarray(training.images[:1])
     init = jax.jit(lambda key: model.init(key, sample))
 

@@ -16,6 +16,11 @@ Predict = Callable[[Params, np.ndarray], np.ndarray]
 """`predict(variables, images [N, ...]) -> logits [N, K]`, NumPy."""
 
 
+def batch_of(images: np.ndarray) -> int:
+    """How many images, or volumes, [N, ...] are predicted at once."""
+    return 256 if images.ndim < 5 else 16
+
+
 def make_predict(
     apply: ApplyFn, *, batch_size: int, devices: Sequence[jax.Device] | None = None
 ) -> Predict:

@@ -70,7 +70,8 @@ def test_a_function_is_tested_and_its_maps_are_held_against_masks(place, capsys)
     done = evaluate(capsys, *model, *methods)
     assert done["accuracy"] == 1 and done["confusion"] == [[6, 0], [0, 6]]
     assert (done["bootstrap"], done["clusters"], done["accuracy_interval"]) == ("patient", 4, None)
-    assert done["by_patient"]["lightP1"] == [3, 3] and done["warnings"] == []
+    assert done["by_patient"] == {f"patient {n}": [3, 3] for n in range(1, 5)}
+    assert done["warnings"] == []
     found = done["localisation"]
     assert found["images"] == 5 and list(found["methods"]) == ["gradient", "input_x_gradient"]
     assert found["area"] == pytest.approx(32 / 256)
@@ -90,6 +91,25 @@ def test_a_function_is_tested_and_its_maps_are_held_against_masks(place, capsys)
     assert np.trapezoid(metrics["roc"]["dark"][1], metrics["roc"]["dark"][0]) == 1
 
 
+def test_whose_images_are_is_not_told(place, capsys) -> None:
+    """Of a table, a pattern, or folders, in no output; the same images are the same patient's."""
+    images = sorted(path for path in Path("scans").rglob("*.png") if "mask" not in path.name)
+    rows = [(path.name, path.parent.name, f"MRN77{n % 3}") for n, path in enumerate(images)]
+    kept.table(Path("l.csv"), "file,label,patient", rows)
+    model = ("--apply", "tests.commands.test_evaluate:bright", *MODEL, "--classes", "dark,light")
+    done = evaluate(capsys, *model, "--explain", 0, "--labels", "l.csv")
+    assert len(done["by_patient"]) == 3
+    written = [json.dumps(done).encode(), *(p.read_bytes() for p in Path("out").rglob("*.*"))]
+    assert len(written) > 4 and not any(b"MRN77" in each for each in written)
+    with open("out/predictions.csv") as lines:
+        whose = {row["name"]: row["patient"] for row in csv.DictReader(lines)}
+    groups = {}
+    for name, _, patient in rows:
+        folder = "dark" if name.startswith("dark") else "light"
+        groups.setdefault(patient, set()).add(whose[f"{folder}/{name}"])
+    assert [*groups.values()] == [{"patient 1"}, {"patient 2"}, {"patient 3"}]
+
+
 def test_names_not_positions_tell_which_class_is_which(place, capsys) -> None:
     model = ("--apply", "tests.commands.test_evaluate:bright", *MODEL, "--explain", 0)
     done = evaluate(capsys, *model, "--classes", "light,dark")  # the wrong way round
@@ -104,6 +124,28 @@ def test_names_not_positions_tell_which_class_is_which(place, capsys) -> None:
 def test_one_logit_is_that_of_the_second_class(place, capsys) -> None:
     model = ("--apply", "tests.commands.test_evaluate:one_logit", *MODEL, "--explain", 0)
     assert evaluate(capsys, *model, "--classes", "dark,light")["accuracy"] == 1
+
+
+def half(image: np.ndarray) -> np.ndarray:
+    return image / 2
+
+
+def cropped(image: np.ndarray) -> np.ndarray:
+    return image[2:]
+
+
+def test_images_are_preprocessed_as_by_explain(place, capsys) -> None:
+    """Dark and light part at a half; halved, less a quarter, by a quarter they part at 0."""
+    np.savez("p.npz", middle=np.zeros((1, 1), np.float32), scale=np.float32(20))
+    own = "tests.commands.test_evaluate"
+    model = ("--apply", f"{own}:bright", *MODEL, "--classes", "dark,light", "--method", "gradient")
+    steps = ("--preprocess", f"{own}:half", "--mean", 0.25, "--std", 0.25)
+    done = evaluate(capsys, *model, *steps)
+    assert done["accuracy"] == 1 and done["localisation"]["images"] == 12
+    assert f"preprocess {own}:half, mean (0.25,), std (0.25,)" in done["data"]
+    assert "std: expected numbers above 0" in failed(capsys, *model, "--std", 0)
+    error = failed(capsys, *model, "--preprocess", f"{own}:cropped")
+    assert "made images (14, 16, 1) of those with masks (16, 16)" in error
 
 
 def test_one_answer_to_everything_is_said_first(place, capsys) -> None:
@@ -121,6 +163,8 @@ def test_what_is_ambiguous_is_refused(place, capsys) -> None:
     assert "classes ['light'] are none of the network's ['dark', 'bright']" in error
     error = failed(capsys, *model, "--classes", "dark,light,third")
     assert "classes: 3 names, but the network has 2 outputs" in error
+    for wrong in ("dark,,light", "dark,dark"):
+        assert "classes: expected different names" in failed(capsys, *model, "--classes", wrong)
     assert not Path("out").exists()
 
 
@@ -147,6 +191,35 @@ def test_what_it_was_trained_on_is_left_out(network, capsys) -> None:
     assert "trained on 4 of these images" in again["warnings"][-1]
 
 
+def test_a_checkpoints_classes_may_be_called_otherwise(network, capsys) -> None:
+    Path("scans/dark").rename("scans/no")
+    Path("scans/light").rename("scans/yes")
+    model = ("--checkpoint", network, "--images", "scans", "--out", "out", "--explain", 0)
+    assert "are none of the network's ['dark', 'light']" in failed(capsys, *model)
+    assert evaluate(capsys, *model, "--classes", "no,yes")["classes"] == ["no", "yes"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04", "half", "other"])
+def test_what_it_was_trained_on_may_be_unknown(content, network) -> None:
+    file = network / seen.FILE
+    whole = file.read_bytes()
+    file.unlink()
+    if content == "other":
+        np.savez(file, digests=np.array(["a"]), thumbnails=np.zeros((2, 3, 5)))
+    elif content is not None:
+        file.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
+    images = np.random.default_rng(0).random((3, SIZE, SIZE, 1), np.float32)
+    found = seen.among(network, images)
+    assert seen.FILE in found.unknown and not found.identical.any() and not found.near.any()
+
+
+def test_that_it_is_unknown_is_said(network, capsys) -> None:
+    (network / seen.FILE).unlink()
+    model = ("--checkpoint", network, "--images", "scans", "--out", "out", "--explain", 0)
+    warnings = evaluate(capsys, *model)["warnings"]
+    assert any("is unknown: the checkpoint has no trained_on.npz" in line for line in warnings)
+
+
 def test_a_network_is_not_tested_on_its_own_images_alone(network, capsys) -> None:
     for path in Path("scans").rglob("*.png"):
         if int(path.stem.split("_")[1]) > 1:
@@ -156,7 +229,8 @@ def test_a_network_is_not_tested_on_its_own_images_alone(network, capsys) -> Non
 
 
 def test_a_class_that_is_not_there_is_said(network, capsys) -> None:
-    model = ("--checkpoint", network, "--out", "out", "--explain", 0)
+    model = ("--checkpoint", network, "--out", "out")
     kept.write(Path("some"), [f"LIGHT/{n}.bmp" for n in range(3)])
     done = evaluate(capsys, *model, "--images", "some")
+    assert "no masks: no maps are made" in done["understood"]["notes"]
     assert done["confusion"][0] == [0, 0] and "No image of 'dark' is tested." in done["warnings"]

@@ -164,3 +164,13 @@ def test_a_checkpoint_of_before_is_read_and_knows_its_channels(network, tmp_path
     (tmp_path / "params.npz").write_bytes((network / "params.npz").read_bytes())
     saved = checkpoint.load(tmp_path)
     assert (saved.channels, saved.range) == (1, (0, 1))
+
+
+def test_slices_of_pictures_alone_are_refused(network, capsys) -> None:
+    picture("in/a.png", 16, 16)
+    assert explain(network, "in", "m.zarr", "--slices", "0::2") == 1
+    assert "slices: of no effect in this call; none of the images is of" in capsys.readouterr().err
+    stack = [Image.fromarray(draw.integers(0, 256, (16, 16), np.uint8)) for _ in range(4)]
+    stack[0].save("in/b.tif", save_all=True, append_images=stack[1:])
+    assert told(capsys, explain(network, "in", "m.zarr", "--slices", "0::2", "--json"))
+    assert len(logits("m.zarr")) == 3

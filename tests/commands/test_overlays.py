@@ -136,7 +136,7 @@ def test_labels_of_folders_are_targets(explained, monkeypatch, capsys) -> None:
     assert "none a class of the network: unknown names" in capsys.readouterr().err
     wrong = [*call[:-2], "--images", images, "--out", str(here / "none"), "--masks", str(here)]
     assert cli.main(wrong) == 1
-    assert "masks: no file in" in capsys.readouterr().err
+    assert "masks: none of" in capsys.readouterr().err
 
 
 def test_words_under_a_name() -> None:

@@ -169,7 +169,7 @@ def test_nothing_of_a_patient_s_identity_reaches_an_output(out, capsys) -> None:
         assert not any(text.encode() in each for each in told)
     if out == "maps.nii":
         entries = json.loads(Path("maps.json").read_text())["images"]
-        assert len({entry["patient"] for entry in entries}) == 1
+        assert {entry["patient"] for entry in entries} == {"patient 1"}
 
 
 def test_pydicom_s_own_files_are_explained(capsys) -> None:

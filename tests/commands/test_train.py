@@ -87,6 +87,15 @@ def test_a_table_of_labels_patients_and_masks(tmp_path, capsys) -> None:
     assert sum(found["masks"].values()) == 10
 
 
+def test_what_would_do_nothing_is_said(tmp_path, capsys) -> None:
+    folder = kept.write(tmp_path / "set", kept.TRAINING_TESTING)
+    error = refused(capsys, folder, "--dry-run", "--test-fold", 2)
+    assert "test_fold: of no effect, the images are split by themselves" in error
+    found = understood(capsys, folder, "--exclude", "*_3.jpg", "extra/*")
+    assert found["left_out"]["excluded"]["count"] == 4
+    assert "no file is excluded by 'extra/*'" in found["notes"]
+
+
 def test_a_test_set_of_one_class_is_refused_but_for_force(tmp_path, capsys) -> None:
     names = [n for n in kept.TRAINING_TESTING if not n.startswith("Testing/no")]
     folder = kept.write(tmp_path / "set", names)
@@ -169,7 +178,7 @@ def test_masks_are_not_explained_and_labels_are_folders(network, tmp_path, capsy
     names = [f"data/{c}/{n}{m}.png" for c in ("1", "10") for n in "ab" for m in ("", "_mask")]
     folder = kept.write(tmp_path / "set", names)
     assert explain(network, folder / "data", tmp_path / "out", "--targets", "label") == 0
-    assert "not used: 4, a mask, not an image: 1/a_mask.png" in capsys.readouterr().out
+    assert "  4 masks outlined\n" in capsys.readouterr().out
     index = json.loads((tmp_path / "out/index.json").read_text())
     index = index if isinstance(index, list) else index["images"]
     assert [entry["target"] for entry in index] == [0, 0, 2, 2]

@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from jaxsal.data.listing import Item
+
 COUNT = 5
 
 Names = list[str]
@@ -65,3 +67,9 @@ def table(path: Path, header: str, rows: Iterable[Iterable[object]]) -> Path:
         writer.writerow(header.split(","))
         writer.writerows(rows)
     return path
+
+
+def masks(item: Item) -> Names:
+    """The names of the mask files of a slice that is listed."""
+    outline = item.read.args[1]
+    return [path.name for path in outline.func.__self__.files(*outline.args)]

@@ -19,7 +19,7 @@ def _parts(found: Listing) -> dict[str, int]:
 
 
 def _masks(found: Listing) -> dict[str, list[str]]:
-    return {item.name: [mask.name for mask in item.read.args[1]] for item in found.items}
+    return {item.name: kept.masks(item) for item in found.items}
 
 
 def _patients(found: Listing) -> set[str]:

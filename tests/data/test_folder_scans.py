@@ -26,8 +26,10 @@ def test_slices_of_scans_are_images_of_their_patients(tmp_path) -> None:
     whose = dict(zip(found.names.tolist(), found.patients.tolist(), strict=True))
     series = [{whose[f"{label}/s{n}/IM003"]} for n, label in enumerate("aabb")]
     assert series[0] == series[2] != series[1] != series[3] and "P1" not in str(series)
-    assert {whose[f"a/x.nii.gz/axial-{k:03}"] for k in range(8)} == {"a/x.nii.gz"}
-    assert whose["b/y.tif/000"] == whose["b/y.tif/001"] == "b/y.tif"
+    scan = {whose[f"a/x.nii.gz/axial-{k:03}"] for k in range(8)}
+    pages = {whose["b/y.tif/000"], whose["b/y.tif/001"]}
+    assert len(scan) == len(pages) == 1 and len(scan | pages | set.union(*series)) == 5
+    assert {*whose.values()} == {"", *(f"patient {n}" for n in range(1, 6))}
     folds = {patient: set() for patient in whose.values() if patient}
     for patient, fold in zip(found.patients.tolist(), found.folds.tolist(), strict=True):
         folds.get(patient, set()).add(fold)

@@ -22,9 +22,9 @@ def test_a_table_says_label_patient_and_split(tmp_path):
     found = _read(tmp_path, "image_id,dx,patient_id,split", rows)
     assert _all(found)["images/ISIC_3.bmp"] == ("b", "p1", "train", 0)
     assert _all(found)["images/ISIC_6.bmp"] == ("a", "p3", "test", 0)
-    assert len(found.items) == 8 and all(len(item.read.args[1]) == 1 for item in found.items)
+    assert len(found.items) == 8 and all(len(kept.masks(item)) == 1 for item in found.items)
     assert dict(found.left_out) == {f"images/ISIC_{n}.bmp": "not in labels.csv" for n in (8, 9)}
-    assert "4 patients by the table, the largest 'p0': 2" in found.notes
+    assert "4 patients by the table, one with 2 images the most" in found.notes
 
 
 def test_class_folders_beside_a_table_are_no_patients(tmp_path):
@@ -52,9 +52,7 @@ def test_a_table_may_name_masks(tmp_path):
     names = [f"{n}.png" for n in range(4)] + [f"outline{n}.png" for n in range(4)]
     rows = [(f"{n}.png", "ab"[n % 2], f"outline{n}.png") for n in range(4)]
     found = _read(tmp_path, "file,label,mask", rows, names)
-    assert [[m.name for m in i.read.args[1]] for i in found.items] == [
-        [f"outline{n}.png"] for n in range(4)
-    ]
+    assert [kept.masks(item) for item in found.items] == [[f"outline{n}.png"] for n in range(4)]
     assert found.left_out == ()
 
 

@@ -1,6 +1,7 @@
 """The readers of folders give back what is in the files and name what is broken."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -123,7 +124,7 @@ def test_a_patients_folder_is_the_same_patient_in_every_class(tmp_path):
                 place = tmp_path / label / f"patient{patient}" / f"{n}.png"
                 files.save(place, files.grey(n + patient, 4, 4))
     examples = pipeline.folder(tmp_path, image_size=4).examples
-    assert set(examples.patients.tolist()) == {f"patient{n}" for n in range(6)}
+    assert set(examples.patients.tolist()) == {f"patient {n}" for n in range(1, 7)}
     for patient in set(examples.patients.tolist()):
         assert len(set(examples.folds[examples.patients == patient].tolist())) == 1
 
@@ -185,3 +186,11 @@ def test_a_directory_with_neither_form_says_what_was_expected(tmp_path):
     files.write_folders(tmp_path)
     with pytest.raises(ValueError, match=r"neither labels\.csv with .* nor the original N\.mat"):
         pipeline.figshare(tmp_path, image_size=8)
+
+
+def test_preparing_leaves_nothing_outside_the_cache(tmp_path, monkeypatch):
+    files.write_folders(tmp_path / "set")
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    pipeline.folder(tmp_path / "set", image_size=8)
+    assert not os.listdir(tmp_path / "temporary")

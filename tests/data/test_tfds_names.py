@@ -8,6 +8,8 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from jaxsal.data import pictures
+from jaxsal.data.intensity import Intensity
+from jaxsal.data.tfds_builders import Info
 from jaxsal.data.wanted import Wanted
 
 SCANS = np.random.default_rng(0).integers(0, 256, (5, 6, 8, 3), np.uint8)
@@ -26,7 +28,7 @@ class ToyScans(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 "label": tfds.features.ClassLabel(names=["a", "b"]),
             }
         )
-        return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
+        return Info(builder=self, features=features, disable_shuffling=True)
 
     def _split_generators(self, dl_manager):
         return {"test": self._generate_examples()}
@@ -58,6 +60,17 @@ def test_a_prepared_set_is_found_by_its_name(home) -> None:
 def test_it_is_resized_and_made_grey(home) -> None:
     source = pictures.find("tfds:toy_scans", wanted=Wanted(size=4))
     assert source[0]["image"].shape == (4, 4, 1)
+
+
+def test_its_intensities_are_asked_for_as_of_files(home) -> None:
+    asked = Intensity(window=(100.0, 50.0))
+    source = pictures.find("tfds:toy_scans", wanted=Wanted(channels=3, intensity=asked))
+    expected = np.clip((SCANS[3] - np.float32(75)) / 50, 0, 1)
+    np.testing.assert_allclose(source[3]["image"], expected, atol=1e-6)
+    assert source.notes() == ["1 images: intensities: the window given"]
+    raw = Wanted(channels=3, intensity=Intensity("raw"), range=(0.0, 1.0))
+    with pytest.raises(ValueError, match=r"values from .*, the network takes 0 to 1"):
+        pictures.find("tfds:toy_scans", wanted=raw)[3]
 
 
 def test_a_split_that_is_not_there_is_named(home) -> None:

@@ -10,7 +10,8 @@ import pytest
 from jaxsal.data import volumes
 from jaxsal.data.augment import augment_volume
 from jaxsal.data.phantom import volume
-from tests.data import dicoms
+from jaxsal.data.reading import Reading
+from tests.data import collections, dicoms, files
 
 nibabel = pytest.importorskip("nibabel")
 
@@ -33,23 +34,88 @@ def test_scans_in_class_folders_are_labelled_volumes(tmp_path) -> None:
     assert found.images.shape == (5, 8, 8, 8, 1) and read.classes == ("a", "b")
     assert found.images.min() >= 0 and found.images.max() <= 1
     whose = dict(zip(found.names.tolist(), found.patients.tolist(), strict=True))
-    assert whose["a/p1/t1.nii.gz"] == whose["a/p1/t2.nii.gz"] == "p1"
-    assert whose["b/7.nii"] == "b/7.nii" and len(whose["b/ct"]) == 12  # a hash
+    assert whose["a/p1/t1.nii.gz"] == whose["a/p1/t2.nii.gz"]
+    assert {*whose.values()} == {f"patient {n}" for n in range(1, 5)}
     by_patient = zip(found.patients.tolist(), found.folds.tolist(), strict=True)
     assert len({*by_patient}) == len({*found.patients.tolist()}) == 4
     assert [line.split(":")[0] for line in read.skipped] == ["b/broken.nii"]
-    assert read.left_out == (("notes.txt", "not an image"),)
+    assert read.left_out == (("notes.txt", "no image (.txt)"),) and volumes.ALONE in read.notes
     with pytest.raises(ValueError, match=r"strict: 1 broken files: b/broken\.nii"):
         volumes.folder(tmp_path, image_size=8, strict=True)
 
 
 def test_scans_without_classes_are_an_error(tmp_path) -> None:
     write(tmp_path / "a/1.nii", 0)
-    with pytest.raises(ValueError, match=r"images: scans in the folders \['a'\]; expected two"):
-        volumes.folder(tmp_path, image_size=8)
     write(tmp_path / "1.nii", 0)
-    with pytest.raises(ValueError, match=r"\['1.nii'\] in none"):
+    with pytest.raises(ValueError, match=r"in the class folders \['a'\], .* 1 in no class folder"):
         volumes.folder(tmp_path, image_size=8)
+    (tmp_path / "b").mkdir()
+    files.save(tmp_path / "b/1.png", files.grey(0))
+    (tmp_path / "b/2.nii").write_bytes(b"no")
+    with pytest.raises(ValueError, match=r"scans of 1 classes can be read; \['b/2.nii: Val"):
+        volumes.folder(tmp_path, image_size=8)
+    with pytest.raises(ValueError, match="slices: whole scans are read"):
+        volumes.folder(tmp_path, image_size=8, reading=Reading(slices="axial"))
+
+
+def test_a_series_may_lie_in_its_class_s_folder_itself(tmp_path) -> None:
+    pixels = np.random.default_rng(9).integers(0, 900, (4, 6, 5), np.int16)
+    for n, label in enumerate("ab"):
+        dicoms.series(tmp_path / label, pixels + n, [0.0, 3.0, 6.0, 9.0], PatientID=label)
+    dicoms.write(tmp_path / "a/scout", pixels[0])
+    read = volumes.folder(tmp_path, image_size=8)
+    assert read.classes == ("a", "b") and read.examples.images.shape == (2, 8, 8, 8, 1)
+    assert read.left_out == (("a/scout", "a picture, no volume"),)
+    assert len({*read.examples.patients.tolist()}) == 2
+
+
+def _layout(root: Path, names: str) -> Path:
+    """Scans, and masks of their upper left back octant, 3x2x2 of 6x5x4 voxels."""
+    for seed, name in enumerate(names.split()):
+        if any(word in name for word in ("seg", "mask", "labels")):
+            inside = np.zeros((6, 5, 4), np.uint8)
+            inside[:3, :2, 2:] = 4
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            nibabel.save(nibabel.Nifti1Image(inside, np.eye(4)), root / name)
+        else:
+            write(root / name, seed)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("names", "parts"),
+    [
+        ("a/c1/c1_t1.nii.gz a/c1/c1_seg.nii.gz b/c2/c2_t1.nii.gz b/c2/c2-seg.nii.gz", None),
+        ("Training/a/1.nii Training/b/2.nii Testing/a/3.nii Testing/a/3_mask.nii", "train test"),
+        ("images/a/1.nii images/b/2.nii masks/a/1.nii masks/b/2_mask.nii.gz", None),
+        ("imagesTr/a/1_0000.nii imagesTr/b/2_0000.nii labelsTr/a/1.nii labelsTr/b/2.nii", None),
+    ],
+)
+def test_usual_layouts_are_read_with_their_masks(names, parts, tmp_path) -> None:
+    read = volumes.folder(_layout(tmp_path, names), image_size=6)
+    assert read.classes == ("a", "b") and not read.left_out and not read.skipped
+    masks = read.examples.masks
+    with_mask = [name for name in names.split() if "seg" in name or "mask" in name]
+    assert masks.any((1, 2, 3)).sum() == (2 if "labels" in names else len(with_mask))
+    for mask in masks[masks.any((1, 2, 3))]:
+        # 6x5x4 in the middle of a cube: nothing, then half of an odd axis's border, before it.
+        np.testing.assert_array_equal(np.argwhere(mask)[[0, -1]], [[0, 0, 3], [2, 1, 4]])
+        assert mask.sum() == 3 * 2 * 2
+    assert (None if read.parts is None else {*read.parts.tolist()}) == (
+        None if parts is None else {*parts.split()}
+    )
+
+
+def test_a_table_tells_classes_patients_and_colour_is_kept(tmp_path) -> None:
+    for seed in range(4):
+        write(tmp_path / f"set/{seed}.nii.gz", seed)
+    rows = [(f"{seed}", "ab"[seed % 2], f"p{seed // 2}") for seed in range(4)]
+    table = collections.table(tmp_path / "t.csv", "file,label,patient", rows)
+    reading = Reading(labels=table, exclude=("3*",))
+    read = volumes.folder(tmp_path / "set", image_size=6, reading=reading, channels=3)
+    assert read.examples.images.shape == (3, 6, 6, 6, 3)
+    assert read.examples.patients.tolist() == ["patient 1", "patient 1", "patient 2"]
+    assert ("3.nii.gz", "excluded") in read.left_out
 
 
 def test_a_varied_volume_is_the_volume_moved() -> None:

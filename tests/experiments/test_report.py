@@ -208,14 +208,17 @@ def test_a_network_at_chance_has_a_banner_and_no_conclusion():
     section = answer.conclusion("<p>The tumour is found best by ig.</p>")
     fine = report.render_report(METRICS, sections=[section])
     assert "At chance" not in fine and fine.count('class="verdict"') == 4
-    chance = METRICS | {"accuracy": 0.6, "accuracy_interval": [0.48, 0.7]}  # 62 of 119 are gliomas
-    page = report.render_report(chance, sections=[section])
+    chance = METRICS | {"accuracy": 0.647, "confusion": [[40, 17], [25, 37]]}
+    wide = chance | {"accuracy_interval": [0.48, 0.7]}  # by patient: of few who differ
+    page = report.render_report(wide, sections=[section])
     assert not Page(page).open
-    assert "always answering glioma is right for 52.1 %" in page
+    assert "guessing as often of each class is right for 0.498" in page
     for word in ('class="verdict"', 'class="answer"', "found best", "What the intervals", "put 8"):
         assert word not in page
     assert "How sure" not in page and "of the relevance lies" not in page
-    assert "At chance" in report.render_report(chance | {"accuracy_interval": [0.521, 0.7]})
+    assert "At chance" not in report.render_report(chance | {"accuracy_interval": [0.499, 0.7]})
+    guessed = METRICS | {"confusion": [[40, 17], [40, 22]], "accuracy_interval": None}
+    assert "of shuffled labels" in report.render_report(guessed)
 
 
 def test_the_words_fit_the_images():

@@ -10,6 +10,7 @@ from jaxsal import cli
 from jaxsal.models import ResNet
 from jaxsal.training import checkpoint, parameter_files, pretrained
 from tests.data import collections as kept
+from tests.training import torchvision_logits as peer
 
 BLOCKS, WIDTH = (1, 2), 2
 IMAGES = jnp.asarray(np.random.default_rng(0).random((1, 16, 16, 3)), jnp.float32)
@@ -91,6 +92,20 @@ def test_every_layout_is_the_same_network(layout, variables, tmp_path) -> None:
         np.testing.assert_array_equal(array, np.broadcast_to(expected, array.shape))
 
 
+def test_the_network_is_torchvisions(tmp_path) -> None:
+    """Strides, padding, the epsilon: on sides that no stride divides each would tell."""
+    arrays = peer.weights()
+    np.savez(tmp_path / "w.npz", **arrays)
+    found = pretrained.load(tmp_path / "w.npz")
+    model = ResNet(peer.CLASSES, found.blocks, found.width)
+    fresh = jax.eval_shape(model.init, jax.random.key(0), peer.image())
+    fresh = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), fresh)
+    variables = found.fill(fresh)
+    variables["params"]["Dense_0"] = {"kernel": arrays["fc.weight"].T, "bias": arrays["fc.bias"]}
+    logits = jax.jit(model.apply)(variables, peer.image())
+    np.testing.assert_allclose(logits[0], peer.LOGITS, rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -122,7 +137,7 @@ def test_training_goes_on_from_them(variables, tmp_path, monkeypatch, capsys) ->
     folder = kept.write(tmp_path / "set", kept.YES_NO)
     weights = _write("torch.npz", variables, tmp_path)
     options = ["train", "--images", folder, "--out", tmp_path / "net", "--init", weights]
-    options += ["--epochs", 1, "--image-size", 16, "--widths", 4, "--learning-rate", 1e-9]
+    options += ["--epochs", 1, "--image-size", 32, "--learning-rate", 1e-9]
     assert cli.main([str(each) for each in options]) == 0
     assert "images read in colour" in capsys.readouterr().out
     saved = checkpoint.load(tmp_path / "net")

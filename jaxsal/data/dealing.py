@@ -1,0 +1,41 @@
+"""How a data set that was read is split: by the parts it names, else by folds dealt to patients."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import PurePath
+
+import numpy as np
+
+from jaxsal.data import copies
+from jaxsal.data.examples import Dataset
+from jaxsal.data.listing import stem
+from jaxsal.data.patients import numbered
+from jaxsal.data.splits import deal
+
+
+def with_split(dataset: Dataset, part_of: Mapping[str, str]) -> Dataset:
+    """The data set with its parts, and with folds for examples that have none.
+
+    Args:
+        part_of: "train", "validation", "test" or "" of each example, by its name.
+    """
+    examples = dataset.examples
+    parts = np.array([part_of[name] for name in examples.names.tolist()])
+    split = {*parts.tolist()} - {"", "train"}  # a part to train on alone splits nothing
+    if not examples.folds.any():
+        examples = examples._replace(folds=np.array(_dealt(dataset), np.int32))
+    examples = examples._replace(patients=np.array(numbered(examples.patients.tolist())))
+    parts = np.where(parts == "", "train", parts)
+    return replace(dataset, examples=examples, parts=parts if split else None)
+
+
+def _dealt(dataset: Dataset) -> Sequence[int]:
+    examples, classes = dataset.examples, dataset.classes
+    labels = [classes[label] for label in examples.labels]
+    whose = [
+        patient or f"{label}/{stem(PurePath(name))}"
+        for patient, label, name in zip(
+            examples.patients.tolist(), labels, examples.names.tolist(), strict=True
+        )
+    ]
+    return deal(copies.groups(whose, copies.identical(examples.images)), labels)

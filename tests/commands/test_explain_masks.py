@@ -1,0 +1,114 @@
+"""`jaxsal explain` outlines the masks that `jaxsal train` reads, and explains none of them."""
+
+import json
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxsal import cli
+from tests.data import files
+
+nibabel = pytest.importorskip("nibabel")
+
+AFFINE = np.array([[-2.0, 0, 0, 9], [0, 2, 0, 1], [0, 0, 3, -4], [0, 0, 0, 1]])
+
+
+def squares(params, images):
+    """Two logits whose input x gradient is largest where the image is."""
+    total = jnp.square(images).sum(tuple(range(1, images.ndim)))
+    return params["scale"][None] * jnp.stack([total, -total], -1)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent.parent)
+    np.savez("p.npz", scale=np.ones(1, np.float32))
+    return tmp_path
+
+
+GIVEN = ("--apply", "tests.commands.test_explain_masks:squares", "--params", "p.npz")
+GIVEN += ("--method", "input_x_gradient")
+
+
+def run(capsys, *options: object) -> tuple[dict, dict[str, bool]]:
+    """What is told, and of each image whether its mask is outlined."""
+    assert cli.main(["explain", *GIVEN, "--out", "out", *map(str, options), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    index = json.loads(Path("out/index.json").read_text())
+    assert not told["not_drawn"]
+    return told, {entry["source"]: entry["outlined"] for entry in index}
+
+
+def scan(name: str, shape: tuple[int, int, int] = (8, 7, 6)) -> np.ndarray:
+    """A scan with a bright box, and the box."""
+    values = np.random.default_rng(0).integers(0, 300, shape).astype(np.int16)
+    values[1:4, 4:6, 2:4] = 900
+    Path(name).parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(nibabel.Nifti1Image(values, AFFINE), name)
+    return (values == 900).astype(np.uint8)
+
+
+def test_masks_beside_pictures_and_elsewhere_are_outlined_and_the_others_counted(capsys) -> None:
+    for n in range(3):
+        files.save(Path(f"scans/a/{n}.png"), files.grey(n))
+    files.save(Path("scans/a/0_mask.png"), files.outline())
+    files.save(Path("scans/a/0_mask_1.png"), files.outline()[::-1])
+    told, outlined = run(capsys, "--images", "scans")
+    assert outlined == {"a/0.png": True, "a/1.png": False, "a/2.png": False}
+    assert told["without_mask"] == 2 and told["explained"] == 3 and told["not_used"] == []
+    assert run(capsys, "--images", "scans/a/0.png")[1] == {"0.png": True}
+    assert run(capsys, "--images", "scans/a/[01].png")[1] == {"0.png": True, "1.png": False}
+    files.save(Path("scans/drawn/a/1_seg.png"), files.outline())  # inside the images' folder
+    files.save(Path("scans/drawn/a/2.bmp"), files.outline())
+    told, outlined = run(capsys, "--images", "scans", "--masks", "scans/drawn")
+    assert outlined == {"a/0.png": False, "a/1.png": True, "a/2.png": True}
+    arguments = ["explain", *GIVEN, "--images", "scans", "--masks", "scans/drawn", "--out"]
+    assert cli.main([*arguments, "out"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert "  2 masks outlined; 1 images without a mask" in told
+    assert cli.main([*arguments, "m.zarr"]) == 1
+    assert "masks: of no effect in this call; it is for pictures" in capsys.readouterr().err
+
+
+def test_slices_of_a_scan_have_the_slices_of_its_mask(capsys) -> None:
+    box = scan("case/c_t1.nii.gz")
+    scan("case/d.nii.gz")
+    turned = nibabel.Nifti1Image(box, AFFINE).as_reoriented(np.array([[2, 1], [0, -1], [1, 1]]))
+    nibabel.save(turned, "case/c_seg.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(box[1:], AFFINE), "case/d_mask.nii.gz")
+    told, outlined = run(capsys, "--images", "case", "--slices", "coronal")
+    assert len(outlined) == told["explained"] == 14 and told["without_mask"] == 7
+    assert outlined["c_t1.nii.gz/coronal-003"] and not outlined["d.nii.gz/coronal-003"]
+    reason = "a mask that does not lie on its scan: 7x7x6 voxels, its scan has 8x7x6"
+    assert {"source": "d_mask.nii.gz", "fault": reason} in told["not_used"]
+
+
+@pytest.mark.parametrize("size", [(), ("--image-size", 12)])
+def test_a_volume_is_drawn_by_slices_through_its_mask(size, capsys, monkeypatch) -> None:
+    from jaxsal.commands import drawing
+
+    box = scan("c.nii.gz")
+    scan("d.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(box, AFFINE), "c_seg.nii.gz")
+    drawn = []
+    own = drawing.figures.relevance_grid
+
+    def grid(*args, **options):
+        drawn.append((*args, options["rows"]))
+        return own(*args, **options)
+
+    monkeypatch.setattr(drawing.figures, "relevance_grid", grid)
+    told, outlined = run(capsys, "--images", ".", "--volumes", "--targets", 0, *size)
+    assert outlined == {"c.nii.gz": True, "d.nii.gz": False} and told["without_mask"] == 1
+    (images, masks, maps, rows), (_, none, _, spread) = drawn
+    assert rows == ["slice 2", "slice 3"] and none is None and len(spread) == 5
+    assert images.shape == (2, 7, 8, 1)
+    # x leads to the right: seen on the left, as stored (the affine leads left); y upwards.
+    seen = box[:, ::-1, 2:4].transpose(2, 1, 0) > 0
+    np.testing.assert_array_equal(masks, seen)
+    np.testing.assert_array_equal(images[..., 0] > 0.9, seen)
+    (map,) = maps.values()
+    assert map.shape == (2, 7, 8) and map[seen].mean() > 3 * map[~seen].mean()

@@ -111,7 +111,7 @@ def _record(
     """What folds.json holds of the folds so far."""
     accuracies = [run["accuracy"] for run in runs]
     found = {
-        "accuracy": list(networks.mean_interval(accuracies)),
+        "accuracy": networks.measures(accuracies),
         "lowest": min(accuracies, default=None),
         "highest": max(accuracies, default=None),
         **{name: networks.measures([run[name] for run in runs]) for name in MEASURES[1:]},

@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from experiments.answer import at_chance, without_conclusions
 from experiments.claims import HOLDS, OPEN, SMALL, listed, resampled, together, verdict, with_bounds
 from experiments.interventions_section import interventions_section, readings
 from experiments.report import provenance
 from experiments.shape_section import CLAIMS, PAPER, SMALL_SHARE, shape_section
 from experiments.tables import bounds, defined, measured, number, percent, table, text, words
 from experiments.wording import wording
-from jaxsal.viz.page import bullets, cards, page
+from jaxsal.viz.page import banner, bullets, cards, page
 
 Record = Mapping[str, Any]
 
@@ -21,7 +24,7 @@ def render(record: Record) -> str:
     experiments = record.get("experiments", {})
     told = [
         _answer(record),
-        _claims(experiments.get("tumor_shape")),
+        "" if _at_chance(record) else _claims(experiments.get("tumor_shape")),
         _section(interventions_section, experiments.get("interventions")),
         _classification(record),
         _ranking(record, experiments.get("compare_methods")),
@@ -31,6 +34,7 @@ def render(record: Record) -> str:
     ]
     word = wording(record["settings"]["data"], record["per_class"])
     body = "\n".join(word(part) for part in told if part)
+    body = without_conclusions(body) if _at_chance(record) else body
     return page(TITLE, f"<h1>{TITLE}</h1>{body}{provenance(record)}")
 
 
@@ -45,17 +49,27 @@ def _answer(record: Record) -> str:
         f"{percent(record['accuracy'][0])} of the images right "
         f"({percent(record['lowest'])} to {percent(record['highest'])} by fold)."
     )
-    said = bullets(claims_in_words(record))
+    doubted = _at_chance(record)
+    said = "" if doubted else bullets(claims_in_words(record))
     found = [("accuracy, mean over the networks", record["accuracy"], percent)]
     found.append(("area under the ROC curve", record["macro_auc"], number))
     found.append(("expected calibration error", record["calibration"]["ece"], number))
     boxes = [(name, show(mean[0]), bounds(mean, show)) for name, mean, show in found]
-    return f'<p class="answer">{text(lead)}</p>{said}{cards(boxes)}'
+    warned = banner([doubted] if doubted else [])
+    return f'{warned}<p class="answer">{text(lead)}</p>{said}{cards(boxes)}'
+
+
+def _at_chance(record: Record) -> str:
+    """Why nothing can be said of these networks; "" where they have learned something."""
+    confusion = np.sum([run["confusion"] for run in record["folds"]], 0)
+    return at_chance({"confusion": confusion, "accuracy_interval": record["accuracy"][1:]})
 
 
 def claims_in_words(record: Record) -> list[str]:
-    """The paper's claims and what tells each class, a sentence each."""
+    """The paper's claims and what tells each class, a sentence each; none of networks at chance."""
     experiments = record.get("experiments", {})
+    if _at_chance(record):
+        return []
     lines = []
     if shape := experiments.get("tumor_shape"):
         found = class_verdicts(shape)
@@ -161,7 +175,7 @@ def _classification(record: Record) -> str:
         )
         for run in record["folds"]
     ]
-    calibration = [(words(n).upper(), measured(v)) for n, v in record["calibration"].items()]
+    calibration = [(CALIBRATION.get(n, n), measured(v)) for n, v in record["calibration"].items()]
     unit = record["folds"][0]["bootstrap"]
     warned = " (too narrow: the files name no patients)" if unit == "image" else ""
     return "".join(
@@ -176,6 +190,9 @@ def _classification(record: Record) -> str:
             table(["calibration", "over the networks"], calibration),
         ]
     )
+
+
+CALIBRATION = {"ece": "expected error", "brier": "Brier score (0 to 2)"}
 
 
 def _ranking(record: Record, compared: Record | None) -> str:

@@ -46,10 +46,14 @@ def pooled(records: Sequence[Findings]) -> dict[str, Any]:
 
 
 def measures(values: Sequence[Any]) -> Any:
-    """Numbers of several networks, alone or in dicts, as `[mean, low, high]` over them."""
+    """Numbers of several networks, alone or in dicts, as `[mean, low, high]` over them.
+
+    They are not below 0; bounds end there, and of shares at 1.
+    """
     if isinstance(values[0], Mapping):
         return {key: measures([each.get(key) for each in values]) for key in _names(values)}
-    return list(mean_interval(values))
+    most = 1.0 if all(each is None or each <= 1 for each in values) else np.inf
+    return [float(np.clip(value, 0, most)) for value in mean_interval(values)]
 
 
 def _names(values: Sequence[Any]) -> list[str]:

@@ -95,7 +95,7 @@ def test_what_tells_a_class_is_what_is_enough_and_what_it_can_do_without() -> No
 
 
 @pytest.fixture(scope="module")
-def page() -> str:
+def record() -> dict:
     def run(fold: int, accuracy: float) -> dict:
         return {
             "fold": fold,
@@ -118,7 +118,7 @@ def page() -> str:
         }
 
     several = [compared(1.0), compared(2.0), compared(1.0)]
-    record = {
+    return {
         "networks": 3,
         "settings": {"data": "figshare"},
         "accuracy": [0.94, 0.92, 0.96],
@@ -138,7 +138,19 @@ def page() -> str:
         },
         "agreement": {"faithfulness": [-0.33, -1.0, 1.0], "localisation": [-0.33, -1.0, 1.0]},
     }
+
+
+@pytest.fixture(scope="module")
+def page(record: dict) -> str:
     return folds_page.render(record)
+
+
+def test_networks_at_chance_have_a_banner_and_no_claims(record: dict) -> None:
+    chance = record | {"accuracy": [0.6, 0.45, 0.75]}
+    page = folds_page.render(chance)
+    assert folds_page.claims_in_words(chance) == [] and "shown to matter" not in page
+    assert page.index("not shown to be better than chance") < page.index("of the images right")
+    assert "The paper" not in page and 'class="verdict"' not in page
 
 
 def test_the_answer_comes_first_and_intervals_are_of_networks(page: str) -> None:

@@ -75,7 +75,6 @@ def test_the_command_lines(tmp_path, monkeypatch, capsys) -> None:
     brain = draw.integers(0, 900, (16, 6, 16), np.int16)
     nibabel.save(nibabel.Nifti1Image(brain, np.eye(4)), "brain.nii.gz")
     small = {"train": "--epochs 1 --image-size 16 --widths 4 --batch-size 8".split()}
-    small["phantom"] = "--count 8 --image-size 32".split()
     for line in code("Your own images", "bash").splitlines():
         name, command, *arguments = shlex.split(line, comments=True)
         assert name == "jaxsal"

@@ -84,6 +84,8 @@ class CNN(nn.Module):
         dtype: of the computation; parameters are float32.
         axis_name: the device axis under `pmap`, over which batch statistics are taken.
         axes: how many are spatial, 2 or 3; volumes are not smoothed.
+        top: what of each channel is kept of all positions of the last stage: their "mean", or their
+            "max". A lesion that fills a thousandth of a volume hardly moves a mean.
     """
 
     classes: int
@@ -97,6 +99,7 @@ class CNN(nn.Module):
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
     axes: int = 2
+    top: str = "mean"
 
     @nn.compact
     def __call__(
@@ -119,7 +122,8 @@ class CNN(nn.Module):
                 x = nn.relu(x)
             if self.last_pool or stage < len(self.widths):
                 x = nn.max_pool(x, window, window)
-        x = jnp.mean(x, tuple(range(1, x.ndim - 1)))
+        space = tuple(range(1, x.ndim - 1))
+        x = jnp.max(x, space) if self.top == "max" else jnp.mean(x, space)
         if keys is not None and self.dropout:
             x = x * _dropout_mask(keys, x.shape[-1], self.dropout).astype(x.dtype)
         return _logits(self.classes, self.dtype)(x)

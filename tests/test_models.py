@@ -46,3 +46,16 @@ def test_smoothing_is_the_networks_own_first_step():
     variables = plain.init(jax.random.key(1), IMAGES)
     expected = plain.apply(variables, binomial(binomial(IMAGES)))
     np.testing.assert_allclose(smooth.apply(variables, IMAGES), expected, atol=1e-6)
+
+
+def test_the_maximum_over_positions_tells_of_the_smallest_spot():
+    volume = jnp.zeros((1, 8, 8, 8, 1)).at[0, 3, 4, 5].set(1.0)
+    volumes = jnp.concatenate([jnp.zeros_like(volume), volume, jnp.roll(volume, -2, 3)])
+    moved = {}
+    for top in ("mean", "max"):
+        model = CNN(classes=2, widths=(4,), last_pool=False, axes=3, top=top)
+        variables = model.init(jax.random.key(1), volumes)
+        logits = model.apply(variables, volumes)
+        moved[top] = float(jnp.abs(logits[1] - logits[0]).max())
+        np.testing.assert_allclose(logits[2], logits[1], atol=1e-6)  # wherever it lies
+    assert moved["max"] > 8**3 / 3**3 * moved["mean"] > 0

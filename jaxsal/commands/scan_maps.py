@@ -17,8 +17,10 @@ from jaxsal.data.records import Files, orientation
 from jaxsal.data.wanted import unsized
 from jaxsal.engine import Explainer
 from jaxsal.store.layout import EXPLAINED, NOT_FINITE, SKIPPED, Layout
+from jaxsal.store.source import Source
 from jaxsal.store.stream import Chunk, Progress, Stored, Stream, unsound
-from jaxsal.types import Key, Params
+from jaxsal.types import Key, Params, SpatialAxes
+from jaxsal.viz.inputs import channels_last
 
 ENDINGS = (".nii.gz", ".nii")
 
@@ -98,10 +100,33 @@ def explain_scans(
         OSError: it cannot be written.
     """
     stream = Stream(explain, params, source, targets=targets, key=key, strict=strict)
+    axes = _axes(explain.spatial_axes(params, stream.image), stream.image.shape[1:], lies)
     with files.writable(out.parent):
-        sink = ScanSink(lies, out, names, classes, explain.output.plural)
+        sink = ScanSink(lies, out, names, classes, explain.output.plural, axes)
         stream.run(sink, (0, 1), on_progress)
         return sink.stored()
+
+
+def _axes(known: SpatialAxes | None, shape: tuple[int, ...], lies: Files) -> SpatialAxes:
+    """Along which axes of a model's image and its map the slices or volumes of scans lie.
+
+    Args:
+        known: what the model's program says. shape: of an image as the model takes it.
+
+    Raises:
+        ValueError: the image is another part of the scan than was read.
+    """
+    given = Source(lies, transform=None, count=None).peek().shape
+    space, count = given[: lies.wanted.axes], lies.wanted.axes
+    choices = [known] if known else [tuple(range(count)), tuple(range(1, count + 1))]
+    for axes in choices:
+        if axes[-1] < len(shape) and tuple(shape[axis] for axis in axes) == space:
+            return axes
+    one, other = ("x".join(map(str, each)) for each in (shape, given))
+    raise ValueError(
+        f"out: --preprocess makes images {one} of those read, {other}: where their pixels lie is "
+        "not known; expected NAME.zarr, or a folder of pictures"
+    )
 
 
 class ScanSink:
@@ -117,8 +142,10 @@ class ScanSink:
         methods: tuple[str, ...],
         classes: tuple[str, ...],
         outputs: str,
+        axes: SpatialAxes,
     ) -> None:
-        self.source, self.out, self.methods = source, out, methods
+        """Takes the scans, where to write, names, and the axes that are spatial."""
+        self.source, self.out, self.methods, self.axes = source, out, methods, axes
         self.patients = patients.numbered([scan.patient for scan in source.scans])
         self.classes, self.outputs = classes, outputs
         self.layout = Layout((), CHUNK, len(source))
@@ -197,7 +224,8 @@ class ScanSink:
                 self._maps[name] = np.full((scan.times, *scan.shape), np.nan, np.float32)
             voxels = scans.oriented(self._maps[name][row.time], orientation(scan, wanted))
             place = voxels if row.slice is None else voxels[row.slice]
-            flat = map.sum(tuple(range(wanted.axes, map.ndim)))
+            whole = channels_last(map, self.axes)
+            flat = whole.sum(tuple(range(wanted.axes, whole.ndim)))
             place[...] = unsized(flat, place.shape, wanted)
 
     def _turn_to(self, number: int) -> None:

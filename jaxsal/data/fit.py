@@ -5,6 +5,9 @@ import functools
 import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
+ROUNDING = 1e-5
+"""Of shares that are sums of float32."""
+
 
 def fitted(
     values: Float[np.ndarray, "*space"], size: int, axes: int
@@ -13,10 +16,13 @@ def fitted(
 
     The image stays in the middle, so that nothing is stretched along one axis.
     """
+    return resampled(_square(values, axes), (size,) * axes)
+
+
+def _square(values: Shaped[np.ndarray, "*space"], axes: int) -> Shaped[np.ndarray, "*square"]:
     side = max(values.shape[:axes])
     around = [_around(length, side) for length in values.shape[:axes]]
-    square = np.pad(values, [*around, *[(0, 0)] * (values.ndim - axes)])
-    return resampled(square, (size,) * axes)
+    return np.pad(values, [*around, *[(0, 0)] * (values.ndim - axes)])
 
 
 def covered(mask: Bool[np.ndarray, "*space"], size: int) -> Bool[np.ndarray, "*fitted"]:
@@ -24,8 +30,11 @@ def covered(mask: Bool[np.ndarray, "*space"], size: int) -> Bool[np.ndarray, "*f
 
     A mask too small for that keeps what it covers most: it does not vanish.
     """
-    share = fitted(mask.astype(np.float32), size, mask.ndim)
-    return (share >= min(0.5, float(share.max()))) & (share > 0)
+    share = _square(mask, mask.ndim).astype(np.float32)
+    for axis, length in enumerate(share.shape):
+        weights = _overlaps(length, size)
+        share = np.moveaxis(np.tensordot(weights, share, (1, axis)), 0, axis)
+    return (share > min(0.5, float(share.max())) - ROUNDING) & (share > ROUNDING)
 
 
 def unfitted(
@@ -55,6 +64,15 @@ def resampled(
 def _around(length: int, side: int) -> tuple[int, int]:
     before = (side - length) // 2
     return before, side - length - before
+
+
+@functools.lru_cache(64)
+def _overlaps(before: int, after: int) -> Shaped[np.ndarray, "{after} {before}"]:
+    """Which share of each new pixel the old ones cover: Pillow's box filter."""
+    starts = np.arange(after)[:, None] * before / after
+    old = np.arange(before)
+    shared = np.minimum(starts + before / after, old + 1) - np.maximum(starts, old)
+    return (np.maximum(shared, 0) * after / before).astype(np.float32)
 
 
 @functools.lru_cache(64)

@@ -26,7 +26,10 @@ from jaxsal.types import ApplyFn, Params
 
 MODEL, PARAMS = "model.json", "params.npz"
 FIELDS = {
-    CNN: ("classes", "widths", "convs", "smooth", "stride", "last_pool", "norm", "dropout", "axes"),
+    CNN: (
+        *("classes", "widths", "convs", "smooth", "stride", "last_pool", "norm", "dropout", "axes"),
+        "top",
+    ),
     ResNet: ("classes", "blocks", "width", "mean", "std"),
 }
 """The attributes that make a network."""
@@ -104,6 +107,7 @@ def load(folder: str | os.PathLike[str]) -> Saved:
             fields.setdefault("smooth", 0)
         fields.setdefault("last_pool", True)
         fields.setdefault("axes", 2)
+        fields.setdefault("top", "mean")
         known = {name: fields[name] for name in FIELDS[network]}
         known = {name: tuple(v) if isinstance(v, list) else v for name, v in known.items()}
         model = network(**known, dtype=dtype)

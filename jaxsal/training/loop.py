@@ -98,16 +98,21 @@ def make_model(
 ) -> CNN:
     """The CNN for images of `config.image_size`: of large ones it smooths and strides more.
 
-    Of volumes (3 axes) it takes every voxel as it is.
+    Of volumes (3 axes) it keeps the maximum over all positions, and strides from 32 voxels on.
     """
     large = config.image_size >= 128
     if axes == 3:
+        # Of 400 phantoms of 32 voxels a side, whose tumours fill 2 to 6 thousandths, 240 trained on
+        # for 20 epochs and 80 tested: 0.85 of these are known with the maximum, 0.66 with the mean.
         return CNN(
             classes=classes,
             widths=config.widths,
+            stride=2 if config.image_size >= 32 else 1,
+            last_pool=False,
             dropout=config.dropout,
             dtype=dtype,
             axes=axes,
+            top="max",
         )
     # Twice as many pixels a millimetre: the same detail is smoothed away, at the same cost.
     return CNN(

@@ -110,6 +110,43 @@ def test_of_another_size_the_maps_come_back_to_the_voxels(capsys) -> None:
     assert values[at] == 500 and found[values == 0].max() < found.max()
 
 
+def channels_first(image: np.ndarray) -> np.ndarray:
+    return np.moveaxis(image, -1, 0)
+
+
+def cropped(image: np.ndarray) -> np.ndarray:
+    return image[1:-1, 1:-1]
+
+
+@pytest.mark.parametrize("options", [("--slices", "sagittal"), ("--volumes",), ()])
+@pytest.mark.parametrize("first", [True, False])
+def test_made_another_size_and_turned_a_map_has_its_largest_value_where_it_was(
+    options, first, capsys
+) -> None:
+    """Padded to a square or a cube, resized, perhaps channels first: one place in the world."""
+    values = np.zeros((16, 12, 20), np.int16)
+    values[4:7, 3:6, 13:16] = 300
+    values[5, 4, 14] = 900
+    affine = np.array([[0, 2.0, 0, -40], [-1.5, 0, 0.2, 7], [0, 0, 3, 12], [0, 0, 0, 1]])
+    nibabel.save(nibabel.Nifti1Image(values, affine), "scan.nii.gz")
+    given = ("--image-size", 24, "--window", 450, 900, "--targets", 0)
+    turned = ("--preprocess", "tests.commands.test_scan_maps:channels_first") if first else ()
+    run(capsys, "scan.nii.gz", "maps.nii.gz", *options, *given, *turned)
+    found = nibabel.load("maps.nii.gz")
+    assert found.shape == values.shape
+    place, at = brightest(found)
+    assert at == (5, 4, 14)
+    np.testing.assert_allclose(place[:3], affine[:3] @ [5, 4, 14, 1], atol=1e-4)
+
+
+def test_maps_of_another_field_of_view_are_not_laid_on_a_scan(capsys) -> None:
+    nibabel.save(nibabel.Nifti1Image(np.ones((8, 8, 4), np.int16), np.eye(4)), "a.nii")
+    given = ("--preprocess", "tests.commands.test_scan_maps:cropped")
+    told = failed(capsys, "a.nii", "m.nii", *given)
+    assert "out: --preprocess makes images 6x6x1 of those read, 8x8x1" in told
+    assert written() == {"a.nii"}
+
+
 def test_what_is_not_explained_is_no_number(capsys) -> None:
     run(capsys, SHIPPED / "anatomical.nii", "maps.nii", "--slices", "axial:3:5")
     found = np.asarray(nibabel.load("maps.nii").dataobj)

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from jaxsal.data.fit import fitted, resampled, unfitted
+from jaxsal.data import images
+from jaxsal.data.fit import covered, fitted, resampled, unfitted
 
 SIDES = st.integers(1, 24)
 
@@ -46,3 +47,19 @@ def test_the_largest_value_comes_back_to_its_pixel(size) -> None:
     found = unfitted(fitted(blob, size, 2), shape)
     at = np.unravel_index(found.argmax(), shape)
     assert np.abs(np.subtract(at, peak)).max() <= max(1, 20 / size / 2)
+
+
+def test_a_mask_that_is_made_smaller_does_not_vanish() -> None:
+    mask = np.zeros((16, 12, 8), bool)
+    mask[2:10, 4:8, 1:6] = True  # in the cube 2:10, 6:10, 5:10; halved 1:5, 3:5, half of 2 to 5
+    small = covered(mask, 8)
+    np.testing.assert_array_equal(np.argwhere(small)[[0, -1]], [[1, 3, 2], [4, 4, 4]])
+    assert small.sum() == 4 * 2 * 3
+    drawn = np.random.default_rng(0).random((24, 24)) < 0.4
+    picture = images.png(Image.fromarray(drawn))
+    np.testing.assert_array_equal(covered(drawn, 6), images.decode_mask(picture, 6))
+    few = np.zeros((16, 16, 16), bool)
+    few[5, 5, 5] = True
+    assert np.argwhere(covered(few, 4)).tolist() == [[1, 1, 1]]
+    np.testing.assert_array_equal(covered(few, 16), few)
+    assert not covered(few & False, 4).any()

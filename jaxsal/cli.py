@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import tyro
 
 from jaxsal.commands import summaries
-from jaxsal.commands.settings import Command, Evaluate, Explain, Methods, Phantom, Train
+from jaxsal.commands.settings import Command, Evaluate, Explain, Methods, Train
 from jaxsal.common.version import __version__
 
 DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
@@ -18,22 +18,13 @@ DONE, FAILED, MISUSED, INTERRUPTED = 0, 1, 2, 130
 DESCRIPTION = """Saliency maps of any JAX classifier, from one image to ten million.
 
 jaxsal train makes a classifier of a folder of images; jaxsal evaluate tests it, or any other, on
-other images; jaxsal explain shows what it looks at; jaxsal methods lists the ways; jaxsal phantom
-writes images of generated heads, to try them on. Each has --help;
+other images; jaxsal explain shows what it looks at; jaxsal methods lists the ways. Each has --help;
 --version alone tells the version. Exit codes: 0 done, 1 failed (one line says why), 2 misused, 130
 interrupted. Interrupted, the same
 command goes on with a training or a .zarr where it stopped; PNG pictures are drawn anew."""
 
 
-AnyCommand = Explain | Train | Evaluate | Methods | Phantom
-
-NAMES = {
-    Explain: "explain",
-    Train: "train",
-    Evaluate: "evaluate",
-    Methods: "methods",
-    Phantom: "phantom",
-}
+NAMES = {Explain: "explain", Train: "train", Evaluate: "evaluate", Methods: "methods"}
 """Of each command: its module in `jaxsal.commands`, and its function in `summaries`."""
 
 
@@ -43,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"jaxsal {__version__}")
         return DONE
     config = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
-    settings: AnyCommand = tyro.cli(
+    settings: Explain | Train | Evaluate | Methods = tyro.cli(
         Command,  # type: ignore[arg-type]
         prog="jaxsal",
         description=DESCRIPTION,
@@ -73,7 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return DONE
 
 
-def _failed(settings: AnyCommand, message: str, code: int = FAILED) -> int:
+def _failed(
+    settings: Explain | Train | Evaluate | Methods, message: str, code: int = FAILED
+) -> int:
     print(f"jaxsal: error: {message}", file=sys.stderr, flush=True)
     if settings.json:
         print(json.dumps({"error": message}), flush=True)

@@ -18,8 +18,6 @@ from jaxsal.commands import settings as commands
 
 KEPT = Path(__file__).with_suffix(".json")
 
-KINDS = ("Explain", "Train", "Evaluate", "Methods", "Phantom")
-
 
 def shown(function: Callable[..., Any]) -> str:
     """A signature without its types; a default that is a function, by its name."""
@@ -76,7 +74,7 @@ def now() -> dict[str, Any]:
         "ScoreFn": dict(attributes(jaxsal.ScoreFn)),
         "commands": {
             kind.__name__.lower(): sorted(flags(kind))
-            for kind in (getattr(commands, name) for name in KINDS)
+            for kind in (commands.Explain, commands.Train, commands.Evaluate, commands.Methods)
         },
         "experiments": {
             module.__name__: sorted(flags(module.Settings))

@@ -228,31 +228,9 @@ class Methods:
     """One line of JSON."""
 
 
-@dataclass(frozen=True)
-class Phantom:
-    """Writes generated heads with and without tumours, and masks of these, to try the others on.
-
-    jaxsal phantom --out heads && jaxsal train --images heads --out runs/heads
-    """
-
-    out: Path
-    """A folder of its own, with one for each of four classes."""
-    count: int = 200
-    """How many heads."""
-    image_size: int = 64
-    """Pixels a side, at least 32."""
-    volumes: bool = False
-    """Whole heads as NIfTI, in place of slices as PNG."""
-    seed: int = 0
-    """Of all that is drawn."""
-    json: bool = False
-    """One line of JSON."""
-
-
 Command = (
     Annotated[Explain, tyro.conf.subcommand("explain")]
     | Annotated[Train, tyro.conf.subcommand("train")]
     | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
     | Annotated[Methods, tyro.conf.subcommand("methods")]
-    | Annotated[Phantom, tyro.conf.subcommand("phantom")]
 )

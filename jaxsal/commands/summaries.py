@@ -69,11 +69,6 @@ def evaluate(result: dict[str, Any]) -> str:
     return "\n".join([*_warnings(result), first, *_tested(result), *maps])
 
 
-def phantom(result: dict[str, Any]) -> str:
-    counts = ", ".join(f"{count} {name}" for name, count in result["classes"].items())
-    return f"{result['out']}: {result['source']}; {counts}, {result['masks']} masks"
-
-
 def _warnings(result: dict[str, Any]) -> list[str]:
     return [f"WARNING: {warning}" for warning in result["warnings"]]
 

@@ -58,14 +58,6 @@ def volume(
     return images[..., None], outlines
 
 
-def affine(size: int) -> Float[np.ndarray, "4 4"]:
-    """From the number of a voxel of `volume` to millimetres right, anterior and superior."""
-    step = np.array([anatomy.FIELD_OF_VIEW / size] * 2 + [(HEIGHTS[1] - HEIGHTS[0]) / (size - 1)])
-    found = np.diag([*step, 1.0])
-    found[:3, 3] = [*(step[:2] - anatomy.FIELD_OF_VIEW) / 2, HEIGHTS[0]]
-    return found
-
-
 @partial(jax.jit, static_argnames="size")
 def _generate(
     key: Key, indices: Int[Array, " N"], labels: Int[Array, " N"], *, size: int

@@ -1,4 +1,4 @@
-"""The choice of the recipe: what is tried, on which folds, and that the fifth is never looked at."""
+"""The choice of the recipe: what is tried, on which folds; the fifth is never looked at."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from experiments import tune
 @pytest.fixture(scope="module")
 def tried(tmp_path_factory) -> tuple[Path, dict]:
     out = tmp_path_factory.mktemp("tune")
-    given = {"count": 60, "image_size": 16, "epochs": 1, "out": out}
+    given = {"count": 60, "image_size": 32, "epochs": 1, "out": out}
     return out, tune.main(tune.Settings(recipes=("weighed",), folds=(2,), **given))
 
 
@@ -33,7 +33,7 @@ def test_what_was_tried_is_not_tried_again_and_stays_in_the_protocol(tried, monk
         new = other | {"fold": fold, "accuracy": accuracy, "settings": settings}
         (out / f"study-fold{fold}.json").write_text(json.dumps(new))
     monkeypatch.setattr(tune, "_try", lambda *_: pytest.fail("tried again"))
-    given = {"count": 60, "image_size": 16, "epochs": 1, "out": out}
+    given = {"count": 60, "image_size": 32, "epochs": 1, "out": out}
     found = tune.main(tune.Settings(recipes=("weighed",), folds=(2,), **given))["recipes"]
     assert list(found) == ["study", "weighed"]  # of two folds, and of one
     assert found["study"]["accuracy"] == 0.625 and found["study"]["by_fold"]["2"] == 0.75

@@ -95,9 +95,8 @@ def find(
         return Arrays(*arrays.load(path), text, wanted)
     root, paths = _paths(path)
     named = paths if os.path.isfile(path) else _outside(paths, without)
-    paths, beside = _apart(root, named)
+    paths, beside, hidden = _apart(root, named, whole=os.path.isdir(path))
     scans, left = formats.scans([(file, os.path.relpath(file, root)) for file in paths])
-    hidden = [os.path.relpath(file, root) for file in named if file not in {*paths}]
     left = [*((name, "a mask, not an image") for name in hidden), *left]
     if not scans:
         raise ValueError(f"images: no image file in {what[:200]}{_instead(left)}")
@@ -125,25 +124,30 @@ def _paths(path: Path) -> tuple[Path, list[Path]]:
     return Path(os.path.commonpath([match.parent for match in matched])), matched
 
 
-def _apart(root: Path, paths: list[Path]) -> tuple[list[Path], dict[str, tuple[Path, ...]]]:
-    """Files that are no masks, and the masks of each by its name, be they among the files or not.
+def _apart(
+    root: Path, paths: list[Path], *, whole: bool
+) -> tuple[list[Path], dict[str, tuple[Path, ...]], list[str]]:
+    """Files that are no masks, the masks of each by its name, and the names of files that are.
 
     A mask that is asked for alone is an image: there is none beside it.
+
+    Args:
+        whole: whether the paths are all that lie there; else masks may lie beside them.
     """
     images = {path: Path(os.path.relpath(path, root)) for path in paths}
-    kept = {*masks.apart([*images.values()]).images}
-    found = [path for path, name in images.items() if name in kept]
-    around = {file for folder in {path.parent for path in paths} for file in folder.iterdir()}
-    others = (
-        os.path.relpath(p, root) for p in sorted(around) if formats.ending(p) in formats.ENDINGS
+    found = masks.apart([*images.values()])
+    kept = {*found.images}
+    own = found.masks
+    if not whole:
+        around = {file for folder in {path.parent for path in paths} for file in folder.iterdir()}
+        others = (p for p in sorted(around) if formats.ending(p) in formats.ENDINGS)
+        every = [*images.values(), *(Path(os.path.relpath(path, root)) for path in others)]
+        own = masks.apart([*dict.fromkeys(every)]).masks
+    return (
+        [path for path, name in images.items() if name in kept],
+        {os.fspath(i): tuple(root / mask for mask in own[i]) for i in kept if i in own},
+        [os.fspath(name) for name in images.values() if name not in kept],
     )
-    every = dict.fromkeys([*images.values(), *map(Path, others)])
-    own = masks.apart([*every]).masks
-    return found, {
-        os.fspath(images[path]): tuple(root / mask for mask in own[images[path]])
-        for path in found
-        if images[path] in own
-    }
 
 
 def masks_elsewhere(

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from jaxsal import cli
+from jaxsal.commands.outlined import Outlined
+from jaxsal.data import pictures
 from tests.data import files
 
 nibabel = pytest.importorskip("nibabel")
@@ -59,16 +61,16 @@ def test_masks_beside_pictures_and_elsewhere_are_outlined_and_the_others_counted
     told, outlined = run(capsys, "--images", "scans")
     assert outlined == {"a/0.png": True, "a/1.png": False, "a/2.png": False}
     assert told["without_mask"] == 2 and told["explained"] == 3 and told["not_used"] == []
-    assert run(capsys, "--images", "scans/a/0.png")[1] == {"0.png": True}
-    assert run(capsys, "--images", "scans/a/[01].png")[1] == {"0.png": True, "1.png": False}
+    for what, bare in (("scans/a/0.png", 0), ("scans/a/[01].png", 1), ("scans/a/2.png", None)):
+        found = Outlined(pictures.find(what), None)
+        assert found.without == bare and len(found.used) == (0 if bare is None else 2)
     files.save(Path("scans/drawn/a/1_seg.png"), files.outline())  # inside the images' folder
     files.save(Path("scans/drawn/a/2.bmp"), files.outline())
-    told, outlined = run(capsys, "--images", "scans", "--masks", "scans/drawn")
-    assert outlined == {"a/0.png": False, "a/1.png": True, "a/2.png": True}
     arguments = ["explain", *GIVEN, "--images", "scans", "--masks", "scans/drawn", "--out"]
     assert cli.main([*arguments, "out"]) == 0
-    told = capsys.readouterr().out.splitlines()
-    assert "  2 masks outlined; 1 images without a mask" in told
+    assert "  2 masks outlined; 1 images without a mask\n" in capsys.readouterr().out
+    index = json.loads(Path("out/index.json").read_text())
+    assert [entry["outlined"] for entry in index] == [False, True, True]
     assert cli.main([*arguments, "m.zarr"]) == 1
     assert "masks: of no effect in this call; it is for pictures" in capsys.readouterr().err
 

@@ -181,3 +181,21 @@ def test_the_masks_of_images_elsewhere_are_named_as_they_are() -> None:
         "c1_t2.nii": ["c1_seg.nii"],
     }
     assert of("p_1.png p_2.png", "p_mask.png") == {}
+
+
+def test_masks_of_several_volumes_are_those_of_their_times_or_one(tmp_path) -> None:
+    once, both = lesion(), np.stack([lesion(), lesion()[::-1]], -1)
+    write(tmp_path / "a.nii", np.stack([values(0), values(1)], -1))
+    write(tmp_path / "a_seg.nii", both)
+    write(tmp_path / "b.nii", np.stack([values(2), values(3)], -1))
+    write(tmp_path / "b_seg.nii", once)
+    write(tmp_path / "c.nii", values(4))
+    write(tmp_path / "c_seg_1.nii", both)  # a lesion a volume
+    write(tmp_path / "c_seg_2.nii", np.roll(once, 1, 1))
+    found = outlines(tmp_path, Wanted(volumes=True))
+    whole = [found.array(n).sum() for n in range(len(found.source))]
+    merged = (both.any(-1) | np.roll(once > 0, 1, 1)).sum()
+    count = (once > 0).sum()
+    assert whole == [count, count, count, count, merged] and not found.left
+    assert (found.array(0) != found.array(1)).any()
+    np.testing.assert_array_equal(found.array(2), found.array(3))

@@ -90,6 +90,23 @@ CASES = {
         {"dimension_numbers": ("NDHWC", "DHWIO", "NDHWC")},
         {"im2col_conv", "matmul_shift_conv", "kernel_gradient"},
     ),
+    "3-D, strided": (
+        (2, 7, 6, 5, 1),
+        (3, 3, 3, 1, 2),
+        {"dimension_numbers": ("NDHWC", "DHWIO", "NDHWC"), "window_strides": (2, 3, 1)},
+        {"matmul_shift_conv", "kernel_gradient"},
+    ),
+    "3-D, strided and dilated, cropped": (
+        (1, 2, 9, 8, 7),
+        (4, 2, 2, 2, 3),
+        {
+            "dimension_numbers": ("NCDHW", "OIDHW", "NCDHW"),
+            "window_strides": (2, 2, 3),
+            "rhs_dilation": (2, 1, 1),
+            "padding": ((1, -1), (0, 3), (2, 0)),
+        },
+        {"matmul_shift_conv", "kernel_gradient"},
+    ),
     "1 x 1": ((2, 4, 4, 3), (1, 1, 3, 5), {}, {"im2col_conv", "kernel_gradient"}),
 }
 

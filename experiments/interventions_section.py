@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.answer import conclusion
-from experiments.claims import HOLDS, Findings, bullets, listed, resampled, verdict
+from experiments.claims import HOLDS, Findings, listed, resampled, verdict
 from experiments.tables import bounds, measured, number, percent, table, text
+from jaxsal.viz.page import bullets
 
 WHOLE = "untouched"
 NOTHING = "black"

@@ -31,7 +31,7 @@ from experiments import (
     sanity,
     tumor_shape,
 )
-from experiments.follow_up import full_precision
+from experiments.follow_up import counted, full_precision
 from experiments.report import write_page
 from experiments.sections import Name as Experiment
 from experiments.settings import Settings, plain, resolve
@@ -167,7 +167,7 @@ def _followed(study: Path, name: str) -> dict[str, Any]:
     known = {"settings": asked, "network": checkpoint.fingerprint(study)}
     if any(found.get(key) != value for key, value in known.items()):
         print(f"-- {name}", flush=True)
-        with full_precision():
+        with full_precision(), counted():
             module.main(settings)
         found = _read(path)
     return found

@@ -9,7 +9,7 @@ from jaxsal.metrics.bootstrap import FEWEST
 Findings = Mapping[str, Any]
 """What the JSON file of an experiment holds."""
 
-HOLDS, SMALL, OPEN = "holds", "is small at most", "is not decided"
+HOLDS, SMALL, OPEN = "shown", "small at most", "not decided"
 
 
 def verdict(interval: Sequence[Any], *, margin: float = 0.0) -> str:
@@ -57,6 +57,6 @@ def resampled(findings: Findings) -> str:
     if unit == "patient":
         return brackets
     return (
-        f"{brackets} The files name no patients: slices of one patient count as independent, and "
+        f"{brackets} The files name no patients: images of one patient count as independent, and "
         "these intervals are too narrow."
     )

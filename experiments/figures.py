@@ -32,7 +32,8 @@ CAPTIONS = {
     "Relevance": "Image and the signed map of each method for the "
     "predicted class: red speaks for it, blue against it, white is zero; one scale a method.",
     "Relevance density": "A region's share of |map| over its share of the area, with 95 % "
-    "bootstrap intervals, over correctly classified test tumours; 1 is a map even over the image.",
+    "bootstrap intervals, over correctly classified test images with a mask; 1 is a map even "
+    "over the image.",
     "Learning curves": "By epoch.",
     "Confusion matrix": "Test images.",
     "Contact sheet": "Training images of each class.",

@@ -28,7 +28,7 @@ def relevance_section(relevance: Metrics, figures: Sequence[Figure] = ()) -> str
     reasons = relevance.get("excluded", {}).items()
     excluded = ", ".join(f"{reason} {count}" for reason, count in reasons if count) or "none"
     intro = (
-        f"Over {relevance['cases']} correctly classified test tumours (excluded: "
+        f"Over {relevance['cases']} correctly classified test images with a mask (excluded: "
         f"{excluded}). The surround is a ring around the tumour inside the head, "
         f"{relevance['surround_width']} of the tumour's equivalent diameter wide. Density is a "
         "region's share of |map| over its share of the area: 1 is a map even over the image. Most "

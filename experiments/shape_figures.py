@@ -12,6 +12,7 @@ from jaxsal import render
 from jaxsal.viz import charts
 
 ROWS = 4  # tumours in the figure of edits
+DRAWN = [name for name in edits.EDITS if name != "untouched"]
 
 
 def effects(record: dict[str, Any], word: Wording = str) -> Figure:
@@ -43,10 +44,10 @@ def examples(
     pictures, outlines, titles = [], [], []
     for i, target in enumerate(chosen.targets):
         mask = chosen.examples.masks[i]
-        pictures += [chosen.examples.images[i], *(shown[name][i] for name in edits.EDITS)]
-        outlines += [mask, *([np.zeros_like(mask)] * len(edits.EDITS))]
-        titles += [classes[target], *map(word, edits.EDITS)]
-    columns = -(-(len(edits.EDITS) + 1) // 2)  # two rows a tumour: smaller ones show nothing
+        pictures += [chosen.examples.images[i], *(shown[name][i] for name in DRAWN)]
+        outlines += [mask, *([np.zeros_like(mask)] * len(DRAWN))]
+        titles += [classes[target], *map(word, DRAWN)]
+    columns = -(-(len(DRAWN) + 1) // 2)  # two rows a tumour: smaller pictures show nothing
     figure = render.contact_sheet(pictures, titles=titles, masks=outlines, columns=columns)
-    caption = "Some tumours, outlined, and what each edit makes of them: two rows each."
+    caption = "Some images, the mask outlined, and what each edit makes of them: two rows each."
     return "Edits", caption, render.png(figure)

@@ -49,7 +49,7 @@ def shape_section(record: Findings) -> str:
     edits = record["edits"]
     drops = [(name, *_drops(edit)) for name, edit in edits.items()]
     changes = [(name, *_changes(edit)) for name, edit in edits.items()]
-    changed = ["predictions changed, tumour", "sham", "pixels edited, tumour", "sham"]
+    changed = ["predictions changed", "by shams", "pixels edited", "by shams"]
     classes = list(record["by_class_cases"])
     by_class = [
         (name, *(measured(edit["by_class"][each], _two) for each in classes))
@@ -73,7 +73,7 @@ def shape_section(record: Findings) -> str:
                 quiet=QUIET,
             ),
             table(
-                ["edit", *changed, "mean change of a pixel, tumour / sham"],
+                ["edit", *changed, "mean change, times the shams'"],
                 changes,
                 caption="What it changes",
                 quiet=QUIET,
@@ -115,10 +115,10 @@ def _bold(interval: Any) -> str:
 
 def _intro(record: Findings) -> str:
     return (
-        f"{record['cases']} correctly classified test tumours, each edited, and the same edit done "
-        f"at {record['shams']} other places of equal area in the same head (shams; "
-        f"{record['without_place']} more tumours fit nowhere else and are left out). A drop is the "
-        f"logit of the predicted class before ({with_bounds(record['logit'])} on average) less "
+        f"The tumour of {record['cases']} correctly classified test images, edited, and the same "
+        f"edit done at {record['shams']} other places of equal area in the same head (shams; "
+        f"{record['without_place']} more images have no such place and are left out). A drop is "
+        f"the logit of the predicted class before ({with_bounds(record['logit'])} on average) less "
         "after. An edit's control does what its means do, without its end. Put back: the tumour "
         "cut out and put back, the control of removing and moving it. Nudged: by half a pixel, "
         "which resamples and no more, the control of the edits that resample. The control of the "
@@ -129,7 +129,7 @@ def _intro(record: Findings) -> str:
 
 
 def verdicts(record: Findings) -> dict[str, str]:
-    """Each claim of `CLAIMS`: holds, is small at most, or is not decided."""
+    """Each claim of `CLAIMS`: shown, small at most, or not decided."""
     edits, margin = record["edits"], _margin(record)
     return {
         claim: together([verdict(edits[edit][gap], margin=margin) for gap in GAPS])
@@ -194,8 +194,10 @@ def _conclusion(record: Findings, found: Mapping[str, str]) -> str:
     for claim in holding:
         by_class = record["edits"][CLAIMS[claim]]["by_class"]
         where = [name for name, gap in by_class.items() if verdict(gap) == HOLDS]
-        if len(where) < len(by_class):
-            missing = [name for name in by_class if name not in where]
+        missing = [name for name in by_class if name not in where]
+        if not where:
+            parts.append(f"For no class by itself is {PAPER[claim]} shown to matter.")
+        elif missing:
             parts.append(
                 f"Class by class {PAPER[claim]} is shown to matter for {listed(where)}, not for "
                 f"{listed(missing)}."

@@ -81,6 +81,8 @@ def test_the_papers_claim_stands_and_falls_with_the_intervals() -> None:
     assert "the tumour is shown to matter for pituitary, not for glioma." in page
     assert "Shown to cost less than 5.0 % of the logit: its shape." in page
     assert "Not decided: its surround." in page
+    assert "The paper" in page
+    assert "The paper" not in shape_section(part | {"study": {"data": "folder"}})
     assert verdicts(part)["Its shape matters"] == claims.SMALL
     assert "name no patients" in page and "none &lt;b&gt; (75.0 %)" in page
     assert "name no patients" not in shape_section(part | {"bootstrap": "patient"})

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from experiments import answer, report, tables
+from experiments import answer, headline, report, tables
 from experiments.head import REGIONS
 from experiments.relevance import CLAIMS
 from experiments.wording import wording
@@ -173,11 +173,17 @@ def test_the_answer_comes_first_and_says_what_the_numbers_support():
     assert page.index("<h2>Figures") > page.index("<h2>Classification")
     assert (
         "More at the tumours than elsewhere, for their area: integrated gradients put 8.0 "
-        "[7.9, 8.1] times as much relevance into tumours as an even map over the image, 4.2 times "
-        "one in the head alone, and 4.0 times as much as into their surround." in page
+        "[7.9, 8.1] times as much relevance into tumours as an even map over the image (4.2 times "
+        "a map even in the head), and 4.0 times as much as into their surround." in page
     )
     assert "Measured on 61 test images" in page and "surround 25.0 %, rest of head 25.0 %" in page
     gaps = METRICS["relevance"]["differences"]["integrated gradients"]
+    below = {"integrated gradients": gaps | {"tumour - surround": [-2.0, -3.0, -1.0]}}
+    page = report.render_report(
+        METRICS | {"relevance": METRICS["relevance"] | {"differences": below}}
+    )
+    assert "More around the tumours than in them" in page
+    assert "and 2.0 [1.9, 2.1] times as much into their surround." in page
     for key, words in (
         ("tumour - surround", "are not shown to put more into them than into their surround"),
         ("tumour - even", "Not shown to be at the tumours: for their area, integrated gradients"),
@@ -228,7 +234,7 @@ def test_the_words_fit_the_images():
 
 
 def test_headlines_have_no_private_terms():
-    names = " ".join(" ".join(card) for card in answer.cards(METRICS))
+    names = " ".join(" ".join(card) for card in headline.cards(METRICS))
     assert "ECE" not in names and "relevance density" not in names and "macro" not in names
 
 

@@ -9,6 +9,7 @@ from experiments.controls import CONTROLS
 from experiments.head import REGIONS
 from experiments.tables import bounds, defined, percent, times
 from jaxsal.metrics.chance import LEVEL
+from jaxsal.viz.page import conclusion as conclusion
 
 Metrics = Mapping[str, Any]
 
@@ -18,12 +19,7 @@ NOTHING = (
 )
 
 VERDICT = re.compile(r'<div class="verdict">.*?</div>', re.DOTALL)
-"""A conclusion in a report; there is no other `div` in it."""
-
-
-def conclusion(body: str) -> str:
-    """HTML of what follows from a table: left out of the report of a network at chance."""
-    return f'<div class="verdict">{body}</div>'
+"""A conclusion in a report: left out of that of a network at chance."""
 
 
 def without_conclusions(page: str) -> str:
@@ -116,7 +112,7 @@ def certainty(metrics: Metrics) -> list[str]:
     own = relevance["methods"][name]
     shares = ", ".join(f"{part} {percent(own[part]['share'][0])}" for part in REGIONS[1:])
     told = [
-        f"Measured on {relevance['cases']} test images with a mask that the network names right. "
+        f"Measured on {relevance['cases']} test images that have a mask and are named right. "
         f"{resampled(relevance)}",
         f"Of all relevance, tumours hold {percent(own['tumour']['share'][0])} (on "
         f"{percent(own['tumour']['area'])} of the area), {shares}. Relevance is how much a pixel "

@@ -1,40 +1,16 @@
 """The head of a study's report: the answer and how sure it is, or why there is none; cards."""
 
-from collections.abc import Sequence
-
 from experiments.answer import NOTHING, Metrics, answer, at_chance, certainty, of_first
-from experiments.tables import bounds, number, percent, text
-from jaxsal.viz.page import bullets
-
-Card = tuple[str, str, str]
-"""A headline number: what it is, the number, and a note."""
+from experiments.tables import bounds, percent, text
+from jaxsal.commands import evaluation_words
+from jaxsal.commands.evaluation_words import Card
+from jaxsal.viz import page
 
 
 def cards(metrics: Metrics) -> list[Card]:
     """The headline numbers, in words that need no other reading."""
-    interval = bounds(metrics.get("accuracy_interval"), percent)
-    if clusters := metrics.get("clusters"):
-        interval = f"{interval or 'too few for an interval:'} {clusters} {metrics['bootstrap']}s"
-    if metrics.get("bootstrap") == "image":
-        interval += ", by image: too narrow, the files name no patients"
-    found = [] if at_chance(metrics) else _shares(metrics)
-    found.append(("of the test images named right", percent(metrics.get("accuracy")), interval))
-    found.append(
-        (
-            "area under the ROC curve",
-            number(metrics.get("macro_auc")),
-            "each class against the rest, averaged; 0.5 is guessing, 1 is perfect",
-        )
-    )
-    error = metrics.get("calibration", {}).get("ece")
-    found.append(
-        (
-            "between a stated probability and how often it comes true",
-            number(error),
-            "the expected calibration error, on average; 0 is perfect",
-        )
-    )
-    return found
+    shares = [] if at_chance(metrics) else _shares(metrics)
+    return [*shares, *evaluation_words.cards(metrics)]
 
 
 def _shares(metrics: Metrics) -> list[Card]:
@@ -58,10 +34,5 @@ def headline(metrics: Metrics) -> str:
     else:
         lead = f'<p class="answer">{text(answer(metrics))}</p>'
         if sure := certainty(metrics):
-            lead += f'<div class="sure"><b>How sure?</b>{bullets(sure)}</div>'
-    return f'{lead}<div class="cards">{"".join(map(_card, cards(metrics)))}</div>'
-
-
-def _card(card: Sequence[str]) -> str:
-    name, value, note = map(text, card)
-    return f'<div class="card"><b>{value}</b><span>{name}</span><span>{note}</span></div>'
+            lead += f'<div class="sure"><b>How sure?</b>{page.bullets(sure)}</div>'
+    return lead + page.cards(cards(metrics))

@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.answer import at_chance, conclusion, without_conclusions
+from experiments.answer import at_chance, without_conclusions
 from experiments.checks_section import checks_section
 from experiments.headline import headline
 from experiments.relevance import relevance_section
-from experiments.tables import defined, facts, number, percent, table, text, words
+from experiments.tables import facts, number, table, text, words
 from experiments.wording import study_wording
 from jaxsal.commands.evaluation_page import patients_apart
+from jaxsal.commands.evaluation_words import missed
 from jaxsal.common.files import write_atomically
 from jaxsal.viz.page import banner, bullets, page
 from jaxsal.viz.page import figures as figures_html
@@ -114,24 +115,8 @@ def _classification(metrics: Metrics, figures: Sequence[Figure]) -> str:
     if not parts:
         return ""
     return (
-        f'<h2>Classification</h2><div class="columns">{parts}</div>{_classified(metrics)}'
+        f'<h2>Classification</h2><div class="columns">{parts}</div>{missed(metrics)}'
         f"{figures_html(figures)}"
-    )
-
-
-def _classified(metrics: Metrics) -> str:
-    """What the tables of the answers come to: whom the network beats, and the class it misses."""
-    found = {
-        name: row["sensitivity"]
-        for name, row in metrics.get("per_class", {}).items()
-        if defined(row.get("sensitivity"))
-    }
-    if not found or not defined(metrics.get("accuracy")):
-        return ""
-    worst = min(found, key=found.__getitem__)
-    return conclusion(
-        f"<p>It names {percent(metrics['accuracy'])} of the test images right, and most often "
-        f"misses {text(worst)}, of which it finds {percent(found[worst])}.</p>"
     )
 
 

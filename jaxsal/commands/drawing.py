@@ -41,6 +41,8 @@ class Pen:
         self.source, self.methods, self.look, self.axes = source, methods, look, axes
         signs = "red speaks for the class, blue against it" if look.signs else "|map| in colours"
         self.about = f"Maps of {', '.join(methods)}; {signs}."
+        if len(methods) > 1:
+            self.about += f" The small pictures are of {methods[0]}."
 
     def draw(
         self, image: np.ndarray, maps: Any, entry: Mapping[str, Any], named: Callable[[int], str]
@@ -73,12 +75,12 @@ class Pen:
         self, maps: Any, target: int | list[int], named: Callable[[int], str]
     ) -> dict[str, np.ndarray]:
         """The maps by what stands over them; with several targets a panel for each."""
-        panels = dict(maps) if isinstance(maps, dict) else {self.methods[0]: maps}
+        # JAX sorts the names in a dict: the order is that of the command.
+        every = maps if isinstance(maps, dict) else {self.methods[0]: maps}
+        panels = {name: every[name] for name in self.methods}
         if isinstance(target, int):
             return panels
-        return {
-            f"{method}, {named(k)}": every[k] for method, every in panels.items() for k in target
-        }
+        return {f"{method}, {named(k)}": maps[k] for method, maps in panels.items() for k in target}
 
     def _over(
         self, original: np.ndarray, image: np.ndarray, panels: Mapping[str, np.ndarray]

@@ -83,13 +83,18 @@ def banner(warnings: Sequence[str]) -> str:
 
 
 def cards(facts: Iterable[tuple[str, str, str]]) -> str:
-    """`(name, value, note)`, each in a box."""
+    """`(name, value, note)`, each in a box, the value first."""
     boxes = "".join(
-        f'<div class="card"><span>{text(name)}</span><b>{text(value)}</b>'
+        f'<div class="card"><b>{text(value)}</b><span>{text(name)}</span>'
         f"<span>{text(note)}</span></div>"
         for name, value, note in facts
     )
     return f'<div class="cards">{boxes}</div>'
+
+
+def conclusion(body: str) -> str:
+    """HTML of what follows from a table; it holds no other `div`."""
+    return f'<div class="verdict">{body}</div>'
 
 
 def figure(title: str, caption: str, png: bytes) -> str:

@@ -83,6 +83,7 @@ def explained(tmp_path_factory) -> tuple[Path, list[dict]]:
         def explanation(image, *args, **options):
             if image.shape[:2] == (30, 300):
                 raise RuntimeError("no ink")
+            assert list(args[0]) == ["gradient", "grad_cam"], "as in the command"
             return own(image, *args, **options)
 
         patch.setattr(drawing.figures, "explanation", explanation)
@@ -91,7 +92,8 @@ def explained(tmp_path_factory) -> tuple[Path, list[dict]]:
 
 
 def test_the_index_tells_names_answers_and_files(explained) -> None:
-    _, index = explained
+    here, index = explained
+    assert "The small pictures are of gradient." in (here / "out/index.html").read_text()
     by_name = {entry["source"]: entry for entry in index}
     assert [entry["class"] for entry in index if "class" in entry] == ["a", "b", "b"]
     first = by_name[NAMES[0]]

@@ -112,10 +112,9 @@ def render(metrics: Record, figures: Mapping[str, str], title: str) -> str:
         page.cards(evaluation_words.cards(metrics)),
         _localisation(metrics, figures.get("Maps", "")),
         "<h2>By class</h2>",
-        _classes(metrics),
-        patients_apart(metrics),
-        evaluation_words.missed(metrics),
-        f'<div class="beside">{"".join(figures.get(name, "") for name in BESIDE)}</div>',
+        f'<div class="beside"><div>{_classes(metrics)}{patients_apart(metrics)}'
+        f"{evaluation_words.missed(metrics)}</div>"
+        f"{''.join(figures.get(name, '') for name in BESIDE)}</div>",
         *below,
         _data(metrics),
         f"<h2>What was run, and on what</h2><pre>{page.text(metrics.get('command', ''))}</pre>",

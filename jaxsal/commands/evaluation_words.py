@@ -58,6 +58,8 @@ def missed(metrics: Record) -> str:
     if not found or _guesses(metrics):
         return ""
     worst = min(found, key=found.__getitem__)
+    if found[worst] == 1:
+        return conclusion("<p>It finds every image of every class.</p>")
     return conclusion(
         f"<p>It most often misses {text(worst)}, of which it finds {percent(found[worst])}.</p>"
     )

@@ -84,6 +84,7 @@ def test_a_function_is_tested_and_its_maps_are_held_against_masks(place, capsys)
     assert "Do the maps lie on the masks?" in page and "4 patients are too few" in page
     assert "It names 100.0 % of 12 images right; always answering dark would be right for" in page
     assert "mass: none. Not shown of: gradient, input_x_gradient." in page  # too few patients
+    assert "It finds every image of every class." in page
     with open("out/predictions.csv") as lines:
         rows = list(csv.DictReader(lines))
     assert len(rows) == 12 and all(row["label"] == row["predicted"] for row in rows)

@@ -92,6 +92,7 @@ def _reading(record: Findings, name: str) -> str:
         (part for part in ALONE if verdict(told[part]) == HOLDS), key=lambda p: -told[p][0]
     )
     said = [f"{part} {_two(told[part][0])} {bounds(told[part], _two)}" for part in enough]
+    alone = f"by {listed(said)} where that is all that is left" if said else "by no part alone"
     lost = [
         f"{what} ({_two(told[part][0])})" for part, what in WITHOUT.items() if _kept(told, part)
     ]
@@ -99,8 +100,7 @@ def _reading(record: Findings, name: str) -> str:
     if verdict(told[WHOLE]) != HOLDS:
         return f"{name.capitalize()}: not told from the others on whole images ({_two(whole)})."
     parts = [
-        f"{name.capitalize()}: told from the others by {_two(whole)} on whole images; by "
-        f"{listed(said)} on what is left alone."
+        f"{name.capitalize()}: told from the others by {_two(whole)} on whole images; {alone}."
     ]
     parts.append(f"It is told nearly as well without {listed(lost)}." if lost else "")
     parts.append("It is what the network answers to a black image." if answer > 0.5 else "")

@@ -94,8 +94,8 @@ def certainty(metrics: Metrics) -> list[str]:
     own = relevance["methods"][name]
     shares = ", ".join(f"{part} {percent(own[part]['share'][0])}" for part in REGIONS[1:])
     told = [
-        f"Measured on {relevance['cases']} test images that have a mask and are named right. "
-        f"{resampled(relevance)}",
+        f"Measured on {_of_how_many(relevance)}, those that have a mask and are named right. "
+        f"{resampled(relevance)} One network: the intervals do not count training.",
         f"Of all relevance, tumours hold {percent(own['tumour']['share'][0])} (on "
         f"{percent(own['tumour']['area'])} of the area), {shares}. Relevance is how much a pixel "
         "speaks for or against the class that is named.",
@@ -104,9 +104,14 @@ def certainty(metrics: Metrics) -> list[str]:
     if defined(untrained[0]):
         told.append(
             "Rank correlation with the maps of an untrained network, in the head: "
-            f"{with_bounds(untrained)}, where 1 is the same maps whatever was learned."
+            f"{with_bounds(untrained)}; near 1 the maps would be the same whatever was learned."
         )
     return told
+
+
+def _of_how_many(relevance: Metrics) -> str:
+    left = sum(relevance.get("excluded", {}).get(why, 0) for why in ("no mask", "misclassified"))
+    return f"{relevance['cases']} of the {relevance['cases'] + left} test images explained"
 
 
 def of_first(metrics: Metrics) -> tuple[Metrics, str | None]:

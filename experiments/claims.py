@@ -57,7 +57,7 @@ def resampled(findings: Findings) -> str:
         )
     brackets = f"In brackets: 95 % bootstrap intervals, resampled by {unit}."
     if count is not None:
-        brackets = f"{brackets[:-1]}, of {count} of them."
+        brackets = f"{brackets[:-1]} ({count} {unit}s)."
         if count < FEWEST:
             brackets = f"{count} {unit}s are too few for intervals: means stand alone."
     if unit == "patient":

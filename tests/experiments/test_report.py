@@ -154,7 +154,7 @@ def test_few_patients_stand_beside_every_number():
     many = {"clusters": 35, "bootstrap": "patient"}
     relevance = METRICS["relevance"] | {"clusters": 35}
     page = report.render_report({**METRICS, **many, "relevance": relevance})
-    assert "[95.1 %, 98.1 %] 35 patients" in page and "resampled by patient, of 35 of them" in page
+    assert "[95.1 %, 98.1 %] 35 patients" in page and "resampled by patient (35 patients)" in page
 
 
 def by_data(data, **changes):
@@ -176,7 +176,7 @@ def test_the_answer_comes_first_and_says_what_the_numbers_support():
         "[7.9, 8.1] times as much relevance into tumours as an even map over the image (4.2 times "
         "a map even in the head), and 4.0 times as much as into their surround." in page
     )
-    assert "Measured on 61 test images" in page and "surround 25.0 %, rest of head 25.0 %" in page
+    assert "Measured on 61 of the " in page and "surround 25.0 %, rest of head 25.0 %" in page
     gaps = METRICS["relevance"]["differences"]["integrated gradients"]
     below = {"integrated gradients": gaps | {"tumour - surround": [-2.0, -3.0, -1.0]}}
     page = report.render_report(

@@ -4,7 +4,7 @@ python -m benchmarks.figure          writes throughput.png and targets.png there
 """
 
 import itertools
-import math
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -45,16 +45,17 @@ def speedups(records: list[dict[str, Any]]) -> Any:
             raise ValueError(f"records: {twice} in several of {name}")
         known |= cases
     columns = min(COLUMNS, len(machines))
-    rows = math.ceil(len(machines) / columns)
-    longest = max(map(len, machines.values()))
-    size = 5.2 * columns, rows * (1.2 + 0.25 * longest)
-    figure, panels = canvas(*size, nrows=rows, ncols=columns, squeeze=False)
+    rows = itertools.zip_longest(*[iter(map(len, machines.values()))] * columns, fillvalue=0)
+    heights = [1.2 + 0.25 * max(row) for row in rows]
+    size = 5.2 * columns, sum(heights)
+    shape = {"nrows": len(heights), "ncols": columns, "height_ratios": heights}
+    figure, panels = canvas(*size, **shape, squeeze=False)
     for axis, name in itertools.zip_longest(panels.flat, machines):
         if name is None:
             axis.set_axis_off()
             continue
         _panel(axis, machines[name])
-        axis.set(title=name, xlabel="times as fast as the peer (logarithmic)")
+        axis.set(title=textwrap.fill(name, 34), xlabel="times as fast as the peer (logarithmic)")
     handles, labels = panels.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(PEERS))
     return figure

@@ -1,13 +1,15 @@
 """What a study answers, in a sentence that its numbers support, and when it answers nothing."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from experiments.claims import HOLDS, verdict
+from experiments.claims import HOLDS, SMALL, resampled, verdict, with_bounds
 from experiments.controls import CONTROLS
-from experiments.tables import bounds, defined, number, percent, text, times
+from experiments.head import REGIONS
+from experiments.tables import bounds, defined, percent, times
 from jaxsal.metrics.chance import doubt
+from jaxsal.viz.page import conclusion as conclusion
 
 Metrics = Mapping[str, Any]
 
@@ -17,12 +19,7 @@ NOTHING = (
 )
 
 VERDICT = re.compile(r'<div class="verdict">.*?</div>', re.DOTALL)
-"""A conclusion in a report; there is no other `div` in it."""
-
-
-def conclusion(body: str) -> str:
-    """HTML of what follows from a table: left out of the report of a network at chance."""
-    return f'<div class="verdict">{body}</div>'
+"""A conclusion in a report: left out of that of a network at chance."""
 
 
 def without_conclusions(page: str) -> str:
@@ -41,10 +38,9 @@ def at_chance(metrics: Metrics) -> str:
 
 def answer(metrics: Metrics) -> str:
     """Where the relevance of the network lies, in a sentence; what is not shown is said so."""
-    relevance = metrics.get("relevance", {})
+    relevance, name = of_first(metrics)
     methods = relevance.get("methods", {})
-    name = first_method(methods)
-    if name is None or not relevance.get("cases"):
+    if name is None:
         return (
             "There are no masks of what is to be found, so where the relevance lies is shown in "
             "pictures, not measured."
@@ -52,30 +48,77 @@ def answer(metrics: Metrics) -> str:
     own, gaps = methods[name], relevance.get("differences", {}).get(name, {})
     density = own["tumour"]["density"]
     even = methods.get("even in the head", {}).get("tumour", {}).get("density", [None])[0]
-    words = name.capitalize()
-    if "tumour - even" in gaps and verdict(gaps["tumour - even"]) != HOLDS:
+    often = f"{_round(density[0])} {bounds(density, _round)}".rstrip()
+    if EVEN in gaps and verdict(gaps[EVEN]) != HOLDS:
         return (
-            f"{words} are not shown to put more relevance into tumours, for their area, than a map "
-            f"that is even in the head ({times(density[0])} and {times(even)} times as much as "
-            "one that is even over the image)."
+            f"Not shown to be at the tumours: for their area, {name} are not shown to put more "
+            f"relevance there than a map that is even in the head ({often} and {times(even)} times "
+            "as much as one that is even over the image)."
         )
-    than_head = (
-        f", {_round(density[0] / even)} times one in the head alone" if defined(even) else ""
+    in_head = (
+        f" ({_round(density[0] / even)} times a map even in the head)" if defined(even) else ""
     )
-    return (
-        f"{words} put {_round(density[0])} times as much relevance into tumours, for their area, "
-        f"as an even map over the image{than_head}, and {_beside(own, gaps)}."
+    lead, beside = _beside(own, gaps)
+    said = (
+        f"{lead}{name} put {often} times as much relevance into tumours"
+        f"{'' if lead else ', for their area,'} as an even map over the image{in_head}, {beside}."
     )
+    return said[0].upper() + said[1:]
 
 
-def _beside(own: Metrics, gaps: Metrics) -> str:
-    """The tumours' relevance beside that of their surround."""
-    density, surround = own["tumour"]["density"][0], own["surround"]["density"][0]
-    if "tumour - surround" in gaps and verdict(gaps["tumour - surround"]) != HOLDS:
-        return "are not shown to put more into them than into their surround"
-    if not defined(surround) or not surround:
-        return "none into their surround"
-    return f"{_round(density / surround)} times as much as into their surround"
+EVEN, BESIDE = "tumour - even", "tumour - surround"
+"""The differences that the answer is about."""
+
+
+def _beside(own: Metrics, gaps: Metrics) -> tuple[str, str]:
+    """What the tumours' relevance beside that of their surround says first, and last."""
+    density, surround = own["tumour"]["density"], own["surround"]["density"]
+    found = verdict(gaps[BESIDE]) if BESIDE in gaps else HOLDS
+    if found == SMALL:
+        around = f"{_round(surround[0])} {bounds(surround, _round)}".rstrip()
+        lead = "More around the tumours than in them, for their area: "
+        return lead, f"and {around} times as much into their surround"
+    if found != HOLDS:
+        return "", "and are not shown to put more into them than into their surround"
+    lead = "More at the tumours than elsewhere, for their area: " if BESIDE in gaps else ""
+    if not defined(surround[0]) or not surround[0]:
+        return lead, "and none into their surround"
+    return lead, f"and {_round(density[0] / surround[0])} times as much as into their surround"
+
+
+def certainty(metrics: Metrics) -> list[str]:
+    """How sure the answer is, and of what it is one; nothing without an answer."""
+    relevance, name = of_first(metrics)
+    if name is None:
+        return []
+    own = relevance["methods"][name]
+    shares = ", ".join(f"{part} {percent(own[part]['share'][0])}" for part in REGIONS[1:])
+    told = [
+        f"Measured on {_of_how_many(relevance)}, those that have a mask and are named right. "
+        f"{resampled(relevance)} One network: the intervals do not count training.",
+        f"Of all relevance, tumours hold {percent(own['tumour']['share'][0])} (on "
+        f"{percent(own['tumour']['area'])} of the area), {shares}. Relevance is how much a pixel "
+        "speaks for or against the class that is named.",
+    ]
+    untrained = metrics.get("sanity", {}).get(name, {}).get("in_head", [None])
+    if defined(untrained[0]):
+        told.append(
+            "Rank correlation with the maps of an untrained network, in the head: "
+            f"{with_bounds(untrained)}; near 1 the maps would be the same whatever was learned."
+        )
+    return told
+
+
+def _of_how_many(relevance: Metrics) -> str:
+    left = sum(relevance.get("excluded", {}).get(why, 0) for why in ("no mask", "misclassified"))
+    return f"{relevance['cases']} of the {relevance['cases'] + left} test images explained"
+
+
+def of_first(metrics: Metrics) -> tuple[Metrics, str | None]:
+    """What was measured with masks, and the method that the answer is about; None without."""
+    relevance = metrics.get("relevance", {})
+    name = first_method(relevance.get("methods", {})) if relevance.get("cases") else None
+    return relevance, name
 
 
 def first_method(methods: Mapping[str, Any]) -> str | None:
@@ -87,59 +130,3 @@ def first_method(methods: Mapping[str, Any]) -> str | None:
 def _round(value: float) -> str:
     """A ratio in two figures: 1.8, 21."""
     return times(value) if value < 1 else f"{value:.0f}" if value >= 10 else f"{value:.1f}"
-
-
-Card = tuple[str, str, str]
-"""A headline number: what it is, the number, and a note."""
-
-
-def cards(metrics: Metrics) -> list[Card]:
-    """The headline numbers, in words that need no other reading."""
-    interval = bounds(metrics.get("accuracy_interval"), percent)
-    if clusters := metrics.get("clusters"):
-        interval = f"{interval or 'too few for an interval:'} {clusters} {metrics['bootstrap']}s"
-    if metrics.get("bootstrap") == "image":
-        interval += ", by image: too narrow, the files name no patients"
-    found = [("of the test images named right", percent(metrics.get("accuracy")), interval)]
-    found.append(
-        (
-            "area under the ROC curve",
-            number(metrics.get("macro_auc")),
-            "each class against the rest, averaged; 0.5 is guessing, 1 is perfect",
-        )
-    )
-    error = metrics.get("calibration", {}).get("ece")
-    found.append(
-        (
-            "between a stated probability and how often it comes true",
-            number(error),
-            "the expected calibration error, on average; 0 is perfect",
-        )
-    )
-    relevance = metrics.get("relevance", {})
-    name = first_method(relevance.get("methods", {}))
-    if name is not None and relevance.get("cases"):
-        density = relevance["methods"][name]["tumour"]["density"]
-        note = f"{bounds(density, times)}, by {name}; 1 is a map even over the image"
-        even = relevance["methods"].get("even in the head")
-        if even is not None:
-            note += f", {times(even['tumour']['density'][0])} one even in the head"
-        found.append(("times an even map's relevance in tumours", times(density[0]), note))
-    return found
-
-
-def answer_html(metrics: Metrics) -> str:
-    """The head of a report: a banner where the network is at chance, else the answer; the cards."""
-    warning = at_chance(metrics)
-    if warning and metrics.get("warnings"):  # the page's banner says why
-        lead = f'<p class="answer">{text(NOTHING)}</p>'
-    elif warning:
-        lead = f'<p class="banner" role="alert"><b>At chance.</b> {text(warning)}</p>'
-    else:
-        lead = f'<p class="answer">{text(answer(metrics))}</p>'
-    return f'{lead}<div class="cards">{"".join(map(_card, cards(metrics)))}</div>'
-
-
-def _card(card: Sequence[str]) -> str:
-    name, value, note = map(text, card)
-    return f'<div class="card"><b>{value}</b><span>{name}</span><span>{note}</span></div>'

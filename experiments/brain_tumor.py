@@ -25,7 +25,7 @@ import tyro
 
 from experiments import explaining, outputs, study
 from experiments.explaining import Explained
-from experiments.follow_up import full_precision
+from experiments.follow_up import counted, full_precision
 from experiments.settings import Settings, divided, plain, resolve
 from jaxsal.commands import evaluation, seen
 from jaxsal.commands.progress import Training
@@ -121,9 +121,9 @@ def _measure(
     """
     targets, key = logits.argmax(-1).astype(np.int32), jax.random.key(config.seed)
     mesh = jax.sharding.Mesh(np.asarray(processes.local_devices(config.devices)), ("devices",))
-    with _timed(timings, "explain"), full_precision():
+    with _timed(timings, "explain"), full_precision(), counted():
         explained = _explain(model, variables, shown, targets, key=key, mesh=mesh)
-    with _timed(timings, "measure"), full_precision():
+    with _timed(timings, "measure"), full_precision(), counted():
         return explained, {
             "relevance": explaining.relevance(explained, shown, targets == shown.labels),
             "completeness": explaining.completeness(

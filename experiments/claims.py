@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.tables import DASH, bounds, defined, number, text
+from experiments.tables import DASH, bounds, defined, number
 from jaxsal.metrics.bootstrap import FEWEST
 
 Findings = Mapping[str, Any]
 """What the JSON file of an experiment holds."""
 
-HOLDS, SMALL, OPEN = "holds", "is small at most", "is not decided"
+HOLDS, SMALL, OPEN = "shown", "small at most", "not decided"
 
 
 def verdict(interval: Sequence[Any], *, margin: float = 0.0) -> str:
@@ -46,22 +46,23 @@ def listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def bullets(items: Sequence[str]) -> str:
-    """Plain sentences as a list."""
-    return f"<ul>{''.join(f'<li>{text(item)}</li>' for item in items)}</ul>"
-
-
 def resampled(findings: Findings) -> str:
     """What the brackets of a table are; that files without patients make them too narrow."""
     unit, count = findings["bootstrap"], findings.get("clusters")
+    if unit == "network":
+        return (
+            f"In brackets: 95 % intervals by Student's t of the means of {count} networks, each "
+            "tested on patients that no other network is tested on; so they count patients and "
+            "training. (The training sets overlap, which such an interval does not know.)"
+        )
     brackets = f"In brackets: 95 % bootstrap intervals, resampled by {unit}."
     if count is not None:
-        brackets = f"{brackets[:-1]}, of {count} of them."
+        brackets = f"{brackets[:-1]} ({count} {unit}s)."
         if count < FEWEST:
             brackets = f"{count} {unit}s are too few for intervals: means stand alone."
     if unit == "patient":
         return brackets
     return (
-        f"{brackets} The files name no patients: slices of one patient count as independent, and "
+        f"{brackets} The files name no patients: images of one patient count as independent, and "
         "these intervals are too narrow."
     )

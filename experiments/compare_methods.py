@@ -22,6 +22,7 @@ from experiments.compare_section import compare_section
 from experiments.controls import CONTROLS
 from experiments.ranking import Ranking
 from experiments.study import Chosen, Reopened
+from experiments.wording import Wording
 from jaxsal import render
 from jaxsal.metrics import LOWER_IS_BETTER, bootstrap
 from jaxsal.viz import charts
@@ -67,9 +68,10 @@ def main(settings: Settings) -> str:
         },
         "timings": timings,
     }
-    out = follow_up.publish("compare_methods", settings, record, [_figure(record)], compare_section)
+    drawn = [_figure(record, found.word)]
+    out = follow_up.publish("compare_methods", settings, record, drawn, compare_section)
     lines = [
-        f"  {name:<22} faithfulness rank {rank[0]:5.1f}   localisation rank "
+        f"  {found.word(name):<22} faithfulness rank {rank[0]:5.1f}   localisation rank "
         f"{record['ranks']['localisation'][name][0]:5.1f}   "
         f"{record['milliseconds'][name]:8.2f} ms a map"
         for name, rank in record["ranks"]["faithfulness"].items()
@@ -117,12 +119,16 @@ def _above(values: Values, name: str, metric: str, clusters: Any) -> bool:
     return all(bootstrap.mean_interval(gap, clusters).low > 0 for gap in gaps)
 
 
-def _figure(record: dict[str, Any]) -> tuple[str, str, bytes]:
+def _figure(record: dict[str, Any], word: Wording) -> tuple[str, str, bytes]:
     cost = {name: [ms, ms, ms] for name, ms in record["milliseconds"].items()}
     label = "milliseconds a map"
+    ranks = {
+        family: {word(name): rank for name, rank in ranked.items()}
+        for family, ranked in record["ranks"].items()
+    }
     panels = {
-        "mean rank, 95 % interval (1 is best)": record["ranks"],
-        label: {"cost": {name: cost[name] for name in record["methods"]}},
+        "mean rank, 95 % interval (1 is best)": ranks,
+        label: {"cost": {word(name): cost[name] for name in record["methods"]}},
     }
     return (
         "Ranking",

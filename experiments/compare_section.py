@@ -69,12 +69,12 @@ def _intro(record: Findings) -> str:
     )
     robustness = [words(metric.__name__) for metric in ROBUSTNESS]
     return (
-        f"Maps of {record['cases']} correctly classified test tumours for the predicted class. "
-        f"Faithfulness is the mean rank over {faithful}; localisation over {local}. Arrows: which "
-        f"way is better. Completeness, sparseness, entropy and robustness ({listed(robustness)}, "
-        f"on {record['few']} images) count in no rank: a map that knows nothing can do well. Of "
-        "faithfulness infidelity and sensitivity-n take the map's sign, the others its magnitude; "
-        "infidelity takes "
+        f"Maps of {record['cases']} correctly classified test images with a mask, for the "
+        f"predicted class. Faithfulness is the mean rank over {faithful}; localisation over "
+        f"{local}. Arrows: which way is better. Completeness, sparseness, entropy and robustness "
+        f"({listed(robustness)}, on {record['few']} images) count in no rank: a map that knows "
+        "nothing can do well. Of faithfulness infidelity and sensitivity-n take the map's sign, "
+        "the others its magnitude; infidelity takes "
         f"{listed(SENSITIVITIES)} as changes for a unit of the input, the others as contributions. "
         "Undefined: images on which faithfulness is, though not for every method; they count "
         "as the worst of the image. Ms a map: one timed call, compilation apart. "

@@ -95,7 +95,7 @@ def relevance(explained: Explained, examples: Examples, correct: np.ndarray) -> 
             if isinstance(region, dict):
                 region["area"] = region["area"][0]
     excluded = {
-        "no tumour mask": int((~tumours).sum()),
+        "no mask": int((~tumours).sum()),
         "misclassified": int((tumours & ~correct).sum()),
     }
     for name, values in maps.items():

@@ -10,14 +10,14 @@ import numpy as np
 
 from experiments.explaining import Explained
 from experiments.head import REGIONS
-from experiments.wording import Wording, wording
+from experiments.wording import Wording, study_wording
 from jaxsal import render
 from jaxsal.common.errors import one_line
 from jaxsal.data.examples import Examples
 from jaxsal.viz import charts
 
 Figure = tuple[str, str, bytes]
-SHEET = 4  # images of each class on the contact sheet
+SHEET = 6  # images of each class on the contact sheet, a row each
 ROWS = 6  # images on the grid of maps
 EXAMPLES = 12  # of right answers and of wrong ones
 OVERLAID = "integrated gradients"
@@ -26,13 +26,14 @@ OVERLAID = "integrated gradients"
 CAPTIONS = {
     "Right answers": "Test images that the network names right, of different patients where the "
     "files name them, under the map of integrated gradients for the class that it names: red "
-    "speaks for it, blue against it, as opaque as it is strong.",
-    "Wrong answers": "Test images that it names wrong, likewise: the class that it names, how "
-    "probable it takes that to be, and the true class.",
+    "speaks for it, blue against it, as opaque as it is strong. Above each: the class that the "
+    "network names, and how probable it takes that to be.",
+    "Wrong answers": "Test images that it names wrong, likewise, with their true class.",
     "Relevance": "Image and the signed map of each method for the "
     "predicted class: red speaks for it, blue against it, white is zero; one scale a method.",
     "Relevance density": "A region's share of |map| over its share of the area, with 95 % "
-    "bootstrap intervals, over correctly classified test tumours; 1 is a map even over the image.",
+    "bootstrap intervals, over correctly classified test images with a mask; 1 is a map even "
+    "over the image.",
     "Learning curves": "By epoch.",
     "Confusion matrix": "Test images.",
     "Contact sheet": "Training images of each class.",
@@ -55,7 +56,7 @@ def draw(
     Args:
         probabilities: of the predicted classes of the shown images, [N].
     """
-    word, masked = wording(metrics), bool(shown.masks.any())
+    word, masked = study_wording(metrics), bool(shown.masks.any())
     rows = _examples(explained, shown)
     right = explained.targets == shown.labels
     sheet = _by_class(training, len(classes))
@@ -65,13 +66,14 @@ def draw(
         shown.masks[rows] if masked else None,
         {name: values[rows] for name, values in explained.maps.items()},
         rows=[classes[label] for label in shown.labels[rows]],
-        mask_label=word("tumour outline"),
+        mask_label="outline of the mask",
     )
     training_sheet = partial(
         render.contact_sheet,
         training.images[sheet],
         titles=[classes[label] for label in training.labels[sheet]],
         masks=training.masks[sheet],
+        columns=SHEET,
     )
     overlays = partial(_overlays, explained, shown, classes, probabilities)
     drawers = {
@@ -129,7 +131,7 @@ def _overlays(
     for row in rows:
         said, true = classes[explained.targets[row]], classes[shown.labels[row]]
         titles.append(
-            f"{said} {probabilities[row]:.2f}" + ("" if said == true else f"\ntrue: {true}")
+            f"{said} {probabilities[row]:.0%}" + ("" if said == true else f"\ntrue: {true}")
         )
     maps = explained.maps[OVERLAID][rows]
     return render.contact_sheet(
@@ -173,9 +175,7 @@ def read(folder: Path, *, masked: bool) -> list[Figure]:
 
 
 def _caption(title: str, masked: bool) -> str:
-    outlined = (
-        " The line is drawn around the tumour's mask." if masked and title in OUTLINED else ""
-    )
+    outlined = " The line is the outline of the mask." if masked and title in OUTLINED else ""
     return CAPTIONS[title] + outlined
 
 
@@ -191,5 +191,7 @@ def _examples(explained: Explained, shown: Examples) -> np.ndarray:
 
 
 def _by_class(examples: Examples, classes: int) -> np.ndarray:
-    rows = [np.flatnonzero(examples.labels == label)[:SHEET] for label in range(classes)]
-    return np.concatenate(rows)
+    """Rows of some examples of each class, evenly spread: neighbours are often of one patient."""
+    every = [np.flatnonzero(examples.labels == label) for label in range(classes)]
+    spread = [np.linspace(0, len(rows) - 1, min(SHEET, len(rows))).astype(int) for rows in every]
+    return np.concatenate([rows[at] for rows, at in zip(every, spread, strict=True)])

@@ -1,61 +1,146 @@
-"""The study once a fold: each fifth of the patients is tested by a network of the other four.
+"""The study once a fold, and what its networks say together: patients and training both count.
 
-    python -m experiments.folds --data figshare --data-dir DIR --image-size 128 --out runs/folds
+    python -m experiments.folds --data figshare --data-dir DIR --image-size 64 --out runs/folds
 
-Takes the settings of `python -m experiments.brain_tumor`, `--test-fold` apart (a fold that is to be
-validated on gives way to the next where it is tested), and writes one such run into each of
-fold-1 ... fold-5 under --out, and after each folds.json: every fold's accuracy so far, their mean
-and spread. The same command after a kill goes on where it stopped. (The study's recipe was tuned on
-figshare's folds 1 to 4: of them this is no unseen test.)
+Each fold is tested by a network of the other four. Takes the settings of
+`python -m experiments.brain_tumor`, `--test-fold` apart (a fold that is to be validated on gives
+way to the next where it is tested), and writes one such run into each of fold-1 ... fold-5 under
+--out, with the experiments named by `--follow`. After each fold folds.json has every fold's figures
+so far, their means and the claims of the paper by class; folds.html is its page. The same command
+after a kill goes on where it stopped; with more experiments named, it adds them. (The recipe is
+chosen on figshare's folds 1 to 4: of them this is no unseen test.)
 """
 
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
 
 import jax
-import numpy as np
 import tyro
 
-from experiments import brain_tumor
+from experiments import (
+    brain_tumor,
+    compare_methods,
+    completeness,
+    folds_page,
+    interventions,
+    networks,
+    sanity,
+    tumor_shape,
+)
+from experiments.follow_up import counted, full_precision
+from experiments.report import write_page
+from experiments.sections import Name as Experiment
 from experiments.settings import Settings, plain, resolve
 from jaxsal.common import files, provenance
 from jaxsal.compiler import processes
 from jaxsal.compiler.processes import Processes
+from jaxsal.training import checkpoint
 
 FOLDS = (1, 2, 3, 4, 5)
 
+FOLLOW_UPS: dict[str, Any] = {
+    "tumor_shape": tumor_shape,
+    "interventions": interventions,
+    "sanity": sanity,
+    "compare_methods": compare_methods,
+    "completeness": completeness,
+}
+"""The experiments on a finished study: each with its `Settings` and `main`."""
 
-def main(settings: Settings, folds: Sequence[int] = FOLDS) -> dict[str, Any]:
-    """Runs the study for each fold; returns what folds.json holds."""
+EXPLAIN = {"tumor_shape": 0, "compare_methods": 40}
+"""Images a network where it is not the experiment's own number; 0 = all."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """Settings of the folds."""
+
+    study: Annotated[Settings, tyro.conf.arg(name="")] = field(default_factory=Settings)
+    follow: tuple[Experiment, ...] = ("tumor_shape", "interventions")
+    """The experiments on each fold's network; sanity and compare_methods take long."""
+
+
+def main(
+    settings: Settings, folds: Sequence[int] = FOLDS, follow: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Runs the study for each fold, and the experiments on it; returns what folds.json holds.
+
+    Raises:
+        ValueError: experiments in several processes, which they do not share out.
+    """
     processes.join_if(settings.processes)  # once, for all folds
+    if follow and jax.process_count() > 1:
+        raise ValueError(
+            "follow: experiments run in one process; leave it empty, and add them then"
+        )
     settings, _ = resolve(replace(settings, processes=Processes()))
     runs: list[dict[str, Any]] = []
+    followed: dict[str, list[dict[str, Any]]] = {name: [] for name in follow}
     record: dict[str, Any] = {}
     for fold in folds:
         print(f"== fold {fold}", flush=True)
         metrics = _of_fold(settings, fold)
         if metrics:  # of several processes the first one's alone, or all find them finished
             runs.append({"fold": fold, **{name: metrics[name] for name in KEPT}})
+        for name, records in followed.items():
+            records.append(_followed(settings.out / f"fold-{fold}", name))
         if not jax.process_index():
-            record = _record(runs)
+            record = _record(runs, followed, settings)
             files.write_json(settings.out / "folds.json", record)
+            write_page(settings.out / "folds.html", folds_page.render(record))
     return record
 
 
-def _record(runs: list[dict[str, Any]]) -> dict[str, Any]:
+KEPT = (
+    *("accuracy", "accuracy_interval", "bootstrap", "clusters", "confusion", "per_class"),
+    *("macro_auc", "calibration", "completeness", "timings", "settings"),
+)
+"""What folds.json has of a fold's metrics.json."""
+
+MEASURES = ("accuracy", "macro_auc", "calibration", "per_class")
+"""Of which folds.json has the mean over the networks and its interval."""
+
+
+def _record(
+    runs: list[dict[str, Any]], followed: dict[str, list[dict[str, Any]]], settings: Settings
+) -> dict[str, Any]:
     """What folds.json holds of the folds so far."""
-    accuracies = np.array([run["accuracy"] for run in runs])
-    return {
-        "accuracy": float(accuracies.mean()),
-        "lowest": float(accuracies.min()),
-        "highest": float(accuracies.max()),
-        "standard_deviation": float(accuracies.std(ddof=1)) if len(runs) > 1 else None,
+    accuracies = [run["accuracy"] for run in runs]
+    found = {
+        "accuracy": networks.measures(accuracies),
+        "lowest": min(accuracies, default=None),
+        "highest": max(accuracies, default=None),
+        **{name: networks.measures([run[name] for run in runs]) for name in MEASURES[1:]},
+        "networks": len(runs),
         "folds": runs,
+        "experiments": {
+            name: networks.pooled([_without_run(each) for each in records])
+            for name, records in followed.items()
+        },
+        "settings": plain(settings),
         **provenance.describe(),
     }
+    compared = followed.get("compare_methods", [])
+    if len(compared) > 1:
+        found["agreement"] = {
+            family: list(networks.agreement([_ranks(each, family) for each in compared]))
+            for family in compared[0]["ranks"]
+        }
+    return dict(json.loads(json.dumps(files.finite(found))))
+
+
+def _without_run(record: dict[str, Any]) -> dict[str, Any]:
+    """What was found: not on what machine, nor when."""
+    own = ("study", "settings", "timings", "network", "versions", "device", "commit", "command")
+    return {name: value for name, value in record.items() if name not in (*own, "date")}
+
+
+def _ranks(record: dict[str, Any], family: str) -> dict[str, float]:
+    return {name: interval[0] for name, interval in record["ranks"][family].items()}
 
 
 def _of_fold(settings: Settings, fold: int) -> dict[str, Any]:
@@ -65,29 +150,49 @@ def _of_fold(settings: Settings, fold: int) -> dict[str, Any]:
         validated = fold % len(FOLDS) + 1
     out = settings.out / f"fold-{fold}"
     one = replace(settings, test_fold=fold, validation_fold=validated, out=out)
-    try:
-        found: dict[str, Any] = json.loads((out / "metrics.json").read_text())
-    except (FileNotFoundError, NotADirectoryError):
-        return brain_tumor.main(one)
-    same = found["settings"] == json.loads(json.dumps(plain(one)))
+    found = _read(out / "metrics.json")
+    same = found and found["settings"] == json.loads(json.dumps(plain(one)))
     return found if same else brain_tumor.main(one)
 
 
-KEPT = ("accuracy", "accuracy_interval", "confusion", "completeness", "timings", "settings")
-"""What folds.json has of a fold's metrics.json."""
+def _followed(study: Path, name: str) -> dict[str, Any]:
+    """An experiment's record on a fold's network: the one that is there, or a new one."""
+    module = FOLLOW_UPS[name]
+    settings = module.Settings(study)
+    if name in EXPLAIN:
+        settings = replace(settings, explain=EXPLAIN[name])
+    path = study / name / f"{name}.json"
+    found = _read(path)
+    asked = json.loads(json.dumps(plain(settings)))
+    known = {"settings": asked, "network": checkpoint.fingerprint(study)}
+    if any(found.get(key) != value for key, value in known.items()):
+        print(f"-- {name}", flush=True)
+        with full_precision(), counted():
+            module.main(settings)
+        found = _read(path)
+    return found
 
 
-def summary(record: dict[str, Any]) -> str:
+def _read(path: Path) -> dict[str, Any]:
+    """A record, or an empty one where there is none."""
+    try:
+        return dict(json.loads(path.read_text()))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+
+
+def summary(record: dict[str, Any], out: Path) -> str:
     """What was found, in a few lines."""
     lines = [f"  fold {run['fold']}: {run['accuracy']:.4f}" for run in record["folds"]]
     spread = f"{record['lowest']:.4f} to {record['highest']:.4f}"
-    return "\n".join([f"mean accuracy {record['accuracy']:.4f}, {spread}", *lines])
+    lines = [f"mean accuracy {record['accuracy'][0]:.4f}, {spread}", *lines]
+    return "\n".join([*lines, *folds_page.claims_in_words(record), f"wrote {out / 'folds.html'}"])
 
 
 if __name__ == "__main__":
-    given = tyro.cli(Settings, prog="python -m experiments.folds", description=__doc__)
+    given = tyro.cli(Given, prog="python -m experiments.folds", description=__doc__)
     try:
-        if found := main(given):
-            print(summary(found))
+        if found := main(given.study, follow=given.follow):
+            print(summary(found, given.study.out))
     except (ValueError, TypeError, OSError, FloatingPointError) as error:
         sys.exit(f"error: {error}")

@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -15,8 +16,10 @@ from experiments import outputs, report, sections
 from experiments.report import Figure, write_page
 from experiments.settings import plain
 from experiments.study import Reopened
+from experiments.wording import wording
 from jaxsal.common import files, provenance
-from jaxsal.viz.page import figure as figure_html
+from jaxsal.training import checkpoint
+from jaxsal.viz.page import figures as figures_html
 from jaxsal.viz.page import page
 
 Section = Callable[[dict[str, Any]], str]
@@ -34,7 +37,7 @@ def publish(
     Args:
         name: of the experiment, one of `sections.ORDER`.
         record: what was measured; settings, versions, device, commit and date are added.
-        drawn: `(title, caption, PNG)` of each figure.
+        drawn: `(title, caption, PNG)` of each figure; what stands in it is worded already.
         section: from the record to HTML.
 
     Returns:
@@ -42,13 +45,17 @@ def publish(
     """
     out = settings.out or settings.checkpoint / name
     out.mkdir(parents=True, exist_ok=True)
-    record = {**record, "settings": plain(settings), **provenance.describe()}
+    network = checkpoint.fingerprint(settings.checkpoint)
+    about = {"network": network, "settings": plain(settings), **provenance.describe()}
+    record = {**record, **about}
     # As a reader of the file will see it: what is not defined is null.
     record = json.loads(json.dumps(files.finite(record)))
     for title, _, png in drawn:
         (out / f"{name}-{title.lower().replace(' ', '_')}.png").write_bytes(png)
-    html = section(record) + "".join(figure_html(*figure) for figure in drawn)
-    whole = page(name.replace("_", " ").capitalize(), html + report.provenance(record))
+    word = wording(record["study"]["data"], record["study"]["classes"])
+    html = word(section(record) + figures_html(drawn))
+    title = word(name.replace("_", " ")).capitalize()
+    whole = page(title, html + report.provenance(record))
     write_page(out / f"{name}.html", whole)
     files.write_json(out / f"{name}.json", record)
     sections.write(settings.checkpoint, name, html)
@@ -74,12 +81,20 @@ def full_precision() -> AbstractContextManager[None]:
     return jax.default_matmul_precision("highest")
 
 
+@contextmanager
+def counted() -> Iterator[None]:
+    """Maps short of their tolerance are counted where completeness is measured: no warning each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "tolerance: maps of", RuntimeWarning)
+        yield
+
+
 def start(kind: type, main: Callable[[Any], str], prog: str, description: str | None) -> None:
     """Reads the settings from the command line, runs, prints what `main` returns and the time."""
     begin = time.perf_counter()
     try:
         given: Any = tyro.cli(kind, prog=f"python -m experiments.{prog}", description=description)
-        with full_precision():
+        with full_precision(), counted():
             summary = main(given)
     except (ValueError, TypeError, OSError) as error:
         sys.exit(f"error: {error}")

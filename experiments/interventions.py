@@ -16,12 +16,15 @@ import jax
 import numpy as np
 
 from experiments import follow_up, parts, study
+from experiments.edits import Mask
 from experiments.interventions_section import interventions_section
 from experiments.report import Figure
 from experiments.study import Chosen, Reopened, Study
+from experiments.wording import Wording
 from jaxsal import render
 from jaxsal.metrics import bootstrap
 from jaxsal.training.predict import make_predict
+from jaxsal.types import Image
 from jaxsal.viz import charts
 
 CHUNK = 32  # images reduced at a time
@@ -52,42 +55,46 @@ def main(settings: Settings) -> str:
         **summary(answers, chosen, found.classes),
         "timings": timings,
     }
-    drawn = [_figure(record), _examples(found, chosen, shown)]
+    drawn = [_figure(record, found.word), _examples(found, chosen, shown)]
     out = follow_up.publish("interventions", settings, record, drawn, interventions_section)
     lines = [f"{'named more often than in other classes':<28}{'  '.join(record['classes'])}"]
     for name, by_class in record["parts"].items():
         gaps = "   ".join(f"{each['told'][0]:6.2f}" for each in by_class.values())
-        lines.append(f"  {name:<26}{gaps}")
+        lines.append(f"  {found.word(name):<26}{gaps}")
     return "\n".join([*lines, f"wrote {out}"])
 
 
 def answered(found: Study, chosen: Chosen) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """By what is left the network's answers, [N, K] shares; and the reduced first of each class."""
     images, masks = chosen.examples.images, chosen.examples.masks
-    everyone = parts.matched(images)
-    predict = make_predict(found.apply, batch_size=128)
-    rows = _first_of_each(chosen.examples.labels)
-    answers: dict[str, np.ndarray] = {}
-    shown: dict[str, np.ndarray] = {}
-    for name, ways in parts.PARTS.items():
-        total = np.zeros_like(chosen.logits, float)
-        for way in ways:
-            reduced = _reduced(way, images, masks, everyone)
-            logits = predict(found.variables, reduced)
-            total += np.eye(logits.shape[-1])[logits.argmax(-1)] / len(ways)
-        answers[name], shown[name] = total, reduced[rows]
-    return answers, shown
-
-
-def _reduced(way: Any, images: np.ndarray, masks: np.ndarray, everyone: np.ndarray) -> np.ndarray:
-    """Every image reduced in one way, a chunk at a time."""
-    run = jax.jit(jax.vmap(lambda *each: way(parts.scene(*each))))
+    columns = images, masks, parts.matched(images)
+    predict = make_predict(found.apply, batch_size=CHUNK)
+    first = _first_of_each(chosen.examples.labels)
+    answers: dict[str, list[np.ndarray]] = {name: [] for name in parts.PARTS}
+    shown: dict[str, list[np.ndarray]] = {name: [] for name in parts.PARTS}
     size = min(CHUNK, len(images))
-    chunks = []
     for start in range(0, len(images), size):
         rows = np.minimum(np.arange(start, start + size), len(images) - 1)
-        chunks.append(jax.device_get(run(images[rows], masks[rows], everyone[rows])))
-    return np.concatenate(chunks)[: len(images)]
+        reduced = jax.device_get(_reduced(*(column[rows] for column in columns)))
+        new = rows[: len(images) - start]
+        for name, ways in reduced.items():
+            logits = [predict(found.variables, way)[: len(new)] for way in ways]
+            shares = [np.eye(each.shape[-1])[each.argmax(-1)] for each in logits]
+            answers[name].append(np.mean(shares, 0))
+            shown[name].append(ways[0][np.flatnonzero(np.isin(new, first))])
+    return _joined(answers), _joined(shown)
+
+
+@jax.jit
+@jax.vmap
+def _reduced(image: Image, mask: Mask, everyone: Image) -> dict[str, list[Image]]:
+    """An image reduced in every way."""
+    seen = parts.scene(image, mask, everyone)
+    return {name: [way(seen) for way in ways] for name, ways in parts.PARTS.items()}
+
+
+def _joined(chunks: dict[str, list[np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate(each) for name, each in chunks.items()}
 
 
 def summary(
@@ -119,9 +126,9 @@ def _first_of_each(labels: np.ndarray) -> np.ndarray:
     return np.unique(labels, return_index=True)[1]
 
 
-def _figure(record: dict[str, Any]) -> Figure:
+def _figure(record: dict[str, Any], word: Wording) -> Figure:
     series = {
-        name: {part: by_class[name]["told"] for part, by_class in record["parts"].items()}
+        name: {word(part): by_class[name]["told"] for part, by_class in record["parts"].items()}
         for name in record["classes"]
     }
     return (
@@ -133,12 +140,12 @@ def _figure(record: dict[str, Any]) -> Figure:
 
 
 def _examples(found: Study, chosen: Chosen, shown: dict[str, np.ndarray]) -> Figure:
-    rows = _first_of_each(chosen.examples.labels)
+    rows = np.sort(_first_of_each(chosen.examples.labels))
     pictures, titles = [], []
     for at, row in enumerate(rows):
         pictures += [images[at] for images in shown.values()]
         label = found.classes[chosen.examples.labels[row]]
-        titles += [label if name == "untouched" else name for name in shown]
+        titles += [label if name == "untouched" else found.word(name) for name in shown]
     figure = render.contact_sheet(pictures, titles=titles, columns=len(shown))
     return "Parts", "An image of each class, and what is left of it.", render.png(figure)
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments.answer import conclusion
-from experiments.claims import HOLDS, Findings, bullets, listed, resampled, verdict
+from experiments.claims import HOLDS, Findings, listed, resampled, verdict
 from experiments.tables import bounds, measured, number, percent, table, text
+from jaxsal.viz.page import bullets
 
 WHOLE = "untouched"
 NOTHING = "black"
@@ -91,6 +92,7 @@ def _reading(record: Findings, name: str) -> str:
         (part for part in ALONE if verdict(told[part]) == HOLDS), key=lambda p: -told[p][0]
     )
     said = [f"{part} {_two(told[part][0])} {bounds(told[part], _two)}" for part in enough]
+    alone = f"by {listed(said)} where that is all that is left" if said else "by no part alone"
     lost = [
         f"{what} ({_two(told[part][0])})" for part, what in WITHOUT.items() if _kept(told, part)
     ]
@@ -98,8 +100,7 @@ def _reading(record: Findings, name: str) -> str:
     if verdict(told[WHOLE]) != HOLDS:
         return f"{name.capitalize()}: not told from the others on whole images ({_two(whole)})."
     parts = [
-        f"{name.capitalize()}: told from the others by {_two(whole)} on whole images; by "
-        f"{listed(said)} on what is left alone."
+        f"{name.capitalize()}: told from the others by {_two(whole)} on whole images; {alone}."
     ]
     parts.append(f"It is told nearly as well without {listed(lost)}." if lost else "")
     parts.append("It is what the network answers to a black image." if answer > 0.5 else "")

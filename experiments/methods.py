@@ -11,7 +11,7 @@ from experiments.explaining import MOST_POINTS, TOLERANCE
 
 STEPS = 64  # of integrals with a fixed rule
 MASKS = 512  # of RISE
-QUARTERS = 4  # the same for exact Shapley values, of 16 segments
+THIRDS = 3  # the same for exact Shapley values: 9 segments have 512 coalitions, 16 have 65,536
 PARTS = 8  # into how many an image's side is cut for occlusion and segments
 
 SENSITIVITIES = (
@@ -42,7 +42,7 @@ def every(size: int, background: np.ndarray) -> dict[str, Any]:
         background: [n, H, W, C], where expected gradients start.
     """
     window = max(size // PARTS, 2)
-    along, coarse = np.arange(size) // window, np.arange(size) * QUARTERS // size
+    along, coarse = np.arange(size) // window, np.arange(size) * THIRDS // size
     options: dict[str, dict[str, Any]] = {
         "integrated_gradients": {"tolerance": TOLERANCE, "max_steps": MOST_POINTS},
         "expected_gradients": {"baselines": background},

@@ -9,6 +9,7 @@ import numpy as np
 from experiments import figures, sections
 from experiments.explaining import Explained
 from experiments.report import write_report
+from experiments.wording import study_wording
 from jaxsal.commands.evaluation import interval_words
 from jaxsal.common import files
 from jaxsal.data.examples import Examples
@@ -66,14 +67,15 @@ def write_study_report(folder: Path, metrics: dict[str, Any]) -> None:
 
 
 def summary(metrics: dict[str, Any], out: Path) -> str:
+    word = study_wording(metrics)
     lines = [f"WARNING: {warning}" for warning in metrics["warnings"]]
     lines.append(f"test accuracy {metrics['accuracy']:.4f} ({interval_words(metrics)})")
     for name, method in metrics["relevance"]["methods"].items():
         densities = "  ".join(
-            f"{region} {method[region]['density'][0]:.2f}"
+            f"{word(region)} {method[region]['density'][0]:.2f}"
             for region in ("tumour", "surround", "rest of head")
         )
-        lines.append(f"  relevance density, {name:<21} {densities}")
+        lines.append(f"  relevance density, {word(name):<21} {densities}")
     completeness = metrics["completeness"]
     lines.append(
         f"integrated gradients complete to 1 % on {completeness['within_1_percent']:.1%} of the "

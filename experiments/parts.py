@@ -125,11 +125,11 @@ def _rim(seen: Scene) -> Bool[Array, "height width"]:
 def _moved(rows: float, columns: float) -> Callable[[Scene], Image]:
     def shifted(seen: Scene) -> Image:
         """The image displaced, black where nothing comes in."""
-        height, width, channels = seen.image.shape
+        height, width, _ = seen.image.shape
         down, right = round(rows * height), round(columns * width)
         padded = jnp.pad(seen.image, ((abs(down),) * 2, (abs(right),) * 2, (0, 0)))
-        start = (abs(down) - down, abs(right) - right, 0)
-        return jax.lax.slice(padded, start, np.add(start, (height, width, channels)))
+        top, left = abs(down) - down, abs(right) - right
+        return padded[top : top + height, left : left + width]
 
     return shifted
 

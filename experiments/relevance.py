@@ -9,15 +9,18 @@ from experiments.controls import CONTROLS
 from experiments.head import REGIONS
 from experiments.tables import defined, measured, percent, table, text, times, words
 from jaxsal.metrics.localization import MEASURES
+from jaxsal.viz.page import figures as figures_html
 
 Metrics = Mapping[str, Any]
+Figure = tuple[str, str, bytes]
 
 
-def relevance_section(relevance: Metrics) -> str:
+def relevance_section(relevance: Metrics, figures: Sequence[Figure] = ()) -> str:
     """Densities, shares and agreement by method, with what their intervals support.
 
     Args:
         relevance: the `relevance` of `metrics.json`; nothing is shown without `methods`.
+        figures: `(title, caption, PNG)` of what they show, before the tables.
     """
     methods = relevance.get("methods", {})
     if not methods or not relevance.get("cases"):
@@ -25,7 +28,7 @@ def relevance_section(relevance: Metrics) -> str:
     reasons = relevance.get("excluded", {}).items()
     excluded = ", ".join(f"{reason} {count}" for reason, count in reasons if count) or "none"
     intro = (
-        f"Over {relevance['cases']} correctly classified test tumours (excluded: "
+        f"Over {relevance['cases']} correctly classified test images with a mask (excluded: "
         f"{excluded}). The surround is a ring around the tumour inside the head, "
         f"{relevance['surround_width']} of the tumour's equivalent diameter wide. Density is a "
         "region's share of |map| over its share of the area: 1 is a map even over the image. Most "
@@ -53,6 +56,7 @@ def relevance_section(relevance: Metrics) -> str:
         [
             "<h2>Where does the relevance lie?</h2>",
             f"<p>{text(intro)}</p>",
+            figures_html(figures),
             table(head, densities, caption="Relevance density by region", quiet=quiet),
             table(head, shares, caption="Share of the relevance by region", quiet=quiet),
             table(["method", *measures], agreement, caption="Agreement with the mask", quiet=quiet),

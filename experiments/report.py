@@ -9,15 +9,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.answer import answer_html, at_chance, conclusion, without_conclusions
-from experiments.claims import listed
+from experiments.answer import at_chance, without_conclusions
+from experiments.checks_section import checks_section
+from experiments.headline import headline
 from experiments.relevance import relevance_section
-from experiments.tables import defined, facts, measured, number, percent, table, text, words
-from experiments.wording import wording
+from experiments.tables import facts, number, table, text, words
+from experiments.wording import study_wording
 from jaxsal.commands.evaluation_page import patients_apart
+from jaxsal.commands.evaluation_words import missed
 from jaxsal.common.files import write_atomically
 from jaxsal.viz.page import banner, bullets, page
-from jaxsal.viz.page import figure as figure_html
+from jaxsal.viz.page import figures as figures_html
 
 Metrics = Mapping[str, Any]
 Figure = tuple[str, str, bytes]
@@ -44,27 +46,38 @@ def render_report(
     Args:
         metrics: what `metrics.json` holds.
         figures: `(title, caption, PNG bytes)`, in order.
-        sections: HTML of what looked at the study again, in order.
+        sections: HTML of what looked at the study again, in order, worded already.
     """
-    word = wording(metrics)
+    word = study_wording(metrics)
+
+    def drawn(*titles: str) -> list[Figure]:
+        return [each for each in figures if each[0] in titles]
+
     told = [
-        answer_html(metrics),
-        figures_section("Pictures", [each for each in figures if each[0] in PICTURES]),
-        relevance_section(metrics.get("relevance", {})),
+        word(headline(metrics)),
+        word(figures_section("Pictures", drawn(*PICTURES))),
+        word(relevance_section(metrics.get("relevance", {}), drawn(*MEASURED))),
         *sections,
-        _classification(metrics),
-        _checks(metrics),
-        figures_section("Figures", [each for each in figures if each[0] not in PICTURES]),
+        word(_classification(metrics, drawn(*CLASSIFIED))),
+        word(checks_section(metrics)),
+        word(figures_section("Figures", [each for each in figures if each[0] not in PLACED])),
     ]
-    body = "\n".join(word(part) for part in told if part)
+    body = "\n".join(part for part in told if part)
     body = without_conclusions(body) if at_chance(metrics) else body
-    run = [_data(metrics.get("data", {})), provenance(metrics)]
+    run = [_data(metrics.get("data", {}), drawn(*DATA)), provenance(metrics)]
     return page(TITLE, "\n".join([_lead(metrics), body, *filter(None, run)]))
 
 
 TITLE = "Where does the network look?"
 PICTURES = ("Right answers", "Wrong answers", "Relevance")
 """Titles of the figures that come before the tables."""
+MEASURED, CLASSIFIED, DATA = (
+    ("Relevance density",),
+    ("Confusion matrix", "Learning curves"),
+    ("Contact sheet",),
+)
+"""Of those that stand beside the tables of what they show."""
+PLACED = {*PICTURES, *MEASURED, *CLASSIFIED, *DATA}
 
 
 def _lead(metrics: Metrics) -> str:
@@ -76,11 +89,10 @@ def _lead(metrics: Metrics) -> str:
 
 def figures_section(heading: str, figures: Sequence[Figure]) -> str:
     """Figures under a heading; nothing without any."""
-    body = "".join(figure_html(*figure) for figure in figures)
-    return f"<h2>{heading}</h2>\n{body}" if figures else ""
+    return f"<h2>{heading}</h2>\n{figures_html(figures)}" if figures else ""
 
 
-def _classification(metrics: Metrics) -> str:
+def _classification(metrics: Metrics, figures: Sequence[Figure]) -> str:
     per_class = metrics.get("per_class", {})
     measures = ("count", "sensitivity", "specificity", "auc")
     columns = [c for c in measures if all(c in row for row in per_class.values())]
@@ -92,6 +104,8 @@ def _classification(metrics: Metrics) -> str:
         for i, (name, row) in enumerate(zip(classes, metrics.get("confusion", ()), strict=False))
     ]
     by_class = table(head, rows, caption="By class, on the test images") if rows else ""
+    # The figure has the same numbers.
+    counts = [] if any(title == "Confusion matrix" for title, *_ in figures) else counts
     confusion = table(["true, predicted", *classes], counts, caption="Confusion matrix")
     names = {"ece": "ECE (15 bins)", "brier": "Brier score (0 to 2)"}
     values = {names.get(key, key): v for key, v in metrics.get("calibration", {}).items()}
@@ -100,73 +114,13 @@ def _classification(metrics: Metrics) -> str:
     parts = "".join(filter(None, [by_class, confusion if counts else "", calibration, apart]))
     if not parts:
         return ""
-    return f'<h2>Classification</h2><div class="columns">{parts}</div>{_classified(metrics)}'
-
-
-def _classified(metrics: Metrics) -> str:
-    """What the tables of the answers come to: whom the network beats, and the class it misses."""
-    found = {
-        name: row["sensitivity"]
-        for name, row in metrics.get("per_class", {}).items()
-        if defined(row.get("sensitivity"))
-    }
-    if not found or not defined(metrics.get("accuracy")):
-        return ""
-    worst = min(found, key=found.__getitem__)
-    return conclusion(
-        f"<p>It names {percent(metrics['accuracy'])} of the test images right, and most often "
-        f"misses {text(worst)}, of which it finds {percent(found[worst])}.</p>"
-    )
-
-
-def _checks(metrics: Metrics) -> str:
-    sanity = metrics.get("sanity", {})
-    kinds = {"in_head": "in the head", "spearman": "in the image"}
-    rows = [(n, *(measured(row.get(kind)) for kind in kinds)) for n, row in sanity.items()]
-    legend = "Spearman's correlation of |map|"
-    randomised = table(["method", *kinds.values()], rows, caption=legend) if rows else ""
-    completeness = facts("Completeness of integrated gradients", metrics.get("completeness"))
-    if not randomised + completeness:
-        return ""
-    title = (
-        "<h3>Trained against fresh parameters; 0: the map depends on what was learned</h3>"
-        if rows
-        else ""
-    )
     return (
-        f'<h2>Do the maps pass?</h2><div class="columns"><div>{title}{randomised}</div>'
-        f"{completeness}</div>{_passed(sanity, metrics.get('completeness') or {})}"
+        f'<h2>Classification</h2><div class="columns">{parts}</div>{missed(metrics)}'
+        f"{figures_html(figures)}"
     )
 
 
-LOW = 0.5
-"""Correlation below which maps of a network that has learned nothing are others."""
-
-
-def _passed(sanity: Metrics, completeness: Metrics) -> str:
-    """Which maps depend on what was learned, and whether integrated gradients add up."""
-    parts = []
-    if sanity:
-        below = [n for n, row in sanity.items() if _below(row.get("in_head"), LOW)]
-        rest = [name for name in sanity if name not in below]
-        parts.append(
-            f"Maps that change with what was learned (a correlation in the head shown to be below "
-            f"{LOW}): {listed(below)}. Not shown of: {listed(rest)}."
-        )
-    if defined(share := completeness.get("within_1_percent")):
-        parts.append(
-            "Integrated gradients add up to the change of the score within 1 % on "
-            f"{percent(share)} of the images."
-        )
-    return conclusion("".join(f"<p>{text(part)}</p>" for part in parts)) if parts else ""
-
-
-def _below(interval: Any, limit: float) -> bool:
-    """Whether the interval `[mean, low, high]` ends below a limit."""
-    return bool(interval) and all(map(defined, interval)) and interval[2] < limit
-
-
-def _data(data: Metrics) -> str:
+def _data(data: Metrics, figures: Sequence[Figure]) -> str:
     if not data:
         return ""
     counts = data.get("counts", {})
@@ -183,7 +137,7 @@ def _data(data: Metrics) -> str:
     parts = {"Notes": data.get("notes"), "Left out": left_out, "Skipped files": data.get("skipped")}
     for title, lines in parts.items():
         body += f"<h3>{title}</h3>{bullets(lines)}" if lines else ""
-    return f"<h2>Data</h2><p>{text(data.get('source', ''))}</p>{body}"
+    return f"<h2>Data</h2><p>{text(data.get('source', ''))}</p>{body}{figures_html(figures)}"
 
 
 def provenance(metrics: Metrics) -> str:
@@ -192,7 +146,7 @@ def provenance(metrics: Metrics) -> str:
     shown = f"<pre>{text(command)}</pre>" if command else ""
     commit = {key: metrics[key] for key in ("commit", "date") if metrics.get(key)}
     names = ("device", "versions", "timings", "throughput", "settings")
-    titles = {"timings": "Timings, seconds"}
+    titles = {"timings": "Timings, seconds", "throughput": "Throughput, images a second"}
     blocks = "".join(facts(titles.get(n, n.capitalize()), metrics.get(n)) for n in names)
     if not (shown or commit or blocks):
         return ""

@@ -21,6 +21,7 @@ from experiments import follow_up, methods, study
 from experiments.head_similarity import HEAD_SIMILARITIES, headed
 from experiments.sanity_section import FAILS, PASSES, UNDECIDED, sanity_section
 from experiments.study import Chosen, Reopened, Study
+from experiments.wording import Wording
 from jaxsal import render
 from jaxsal.metrics import bootstrap, sanity
 from jaxsal.metrics.parameters import flax_module
@@ -82,10 +83,11 @@ def main(settings: Settings) -> str:
         "methods": {name: judged(values, chosen, settings) for name, values in similarity.items()},
         "timings": timings,
     }
-    out = follow_up.publish("sanity", settings, record, [_figure(record)], sanity_section)
+    drawn = [_figure(record, found.word)]
+    out = follow_up.publish("sanity", settings, record, drawn, sanity_section)
     lines = [
-        f"  {name:<22} {each['verdict']:<9} all layers {each['final']['in_head'][0]:6.2f}   "
-        f"ignores: {', '.join(each['ignored']) or 'none'}"
+        f"  {found.word(name):<22} {each['verdict']:<9} all layers "
+        f"{each['final']['in_head'][0]:6.2f}   ignores: {', '.join(each['ignored']) or 'none'}"
         for name, each in record["methods"].items()
     ]
     return "\n".join([*lines, f"wrote {out}"])
@@ -166,7 +168,7 @@ def judged(similarity: Similarities, chosen: Chosen, settings: Settings) -> dict
     }
 
 
-def _figure(record: dict[str, Any]) -> tuple[str, str, bytes]:
+def _figure(record: dict[str, Any], word: Wording) -> tuple[str, str, bytes]:
     found = record["methods"]
     layers = list(next(iter(found.values()))["cascading"])
     panels = {
@@ -181,7 +183,7 @@ def _figure(record: dict[str, Any]) -> tuple[str, str, bytes]:
         "Randomisation",
         "Spearman's correlation of |map| in the head before and after layers are drawn anew, from "
         "the logits down. 1: the map does not depend on what the layer had learned.",
-        render.png(charts.heat(panels, list(found), layers)),
+        render.png(charts.heat(panels, [*map(word, found)], layers)),
     )
 
 

@@ -59,12 +59,12 @@ def _intro(record: Findings) -> str:
     rule, draws = record["rule"], record["draws"]
     anew = "once" if draws == 1 else f"{draws} times (similarities are averaged)"
     return (
-        f"Maps of {record['cases']} correctly classified test tumours, of the trained network and "
-        f"of the same network with layers drawn anew, {anew}, from its initial distribution: "
-        "cascading from the logits down, and each layer alone (a convolution and its normalisation "
-        "are one). A method passes where, with all layers drawn anew, the 95 % interval of "
-        f"Spearman's correlation of |map| in the head lies below {rule['unlike']}, and with any "
-        f"one layer below {rule['alike']}; it fails where one of these lies above, and is "
+        f"Maps of {record['cases']} correctly classified test images with a mask, of the trained "
+        f"network and of the same network with layers drawn anew, {anew}, from its initial "
+        "distribution: cascading from the logits down, and each layer alone (a convolution and its "
+        "normalisation are one). A method passes where, with all layers drawn anew, the 95 % "
+        f"interval of Spearman's correlation of |map| in the head lies below {rule['unlike']}, and "
+        f"with any one layer below {rule['alike']}; it fails where one of these lies above, and is "
         "undecided else. To pass is to depend on the parameters; it does not make a map true. Over "
         "the whole image the correlation is higher: on the black background most maps are zero "
         "whatever the network. SSIM is of |map|, the cosine of the signed map. Defined: images on "

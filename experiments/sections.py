@@ -4,6 +4,7 @@ A section tells of one network: beside another one's figures it is not shown.
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from experiments.report import write_page
 from jaxsal.training import checkpoint
@@ -11,6 +12,12 @@ from jaxsal.training import checkpoint
 FOLDER = "sections"
 ORDER = ("tumor_shape", "interventions", "sanity", "compare_methods", "completeness")
 """In which they stand in the report."""
+
+if TYPE_CHECKING:
+    Name = str
+else:
+    Name = Literal[ORDER]
+    """An experiment on a finished study: the choices of a command's option."""
 
 
 def write(study: Path, name: str, html: str) -> None:

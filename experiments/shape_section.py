@@ -8,7 +8,6 @@ from experiments.claims import (
     HOLDS,
     SMALL,
     Findings,
-    bullets,
     listed,
     resampled,
     together,
@@ -16,6 +15,8 @@ from experiments.claims import (
     with_bounds,
 )
 from experiments.tables import bounds, measured, number, percent, table, text
+from experiments.wording import tells_tumours
+from jaxsal.viz.page import bullets
 
 CLAIMS = {
     "The tumour matters": "tumour removed",
@@ -46,19 +47,9 @@ QUIET = {"untouched", "put back", "nudged", "turned"}
 def shape_section(record: Findings) -> str:
     """Table and reading of `tumor_shape.json`."""
     edits = record["edits"]
-    rows = [(name, *_cells(edit)) for name, edit in edits.items()]
-    head = [
-        "edit",
-        "drop, tumour",
-        "drop, sham",
-        "tumour − sham",
-        "over control",
-        "prediction changed, tumour",
-        "sham",
-        "pixels edited, tumour",
-        "sham",
-        "mean change, tumour / sham",
-    ]
+    drops = [(name, *_drops(edit)) for name, edit in edits.items()]
+    changes = [(name, *_changes(edit)) for name, edit in edits.items()]
+    changed = ["predictions changed", "by shams", "pixels edited", "by shams"]
     classes = list(record["by_class_cases"])
     by_class = [
         (name, *(measured(edit["by_class"][each], _two) for each in classes))
@@ -69,9 +60,23 @@ def shape_section(record: Findings) -> str:
         [
             "<h2>Is it the tumour, its surround, its shape?</h2>",
             f"<p>{text(_intro(record))}</p>",
-            table(head, rows, caption="What an edit takes from the class's logit", quiet=QUIET),
             table(
-                ["edit", *counts], by_class, caption="Drop, tumour − sham, by class", quiet=QUIET
+                ["edit", "tumour", "sham", "tumour − sham", "tumour − control"],
+                drops,
+                caption="What an edit takes from the class's logit",
+                quiet=QUIET,
+            ),
+            table(
+                ["edit", *counts],
+                by_class,
+                caption="What it takes, tumour − sham, by class",
+                quiet=QUIET,
+            ),
+            table(
+                ["edit", *changed, "mean change, times the shams'"],
+                changes,
+                caption="What it changes",
+                quiet=QUIET,
             ),
             conclusion(_reading(record)),
         ]
@@ -82,14 +87,19 @@ def _two(value: Any) -> str:
     return number(value, 2)
 
 
-def _cells(edit: Findings) -> list[str]:
+def _drops(edit: Findings) -> list[str]:
+    return [
+        measured(edit["tumour"]["drop"], _two),
+        measured(edit["sham"]["drop"], _two),
+        _bold(edit["over_sham"]),
+        _bold(edit["over_control"]),
+    ]
+
+
+def _changes(edit: Findings) -> list[str]:
     own, sham = edit["tumour"], edit["sham"]
     ratio = own["amount"][0] / sham["amount"][0] if sham["amount"][0] else None
     return [
-        measured(own["drop"], _two),
-        measured(sham["drop"], _two),
-        _bold(edit["over_sham"]),
-        _bold(edit["over_control"]),
         measured(own["changed"], percent),
         measured(sham["changed"], percent),
         percent(own["area"][0]),
@@ -105,10 +115,10 @@ def _bold(interval: Any) -> str:
 
 def _intro(record: Findings) -> str:
     return (
-        f"{record['cases']} correctly classified test tumours, each edited, and the same edit done "
-        f"at {record['shams']} other places of equal area in the same head (shams; "
-        f"{record['without_place']} more tumours fit nowhere else and are left out). A drop is the "
-        f"logit of the predicted class before ({with_bounds(record['logit'])} on average) less "
+        f"The tumour of {record['cases']} correctly classified test images, edited, and the same "
+        f"edit done at {record['shams']} other places of equal area in the same head (shams; "
+        f"{record['without_place']} more images have no such place and are left out). A drop is "
+        f"the logit of the predicted class before ({with_bounds(record['logit'])} on average) less "
         "after. An edit's control does what its means do, without its end. Put back: the tumour "
         "cut out and put back, the control of removing and moving it. Nudged: by half a pixel, "
         "which resamples and no more, the control of the edits that resample. The control of the "
@@ -119,7 +129,7 @@ def _intro(record: Findings) -> str:
 
 
 def verdicts(record: Findings) -> dict[str, str]:
-    """Each claim of `CLAIMS`: holds, is small at most, or is not decided."""
+    """Each claim of `CLAIMS`: shown, small at most, or not decided."""
     edits, margin = record["edits"], _margin(record)
     return {
         claim: together([verdict(edits[edit][gap], margin=margin) for gap in GAPS])
@@ -169,7 +179,9 @@ def _changed(edit: Findings) -> str:
 
 def _conclusion(record: Findings, found: Mapping[str, str]) -> str:
     """What all of it says of the paper's claim: over all tumours, then class by class."""
+    told = tells_tumours(record.get("study", {}).get("data"))
     parts = ["The paper: tumour and surround play a significant role, and so does shape."]
+    parts = parts if told else []
     holding = [claim for claim in PAPER if found[claim] == HOLDS]
     small = [claim for claim in PAPER if found[claim] == SMALL]
     open_ = [claim for claim in PAPER if claim not in holding + small]
@@ -182,8 +194,10 @@ def _conclusion(record: Findings, found: Mapping[str, str]) -> str:
     for claim in holding:
         by_class = record["edits"][CLAIMS[claim]]["by_class"]
         where = [name for name, gap in by_class.items() if verdict(gap) == HOLDS]
-        if len(where) < len(by_class):
-            missing = [name for name in by_class if name not in where]
+        missing = [name for name in by_class if name not in where]
+        if not where:
+            parts.append(f"For no class by itself is {PAPER[claim]} shown to matter.")
+        elif missing:
             parts.append(
                 f"Class by class {PAPER[claim]} is shown to matter for {listed(where)}, not for "
                 f"{listed(missing)}."

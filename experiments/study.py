@@ -10,6 +10,7 @@ import numpy as np
 
 from experiments import settings as studies
 from experiments import sources
+from experiments.wording import Wording, wording
 from jaxsal.data.examples import Dataset, Examples
 from jaxsal.data.reading import read_again
 from jaxsal.data.splits import known_patients, take
@@ -58,6 +59,11 @@ class Study(NamedTuple):
     predicted: np.ndarray
     background: np.ndarray
     about: dict[str, Any]
+
+    @property
+    def word(self) -> Wording:
+        """How what is found is worded."""
+        return wording(self.about["data"], self.classes)
 
 
 class Chosen(NamedTuple):
@@ -165,6 +171,7 @@ def _about(
     return {
         "checkpoint": str(given.checkpoint),
         "data": settings.data,
+        "classes": list(dataset.classes),
         "source": dataset.source,
         "image_size": settings.image_size,
         "test_fold": settings.test_fold,
@@ -181,7 +188,7 @@ def choose(study: Study, wanted: np.ndarray, count: int, seed: int) -> Chosen:
     """
     rows = np.flatnonzero(wanted)
     if not len(rows):
-        raise ValueError("explain: none of the test images is a correctly classified tumour")
+        raise ValueError("explain: none of the test images has a mask and is named right")
     rows = rows[drawn(len(rows), count, seed)].astype(np.int32)
     examples = take(study.test, rows)
     clusters, unit = resampled(examples)

@@ -20,7 +20,7 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 PLACES = {
     HERE.parent / "README.md": ("study",),
-    HERE / "README.md": ("results", "commands", "shape"),
+    HERE / "README.md": ("results", "commands", "shape", "protocol", "folds"),
 }
 """By README the tables that stand in it."""
 
@@ -50,6 +50,8 @@ def tables() -> dict[str, str]:
         "study": _short([metrics for metrics in every if _version(metrics) == newest]),
         "results": _long(every),
         "shape": _shape(),
+        "protocol": _protocol(),
+        "folds": _folds(),
         "commands": "\n".join(f"{i}. `{run['command']}`" for i, run in enumerate(every, 1)),
     }
 
@@ -101,6 +103,50 @@ def _shape() -> str:
             ]
         )
     return _table(["network", "tumours", "mean logit", *EDITS], rows)
+
+
+def _records(kind: str) -> list[Metrics]:
+    """The records of tune (protocol) or folds, in the order of their names."""
+    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{kind}-*.json"))]
+
+
+def _protocol() -> str:
+    """A row for each recipe that was tried, the best first."""
+    folds = ("1", "2", "3", "4")
+    head = ["recipe", *(f"fold {fold}" for fold in folds), "mean", "AUC", "ECE", "minutes a fold"]
+    rows = []
+    for record in _records("protocol"):
+        for row in record["recipes"].values():
+            shares = (row["by_fold"].get(fold) for fold in folds)
+            rows.append(
+                [
+                    row["what"],
+                    *("–" if share is None else f"{share:.3f}" for share in shares),
+                    *(f"{row[name]:.3f}" for name in ("accuracy", "macro_auc", "ece")),
+                    f"{row['minutes']:.1f}",
+                ]
+            )
+    return _table(head, rows)
+
+
+def _folds() -> str:
+    """A row for each run of the folds: accuracy by fold, and over the networks."""
+    folds = (1, 2, 3, 4, 5)
+    head = ["images", *(f"fold {fold}" for fold in folds), "mean", "AUC", "ECE", "machine"]
+    rows = []
+    for record in _records("folds"):
+        settings = record["settings"]
+        by_fold = {run["fold"]: f"{run['accuracy']:.3f}" for run in record["folds"]}
+        rows.append(
+            [
+                f"{settings['data']} {settings['image_size']}x{settings['image_size']}",
+                *(by_fold.get(fold, "–") for fold in folds),
+                *(_interval(record[name], 3) for name in ("accuracy", "macro_auc")),
+                _interval(record["calibration"]["ece"], 3),
+                _machine(record),
+            ]
+        )
+    return _table(head, rows)
 
 
 def _table(head: list[str], rows: Iterable[list[str]]) -> str:
@@ -155,8 +201,12 @@ def place(text: str, names: Iterable[str]) -> str:
 def add(run: Path, *others: Path) -> Path:
     """Copies a run's records, and the records and figures of the experiments on it.
 
-    Paths elsewhere on this machine are cut down to their last part.
+    Paths elsewhere on this machine are cut down to their last part. Of a run of tune or folds it is
+    the one record.
     """
+    for kind in ("protocol", "folds"):
+        if (run / f"{kind}.json").exists():
+            return _add_record(run / f"{kind}.json", kind)
     metrics = json.loads((run / "metrics.json").read_text())
     folder = RESULTS / folder_name(metrics)
     folder.mkdir(parents=True, exist_ok=True)
@@ -167,6 +217,15 @@ def add(run: Path, *others: Path) -> Path:
         for path in sorted(other.glob("*.png")):
             shutil.copy(path, folder)
     return folder
+
+
+def _add_record(path: Path, kind: str) -> Path:
+    record = json.loads(path.read_text())
+    settings = record["settings"]
+    what = f"{kind}-{settings['data']}-{settings['image_size']}"
+    target = RESULTS / f"{what}-{provenance.slug(record)}.json"
+    target.write_text(json.dumps(_without_paths(record), indent=1) + "\n")
+    return target
 
 
 def _copy(path: Path, folder: Path) -> None:

@@ -43,9 +43,8 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, st
 
 def words(name: str) -> str:
     """A key of `metrics.json` as a reader would say it."""
-    return (
-        name.replace("_", " ")
-        .replace("auc", "AUC")
-        .replace("roc", "ROC")
-        .replace("count", "images")
-    )
+    return " ".join(WORDS.get(word, word) for word in name.replace("_", " ").split(" "))
+
+
+WORDS = {name.lower(): name for name in ("AUC", "ROC", "ROAD", "SIC", "AIC", "Lipschitz")}
+WORDS["count"] = "images"

@@ -71,12 +71,12 @@ def main(settings: Settings) -> str:
         "timings": timings,
     }
     drawn = [
-        shape_figures.effects(record),
-        shape_figures.examples(study.subset(chosen, rows), found.classes, shown),
+        shape_figures.effects(record, found.word),
+        shape_figures.examples(study.subset(chosen, rows), found.classes, shown, found.word),
     ]
     out = follow_up.publish("tumor_shape", settings, record, drawn, shape_section)
     lines = [
-        f"  {name:<20} tumour {edit['tumour']['drop'][0]:6.2f} "
+        f"  {found.word(name):<25} {found.word('tumour')} {edit['tumour']['drop'][0]:6.2f} "
         f"{edit['tumour']['changed'][0]:6.1%}   sham {edit['sham']['drop'][0]:6.2f} "
         f"{edit['sham']['changed'][0]:6.1%}"
         for name, edit in record["edits"].items()
@@ -92,7 +92,7 @@ def placed(chosen: Chosen, settings: Settings) -> tuple[Chosen, sham_controls.Pl
     )
     rows = np.flatnonzero(places.found)
     if not len(rows):
-        raise ValueError("explain: none of the tumours fits elsewhere in its head")
+        raise ValueError("explain: none of the masks fits elsewhere in its image")
     places = sham_controls.Places(*(column[rows] for column in places))
     return study.subset(chosen, rows), places, int(len(images) - len(rows))
 
@@ -166,8 +166,14 @@ def summary(
 
     labels = {name: chosen.targets == k for k, name in enumerate(classes)}
     labels = {name: rows for name, rows in labels.items() if rows.any()}
+    logit = chosen.logits[np.arange(len(chosen.targets)), chosen.targets]
+
+    def by_class(values: np.ndarray) -> dict[str, list[float]]:
+        return {label: mean(values, rows) for label, rows in labels.items()}
+
     return {
-        "logit": mean(chosen.logits[np.arange(len(chosen.targets)), chosen.targets]),
+        "logit": mean(logit),
+        "logit_by_class": by_class(logit),
         "edits": {
             name: {
                 "tumour": measures(own[name]),
@@ -176,14 +182,11 @@ def summary(
                 "changed_over_sham": mean(own[name].changed - other[name].changed),
                 "control": control(name),
                 "over_control": mean(own[name].drop - own[control(name)].drop),
-                "by_class": {
-                    label: mean(own[name].drop - other[name].drop, rows)
-                    for label, rows in labels.items()
-                },
-                "changed_by_class": {
-                    label: mean(own[name].changed - other[name].changed, rows)
-                    for label, rows in labels.items()
-                },
+                "by_class": by_class(own[name].drop - other[name].drop),
+                "over_control_by_class": by_class(own[name].drop - own[control(name)].drop),
+                "tumour_by_class": by_class(own[name].drop),
+                "sham_by_class": by_class(other[name].drop),
+                "changed_by_class": by_class(own[name].changed - other[name].changed),
                 "answers": dict(zip(classes, own[name].answer.mean(0).tolist(), strict=True)),
             }
             for name in own

@@ -32,6 +32,7 @@ from jaxsal.data.splits import accepted, divide, take
 from jaxsal.metrics.classification import classification_report
 from jaxsal.training import loop
 
+FOLDS = (1, 2, 3, 4)
 HELD_OUT = 5
 """The fold that no recipe sees."""
 KEPT = ("accuracy", "macro_auc", "calibration", "per_class")
@@ -53,7 +54,7 @@ class Settings:
     """How many phantoms are generated."""
     recipes: tuple[str, ...] = tuple(RECIPES)
     """Which are tried."""
-    folds: tuple[int, ...] = (1, 2, 3, 4)
+    folds: tuple[int, ...] = FOLDS
     """Which validate, in turn."""
     seed: int = 0
     """Of the initial parameters, the batches and the augmentation."""
@@ -61,7 +62,7 @@ class Settings:
     """Where everything is written."""
 
     def __post_init__(self) -> None:
-        for name, known in {"recipes": tuple(RECIPES), "folds": (1, 2, 3, 4)}.items():
+        for name, known in {"recipes": tuple(RECIPES), "folds": FOLDS}.items():
             wrong = [each for each in getattr(self, name) if each not in known]
             if wrong or not getattr(self, name):
                 raise ValueError(f"{name}: expected some of {known}, got {wrong or 'none'}")
@@ -82,31 +83,36 @@ def main(settings: Settings) -> dict[str, Any]:
     )
     with files.writable(settings.out) as folder:
         dataset, _ = studies.divided(study)
-    tried: dict[str, list[dict[str, Any]]] = {}
     record: dict[str, Any] = {}
     for fold in settings.folds:  # a fold of every recipe first: a killed run compares them all
         for name in settings.recipes:
             print(f"== {name}, validated on fold {fold}", flush=True)
-            found = _tried(folder, dataset, study, name, fold)
-            tried.setdefault(name, []).append(found)
-            record = _protocol(tried, study)
+            if not _known(folder, study, name, fold):
+                _try(folder, dataset, study, name, fold)
+            record = _protocol(folder, study)
             files.write_json(folder / "protocol.json", record)
     return record
 
 
-def _tried(folder: Path, dataset: Dataset, study: Study, name: str, fold: int) -> dict[str, Any]:
-    """A recipe on a fold: the record that is there of the same settings, or a new one."""
-    recipe, path = RECIPES[name], folder / f"{name}-fold{fold}.json"
-    config = replace(study, validation_fold=fold, **recipe.options)
-    asked = json.loads(json.dumps(plain(config)))
-    if path.exists():
-        found: dict[str, Any] = json.loads(path.read_text())
-        if found["settings"] == asked:
-            return found
-    record = {**_validated(folder, dataset, config, recipe, f"{name}-fold{fold}"), "fold": fold}
-    record = json.loads(json.dumps(files.finite(record | {"settings": asked})))
-    files.write_json(path, record)
-    return record
+def _with(study: Study, name: str, fold: int) -> Study:
+    """The study's settings with a recipe's, and the fold that validates."""
+    return replace(study, validation_fold=fold, **RECIPES[name].options)
+
+
+def _known(folder: Path, study: Study, name: str, fold: int) -> dict[str, Any]:
+    """The record of a recipe on a fold, of the same settings; empty where there is none."""
+    path = folder / f"{name}-fold{fold}.json"
+    found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
+    asked = json.loads(json.dumps(plain(_with(study, name, fold))))
+    return found if found.get("settings") == asked else {}
+
+
+def _try(folder: Path, dataset: Dataset, study: Study, name: str, fold: int) -> None:
+    """Trains a recipe, validates it on a fold, and writes its record."""
+    config, run = _with(study, name, fold), f"{name}-fold{fold}"
+    found = _validated(folder, dataset, config, RECIPES[name], run)
+    record = {**found, "fold": fold, "settings": plain(config)}
+    files.write_json(folder / f"{run}.json", record)
 
 
 def _validated(
@@ -130,10 +136,17 @@ def _validated(
     return {**found, "images": len(logits), "train_seconds": seconds, "resumed": trained.resumed}
 
 
-def _protocol(tried: dict[str, list[dict[str, Any]]], study: Study) -> dict[str, Any]:
-    """Every recipe that was tried, the best first, and on what."""
+def _protocol(folder: Path, study: Study) -> dict[str, Any]:
+    """Every recipe that was ever tried into this folder, the best first, and on what."""
+    tried = {
+        name: found
+        for name in RECIPES
+        if (found := [r for fold in FOLDS if (r := _known(folder, study, name, fold))])
+    }
     rows = {name: _row(name, records) for name, records in tried.items()}
-    best_first = sorted(rows, key=lambda name: -rows[name]["accuracy"])
+    most = max(len(records) for records in tried.values())
+    # Recipes that were given up after a fold or two are not compared with the others' means.
+    best_first = sorted(rows, key=lambda n: (len(tried[n]) < most, -rows[n]["accuracy"]))
     return {
         "held_out": HELD_OUT,
         "recipes": {name: rows[name] for name in best_first},

@@ -44,6 +44,8 @@ class Pen:
         self.source, self.methods, self.look, self.axes = source, methods, look, axes
         signs = "red speaks for the class, blue against it" if look.signs else "|map| in colours"
         self.about = f"Maps of {', '.join(methods)}; {signs}."
+        if len(methods) > 1:
+            self.about += f" The small pictures are of {methods[0]}."
 
     def draw(
         self, image: np.ndarray, maps: Any, entry: Mapping[str, Any], named: Callable[[int], str]
@@ -110,12 +112,12 @@ class Pen:
         self, maps: Any, target: int | list[int], named: Callable[[int], str]
     ) -> dict[str, np.ndarray]:
         """The maps by what stands over them; with several targets a panel for each."""
-        panels = dict(maps) if isinstance(maps, dict) else {self.methods[0]: maps}
+        # JAX sorts the names in a dict: the order is that of the command.
+        every = maps if isinstance(maps, dict) else {self.methods[0]: maps}
+        panels = {name: every[name] for name in self.methods}
         if isinstance(target, int):
             return panels
-        return {
-            f"{method}, {named(k)}": every[k] for method, every in panels.items() for k in target
-        }
+        return {f"{method}, {named(k)}": maps[k] for method, maps in panels.items() for k in target}
 
     def _over(
         self, original: np.ndarray, image: np.ndarray, panels: Mapping[str, np.ndarray]
@@ -131,7 +133,11 @@ class Pen:
         picture = picture if picture.ndim == 3 else picture[..., None]
         if same:
             return picture, flat
-        return picture, {n: pixels.cropped(m, picture.shape[:2]) for n, m in flat.items()}
+        size = picture.shape[:2]
+        squares = {n for n, m in flat.items() if m.shape[0] == m.shape[1]}
+        return picture, {
+            n: unfitted(m, size, finer=True) if n in squares else m for n, m in flat.items()
+        }
 
 
 def said(entry: Mapping[str, Any], named: Callable[[int], str]) -> str:

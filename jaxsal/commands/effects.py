@@ -88,20 +88,25 @@ def check(settings: object) -> None:
             raise ValueError(f"{unread[0]}: of no effect in this call; it is for {by}")
 
 
-def check_split(config: TrainConfig, default: TrainConfig, parts: set[str]) -> None:
-    """Raises where folds are named of images that are split by themselves.
+def check_split(config: TrainConfig, default: TrainConfig, parts: set[str], validated: int) -> None:
+    """Raises where options of a split have no effect on how the images are split.
 
     Args:
         default: the settings where none are given.
         parts: the names of the images' own parts; none where they are not split.
+        validated: how many images are validated on.
 
     Raises:
         ValueError: so.
     """
-    ruled = {"test_fold": bool(parts), "validation_fold": {"validation", "test"} <= parts}
-    for name, split in ruled.items():
-        if split and getattr(config, name) != getattr(default, name):
-            raise ValueError(f"{name}: of no effect, the images are split by themselves")
+    apart, unseen = "the images are split by themselves", "no image is validated on"
+    for name, idle, why in (
+        ("test_fold", bool(parts), apart),
+        ("validation_fold", {"validation", "test"} <= parts, apart),
+        ("patience", not validated, unseen),
+    ):
+        if idle and getattr(config, name) != getattr(default, name):
+            raise ValueError(f"{name}: of no effect, {why}")
 
 
 def changed(settings: Any) -> Iterator[str]:

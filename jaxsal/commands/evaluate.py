@@ -151,7 +151,10 @@ def _unseen(settings: Evaluate, examples: Examples) -> Unseen:
     """
     if settings.checkpoint is None:
         return Unseen(examples)
-    identical, near = seen.among(settings.checkpoint, examples.images)
+    identical, near, unknown = seen.among(settings.checkpoint, examples.images)
+    if unknown:
+        warning = f"Whether the network was trained on some of these images is unknown: {unknown}."
+        return Unseen(examples, warnings=(warning,))
     notes = (f"{near.sum()} images are nearly identical to one trained on",) if near.any() else ()
     if not identical.any():
         return Unseen(examples, notes=notes)

@@ -2,13 +2,13 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxsal.commands import cuts, evaluation
+from jaxsal.commands import cuts, evaluation, evaluation_words
 from jaxsal.common import files
 from jaxsal.data import understood
 from jaxsal.data.examples import Examples
@@ -68,10 +68,10 @@ def write(
     content = lines.getvalue().encode(errors="backslashreplace")
     files.write_result(folder / "predictions.csv", content)
     cut = VOLUMES if tested.images.ndim == 5 else {}
-    shown = [
-        page.figure(name, CAPTIONS[name] + cut.get(name, ""), drawing)
-        for name, drawing in pictures.items()
-    ]
+    shown = {
+        name: page.figure(name, CAPTIONS[name] + cut.get(name, ""), png)
+        for name, png in pictures.items()
+    }
     body = render(metrics, shown, title)
     files.write_result(folder / "report.html", page.page(title, body).encode(errors="replace"))
 
@@ -105,34 +105,32 @@ def _short(name: str) -> str:
     return name if len(name) <= 11 else f"{name[:9]}.."
 
 
-def render(metrics: Record, figures: Sequence[str], title: str) -> str:
-    """The page's body: warnings, accuracy, the table of classes, figures, data, machine."""
+BESIDE = ("Confusion matrix", "ROC curves", "Reliability")
+"""Figures that are small enough to stand side by side."""
+
+
+def render(metrics: Record, figures: Mapping[str, str], title: str) -> str:
+    """The page's body: warnings, answer, masks, the table of classes, figures, data, machine.
+
+    Args:
+        figures: HTML by title.
+    """
+    below = [html for name, html in figures.items() if name not in (*BESIDE, "Maps")]
     parts = [
         f"<h1>{page.text(title)}</h1>",
         page.banner(metrics["warnings"]),
-        page.cards(_facts(metrics)),
+        f'<p class="answer">{page.text(evaluation_words.answer(metrics))}</p>',
+        page.cards(evaluation_words.cards(metrics)),
+        _localisation(metrics, figures.get("Maps", "")),
         "<h2>By class</h2>",
-        _classes(metrics),
-        patients_apart(metrics),
-        _localisation(metrics),
-        "<h2>Figures</h2>",
-        *figures,
+        f'<div class="beside"><div>{_classes(metrics)}{patients_apart(metrics)}'
+        f"{evaluation_words.missed(metrics)}</div>"
+        f"{''.join(figures.get(name, '') for name in BESIDE)}</div>",
+        *below,
         _data(metrics),
         f"<h2>What was run, and on what</h2><pre>{page.text(metrics.get('command', ''))}</pre>",
     ]
     return "\n".join(part for part in parts if part)
-
-
-def _facts(metrics: Record) -> list[tuple[str, str, str]]:
-    error = metrics["calibration"]["ece"]
-    tested = sum(map(sum, metrics["confusion"]))
-    words = evaluation.interval_words(dict(metrics))
-    return [
-        ("accuracy", page.percent(metrics["accuracy"]), words),
-        ("tested", str(tested), "images"),
-        ("macro AUC", page.number(metrics["macro_auc"]), "each class against the rest"),
-        ("calibration error", page.number(error), "0 is perfect; 15 bins"),
-    ]
 
 
 def _classes(metrics: Record) -> str:
@@ -155,7 +153,7 @@ def patients_apart(metrics: Record) -> str:
     return page.table(["patient", "right", "images"], rows, caption=legend)
 
 
-def _localisation(metrics: Record) -> str:
+def _localisation(metrics: Record, maps: str) -> str:
     found = metrics.get("localisation")
     if not found:
         return ""
@@ -171,14 +169,14 @@ def _localisation(metrics: Record) -> str:
     ]
     area = page.percent(found["area"])
     about = (
-        f"Of {found['images']} images with a mask, for the predicted class, by {found['clusters']} "
-        f"{found['bootstrap']}s. A map even over the image has a relevance mass and a rank "
-        f"accuracy of {area}, the masks' share of the area."
+        f"Maps of {found['images']} images with a mask, for the predicted class. In brackets: 95 % "
+        f"intervals, by {found['clusters']} {found['bootstrap']}s. A map even over the image has a "
+        f"relevance mass and a rank accuracy of {area}, the masks' share of the area."
     )
     head = ["method", *names.values()]
     return (
         f"<h2>Do the maps lie on the masks?</h2><p>{page.text(about)}</p>{page.table(head, rows)}"
-        f"{_not_possible(found)}"
+        f"{evaluation_words.on_masks(metrics)}{_not_possible(found)}{maps}"
     )
 
 

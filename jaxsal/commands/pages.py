@@ -78,7 +78,8 @@ def write_sheet(out: Path, entries: list[Entry]) -> None:
 def _sheet_title(entry: Entry) -> str:
     score = _score(entry)
     said = entry.get("predicted_class", "")
-    lines = [f"{said} {score:.2g}".strip() if score is not None else said]
+    digits = ".2f" if "probability" in entry else ".2g"
+    lines = [f"{said} {score:{digits}}".strip() if score is not None else said]
     if entry.get("class", said) != said:
         lines.append(f"true: {entry['class']}")
     return "\n".join(lines)

@@ -66,7 +66,10 @@ class Preprocess:
         if self._function is None:
             return image
         try:
-            return np.asarray(self._function(image), np.float32)
+            found = self._function(image)
+            if np.ndim(found) == 0:
+                raise TypeError(f"expected an array, got {type(found).__name__}")
+            return np.asarray(found, np.float32)
         except Exception as error:  # a user's function may raise whatever it likes
             text = f"preprocess: {self.name} raised {one_line(error)[:200]}"
             raise ValueError(text) from error

@@ -89,7 +89,8 @@ def _read(
         volumes=settings.volumes,
     )
     parts = {*([] if dataset.parts is None else dataset.parts.tolist())}
-    effects.check_split(config, Train(settings.images).training.checked(), parts)
+    default = Train(settings.images).training.checked()
+    effects.check_split(config, default, parts, len(division.validation.labels))
     return dataset, division, found
 
 

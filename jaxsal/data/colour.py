@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from jaxsal.data import images
+from jaxsal.data import formats, images
 
-SAMPLED = 32
-"""Images that are looked at to tell whether a set is in colour."""
+SAMPLED, READ = 32, 8
+"""Pictures that are looked at to tell whether a set is in colour; and scans, which are larger."""
 APART = 16
 """By how much, of 255, the channels of a coloured pixel differ."""
 SHARE = 0.01
@@ -30,15 +30,34 @@ def png(path: Path) -> images.Grey:
 
 
 def channels(paths: Sequence[Path]) -> int:
-    """3 where at least half of the images are in colour, else 1; broken ones do not count."""
-    some = [paths[row] for row in np.linspace(0, len(paths) - 1, SAMPLED).round().astype(int)]
-    found = []
-    for path in dict.fromkeys(some):
-        try:
-            found.append(_may_be_colour(images.grey(path).was) and _coloured(_flat(path)))
-        except images.READ_ERRORS:
-            continue
-    return 3 if found and 2 * sum(found) >= len(found) else 1
+    """3 where at least half of the files are in colour, else 1; broken ones do not count."""
+    pictures = [path for path in paths if formats.ending(path) in formats.PICTURES]
+    scans = [path for path in paths if formats.ending(path) not in formats.PICTURES]
+    coloured = known = 0.0
+    for own, most in ((pictures, SAMPLED), (scans, READ)):
+        looks = [look for path in _some(own, most) if (look := _in_colour(path)) is not None]
+        if looks:
+            coloured += len(own) * sum(looks) / len(looks)
+            known += len(own)
+    return 3 if known and 2 * coloured >= known else 1
+
+
+def _some(paths: Sequence[Path], most: int) -> list[Path]:
+    """Some of the paths, evenly."""
+    rows = np.linspace(0, len(paths) - 1, min(most, len(paths))).round().astype(int)
+    return [paths[row] for row in rows]
+
+
+def _in_colour(path: Path) -> bool | None:
+    """Whether a file shows any colour; None where it cannot be read."""
+    found, _ = formats.scans([(path, path.name)])
+    if not found or found[0].fault:
+        return None
+    try:
+        array, units = found[0].read(3)
+    except images.READ_ERRORS:
+        return None
+    return array.ndim == 5 and _coloured(array / (units.full or 255) * 255)
 
 
 def _may_be_colour(was: str) -> bool:
@@ -53,6 +72,6 @@ def _flat(path: Path) -> Image.Image:
     return Image.alpha_composite(black, rgba).convert("RGB")
 
 
-def _coloured(image: Image.Image) -> bool:
-    values = np.asarray(image).astype(int)
+def _coloured(values: np.ndarray) -> bool:
+    """Whether pixels [..., 3] of 0 to 255 differ between channels."""
     return bool(np.mean(np.ptp(values, axis=-1) > APART) >= SHARE)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxsal.data.dicom_pixels import Header, Told, opened, read, told
-from jaxsal.data.dicom_space import Place, groups, place, stack
+from jaxsal.data.dicom_space import Place, frame_order, groups, place, stack
 from jaxsal.data.packages import package
 from jaxsal.data.scans import Scan, check_size
 
@@ -23,9 +23,11 @@ class File(NamedTuple):
 
     Attributes:
         series: what all slices of one stack have in common.
-        place: of each frame.
+        place: of each slice, of the first time.
         order: within one position.
-        low, high: the window it is to be seen at; NaN without.
+        low, high: the window it is to be seen at, of frames with windows of their own the median;
+            NaN without.
+        times: volumes. frames: in the order of times, and of positions in each.
     """
 
     path: Path
@@ -37,6 +39,8 @@ class File(NamedTuple):
     low: float
     high: float
     patient: str
+    times: int
+    frames: tuple[int, ...]
 
 
 def is_dicom(path: Path) -> bool:
@@ -68,7 +72,7 @@ def scans(files: list[tuple[Path, str]]) -> tuple[list[Scan], list[tuple[str, st
         except _NoPixels as error:
             without.append((name, str(error)))
         except Exception as error:  # a broken header may raise anything
-            found.append(Scan(name, partial(read, (path,), 1, None), fault=told(error)))
+            found.append(Scan(name, partial(read, (path,), 1, None, ()), fault=told(error)))
         else:
             series[file.series or (name,)].append(file)
     numbers: Counter[str] = Counter()
@@ -94,15 +98,28 @@ def _header(path: Path, name: str) -> File:
         check_size((*shape, int(header.get("SamplesPerPixel") or 1)))
     except ValueError as error:
         raise Told(str(error)) from error
-    where = place(header, frames)
+    where, by_time = _frames(header, frames)
     single = frames == 1 and where is not None and header.get("SeriesInstanceUID")
     folder, uid = os.path.dirname(name), str(header.get("SeriesInstanceUID"))
     kind = (str(header.get("EchoNumbers")), str(header.get("PhotometricInterpretation")))
     series = (folder, uid, *map(str, shape), where.kind, *kind) if single and where else ()
     numbers = ("TemporalPositionIdentifier", "AcquisitionNumber", "InstanceNumber")
     order = tuple(int(header.get(number) or 0) for number in numbers)
-    low, high = _window(header)
-    return File(path, name, series, shape, where, order, low, high, patient(header))
+    low, high = _window(header, frames)
+    whose, flat = patient(header), tuple(frame for row in by_time for frame in row)
+    return File(path, name, series, shape, where, order, low, high, whose, len(by_time), flat)
+
+
+def _frames(header: Header, count: int) -> tuple[Place | None, list[list[int]]]:
+    """Where the slices of a file lie, and its frames by time and position; as stored where unknown.
+
+    The functional groups of each frame count, as enhanced files have them (PS3.3 C.7.6.16).
+    """
+    where = place(header, count)
+    by_time = None if where is None else frame_order(header, where)
+    if where is None or by_time is None:
+        return None, [list(range(count))]
+    return where._replace(positions=where.positions[by_time[0]]), by_time
 
 
 def patient(header: Header) -> str:
@@ -122,7 +139,7 @@ def _stacked(files: list[File], name: str) -> list[Scan]:
     known = [where for where in places if where is not None]
     order = stack(known, [file.order for file in files]) if len(known) == len(files) > 1 else None
     if order is None:
-        return [_scan([file], 1, file.name, file.place) for file in files]
+        return [_scan([file], file.times, file.name, file.place) for file in files]
     times = len(order)
     ordered = [files[number] for row in order for number in row]
     first = [files[number] for number in order[0]]
@@ -138,12 +155,13 @@ def _stacked(files: list[File], name: str) -> list[Scan]:
 def _scan(files: list[File], times: int, name: str, where: Place | None) -> Scan:
     columns, rows, frames = files[0].shape
     shape = (columns, rows, frames * len(files) // times)
+    order = files[0].frames if len(files) == 1 else ()
     affine, even = (None, "") if where is None else where.affine()
     low, high = (float(np.median([getattr(f, side) for f in files])) for side in ("low", "high"))
     window = (low, high) if np.isfinite(low) and high > low else None
     return Scan(
         name,
-        partial(read, tuple(file.path for file in files), times, window),
+        partial(read, tuple(file.path for file in files), times, window, order),
         shape,
         times=times,
         plane=PLANE,
@@ -163,9 +181,20 @@ def _named(found: list[Scan]) -> list[Scan]:
     ]
 
 
-def _window(header: Header) -> tuple[float, float]:
-    """(low, high) of the first window; NaN without one."""
-    for own in groups(header, 1)[0]:
+def _window(header: Header, frames: int) -> tuple[float, float]:
+    """(low, high) of the first window, of several frames' own the median; NaN without one.
+
+    One for all frames: each at its own would make of one tissue several values.
+    """
+    known = groups(header, frames)
+    found = [_window_of(own) for own in (known[:1] if known[0] is known[-1] else known)]
+    windows = [window for window in found if window is not None]
+    low, high = np.median(windows, 0).tolist() if windows else (float("nan"), float("nan"))
+    return low, high
+
+
+def _window_of(groups: list[Header]) -> tuple[float, float] | None:
+    for own in groups:
         if own.get("WindowCenter") is not None and own.get("WindowWidth") is not None:
             center, width = (np.ravel(own[n].value) for n in ("WindowCenter", "WindowWidth"))
             if center.size and width.size:
@@ -173,4 +202,4 @@ def _window(header: Header) -> tuple[float, float]:
                 if own.get("VOILUTFunction", "LINEAR") == "LINEAR":  # PS3.3 C.11.2.1.2.1
                     return low - 0.5 - (high - 1) / 2, low - 0.5 + (high - 1) / 2
                 return low - high / 2, low + high / 2
-    return float("nan"), float("nan")
+    return None

@@ -16,9 +16,16 @@ Header = Any
 
 
 def read(
-    paths: tuple[Path, ...], times: int, window: tuple[float, float] | None, channels: int
+    paths: tuple[Path, ...],
+    times: int,
+    window: tuple[float, float] | None,
+    order: tuple[int, ...],
+    channels: int,
 ) -> Values:
     """[times, columns, rows, slices] or [times, columns, rows, slices, 3], in real units.
+
+    Args:
+        order: of the frames; none: as they are stored.
 
     Raises:
         ValueError: broken, or compressed in a way for which no decoder is installed.
@@ -29,6 +36,7 @@ def read(
     array = np.concatenate([array for array, _ in read])
     if len(dtypes) > 1 and units.full:
         raise ValueError(f"slices of several kinds: {sorted(map(str, dtypes))}")
+    array = array[list(order)] if order and list(order) != [*range(len(array))] else array
     array = array.reshape(times, -1, *array.shape[1:])  # [times, slices, rows, columns, ...]
     return Values(array.swapaxes(1, 3), units._replace(window=window if not units.full else None))
 

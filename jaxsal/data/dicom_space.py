@@ -57,7 +57,10 @@ class Place(NamedTuple):
 
 
 def place(header: Any, frames: int) -> Place | None:
-    """Where the frames of a file lie; None where it does not say so, or they are no stack."""
+    """Where the frames of a file lie, as they are stored; None where it does not say so.
+
+    The same goes for frames that lie in several directions.
+    """
     known = groups(header, frames)
 
     def of(own: list[Any], name: str, count: int) -> np.ndarray | None:
@@ -80,12 +83,29 @@ def place(header: Any, frames: int) -> Place | None:
     offsets = np.ravel(np.asarray(header.get("GridFrameOffsetVector") or [], float))
     if len(offsets) == frames:  # of doses
         first = first + (offsets - offsets[0])[:, None] * normal
-    along = first @ normal
-    if frames > 1 and not (np.diff(along) > NEAR).all() and not (np.diff(along) < -NEAR).all():
-        return None
     sizes = [of(known[0], name, 1) for name in ("SpacingBetweenSlices", "SliceThickness")]
     thickness = next((float(size[0]) for size in sizes if size is not None and size[0] > 0), 1.0)
     return Place(axes, (float(spacing[0]), float(spacing[1])), first, thickness)
+
+
+def frame_order(header: Any, where: Place) -> list[list[int]] | None:
+    """The numbers of a file's frames by time, and by position within it; None: they are no stack.
+
+    As they are stored where they lie one behind the other. Else as of `stack`, times by the
+    frames' own index where they have one.
+    """
+    count = len(where.positions)
+    steps = np.diff(where.positions @ where.normal)
+    if (steps > NEAR).all() or (steps < -NEAR).all():
+        return [list(range(count))]
+
+    def time(own: list[Any]) -> int:
+        indices = (g["TemporalPositionIndex"].value for g in own if "TemporalPositionIndex" in g)
+        return int(next(indices, None) or 0)
+
+    times = [time(own) for own in groups(header, count)]
+    frames = [where._replace(positions=where.positions[n : n + 1]) for n in range(count)]
+    return stack(frames, [(times[n], n) for n in range(count)])
 
 
 def groups(header: Any, frames: int) -> list[list[Any]]:

@@ -38,16 +38,23 @@ def covered(mask: Bool[np.ndarray, "*space"], size: int) -> Bool[np.ndarray, "*f
 
 
 def unfitted(
-    map: Float[np.ndarray, "*fitted"], shape: tuple[int, ...]
-) -> Float[np.ndarray, "*space"]:
+    map: Float[np.ndarray, "*fitted"], shape: tuple[int, ...], *, finer: bool = False
+) -> Float[np.ndarray, "*unfitted"]:
     """A map of a `fitted` image of `shape` (without channels) at the image's own pixels.
 
     A map of another size than the network's image, as of a CAM, is one of all of it.
+
+    Args:
+        finer: a map of more pixels than the image keeps them.
     """
     side = max(shape)
-    around = [_around(length, side)[0] for length in shape]
-    inside = tuple(slice(at, at + length) for at, length in zip(around, shape, strict=True))
-    return resampled(map, (side,) * len(shape))[inside]
+    length = max(side, len(map)) if finer else side
+    around = [_around(own, side)[0] for own in shape]
+    inside = (
+        slice(round(at * length / side), round((at + own) * length / side))
+        for at, own in zip(around, shape, strict=True)
+    )
+    return resampled(map, (length,) * len(shape))[tuple(inside)]
 
 
 def resampled(

@@ -23,6 +23,11 @@ HOMES = (
 VOLUMES = (".nii", ".nii.gz", ".mgh", ".mgz", ".mnc", ".mha", ".mhd", ".nrrd")
 """Of a volume: the scans of one case may share a mask, named as the case."""
 
+WORDED = re.compile(r"[^\W\d_]+[\s_.\-]+(.+)")
+"""`bus_0001`: the first group is what the word is before."""
+OWN_WORD = "* "
+"""Stands for the word that the images of a folder begin with."""
+
 Folders = tuple[str, ...]
 
 
@@ -83,16 +88,25 @@ def _cases(path: PurePath) -> list[str]:
     return [name[: mark.start()] for mark in re.finditer(r"[\s_.\-]+", name) if mark.start()][::-1]
 
 
+def _worded(path: PurePath) -> list[str]:
+    """What an image `bus_0001` is to a mask `mask_0001`, whose word stands in place of its own."""
+    match = WORDED.fullmatch(stem(path))
+    return [OWN_WORD + match[1]] if match else []
+
+
 def _by_place(paths: Iterable[PurePath]) -> There:
     """The files of each folder and name; of a name that none has, the volumes that begin so."""
     there: There = defaultdict(list)
     for path in paths:
         there[_folders(path), stem(path)].append(path)
     cases: There = defaultdict(list)
+    worded: There = defaultdict(list)
     for path in paths:
         for name in _cases(path):
             cases[_folders(path), name].append(path)
-    return {**cases, **there}
+        for name in _worded(path):
+            worded[_folders(path), name].append(path)
+    return {**cases, **there, **{at: found for at, found in worded.items() if len(found) == 1}}
 
 
 def _beside(path: PurePath, there: There) -> list[PurePath]:
@@ -150,10 +164,10 @@ def of_names(
         for name in _names(mask):
             by_path[mask.with_name(name)].append(mask)
             by_name[name].append(mask)
-    alike = Counter(stem(image) for image in images)
+    alike = Counter(name for image in images for name in (stem(image), *_worded(image)))
     found = {}
     for image in images:
-        stems = [stem(image), *_cases(image)]
+        stems = [stem(image), *_cases(image), *(n for n in _worded(image) if alike[n] == 1)]
         places = (by_path[place] for n in stems if (place := image.with_name(n)) in by_path)
         alone = (by_name[n] for n in stems if n in by_name and alike[stem(image)] == 1)
         if own := next(places, None) or next(alone, None):
@@ -162,6 +176,7 @@ def of_names(
 
 
 def _names(mask: PurePath) -> list[str]:
-    """What the image of a mask may be called: as it, or without the word for a mask."""
-    matches = (pattern.fullmatch(stem(mask)) for pattern in (BESIDE, BEFORE))
-    return [stem(mask), *(match[1] for match in matches if match)]
+    """What the image of a mask may be called: as it, or with no or its own word for the mask's."""
+    beside, before = (pattern.fullmatch(stem(mask)) for pattern in (BESIDE, BEFORE))
+    plain = [match[1] for match in (beside, before) if match]
+    return [stem(mask), *plain, *([OWN_WORD + before[1]] if before else [])]

@@ -13,7 +13,7 @@ from jaxsal.data import formats, images
 from jaxsal.data.dealing import with_split
 from jaxsal.data.examples import Dataset, Examples
 from jaxsal.data.fit import covered
-from jaxsal.data.folder import Found
+from jaxsal.data.labelled import Found, labelled
 from jaxsal.data.listing import directory
 from jaxsal.data.outlines import Outlines
 from jaxsal.data.reading import Reading
@@ -57,7 +57,7 @@ def folder(
     if reading.slices is not None:
         raise ValueError("slices: whole scans are read; leave it out, or --volumes")
     root = directory(data_dir, argument)
-    classes, found = folders.labelled(root, reading, least=least, argument=argument)
+    classes, found = labelled(root, reading, least=least, argument=argument)
     files, without = formats.scans([(image.path, image.name) for image in found.images])
     wanted = Wanted(image_size, channels or 1, volumes=True)
     if not files:

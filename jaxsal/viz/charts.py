@@ -84,6 +84,7 @@ def region_densities(methods: Mapping[str, Mapping[str, Any]], regions: Sequence
     axis.set_yticks(range(len(methods)), list(methods))
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axis.xaxis.set_minor_formatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else "")
+    axis.tick_params(axis="x", which="both", length=3, pad=3)  # all labels on one line
     axis.set_xlabel("relevance density (share of |map| / share of area), 95 % interval")
     axis.grid(axis="x", alpha=0.25)
     axis.tick_params(axis="y", length=0)

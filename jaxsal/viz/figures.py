@@ -13,13 +13,14 @@ from matplotlib.axes import Axes
 
 from jaxsal.types import ArrayValues, RandomAccess, axes_by_shape
 from jaxsal.viz import inputs
-from jaxsal.viz.layout import LEFT, PANEL, panels, scale, wrapped
+from jaxsal.viz.layout import LEFT, PANEL, colour_bar, panels, wrapped
 from jaxsal.viz.layout import canvas as canvas
 from jaxsal.viz.maps import Look, draw_map
 from jaxsal.viz.picture import Picture
 from jaxsal.viz.picture import png as png
-from jaxsal.viz.pixels import grey, limit, signed, stretched
-from jaxsal.viz.style import DIVERGING, INK, OUTLINE, styled
+from jaxsal.viz.pixels import grey, stretched
+from jaxsal.viz.scales import MAP, METHOD, ends, written
+from jaxsal.viz.style import DIVERGING, INK, LABEL, OUTLINE, styled
 
 
 @styled
@@ -31,7 +32,7 @@ def relevance_grid(
     rows: Sequence[object] | np.ndarray = (),
     title: str = "",
     percentile: float | int = 99.5,
-    common: bool = False,
+    scale: str = METHOD,
     style: str = "side-by-side",
     opacity: float | int = 1.0,
     colormap: str = DIVERGING,
@@ -49,7 +50,8 @@ def relevance_grid(
         maps: `{method: [N, H, W] or as the images}`; a map of fewer pixels than its image is
             resized to it, bilinear.
         rows: N labels. title: over all. percentile: where the scale is clipped.
-        common: one scale for all methods; else one a method, the same for all of its images.
+        scale: "method", one for all images of a method; "all", one for all methods; or "map", each
+            map its own, whose end stands in its corner.
         style: "overlay", over the image, as opaque as it is strong; "side-by-side", alone; or
             "contour", lines of a quarter, a half and three quarters of the scale, smoothed by a
             hundredth of the image.
@@ -71,33 +73,37 @@ def relevance_grid(
     inputs.check_percentile(percentile)
     look = Look(style, opacity, colormap)
     first = ["image"] if outlines is None else ["image", mask_label]
-    titles = [*first, *columns]
-    lines = wrapped(title, 2 * LEFT + panel * len(titles))
+    across = len(first) + len(columns)
+    lines = wrapped(title, 2 * LEFT + panel * across)
+    bounds = ends(columns, scale, percentile=percentile)
+    letters = max(20, int(panel * 11))
+    heads = first + [textwrap.fill(name, letters) for name in columns]
+    if scale != MAP:
+        for n, (name, batch) in enumerate(columns.items(), len(first)):
+            heads[n] += f"\n{written(batch, max(bounds[name], default=1.0), look)}".rstrip()
     figure, grid = panels(
         len(pictures),
-        len(titles),
-        top=0.65 + 0.2 * len(lines),
+        across,
+        top=0.2 + 0.16 * max(head.count("\n") + 1 for head in heads) + 0.2 * len(lines),
         bottom=0.75,
         panel=panel,
         sizes={picture.shape[:2] for picture in pictures},
     )
-    bounds = {name: limit(batch, percentile=percentile) for name, batch in columns.items()}
-    if common:
-        bounds = dict.fromkeys(columns, max(bounds.values()))
     for i, (row, picture) in enumerate(zip(grid, pictures, strict=False)):
         shown = {name: batch[i] for name, batch in columns.items()}
-        _draw_row(row, picture, shown, bounds, None if outlines is None else outlines[i], look)
+        own = {name: bounds[name][i] for name in columns}
+        _draw_row(row, picture, shown, own, None if outlines is None else outlines[i], look)
+        for axis, (name, map) in zip(row[len(first) :], shown.items(), strict=True):
+            if scale == MAP and (end := written([map], own[name], look)):
+                axis.text(0.03, 0.03, end, transform=axis.transAxes, fontsize=7, bbox=LABEL)
         if labels:
             row[0].set_ylabel(labels[i])
-    for axis, column in zip(grid[0], titles, strict=True):
-        name = textwrap.fill(column, max(20, int(panel * 11)))
-        seen = any(signed(map).any() for map in columns.get(column, ()))
-        bound = f"{'±' if look.signs else ''}{bounds[column]:.2g}" if seen else "0"
-        axis.set_title(f"{name}\n{bound}" if column in bounds else name)
+    for axis, head in zip(grid[0], heads, strict=True):
+        axis.set_title(head)
     if lines:
         height = figure.get_size_inches()[1]
         figure.suptitle("\n".join(lines), fontsize=9.5, y=1 - 0.08 / height, va="top")
-    scale(figure, percentile, look)
+    colour_bar(figure, percentile, look, where="in each" if scale == MAP else "above")
     return figure
 
 
@@ -127,7 +133,7 @@ def explanation(
     mask: ArrayValues | None = None,
     title: str = "",
     percentile: float | int = 99.5,
-    common: bool = False,
+    scale: str = METHOD,
     style: str = "overlay",
     opacity: float | int = 1.0,
     colormap: str = DIVERGING,
@@ -145,7 +151,7 @@ def explanation(
         mask: bool, of the image's spatial axes.
         axis: of a volume's three, the one that is cut across; slices: how many, evenly spread.
         spatial_axes: as of `relevance_grid`; three, such as (1, 2, 3), are those of a volume.
-        title, percentile, common, style, opacity, colormap, mask_label, panel: as of
+        title, percentile, scale, style, opacity, colormap, mask_label, panel: as of
             `relevance_grid`.
 
     Raises:
@@ -188,7 +194,7 @@ def explanation(
         rows=[f"slice {number}" for number in numbers or ()],
         title=title,
         percentile=percentile,
-        common=common,
+        scale=scale,
         style=style,
         opacity=opacity,
         colormap=colormap,

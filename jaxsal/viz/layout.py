@@ -82,8 +82,10 @@ def wrapped(title: str, width: float) -> list[str]:
     return [part for line in title.split("\n") for part in textwrap.wrap(line, int(width * 12))]
 
 
-def scale(figure: Figure, percentile: float | int, look: Look) -> None:
-    """The one colour bar under all maps: each is a fraction of the value in its column's title."""
+def colour_bar(
+    figure: Figure, percentile: float | int, look: Look, *, where: str = "above"
+) -> None:
+    """The one colour bar under all maps: each is a fraction of the value given `where`."""
     width, height = figure.get_size_inches()
     long = min(2.8, width - 1.5)  # room for the words at its ends
     bar = figure.add_axes((0.5 - long / 2 / width, 0.42 / height, long / width, 0.12 / height))
@@ -97,7 +99,7 @@ def scale(figure: Figure, percentile: float | int, look: Look) -> None:
     bar.set_xticklabels(ends if look.signs else ["0", "for or against"])
     bar.set_xlabel(
         f"clipped at {'± ' if look.signs else ''}the {percentile:g}th percentile of |map|, given "
-        "above",
+        f"{where}",
         fontsize=8,
     )
     bar.tick_params(length=0)

@@ -23,13 +23,13 @@ def defined(value: Any) -> bool:
 
 
 def number(value: Any, digits: int = 3) -> str:
-    """A number with fixed digits, or a dash."""
-    return f"{value:.{digits}f}" if defined(value) else DASH
+    """A number with fixed digits, or a dash; what rounds to zero has no sign."""
+    return f"{value:z.{digits}f}" if defined(value) else DASH
 
 
 def percent(value: Any) -> str:
     """A share as a percentage with one digit, or a dash."""
-    return f"{100 * value:.1f} %" if defined(value) else DASH
+    return f"{100 * value:z.1f} %" if defined(value) else DASH
 
 
 def bounds(interval: Any, show: Format = number) -> str:
@@ -83,22 +83,36 @@ def banner(warnings: Sequence[str]) -> str:
 
 
 def cards(facts: Iterable[tuple[str, str, str]]) -> str:
-    """`(name, value, note)`, each in a box."""
+    """`(name, value, note)`, each in a box, the value first."""
     boxes = "".join(
-        f'<div class="card"><span>{text(name)}</span><b>{text(value)}</b>'
+        f'<div class="card"><b>{text(value)}</b><span>{text(name)}</span>'
         f"<span>{text(note)}</span></div>"
         for name, value, note in facts
     )
     return f'<div class="cards">{boxes}</div>'
 
 
+def conclusion(body: str) -> str:
+    """HTML of what follows from a table; it holds no other `div`."""
+    return f'<div class="verdict">{body}</div>'
+
+
 def figure(title: str, caption: str, png: bytes) -> str:
-    """A figure inside the page itself, with its caption."""
+    """A figure inside the page itself, with its caption.
+
+    Its width is that of the file, so that a narrow screen can say how far it shrinks.
+    """
+    width = int.from_bytes(png[16:20], "big")  # of the PNG's header
     return (
-        f'<figure><img alt="{text(title)}" src="data:image/png;base64,'
-        f'{base64.b64encode(png).decode()}"><figcaption><b>{text(title)}.</b> {text(caption)}'
-        "</figcaption></figure>\n"
+        f'<figure><div class="wide"><img style="--width: {width}px" alt="{text(title)}" '
+        f'src="data:image/png;base64,{base64.b64encode(png).decode()}"></div>'
+        f"<figcaption><b>{text(title)}.</b> {text(caption)}</figcaption></figure>\n"
     )
+
+
+def figures(shown: Iterable[tuple[str, str, bytes]]) -> str:
+    """Figures `(title, caption, PNG)` one below the other; nothing for none."""
+    return "".join(figure(*each) for each in shown)
 
 
 def page(title: str, body: str) -> str:

@@ -53,27 +53,6 @@ def resized(map: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
     return larger
 
 
-def cropped(map: ArrayValues, size: tuple[int, int]) -> np.ndarray:
-    """The part of a square map that lies over an image which was made square with a border.
-
-    At the image's own size where the map is coarser; the image lies in the square's middle.
-
-    Args:
-        map: `[h, h]` or `[h, h, C]`. size: of the image before the border.
-    """
-    map, side = signed(map), max(size)
-    if size[0] == size[1] or map.shape[0] != map.shape[1]:
-        return map
-    square = resized(map, (side, side))
-    scale = len(square) / side
-    top, left = ((side - length) // 2 for length in size)
-    rows, columns = (
-        slice(round(first * scale), round((first + length) * scale))
-        for first, length in zip((top, left), size, strict=True)
-    )
-    return square[rows, columns]
-
-
 def axes_of(shape: tuple[int, ...]) -> SpatialAxes:
     """The two spatial axes of an image: as its shape says, else the first two."""
     return axes_by_shape(shape) or (0, 1)

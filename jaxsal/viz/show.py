@@ -10,6 +10,7 @@ from jaxsal.viz import inputs
 from jaxsal.viz.figures import explanation, relevance_grid, slice_numbers
 from jaxsal.viz.picture import Picture
 from jaxsal.viz.pixels import stretched
+from jaxsal.viz.scales import METHOD
 from jaxsal.viz.style import DIVERGING
 
 MOST = 24
@@ -35,6 +36,7 @@ def show(
     masks: Any = None,
     titles: Sequence[object] | str | None = None,
     style: str = "overlay",
+    scale: str = METHOD,
     opacity: float | int = 1.0,
     colormap: str = DIVERGING,
     spatial_axes: object = None,
@@ -53,7 +55,9 @@ def show(
             with or without channels, of targets "all" with a class axis, of any resolution.
         masks: bool, of the images' spatial axes: they are outlined.
         titles: a text an image; of one image a text.
-        style: "overlay", "side-by-side" or "contour". opacity: of an overlay, up to 1.
+        style: "overlay", "side-by-side" or "contour".
+        scale: of the colours, one a "method", so that its maps can be compared, one for "all"
+            methods, or one a "map", which shows weak ones too. opacity: of an overlay, up to 1.
         colormap: of matplotlib; one without a middle shows |map|.
         spatial_axes: of ONE image, such as (1, 2) where channels come first, or (0, 1, 2) of a
             volume; None: by the shapes.
@@ -65,7 +69,12 @@ def show(
     found = _read(images, maps, masks, inputs.spatial_axes(spatial_axes, (2, 3)))
     count = len(found.images)
     texts = _titles(titles, count)
-    options: dict[str, Any] = {"style": style, "opacity": opacity, "colormap": colormap}
+    options: dict[str, Any] = {
+        "style": style,
+        "scale": scale,
+        "opacity": opacity,
+        "colormap": colormap,
+    }
     if count == 1 and found.space == 2:
         return explanation(
             found.images[0],

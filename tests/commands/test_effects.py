@@ -90,14 +90,17 @@ def test_an_option_with_effect_is_not() -> None:
         effects.check(call)
 
 
-def test_folds_of_images_that_are_split_are_refused() -> None:
+def test_options_of_a_split_without_effect_are_refused() -> None:
     default = TrainConfig(validation_fold=4)
-    effects.check_split(TrainConfig(test_fold=3, validation_fold=1), default, set())
-    effects.check_split(TrainConfig(validation_fold=1), default, {"train", "test"})
-    effects.check_split(default, default, {"train", "validation", "test"})
+    effects.check_split(TrainConfig(test_fold=3, validation_fold=1), default, set(), 5)
+    effects.check_split(TrainConfig(validation_fold=1), default, {"train", "test"}, 5)
+    effects.check_split(default, default, {"train", "validation", "test"}, 5)
+    effects.check_split(TrainConfig(validation_fold=0), default, set(), 0)
     for config, parts in (
         (TrainConfig(test_fold=3, validation_fold=4), {"train", "test"}),
         (TrainConfig(validation_fold=0), {"train", "validation", "test"}),
     ):
         with pytest.raises(ValueError, match="_fold: of no effect, the images are split by"):
-            effects.check_split(config, default, parts)
+            effects.check_split(config, default, parts, 5)
+    with pytest.raises(ValueError, match="patience: of no effect, no image is validated on"):
+        effects.check_split(TrainConfig(validation_fold=0, patience=3), default, set(), 0)

@@ -83,6 +83,9 @@ def test_a_function_is_tested_and_its_maps_are_held_against_masks(place, capsys)
     assert Path("out/figures/maps.png").exists()
     page = Path("out/report.html").read_text()
     assert "Do the maps lie on the masks?" in page and "4 patients are too few" in page
+    assert "It names 100.0 % of 12 images right; always answering dark would be right for" in page
+    assert "mass: none. Not shown of: gradient, input_x_gradient." in page  # too few patients
+    assert "It finds every image of every class." in page
     with open("out/predictions.csv") as lines:
         rows = list(csv.DictReader(lines))
     assert len(rows) == 12 and all(row["label"] == row["predicted"] for row in rows)
@@ -197,6 +200,27 @@ def test_a_checkpoints_classes_may_be_called_otherwise(network, capsys) -> None:
     model = ("--checkpoint", network, "--images", "scans", "--out", "out", "--explain", 0)
     assert "are none of the network's ['dark', 'light']" in failed(capsys, *model)
     assert evaluate(capsys, *model, "--classes", "no,yes")["classes"] == ["no", "yes"]
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04", "half", "other"])
+def test_what_it_was_trained_on_may_be_unknown(content, network) -> None:
+    file = network / seen.FILE
+    whole = file.read_bytes()
+    file.unlink()
+    if content == "other":
+        np.savez(file, digests=np.array(["a"]), thumbnails=np.zeros((2, 3, 5)))
+    elif content is not None:
+        file.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
+    images = np.random.default_rng(0).random((3, SIZE, SIZE, 1), np.float32)
+    found = seen.among(network, images)
+    assert seen.FILE in found.unknown and not found.identical.any() and not found.near.any()
+
+
+def test_that_it_is_unknown_is_said(network, capsys) -> None:
+    (network / seen.FILE).unlink()
+    model = ("--checkpoint", network, "--images", "scans", "--out", "out", "--explain", 0)
+    warnings = evaluate(capsys, *model)["warnings"]
+    assert any("is unknown: the checkpoint has no trained_on.npz" in line for line in warnings)
 
 
 def test_a_network_is_not_tested_on_its_own_images_alone(network, capsys) -> None:

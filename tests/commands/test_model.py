@@ -260,6 +260,7 @@ def test_images_are_preprocessed_and_standardised(here, capsys) -> None:
         (["--std", "0"], "std: expected numbers above 0"),
         (["--mean", "1", "2", "3"], "mean, std: expected one, or one a channel"),
         (["--preprocess", "tests.toy:nothing"], "preprocess: 'tests.toy:nothing' cannot be had"),
+        (["--preprocess", "builtins:print"], "TypeError: expected an array, got NoneType"),
         (["--classes", "a,,b"], "classes: expected different names"),
         (["--classes", "a,b"], "classes: expected 3 names"),
     ):

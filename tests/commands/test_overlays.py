@@ -11,7 +11,6 @@ from jaxsal import cli
 from jaxsal.commands import drawing
 from jaxsal.commands.drawing import said
 from jaxsal.commands.overlays import free_name
-from jaxsal.viz import pixels
 from tests import toy
 
 draw = np.random.default_rng(0)
@@ -84,6 +83,7 @@ def explained(tmp_path_factory) -> tuple[Path, list[dict]]:
         def explanation(image, *args, **options):
             if image.shape[:2] == (30, 300):
                 raise RuntimeError("no ink")
+            assert list(args[0]) == ["gradient", "grad_cam"], "as in the command"
             return own(image, *args, **options)
 
         patch.setattr(drawing.figures, "explanation", explanation)
@@ -92,7 +92,8 @@ def explained(tmp_path_factory) -> tuple[Path, list[dict]]:
 
 
 def test_the_index_tells_names_answers_and_files(explained) -> None:
-    _, index = explained
+    here, index = explained
+    assert "The small pictures are of gradient." in (here / "out/index.html").read_text()
     by_name = {entry["source"]: entry for entry in index}
     assert [entry["class"] for entry in index if "class" in entry] == ["a", "b", "b"]
     first = by_name[NAMES[0]]
@@ -151,12 +152,3 @@ def test_words_under_a_name() -> None:
     assert said({"target": 1, "values": [2.5, 3]}, "output {}".format) == (
         "predicted: 2.5, 3, explained: output 1"
     )
-
-
-def test_a_map_of_a_bordered_square_lies_over_the_image_without_the_border() -> None:
-    map = np.zeros((4, 4))
-    map[1:3] = 1  # the middle half of the square: all of an image half as high as it is wide
-    found = pixels.cropped(map, (20, 40))
-    assert found.shape == (20, 40) and found[3:-3].min() > 0.8
-    np.testing.assert_array_equal(pixels.cropped(map, (8, 8)), map)
-    assert pixels.cropped(map.T, (40, 20)).shape == (40, 20)

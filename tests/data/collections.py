@@ -36,6 +36,10 @@ PARALLEL = _each("<h>/<c>/p<n>_1.tif", h=["IMAGES", "MASKS"], c=["a", "b"], n=N)
 IN_CLASS = _each("<c>/<h>/<c>-<n>.png", c=["COVID", "Normal"], h=["images", "masks"], n=N)
 FLAT = _each("<h>/ISIC_<n>.bmp", h=["images"], n=range(2 * COUNT))
 FLAT += _each("annotations/ISIC_<n>_segmentation.png", n=range(2 * COUNT))
+BUS_BRA = _each("BUSBRA/Images/bus_<n>-<s>.png", n=range(1000, 1010), s="lr")
+BUS_BRA += _each("BUSBRA/Masks/mask_<n>-<s>.png", n=range(1000, 1010), s="lr")
+BUS_BRA = _each("BUSBRA/Images/bus_<n>-<s>.png", n=range(1000, 1010), s="lr")
+BUS_BRA += _each("BUSBRA/Masks/mask_<n>-<s>.png", n=range(1000, 1010), s="lr")
 WITH_MASK = _each("<c>/<n>.webp", c=["with_mask", "no_mask"], n=N)
 
 

@@ -51,3 +51,28 @@ def test_transparency_lies_on_black(tmp_path):
     path = files.save(tmp_path / "a.png", Image.fromarray(np.dstack([RED, alpha])))
     read = np.asarray(Image.open(io.BytesIO(colour.png(path).png)))
     np.testing.assert_allclose(read, RED * (128 / 255), atol=1.01)
+
+
+def test_scans_and_pages_are_looked_at_too(tmp_path):
+    pages = [Image.fromarray(np.roll(RED, n, axis=-1)) for n in range(2)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    assert colour.channels([tmp_path / "a.tif"]) == 3
+    nibabel = pytest.importorskip("nibabel")
+    rgb = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
+    voxels = np.array([(200, 30, 10)] * 24, rgb).reshape(2, 3, 4)
+    nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), tmp_path / "a.nii.gz")
+    assert colour.channels([tmp_path / "a.nii.gz"]) == 3
+    grey = nibabel.Nifti1Image(np.arange(24, dtype=np.int16).reshape(2, 3, 4), np.eye(4))
+    nibabel.save(grey, tmp_path / "b.nii")
+    assert colour.channels([tmp_path / "b.nii"]) == 1
+    assert colour.channels([tmp_path / "b.nii"] * 2 + [tmp_path / "a.tif"]) == 1
+    assert colour.channels([tmp_path / "b.nii"] + [tmp_path / "a.tif"] * 2) == 3
+
+
+def test_a_folder_of_coloured_dicom_files_is_read_in_colour(tmp_path):
+    dicoms = pytest.importorskip("tests.data.dicoms")
+    for n in range(4):
+        dicoms.write(tmp_path / "ab"[n % 2] / f"{n}.dcm", np.roll(RED, n // 2, axis=-1))
+    found = pipeline.folder(tmp_path, image_size=12, channels=None)
+    assert found.examples.images.shape == (4, 12, 12, 3)
+    np.testing.assert_allclose(255 * found.examples.images[0], RED, atol=1)

@@ -202,3 +202,60 @@ def test_series_of_one_folder_are_called_by_their_place(tmp_path) -> None:
         (tmp_path / f"{number}").rmdir()
     source = pictures.find(str(tmp_path), wanted=RAW._replace(volumes=True))
     assert [source.name(n) for n in range(len(source))] == ["series-1", "series-2"]
+
+
+def test_frames_of_an_enhanced_file_lie_and_are_scaled_each_as_its_own_groups_say(tmp_path) -> None:
+    """Two times of three slices, stored in no order, every frame with a slope and a window."""
+    from pydicom.dataset import Dataset
+    from pydicom.sequence import Sequence
+
+    def within(**tags: object) -> Sequence:
+        item = Dataset()
+        for tag, value in tags.items():
+            setattr(item, tag, value)
+        return Sequence([item])
+
+    frames = np.random.default_rng(1).integers(0, 900, (6, 5, 4), np.int16)
+    stored = [(1, 6.0), (2, 0.0), (1, 0.0), (2, 3.0), (1, 3.0), (2, 6.0)]  # time, height
+    own = []
+    for number, (time, height) in enumerate(stored):
+        group = Dataset()
+        group.FrameContentSequence = within(TemporalPositionIndex=time)
+        group.PlanePositionSequence = within(ImagePositionPatient=[-10.0, -20.0, height])
+        group.PixelValueTransformationSequence = within(
+            RescaleSlope=number + 1.0, RescaleIntercept=-number
+        )
+        group.FrameVOILUTSequence = within(WindowCenter=100.0 * number, WindowWidth=51.0)
+        own.append(group)
+    shared = Dataset()
+    shared.PlaneOrientationSequence = within(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
+    shared.PixelMeasuresSequence = within(PixelSpacing=[2.0, 1.0], SliceThickness=9.0)
+    path = dicoms.write(
+        tmp_path / "enhanced.dcm",
+        frames[0],
+        NumberOfFrames=6,
+        PixelData=frames.tobytes(),
+        SharedFunctionalGroupsSequence=Sequence([shared]),
+        PerFrameFunctionalGroupsSequence=Sequence(own),
+    )
+    scan = only(path)
+    assert (scan.times, scan.shape, scan.even) == (2, (4, 5, 3), "")
+    np.testing.assert_allclose(scan.affine @ [2, 1, 2, 1], [10 - 2, 20 - 2, 6, 1])
+    read = scan.read(1)
+    real = frames * np.arange(1.0, 7)[:, None, None] - np.arange(6)[:, None, None]
+    expected = real[[2, 4, 0, 1, 3, 5]].reshape(2, 3, 5, 4)
+    np.testing.assert_allclose(read.array, expected.transpose(0, 3, 2, 1))
+    assert read.units.window == (250 - 0.5 - 25, 250 - 0.5 + 25)  # the median's
+
+
+def test_frames_that_are_no_stack_stay_as_they_are_stored(tmp_path) -> None:
+    path = dicoms.write(
+        tmp_path / "a.dcm",
+        VOLUME[0],
+        NumberOfFrames=5,
+        PixelData=VOLUME.tobytes(),
+        **dicoms.place(0),
+    )
+    scan = only(path)  # all at one place
+    assert scan.affine is None and scan.times == 1
+    np.testing.assert_array_equal(scan.read(1).array[0], VOLUME.transpose(2, 1, 0))

@@ -49,6 +49,15 @@ def test_the_largest_value_comes_back_to_its_pixel(size) -> None:
     assert np.abs(np.subtract(at, peak)).max() <= max(1, 20 / size / 2)
 
 
+def test_a_map_of_a_bordered_square_lies_over_the_image_without_the_border() -> None:
+    map = np.zeros((8, 8), np.float32)
+    map[2:6] = 1  # the middle half of the square: all of an image half as high as it is wide
+    found = unfitted(map, (20, 40), finer=True)
+    assert found.shape == (20, 40) and found[3:-3].min() > 0.8
+    np.testing.assert_array_equal(unfitted(map, (2, 4), finer=True), map[2:6])
+    assert unfitted(map.T, (4, 2)).shape == (4, 2)
+
+
 def test_a_mask_that_is_made_smaller_does_not_vanish() -> None:
     mask = np.zeros((16, 12, 8), bool)
     mask[2:10, 4:8, 1:6] = True  # in the cube 2:10, 6:10, 5:10; halved 1:5, 3:5, half of 2 to 5

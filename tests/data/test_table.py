@@ -34,6 +34,23 @@ def test_class_folders_beside_a_table_are_no_patients(tmp_path):
     assert not any("no patient" in note for note in found.notes)
 
 
+def test_breast_ultrasound_has_patients_and_masks_with_a_word_of_their_own(tmp_path):
+    # BUS-BRA (Gomez-Flores et al., Medical Physics 2024; Zenodo 8231412).
+    header = "ID,Case,Histology,Pathology,BIRADS,Device,Width,Height,Side,BBOX"
+    rows = [
+        (f"bus_{n}-{s}", n - 999, "Cyst", ("benign", "malignant")[n % 2], 4, "GE", 16, 16, s, "[]")
+        for n in range(1000, 1010)
+        for s in "lr"
+    ]
+    found = _read(tmp_path, header, rows, kept.BUS_BRA)
+    assert not found.left_out and len(found.items) == 20
+    for item in found.items:
+        name = item.name.split("/")[-1]
+        assert kept.masks(item) == [name.replace("bus", "mask")]
+        number = int(name[4:8])
+        assert item.read.args[2:4] == (("benign", "malignant")[number % 2], str(number - 999))
+
+
 def test_folds_count_from_nought_or_one(tmp_path):
     rows = [(f"images/ISIC_{n}.bmp", "ab"[n % 2], n % 5) for n in range(10)]
     found = _read(tmp_path, "path,label,fold", rows)

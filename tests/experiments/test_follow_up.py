@@ -11,6 +11,7 @@ import jaxsal
 from experiments import (
     compare_methods,
     completeness,
+    follow_up,
     interventions,
     methods,
     sanity,
@@ -123,6 +124,15 @@ def test_a_study_is_looked_at_with_other_images(untrained: Path) -> None:
         study.reopen(replace(given, checkpoint=untrained / "nowhere"))
     with pytest.raises(ValueError, match="explain: expected at least 0, got -1"):
         study.Reopened(untrained, explain=-1)
+
+
+def test_what_is_found_on_other_images_is_in_their_words(untrained: Path, tmp_path: Path) -> None:
+    record = {"study": {"data": "folder", "classes": ["no tumour", "cyst"]}}
+    given = study.Reopened(untrained, out=tmp_path)
+    follow_up.publish("completeness", given, record, [], lambda _: "<p>no tumour: the tumour</p>")
+    said = "<p>no tumour: the outlined region</p>"
+    assert said in (tmp_path / "completeness.html").read_text()
+    assert said in (untrained / "report.html").read_text()
 
 
 def test_sections_have_their_place(tmp_path: Path) -> None:

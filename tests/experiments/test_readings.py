@@ -5,12 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from experiments import claims, sanity, study
+from experiments import claims, sanity, shape_figures, study
 from experiments.compare_section import compare_section
 from experiments.edits import EDITS
 from experiments.sanity_section import FAILS, PASSES, UNDECIDED, sanity_section
 from experiments.scoring import ROBUSTNESS
 from experiments.shape_section import CLAIMS, PAPER, shape_section, verdicts
+from experiments.wording import wording
+from jaxsal.viz import charts
+from jaxsal.viz.picture import Picture
 
 UP, DOWN, OPEN, NONE = [1.0, 0.5, 1.5], [-1.0, -2.0, -0.5], [0.1, -1.0, 1.0], [None] * 3
 
@@ -81,9 +84,24 @@ def test_the_papers_claim_stands_and_falls_with_the_intervals() -> None:
     assert "the tumour is shown to matter for pituitary, not for glioma." in page
     assert "Shown to cost less than 5.0 % of the logit: its shape." in page
     assert "Not decided: its surround." in page
+    assert "The paper" in page
+    assert "The paper" not in shape_section(part | {"study": {"data": "folder"}})
     assert verdicts(part)["Its shape matters"] == claims.SMALL
     assert "name no patients" in page and "none &lt;b&gt; (75.0 %)" in page
     assert "name no patients" not in shape_section(part | {"bootstrap": "patient"})
+
+
+def test_figures_are_in_the_words_of_their_images(monkeypatch) -> None:
+    drawn: dict = {}
+
+    def dots(series: dict, **_: object) -> Picture:
+        drawn.update(series)
+        return charts.confusion([[1]], ["a"])
+
+    monkeypatch.setattr(shape_figures.charts, "dots", dots)
+    shape_figures.effects(shape_record(), wording("folder"))
+    assert list(drawn) == ["outlined region", "sham"]
+    assert "outlined region removed" in drawn["sham"]
 
 
 def test_an_effect_has_to_be_above_both_sham_and_control() -> None:

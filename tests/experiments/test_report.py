@@ -6,9 +6,10 @@ import os
 import numpy as np
 import pytest
 
-from experiments import answer, report, tables
+from experiments import answer, headline, report, tables
 from experiments.head import REGIONS
 from experiments.relevance import CLAIMS
+from experiments.wording import wording
 from jaxsal import render
 from jaxsal.viz import charts
 
@@ -52,7 +53,10 @@ METRICS = {
         },
     },
     "completeness": {"within_1_percent": 0.987},
-    "sanity": {"gradient": {"in_head": [0.123, 0.1, 0.15], "spearman": [0.456, 0.4, 0.5]}},
+    "sanity": {
+        name: {"in_head": [0.123, 0.1, 0.15], "spearman": [0.456, 0.4, 0.5]}
+        for name in ("gradient", "integrated gradients")
+    },
     "settings": {"image_size": 64, "nested": {"rate": 0.001}},
     "data": {
         "source": "phantom <b>",
@@ -106,7 +110,7 @@ def test_the_page_is_well_formed_and_needs_no_network():
         *("96.7 %", "[95.1 %, 98.1 %]", "0.999", "0.912", "0.0213", "8.00", "[7.90, 8.10]"),
         *("empty mask 2", "61 correctly classified", "resampled by patient", "8e932ec"),
         *("glioma/broken.png", "3 resized", "nested · rate", "0.123", "0.456", "0.987"),
-        *("1.90 one even in the head",),
+        *("[20.0 %, 30.0 %] on 25.0 % of the area", "0.12 [0.10, 0.15]"),
         *("phantom &lt;b&gt;", "&#x27;a &amp; b&#x27;", "six &amp; more"),
     ),
 )
@@ -116,7 +120,7 @@ def test_every_number_and_word_is_on_the_page_escaped(words):
 
 def test_the_reading_claims_what_intervals_support_and_no_more():
     page = report.render_report(METRICS)
-    start = page.index("<ul>")
+    start = page.index("<ul>", page.index("What the intervals"))
     claims = page[start : page.index("</ul>", start)].split("</li>")
     for claim in claims[: len(CLAIMS)]:
         assert "<b>integrated gradients</b>" in claim
@@ -150,7 +154,7 @@ def test_few_patients_stand_beside_every_number():
     many = {"clusters": 35, "bootstrap": "patient"}
     relevance = METRICS["relevance"] | {"clusters": 35}
     page = report.render_report({**METRICS, **many, "relevance": relevance})
-    assert "[95.1 %, 98.1 %] 35 patients" in page and "resampled by patient, of 35 of them" in page
+    assert "[95.1 %, 98.1 %] 35 patients" in page and "resampled by patient (35 patients)" in page
 
 
 def by_data(data, **changes):
@@ -168,18 +172,36 @@ def test_the_answer_comes_first_and_says_what_the_numbers_support():
     assert page.index('class="answer"') < page.index("<h2>Pictures") < page.index("<table")
     assert page.index("<h2>Figures") > page.index("<h2>Classification")
     assert (
-        "Integrated gradients put 8.0 times as much relevance into tumours, for their area, as an "
-        "even map over the image, 4.2 times one in the head alone, and 4.0 times as much as into "
-        "their surround." in page
+        "More at the tumours than elsewhere, for their area: integrated gradients put 8.0 "
+        "[7.9, 8.1] times as much relevance into tumours as an even map over the image (4.2 times "
+        "a map even in the head), and 4.0 times as much as into their surround." in page
     )
+    assert "Measured on 61 of the " in page and "surround 25.0 %, rest of head 25.0 %" in page
     gaps = METRICS["relevance"]["differences"]["integrated gradients"]
+    below = {"integrated gradients": gaps | {"tumour - surround": [-2.0, -3.0, -1.0]}}
+    page = report.render_report(
+        METRICS | {"relevance": METRICS["relevance"] | {"differences": below}}
+    )
+    assert "More around the tumours than in them" in page
+    assert "and 2.0 [1.9, 2.1] times as much into their surround." in page
     for key, words in (
         ("tumour - surround", "are not shown to put more into them than into their surround"),
-        ("tumour - even", "are not shown to put more relevance into tumours, for their area, than"),
+        ("tumour - even", "Not shown to be at the tumours: for their area, integrated gradients"),
     ):
         open_ = {"integrated gradients": gaps | {key: [0.5, -0.1, 1.0]}}
         relevance = METRICS["relevance"] | {"differences": open_}
-        assert words in report.render_report(METRICS | {"relevance": relevance})
+        page = report.render_report(METRICS | {"relevance": relevance})
+        assert words in page and "More at the tumours" not in page
+
+
+def test_a_figure_stands_beside_the_tables_of_what_it_shows():
+    titles = ("Relevance density", "Confusion matrix", "Contact sheet", "Other")
+    page = report.render_report(METRICS, [(title, "", PNG) for title in titles])
+    places = [page.index(f'alt="{title}"') for title in titles]
+    heads = [page.index(f"<h2>{head}") for head in ("Where does", "Classification", "Figures")]
+    assert heads[0] < places[0] < heads[1] < places[1] < heads[2] < places[3] < places[2]
+    assert "Confusion matrix</caption>" not in page  # the figure has the same numbers
+    assert "Confusion matrix</caption>" in report.render_report(METRICS)
 
 
 def test_a_network_at_chance_has_a_banner_and_no_conclusion():
@@ -193,6 +215,7 @@ def test_a_network_at_chance_has_a_banner_and_no_conclusion():
     assert "guessing as often of each class is right for 0.498" in page
     for word in ('class="verdict"', 'class="answer"', "found best", "What the intervals", "put 8"):
         assert word not in page
+    assert "How sure" not in page and "of the relevance lies" not in page
     assert "At chance" not in report.render_report(chance | {"accuracy_interval": [0.499, 0.7]})
     guessed = METRICS | {"confusion": [[40, 17], [40, 22]], "accuracy_interval": None}
     assert "of shuffled labels" in report.render_report(guessed)
@@ -205,6 +228,8 @@ def test_the_words_fit_the_images():
     for word in ("tumours", "in the head", "rest of head"):
         assert word not in shown, word
     assert "no head" in shown  # a class
+    picture = 'src="data:image/png;base64,iVBOR/head+tumour/"'
+    assert wording("folder")(f"a tumour {picture}") == f"an outlined region {picture}"
     assert "tumours" in report.render_report(by_data("figshare"))
     none = METRICS["relevance"] | {"cases": 0}
     without = report.render_report(by_data("folder", relevance=none))
@@ -212,7 +237,7 @@ def test_the_words_fit_the_images():
 
 
 def test_headlines_have_no_private_terms():
-    names = " ".join(" ".join(card) for card in answer.cards(METRICS))
+    names = " ".join(" ".join(card) for card in headline.cards(METRICS))
     assert "ECE" not in names and "relevance density" not in names and "macro" not in names
 
 

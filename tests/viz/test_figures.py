@@ -75,8 +75,11 @@ def test_one_scale_for_all_images_of_a_method_and_on_demand_for_all_methods():
     assert {"weak\n±4", "strong\n±40"} <= words(own)
     assert shown(own.axes[2])[0, 0, 2] > shown(own.axes[6])[0, 0, 2]
     np.testing.assert_allclose(shown(own.axes[2]), shown(own.axes[3]))
-    common = render.relevance_grid(IMAGES, MASKS, maps, percentile=100, common=True)
+    common = render.relevance_grid(IMAGES, MASKS, maps, percentile=100, scale="all")
     assert {"weak\n±40", "strong\n±40"} <= words(common)
+    each = render.relevance_grid(IMAGES, MASKS, maps, percentile=100, scale="map")
+    assert {"weak", "strong", "±1", "±4", "±10", "±40"} <= words(each)
+    assert shown(each.axes[2])[0, 0, 2] == shown(each.axes[6])[0, 0, 2]
 
 
 def test_a_map_that_shows_nothing_says_why():
@@ -89,6 +92,8 @@ def test_a_map_that_shows_nothing_says_why():
         notes = words(figure) & {"all zero", "constant", "not finite"}
         assert notes == ({expected} if expected else set())
         assert seen(figure).std() > 0
+    nothing = render.relevance_grid(IMAGES[:1], None, {"m": np.full_like(ramp, np.nan)[None]})
+    assert "m" in words(nothing)  # and no end of a scale
 
 
 def test_the_outline_surrounds_the_mask_and_an_empty_one_has_none():

@@ -120,6 +120,7 @@ def test_a_picture_has_a_pixel_or_more_for_each_of_its_image():
         ({"masks": np.ones((3, 5, 5), bool)}, "masks"),
         ({"titles": ["a"]}, r"titles: expected one an image \(3\), got 1"),
         ({"style": "heat"}, "style: expected one of overlay, side-by-side, contour; got 'heat'"),
+        ({"scale": "image"}, "scale: expected one of method, all, map; got 'image'"),
         ({"colormap": "magmma"}, "colormap: expected one of matplotlib's, such as magma"),
         ({"opacity": 0}, "opacity: expected above 0"),
         ({"images": "scan.png"}, "images: expected real numbers"),

@@ -1,0 +1,262 @@
+"""The page of a study's folds: what its networks say together, class by class."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from experiments.answer import at_chance, without_conclusions
+from experiments.claims import HOLDS, OPEN, SMALL, listed, resampled, together, verdict, with_bounds
+from experiments.interventions_section import interventions_section, readings
+from experiments.report import provenance
+from experiments.shape_section import CLAIMS, PAPER, SMALL_SHARE, shape_section
+from experiments.tables import bounds, defined, measured, number, percent, table, text, words
+from experiments.wording import wording
+from jaxsal.viz.page import banner, bullets, cards, page
+
+Record = Mapping[str, Any]
+
+TITLE = "What the networks say together"
+
+
+def render(record: Record) -> str:
+    """The page as a string, from what folds.json holds."""
+    experiments = record.get("experiments", {})
+    told = [
+        _answer(record),
+        "" if _at_chance(record) else _claims(experiments.get("tumor_shape")),
+        _section(interventions_section, experiments.get("interventions")),
+        _classification(record),
+        _ranking(record, experiments.get("compare_methods")),
+        _sanity(experiments.get("sanity")),
+        _section(shape_section, experiments.get("tumor_shape")),
+        _completeness(record),
+    ]
+    word = wording(record["settings"]["data"], record["per_class"])
+    body = "\n".join(word(part) for part in told if part)
+    body = without_conclusions(body) if _at_chance(record) else body
+    return page(TITLE, f"<h1>{TITLE}</h1>{body}{provenance(record)}")
+
+
+def _section(section: Any, pooled: Record | None) -> str:
+    return section(pooled) if pooled else ""
+
+
+def _answer(record: Record) -> str:
+    count = record["networks"]
+    lead = (
+        f"{count} networks, each tested on patients that it has not seen, name "
+        f"{percent(record['accuracy'][0])} of the images right "
+        f"({percent(record['lowest'])} to {percent(record['highest'])} by fold)."
+    )
+    doubted = _at_chance(record)
+    said = "" if doubted else bullets(claims_in_words(record))
+    found = [("accuracy, mean over the networks", record["accuracy"], percent)]
+    found.append(("area under the ROC curve", record["macro_auc"], number))
+    found.append(("expected calibration error", record["calibration"]["ece"], number))
+    boxes = [(name, show(mean[0]), bounds(mean, show)) for name, mean, show in found]
+    warned = banner([doubted] if doubted else [])
+    return f'{warned}<p class="answer">{text(lead)}</p>{said}{cards(boxes)}'
+
+
+def _at_chance(record: Record) -> str:
+    """Why nothing can be said of these networks; "" where they have learned something."""
+    confusion = np.sum([run["confusion"] for run in record["folds"]], 0)
+    return at_chance({"confusion": confusion, "accuracy_interval": record["accuracy"][1:]})
+
+
+def claims_in_words(record: Record) -> list[str]:
+    """The paper's claims and what tells each class, a sentence each; none of networks at chance."""
+    experiments = record.get("experiments", {})
+    if _at_chance(record):
+        return []
+    lines = []
+    if shape := experiments.get("tumor_shape"):
+        found = class_verdicts(shape)
+        for claim, what in PAPER.items():
+            lines.append(f"{what.capitalize()}: {_by_class(found[claim])}.")
+    if parts_left := experiments.get("interventions"):
+        lines += readings(parts_left)
+    return lines
+
+
+SAID = {HOLDS: "shown to matter", SMALL: "shown to be small at most", OPEN: "not decided"}
+
+
+def _by_class(verdicts: Mapping[str, str]) -> str:
+    """Which classes each verdict is about."""
+    by = {kind: [name for name, kept in verdicts.items() if kept == kind] for kind in SAID}
+    return ", ".join(f"{SAID[kind]} for {listed(names)}" for kind, names in by.items() if names)
+
+
+def class_verdicts(shape: Record) -> dict[str, dict[str, str]]:
+    """By claim of the paper and class: holds, is small at most, or is not decided.
+
+    An edit has to cost more than its sham and its control; small is below `SMALL_SHARE` of the
+    class's logit.
+    """
+
+    def judged(edit: Record, name: str) -> str:
+        margin = max(0.0, SMALL_SHARE * shape["logit_by_class"][name][0])
+        return together([verdict(edit[gap][name], margin=margin) for gap in GAPS_BY_CLASS])
+
+    edits = {claim: shape["edits"][CLAIMS[claim]] for claim in PAPER}
+    return {
+        claim: {name: judged(edit, name) for name in edit["by_class"]}
+        for claim, edit in edits.items()
+    }
+
+
+GAPS_BY_CLASS = ("by_class", "over_control_by_class")
+"""A drop less that of its sham, and of its control."""
+
+
+def _claims(shape: Record | None) -> str:
+    """Effect, sham, interval and verdict of each claim by class."""
+    if not shape:
+        return ""
+    found = class_verdicts(shape)
+    rows = []
+    for claim in PAPER:
+        edit = shape["edits"][CLAIMS[claim]]
+        for name, gap in edit["by_class"].items():
+            kept = found[claim][name]
+            rows.append(
+                (
+                    f"{claim}: {name}",
+                    measured(edit["tumour_by_class"][name], _two),
+                    measured(edit["sham_by_class"][name], _two),
+                    measured(gap, _two),
+                    measured(edit["over_control_by_class"][name], _two),
+                    percent(gap[0] / shape["logit_by_class"][name][0]),
+                    f"<b>{kept}</b>" if kept == HOLDS else kept,
+                )
+            )
+    head = [
+        "claim",
+        "drop, tumour",
+        "drop, sham",
+        "tumour − sham",
+        "over control",
+        "of the logit",
+        "verdict",
+    ]
+    intro = (
+        "The drop of the class's logit when the tumour is removed, its surround is removed, or its "
+        f"shape is made a disc, over {shape['cases']} correctly classified test tumours, less that "
+        "of the same edit elsewhere in the head (sham), and less that of a control that only cuts "
+        f"out and puts back, or resamples. {resampled(shape)} A claim holds where both intervals "
+        f"lie above 0; it is small at most where one ends below {percent(SMALL_SHARE)} of the "
+        "logit."
+    )
+    return (
+        f"<h2>The paper's claim, class by class</h2><p>{text(intro)}</p>"
+        f"{table(head, rows, caption='Drop of the logit, in logits')}"
+    )
+
+
+def _two(value: Any) -> str:
+    return number(value, 2)
+
+
+def _classification(record: Record) -> str:
+    names = ["sensitivity", "specificity", "auc"]
+    by_class = [
+        (label, *(measured(values[name]) for name in names))
+        for label, values in record["per_class"].items()
+    ]
+    folds = [
+        (
+            f"fold {run['fold']}",
+            str(sum(map(sum, run["confusion"]))),
+            f"{percent(run['accuracy'])} {bounds(run['accuracy_interval'], percent)}",
+            number(run["macro_auc"]),
+            number(run["calibration"]["ece"]),
+        )
+        for run in record["folds"]
+    ]
+    calibration = [(CALIBRATION.get(n, n), measured(v)) for n, v in record["calibration"].items()]
+    unit = record["folds"][0]["bootstrap"]
+    warned = " (too narrow: the files name no patients)" if unit == "image" else ""
+    return "".join(
+        [
+            "<h2>Accuracy</h2>",
+            table(
+                ["tested on", "images", "accuracy", "AUC", "ECE"],
+                folds,
+                caption=f"By fold; brackets resample by {unit}{warned}",
+            ),
+            table(["class", *map(words, names)], by_class, caption="By class, over the networks"),
+            table(["calibration", "over the networks"], calibration),
+        ]
+    )
+
+
+CALIBRATION = {"ece": "expected error", "brier": "Brier score (0 to 2)"}
+
+
+def _ranking(record: Record, compared: Record | None) -> str:
+    """How alike the networks rank the methods, before any ranking."""
+    if not compared:
+        return ""
+    agreement = record.get("agreement", {})
+    said = [
+        f"{family.capitalize()}: Kendall's tau {with_bounds(tau)} between the networks' rankings."
+        for family, tau in agreement.items()
+    ]
+    shown = verdict(agreement.get("faithfulness", [None] * 3)) == HOLDS
+    if not shown:
+        said.append("The networks are not shown to rank the methods alike: no ranking follows.")
+    rows = [
+        (
+            name,
+            *(measured(compared["ranks"][family][name], _one) for family in compared["ranks"]),
+            number(compared["milliseconds"][name], 2),
+        )
+        for name in sorted(compared["methods"], key=lambda n: _rank(compared, n))
+    ]
+    head = ["method", *(f"{family}, mean rank" for family in compared["ranks"]), "ms a map"]
+    intro = f"{compared['cases']} test tumours in all, 1 is best. {resampled(compared)}"
+    return (
+        f"<h2>Do the networks agree on the methods?</h2>{bullets(said)}<p>{text(intro)}</p>"
+        f"{table(head, rows, caption='Mean rank over the metrics, and cost')}"
+    )
+
+
+def _rank(compared: Record, name: str) -> float:
+    mean = compared["ranks"]["faithfulness"][name][0]
+    return mean if defined(mean) else float("inf")
+
+
+def _one(value: Any) -> str:
+    return number(value, 1)
+
+
+def _sanity(pooled: Record | None) -> str:
+    if not pooled:
+        return ""
+    rows = [
+        (name, measured(each["final"]["in_head"], _two)) for name, each in pooled["methods"].items()
+    ]
+    intro = (
+        "Spearman's correlation of |map| in the head, of the trained networks and of networks with "
+        f"all layers drawn anew, on {pooled['cases']} test tumours. {resampled(pooled)}"
+    )
+    return (
+        f"<h2>Do the maps depend on what was learned?</h2><p>{text(intro)}</p>"
+        f"{table(['method', 'all layers anew'], rows)}"
+    )
+
+
+def _completeness(record: Record) -> str:
+    rows = [
+        (
+            f"fold {run['fold']}",
+            percent(run["completeness"]["within_1_percent"]),
+            number(run["completeness"]["mean_points"], 1),
+            str(run["completeness"]["most_points"]),
+        )
+        for run in record["folds"]
+    ]
+    head = ["tested on", "complete to 1 %", "points a map", "most"]
+    return f"<h2>Are integrated gradients complete?</h2>{table(head, rows)}"

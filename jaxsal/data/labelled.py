@@ -1,0 +1,243 @@
+"""The labelled images of a directory as its names and tables tell them, before one is opened."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatch
+from pathlib import Path, PurePath
+from typing import NamedTuple
+
+from jaxsal.data import formats
+from jaxsal.data import layout as layouts
+from jaxsal.data import masks as mask_files
+from jaxsal.data import patients as people
+from jaxsal.data import table as tables
+from jaxsal.data.listing import directory, natural, stem, visible
+from jaxsal.data.pictures import SUFFIXES, masks_elsewhere
+from jaxsal.data.reading import Reading
+
+TEST = "--test-images"
+"""What names of the images of a test folder of its own begin with."""
+
+
+class Found(NamedTuple):
+    """One image as it is understood, not read yet; "" or 0 where unknown."""
+
+    path: Path
+    name: str
+    label: str
+    patient: str
+    part: str
+    fold: int
+    masks: tuple[Path, ...]
+
+
+class Understood(NamedTuple):
+    """A directory as it is understood: its labelled images, and every file that is left out."""
+
+    images: tuple[Found, ...]
+    left_out: tuple[tuple[str, str], ...]
+    notes: tuple[str, ...]
+
+
+def labelled(
+    root: Path, reading: Reading, *, least: int = 2, argument: str = "data_dir"
+) -> tuple[tuple[str, ...], Understood]:
+    """The names of the classes, and the labelled images of a directory and of its test folder.
+
+    Raises:
+        ValueError: as of `listing`.
+    """
+    found = understood(root, reading)
+    if reading.test_images is not None:
+        found = _with_test(
+            found, understood(directory(reading.test_images, "test_images"), reading, TEST), root
+        )
+    found = _one_case(found)
+    classes = tuple(sorted({image.label for image in found.images}, key=natural))
+    if len(classes) < least:
+        raise ValueError(f"{argument}={_too_few(root, classes, found, reading, least)}")
+    return classes, found
+
+
+def understood(root: Path, reading: Reading, prefix: str = "") -> Understood:
+    """A directory as it is understood, without opening an image.
+
+    Args:
+        prefix: put before the names of images.
+
+    Raises:
+        ValueError: as of `listing`.
+    """
+    pictures, left_out = _pictures(root, reading)
+    images, masks, alone = mask_files.apart(pictures)
+    left_out += [(path.as_posix(), "a mask of no image") for path in alone]
+    outlines = {image: tuple(root / mask for mask in own) for image, own in masks.items()}
+    if reading.masks is not None:
+        if reading.masks.expanduser().resolve() == root.resolve():
+            raise ValueError(
+                f"masks: expected another folder than the images', got {reading.masks}"
+            )
+        outlines |= masks_elsewhere(images, reading.masks)
+    layout = layouts.layout(images, classes=reading.labels is None)
+    left_out += [(path.as_posix(), "in a folder that is there twice") for path in layout.copies]
+    images = tuple(path for path in images if path in layout.folders)
+    if reading.labels is None:
+        table = tables.Table(_by_folder(layout), (), (), False)
+    else:
+        table = tables.read(reading.labels, images, reading.columns)
+        outlines |= _masks_of_table(root, table.entries, pictures)
+        used = {mask for own in outlines.values() for mask in own}
+        absent = (path for path in images if root / path not in used)
+        left_out += _not_listed(absent, table, reading.labels.name)
+    found, lost = _labelled(images, table, layout.parts)
+    whose = _whose(found, table, layout, reading)
+    images_found = tuple(
+        image._replace(
+            path=root / image.path,
+            name=f"{prefix}/{image.name}" if prefix else image.name,
+            patient=patient,
+            masks=outlines.get(image.path, ()),
+        )
+        for image, patient in zip(found, whose.of, strict=True)
+    )
+    left_out += [*table.left_out, *lost]
+    idle = [p for p in reading.exclude if not any(fnmatch(name, p) for name, _ in left_out)]
+    unmatched = [f"no file is excluded by {pattern!r}" for pattern in idle]
+    names = tuple((f"{prefix}/{n}" if prefix else n, reason) for n, reason in left_out)
+    notes = (*layout.notes, *table.notes, *whose.notes, *unmatched)
+    return Understood(images_found, names, notes)
+
+
+def _pictures(root: Path, reading: Reading) -> tuple[list[PurePath], list[tuple[str, str]]]:
+    """The files that are pictures, and the others with their reasons."""
+    apart = [place.resolve() for place in (reading.masks, reading.test_images) if place]
+    apart = [place for place in apart if not root.resolve().is_relative_to(place)]
+    table = reading.labels.resolve() if reading.labels else None
+    pictures: list[PurePath] = []
+    left_out: list[tuple[str, str]] = []
+    for file in visible(root):
+        path = file.relative_to(root)
+        name, suffix = path.as_posix(), path.suffix.lower()
+        if file.resolve() == table or any(file.resolve().is_relative_to(p) for p in apart):
+            continue
+        if any(fnmatch(name, pattern) for pattern in reading.exclude):
+            left_out.append((name, "excluded"))
+        elif formats.may_hold_images(file):
+            pictures.append(path)
+        else:
+            why = formats.OTHERS.get(formats.ending(file), f"no image ({suffix or 'no suffix'})")
+            left_out.append((name, why))
+    return pictures, left_out
+
+
+def _masks_of_table(
+    root: Path, entries: Mapping[PurePath, tables.Entry], files: Sequence[PurePath]
+) -> dict[PurePath, tuple[Path, ...]]:
+    """The masks that a table names, of those that are there."""
+    named = tables.by_names(files)
+    found = {path: tables.find(entry.mask, named) for path, entry in entries.items() if entry.mask}
+    return {path: (root / own[0],) for path, own in found.items() if len(own) == 1}
+
+
+def _by_folder(layout: layouts.Layout) -> dict[PurePath, tables.Entry]:
+    """What folders say of images, in a table's words."""
+    return {
+        path: tables.Entry(folders[0] if folders else "", "", "", "")
+        for path, folders in layout.folders.items()
+    }
+
+
+def _not_listed(
+    images: Iterable[PurePath], table: tables.Table, name: str
+) -> list[tuple[str, str]]:
+    """Images without a row."""
+    known = {row for row, _ in table.left_out}
+    unnamed = (path for path in images if path not in table.entries)
+    return [(p.as_posix(), f"not in {name}") for p in unnamed if p.as_posix() not in known]
+
+
+def _labelled(
+    images: Sequence[PurePath], table: tables.Table, by_folder: Mapping[PurePath, str]
+) -> tuple[list[Found], list[tuple[str, str]]]:
+    """The images that have a label, with their part or fold: the table's word, else the folder's.
+
+    Also the images that are left out, with the reason.
+    """
+    entries = {path: table.entries[path] for path in images if path in table.entries}
+    folds = [int(entry.split) for entry in entries.values() if entry.split.isdecimal()]
+    first = int(0 in folds)  # folds may be counted from 0
+    found, left_out = [], []
+    for path, entry in entries.items():
+        name, word = path.as_posix(), entry.split
+        part = layouts.part(word) if word else by_folder[path]
+        fold = int(word) + first if word.isdecimal() else 0
+        if not entry.label:
+            left_out.append((name, "in no class folder"))
+        elif word and not part and not word.isdecimal():
+            left_out.append((name, f"in no part of the split, but {word!r}"))
+        else:
+            found.append(Found(Path(path), name, entry.label, "", part, fold, ()))
+    return found, left_out
+
+
+def _whose(
+    images: Sequence[Found], table: tables.Table, layout: layouts.Layout, reading: Reading
+) -> people.Patients:
+    """The patient of each image: as --group says, else the table, else folders and names."""
+    if reading.group is not None:
+        if reading.group.lower() == "none":
+            return people.Patients([""] * len(images), ("no patients, by --group none",))
+        return people.by_pattern([image.name for image in images], reading.group)
+    if table.patients:
+        groups = [table.entries[image.path].patient for image in images]
+        return people.Patients(groups, people.summary(groups, "by the table"))
+    before = [] if reading.labels is None else [""]  # where the class's folder would stand
+    folders = [[*before, *layout.folders[image.path]] for image in images]
+    return people.guessed([stem(i.path) for i in images], folders, [i.label for i in images])
+
+
+def _with_test(found: Understood, test: Understood, root: Path) -> Understood:
+    """Images to train on, and those of another folder to test on.
+
+    Raises:
+        ValueError: the first has a test folder of its own.
+    """
+    if any(image.part == "test" for image in found.images):
+        raise ValueError(
+            f"test_images: {str(root)!r} has a test folder of its own; expected the folder to "
+            "train on, or no --test-images"
+        )
+    training = [image._replace(part=image.part or "train") for image in found.images]
+    tested = [image._replace(part="test") for image in test.images]
+    return Understood(
+        (*training, *tested),
+        (*found.left_out, *test.left_out),
+        tuple(dict.fromkeys((*found.notes, *(f"{TEST}: {note}" for note in test.notes)))),
+    )
+
+
+def _one_case(found: Understood) -> Understood:
+    """Classes whose names differ in case alone are one: `train/Glioma` and `test/glioma`."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for label in dict.fromkeys(image.label for image in found.images):
+        names[label.casefold()].append(label)
+    notes = [f"classes {same} taken as one" for same in names.values() if len(same) > 1]
+    images = [i._replace(label=names[i.label.casefold()][0]) for i in found.images]
+    return found._replace(images=tuple(images), notes=(*found.notes, *notes))
+
+
+def _too_few(
+    root: Path, classes: tuple[str, ...], found: Understood, reading: Reading, least: int
+) -> str:
+    reasons = Counter(reason for _, reason in found.left_out)
+    left = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
+    if reading.labels is not None:
+        return f"{str(root)!r}: {reading.labels} gives the classes {list(classes)}, {least} needed"
+    csvs = [name for name, _ in found.left_out if name.lower().endswith((".csv", ".tsv"))]
+    hint = f"; {csvs[0]} lies there: --labels reads labels from a table" if csvs else ""
+    more = "two or more folders" if least > 1 else "folders"
+    return (
+        f"{str(root)!r}: images in the class folders {list(classes)}, expected {more} "
+        f"<class>/*.{{{','.join(s[1:] for s in (*SUFFIXES, '.dcm', '.nii.gz', '...'))}}}"
+        f"{f'; left out: {left}' if left else ''}{hint}"
+    )

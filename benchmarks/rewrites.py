@@ -40,6 +40,9 @@ SETTINGS = {
     "cpu-derivatives": Settings(
         batch=8, rounds=3, workloads=("gradient, global maximum", "forward derivative")
     ),
+    "cpu-volumes": Settings(
+        image_size=32, batch=8, widths=(16, 32, 64), rounds=5, workloads=("gradient, volumes",)
+    ),
     "gpu": Settings(
         batch=512,
         rounds=20,

@@ -48,6 +48,7 @@ def builders(
         "integrated gradients, 7x7 stem": lambda: _explanation(path, stem, colours)._replace(
             affine_prefix=True
         ),
+        "gradient, volumes": lambda: _volumes(image_size, batch, widths),
         "gradient, global maximum": lambda: _global_maximum(images, widths[0]),
         "forward derivative": lambda: _forward_derivative(model, images),
         "training step": lambda: _training_step(model, images),
@@ -73,6 +74,15 @@ def _explanation(method: Method, model: CNN | ResNet, images: Images) -> Workloa
         return jax.vmap(one)(images)
 
     return Workload(explain, (_init(model, images), images))
+
+
+def _volumes(size: int, batch: int, widths: tuple[int, ...]) -> Workload:
+    """The gradient of the network of volumes that `jaxsal train --volumes` trains."""
+    model = CNN(
+        classes=CLASSES, widths=widths, norm=False, stride=2, last_pool=False, axes=3, top="max"
+    )
+    volumes = jax.random.normal(jax.random.key(0), (batch, size, size, size, 1))
+    return _explanation(jaxsal.gradient, model, jnp.maximum(volumes, 0.0))
 
 
 def _global_maximum(images: Images, width: int) -> Workload:

@@ -104,6 +104,7 @@ REWRITES: dict[str, Rewrite] = {
     "im2col_conv": Rewrite(_CONVOLUTION, conv.im2col_conv, {"cpu": True, "gpu": False}),
     "unrolled_conv": Rewrite(_CONVOLUTION, conv.unrolled_conv, {"cpu": False, "gpu": True}),
     "matmul_shift_conv": Rewrite(_CONVOLUTION, conv.matmul_shift_conv, {"cpu": True, "gpu": True}),
+    "spread_volume_conv": Rewrite(_CONVOLUTION, conv.spread_volume_conv, {"cpu": True}),
     "winograd": Rewrite(_CONVOLUTION, winograd.winograd, {"cpu": _BEFORE_0_11, "gpu": False}),
     "channels_last_conv": Rewrite(
         _CONVOLUTION, conv.channels_last_conv, {"cpu": not _BEFORE_0_11, "gpu": False}

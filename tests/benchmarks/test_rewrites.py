@@ -18,6 +18,7 @@ def test_a_row_for_every_rewrite_of_a_gradient(tmp_path, monkeypatch, capsys):
         "kernel_gradient",
         "max_pool",
         "max_pool_tangent",
+        "spread_volume_conv",
         "strided_conv_pool",  # for one image's program, and the workload's is a batch's
         "strided_conv_pool_gradient",
         "unrolled_conv",  # im2col_conv, tried before it, takes what it would take

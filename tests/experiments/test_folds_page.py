@@ -87,8 +87,8 @@ def test_what_tells_a_class_is_what_is_enough_and_what_it_can_do_without() -> No
     assert glioma == (
         "Glioma: told from the others by 0.80 on whole images; by rest of head alone 0.75 "
         "[0.60, 0.90] and head's outline alone 0.40 [0.20, 0.60] where that is all that is left. "
-        "It is told nearly as well without tumour and surround (0.75). It is what the network answers "
-        "to a black image."
+        "It is told nearly as well without tumour and surround (0.75). It is what the network "
+        "answers to a black image."
     )
     assert other == "<b>: not told from the others on whole images (0.10)."
     assert "<b>: not" not in interventions_section(record)

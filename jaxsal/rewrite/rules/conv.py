@@ -103,23 +103,35 @@ def has_few_inputs(eqn: JaxprEqn) -> bool:
 
 
 def matmul_shift_conv(eqn: JaxprEqn, values: Values, frame: Frame) -> list[Array] | None:
-    """Rule: a convolution to few channels as one matrix product and shifted adds.
-
-    Of volumes also one of inputs that are spread out, as of the gradient of a strided first layer:
-    XLA's CPU library does not take it, and 16 volumes of 32x32x32 voxels take 2.2 s of one core so,
-    0.08 s by this rule. Of pictures the library does.
-    """
+    """Rule: a convolution to few channels as one matrix product and shifted adds."""
     del frame
     if not is_supported(eqn, values):
         return None
     conv = to_channels_last(eqn, values)
-    outputs = conv.kernel.shape[-1]
-    taps = len(conv.taps)
-    thin = outputs <= FEW_CHANNELS and 1 < taps and outputs * taps <= MAX_PRODUCT_SIZE
-    apart = conv.stride if len(conv.window) == 3 else (*conv.dilation, *conv.stride)
-    if not thin or conv.groups > 1 or any(d > 1 for d in apart):
+    if not writes_few(conv) or any(d > 1 for d in conv.dilation):
         return None
     return [from_channels_last(eqn, product_and_shifts(conv))]
+
+
+def spread_volume_conv(eqn: JaxprEqn, values: Values, frame: Frame) -> list[Array] | None:
+    """Rule: the same of volumes that are spread out, as in the gradient of a strided first layer.
+
+    XLA's CPU library takes those of pictures, but not of volumes: it runs one product at a time.
+    """
+    del frame
+    if not is_supported(eqn, values) or values[0].ndim != 5:
+        return None
+    conv = to_channels_last(eqn, values)
+    if not writes_few(conv) or all(d == 1 for d in conv.dilation):
+        return None
+    return [from_channels_last(eqn, product_and_shifts(conv))]
+
+
+def writes_few(conv: Convolution) -> bool:
+    """Whether a convolution writes so few channels that it can be one product that is shifted."""
+    outputs, taps = conv.kernel.shape[-1], len(conv.taps)
+    thin = outputs <= FEW_CHANNELS and 1 < taps and outputs * taps <= MAX_PRODUCT_SIZE
+    return thin and conv.groups == 1 and all(step == 1 for step in conv.stride)
 
 
 def convolve(conv: Convolution) -> Float[Array, "batch *window outputs"]:

@@ -9,7 +9,13 @@ from jax import lax
 from jaxsal.rewrite.optimize import count_rewrites, optimize
 
 NHWC = ("NHWC", "HWIO", "NHWC")
-RULES = ("kernel_gradient", "im2col_conv", "matmul_shift_conv", "channels_last_conv")
+RULES = (
+    "kernel_gradient",
+    "im2col_conv",
+    "matmul_shift_conv",
+    "spread_volume_conv",
+    "channels_last_conv",
+)
 """In the order in which they are tried; which of them are on differs by JAX's version."""
 
 CASES = {
@@ -94,7 +100,7 @@ CASES = {
         (2, 7, 6, 5, 1),
         (3, 3, 3, 1, 2),
         {"dimension_numbers": ("NDHWC", "DHWIO", "NDHWC"), "window_strides": (2, 3, 1)},
-        {"matmul_shift_conv", "kernel_gradient"},
+        {"spread_volume_conv", "kernel_gradient"},
     ),
     "3-D, strided and dilated, cropped": (
         (1, 2, 9, 8, 7),
@@ -105,7 +111,7 @@ CASES = {
             "rhs_dilation": (2, 1, 1),
             "padding": ((1, -1), (0, 3), (2, 0)),
         },
-        {"matmul_shift_conv", "kernel_gradient"},
+        {"spread_volume_conv", "kernel_gradient"},
     ),
     "1 x 1": ((2, 4, 4, 3), (1, 1, 3, 5), {}, {"im2col_conv", "kernel_gradient"}),
 }

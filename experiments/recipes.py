@@ -48,6 +48,7 @@ RECIPES: dict[str, Recipe] = {
     "narrow": Recipe("half as many channels", {"widths": (16, 32, 64, 128, 128)}),
     "no-dropout": Recipe("no dropout", {"dropout": 0.0}),
     "slow": Recipe("half the learning rate", {"learning_rate": 2e-3}),
+    "long": Recipe("60 epochs", {"epochs": 60}),
     "weighed": Recipe("classes weighed by their frequency", {"class_weights": True}),
     "noisy": Recipe(
         "sharpness and noise varied too",

@@ -105,7 +105,7 @@ def predictions(records: list[Record]) -> Any:
         names = list(cases)[::-1]
         axis.scatter([cases[n] for n in names], range(len(names)), c="#009E73", marker="^", s=26)
         _times_axis(axis, names, [0.5, 1, 2, 4, 8])
-        axis.set(title=name, xlabel="predicted times as fast as plain JAX")
+        axis.set(title=name, xlabel="predicted, times plain JAX")
     return figure
 
 

@@ -3,7 +3,7 @@
     python -m experiments.brain_tumor
     python -m experiments.brain_tumor --data figshare --data-dir DIR --image-size 128
 
-The first generates its images (phantoms) and takes about five minutes on two CPU cores; expect a
+The first generates its images (phantoms) and takes some three minutes on two quiet cores; expect a
 test accuracy above 0.95. The second reads Cheng's 3064 real slices (figshare 1512427, CC BY 4.0),
 split by patient. Writes metrics.json, report.html, figures/, checkpoints/, maps/ and the network
 (model.json, params.npz: what `jaxsal explain --checkpoint` reads) under --out; the same command
@@ -80,6 +80,7 @@ def main(settings: Settings) -> dict[str, Any]:
         **measured,
         "history": trained.history,
         "settings": plain(settings),
+        "network": checkpoint.model_fields(model),
         "data": _describe(dataset, splits, told),
         "timings": timings,
         "resumed": trained.resumed,  # epochs that an earlier process trained

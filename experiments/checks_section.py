@@ -31,7 +31,10 @@ def checks_section(metrics: Metrics) -> str:
 
 
 COMPLETENESS = {
-    "steps": "points of the path",
+    "mean_points": "points of the path, on average",
+    "median_points": "points, the median",
+    "most_points": "points, the most",
+    "images": "images",
     "within_1_percent": "share of the images within 1 %",
     "median_error": "median error, of the score's change",
     "largest_error": "largest error, of the score's change",

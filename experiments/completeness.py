@@ -46,7 +46,7 @@ def main(settings: Settings) -> str:
     with follow_up.timed(timings, "load"):
         found = study.reopen(settings)
         every = np.ones(len(found.predicted), bool)
-        chosen = study.choose(found, every, settings.explain, settings.seed)
+        chosen = study.choose(found, every, settings.explain, settings.seed, what="is there")
     difference = _difference(found, chosen)
     rules: dict[str, dict[str, Any]] = {}
     for name, options in _rules(settings).items():

@@ -34,11 +34,11 @@ from experiments import (
 from experiments.follow_up import counted, full_precision
 from experiments.report import write_page
 from experiments.sections import Name as Experiment
-from experiments.settings import Settings, plain, resolve
+from experiments.settings import Settings, as_json, check_folds, plain, resolve
 from jaxsal.common import files, provenance
 from jaxsal.compiler import processes
 from jaxsal.compiler.processes import Processes
-from jaxsal.training import checkpoint
+from jaxsal.training import checkpoint, loop
 
 FOLDS = (1, 2, 3, 4, 5)
 
@@ -78,8 +78,9 @@ def main(
             "follow: experiments run in one process; leave it empty, and add them then"
         )
     settings, _ = resolve(replace(settings, processes=Processes()))
+    check_folds(settings)
     runs: list[dict[str, Any]] = []
-    followed: dict[str, list[dict[str, Any]]] = {name: [] for name in follow}
+    followed: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in follow}
     record: dict[str, Any] = {}
     for fold in folds:
         print(f"== fold {fold}", flush=True)
@@ -87,7 +88,7 @@ def main(
         if metrics:  # of several processes the first one's alone, or all find them finished
             runs.append({"fold": fold, **{name: metrics[name] for name in KEPT}})
         for name, records in followed.items():
-            records.append(_followed(settings.out / f"fold-{fold}", name))
+            records[fold] = _followed(settings.out / f"fold-{fold}", name)
         if not jax.process_index():
             record = _record(runs, followed, settings)
             files.write_json(settings.out / "folds.json", record)
@@ -101,30 +102,42 @@ KEPT = (
 )
 """What folds.json has of a fold's metrics.json."""
 
-MEASURES = ("accuracy", "macro_auc", "calibration", "per_class")
-"""Of which folds.json has the mean over the networks and its interval."""
+OF_CLASSES = ("sensitivity", "specificity", "auc")
+"""What folds.json has of each class: the mean over the networks and its interval."""
 
 
 def _record(
-    runs: list[dict[str, Any]], followed: dict[str, list[dict[str, Any]]], settings: Settings
+    runs: list[dict[str, Any]],
+    followed: dict[str, dict[int, dict[str, Any]]],
+    settings: Settings,
 ) -> dict[str, Any]:
     """What folds.json holds of the folds so far."""
     accuracies = [run["accuracy"] for run in runs]
+    mean, *bounds = networks.measures(accuracies)
     found = {
-        "accuracy": networks.measures(accuracies),
+        "accuracy": mean,
+        "accuracy_interval": bounds,
         "lowest": min(accuracies, default=None),
         "highest": max(accuracies, default=None),
-        **{name: networks.measures([run[name] for run in runs]) for name in MEASURES[1:]},
+        **{n: networks.measures([run[n] for run in runs]) for n in ("macro_auc", "calibration")},
+        "per_class": networks.measures([_of_classes(run) for run in runs]),
         "networks": len(runs),
         "folds": runs,
         "experiments": {
-            name: networks.pooled([_without_run(each) for each in records])
+            name: networks.pooled([_without_run(each) for each in found.values()])
             for name, records in followed.items()
+            if (found := {fold: each for fold, each in records.items() if FAILED not in each})
+        },
+        "left_out": {
+            f"{name}, fold {fold}": each[FAILED]
+            for name, records in followed.items()
+            for fold, each in records.items()
+            if FAILED in each
         },
         "settings": plain(settings),
         **provenance.describe(),
     }
-    compared = followed.get("compare_methods", [])
+    compared = [r for r in followed.get("compare_methods", {}).values() if FAILED not in r]
     if len(compared) > 1:
         found["agreement"] = {
             family: list(networks.agreement([_ranks(each, family) for each in compared]))
@@ -133,10 +146,19 @@ def _record(
     return dict(json.loads(json.dumps(files.finite(found))))
 
 
+FAILED = "failed"
+"""In place of a record: why an experiment has nothing to say of a network."""
+
+
+def _of_classes(run: dict[str, Any]) -> dict[str, Any]:
+    return {label: {n: row[n] for n in OF_CLASSES} for label, row in run["per_class"].items()}
+
+
 def _without_run(record: dict[str, Any]) -> dict[str, Any]:
-    """What was found: not on what machine, nor when."""
-    own = ("study", "settings", "timings", "network", "versions", "device", "commit", "command")
-    return {name: value for name, value in record.items() if name not in (*own, "date")}
+    """What was found, and of what data: not on what machine, nor when."""
+    own = ("settings", "timings", "network", "versions", "device", "commit", "command", "date")
+    found = {name: value for name, value in record.items() if name not in own}
+    return found | {"study": {"data": record["study"]["data"]}}
 
 
 def _ranks(record: dict[str, Any], family: str) -> dict[str, float]:
@@ -151,7 +173,11 @@ def _of_fold(settings: Settings, fold: int) -> dict[str, Any]:
     out = settings.out / f"fold-{fold}"
     one = replace(settings, test_fold=fold, validation_fold=validated, out=out)
     found = _read(out / "metrics.json")
-    same = found and found["settings"] == json.loads(json.dumps(plain(one)))
+    if found.get("settings") != as_json(one):
+        return brain_tumor.main(one)
+    # The same settings made another network before its code was changed.
+    network = loop.make_model(resolve(one)[1], len(found["classes"]))
+    same = found.get("network") == json.loads(json.dumps(checkpoint.model_fields(network)))
     return found if same else brain_tumor.main(one)
 
 
@@ -163,12 +189,15 @@ def _followed(study: Path, name: str) -> dict[str, Any]:
         settings = replace(settings, explain=EXPLAIN[name])
     path = study / name / f"{name}.json"
     found = _read(path)
-    asked = json.loads(json.dumps(plain(settings)))
-    known = {"settings": asked, "network": checkpoint.fingerprint(study)}
+    known = {"settings": as_json(settings), "network": checkpoint.fingerprint(study)}
     if any(found.get(key) != value for key, value in known.items()):
         print(f"-- {name}", flush=True)
-        with full_precision(), counted():
-            module.main(settings)
+        try:
+            with full_precision(), counted():
+                module.main(settings)
+        except ValueError as error:  # such as: no mask, or nothing that the network names right
+            print(f"   left out: {error}", flush=True)
+            return {FAILED: str(error)}
         found = _read(path)
     return found
 
@@ -185,7 +214,7 @@ def summary(record: dict[str, Any], out: Path) -> str:
     """What was found, in a few lines."""
     lines = [f"  fold {run['fold']}: {run['accuracy']:.4f}" for run in record["folds"]]
     spread = f"{record['lowest']:.4f} to {record['highest']:.4f}"
-    lines = [f"mean accuracy {record['accuracy'][0]:.4f}, {spread}", *lines]
+    lines = [f"mean accuracy {record['accuracy']:.4f}, {spread}", *lines]
     return "\n".join([*lines, *folds_page.claims_in_words(record), f"wrote {out / 'folds.html'}"])
 
 

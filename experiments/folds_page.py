@@ -10,8 +10,8 @@ from experiments.claims import HOLDS, OPEN, SMALL, listed, resampled, together, 
 from experiments.interventions_section import interventions_section, readings
 from experiments.report import provenance
 from experiments.shape_section import CLAIMS, PAPER, SMALL_SHARE, shape_section
-from experiments.tables import bounds, defined, measured, number, percent, table, text, words
-from experiments.wording import wording
+from experiments.tables import bounds, defined, measured, number, percent, table, text, two, words
+from experiments.wording import tells_tumours, wording
 from jaxsal.viz.page import banner, bullets, cards, page
 
 Record = Mapping[str, Any]
@@ -31,11 +31,17 @@ def render(record: Record) -> str:
         _sanity(experiments.get("sanity")),
         _section(shape_section, experiments.get("tumor_shape")),
         _completeness(record),
+        _left_out(record),
     ]
     word = wording(record["settings"]["data"], record["per_class"])
     body = "\n".join(word(part) for part in told if part)
     body = without_conclusions(body) if _at_chance(record) else body
     return page(TITLE, f"<h1>{TITLE}</h1>{body}{provenance(record)}")
+
+
+def _left_out(record: Record) -> str:
+    lines = [f"{what}: {why}" for what, why in record.get("left_out", {}).items()]
+    return f"<h2>Left out</h2>{bullets(lines)}" if lines else ""
 
 
 def _section(section: Any, pooled: Record | None) -> str:
@@ -46,12 +52,13 @@ def _answer(record: Record) -> str:
     count = record["networks"]
     lead = (
         f"{count} networks, each tested on patients that it has not seen, name "
-        f"{percent(record['accuracy'][0])} of the images right "
+        f"{percent(record['accuracy'])} of the images right "
         f"({percent(record['lowest'])} to {percent(record['highest'])} by fold)."
     )
     doubted = _at_chance(record)
     said = "" if doubted else bullets(claims_in_words(record))
-    found = [("accuracy, mean over the networks", record["accuracy"], percent)]
+    accuracy = [record["accuracy"], *record["accuracy_interval"]]
+    found = [("accuracy, mean over the networks", accuracy, percent)]
     found.append(("area under the ROC curve", record["macro_auc"], number))
     found.append(("expected calibration error", record["calibration"]["ece"], number))
     boxes = [(name, show(mean[0]), bounds(mean, show)) for name, mean, show in found]
@@ -62,11 +69,12 @@ def _answer(record: Record) -> str:
 def _at_chance(record: Record) -> str:
     """Why nothing can be said of these networks; "" where they have learned something."""
     confusion = np.sum([run["confusion"] for run in record["folds"]], 0)
-    return at_chance({"confusion": confusion, "accuracy_interval": record["accuracy"][1:]})
+    why = at_chance({"confusion": confusion, "accuracy_interval": record["accuracy_interval"]})
+    return why.replace("This network is", "These networks are")
 
 
 def claims_in_words(record: Record) -> list[str]:
-    """The paper's claims and what tells each class, a sentence each; none of networks at chance."""
+    """What matters for each class and what tells it, in sentences; none of networks at chance."""
     experiments = record.get("experiments", {})
     if _at_chance(record):
         return []
@@ -115,6 +123,8 @@ def _claims(shape: Record | None) -> str:
     """Effect, sham, interval and verdict of each claim by class."""
     if not shape:
         return ""
+    told = tells_tumours(shape["study"]["data"])
+    heading = "The paper's claim, class by class" if told else "What matters, class by class"
     found = class_verdicts(shape)
     rows = []
     for claim in PAPER:
@@ -124,10 +134,10 @@ def _claims(shape: Record | None) -> str:
             rows.append(
                 (
                     f"{claim}: {name}",
-                    measured(edit["tumour_by_class"][name], _two),
-                    measured(edit["sham_by_class"][name], _two),
-                    measured(gap, _two),
-                    measured(edit["over_control_by_class"][name], _two),
+                    measured(edit["tumour_by_class"][name], two),
+                    measured(edit["sham_by_class"][name], two),
+                    measured(gap, two),
+                    measured(edit["over_control_by_class"][name], two),
                     percent(gap[0] / shape["logit_by_class"][name][0]),
                     f"<b>{kept}</b>" if kept == HOLDS else kept,
                 )
@@ -147,16 +157,12 @@ def _claims(shape: Record | None) -> str:
         "of the same edit elsewhere in the head (sham), and less that of a control that only cuts "
         f"out and puts back, or resamples. {resampled(shape)} A claim holds where both intervals "
         f"lie above 0; it is small at most where one ends below {percent(SMALL_SHARE)} of the "
-        "logit."
+        "logit. Each is a 95 % interval by itself: of twenty, one may miss."
     )
     return (
-        f"<h2>The paper's claim, class by class</h2><p>{text(intro)}</p>"
+        f"<h2>{heading}</h2><p>{text(intro)}</p>"
         f"{table(head, rows, caption='Drop of the logit, in logits')}"
     )
-
-
-def _two(value: Any) -> str:
-    return number(value, 2)
 
 
 def _classification(record: Record) -> str:
@@ -236,7 +242,7 @@ def _sanity(pooled: Record | None) -> str:
     if not pooled:
         return ""
     rows = [
-        (name, measured(each["final"]["in_head"], _two)) for name, each in pooled["methods"].items()
+        (name, measured(each["final"]["in_head"], two)) for name, each in pooled["methods"].items()
     ]
     intro = (
         "Spearman's correlation of |map| in the head, of the trained networks and of networks with "

@@ -44,7 +44,8 @@ def main(settings: Settings) -> str:
     with follow_up.timed(timings, "load"):
         found = study.reopen(settings)
         wanted = found.test.masks.any((1, 2))
-        chosen = study.choose(found, wanted, settings.explain, settings.seed)
+        chosen = study.choose(found, wanted, settings.explain, settings.seed, what="has a mask")
+        _check_classes(chosen, found.classes)
     with follow_up.timed(timings, "reduce"):
         answers, shown = answered(found, chosen)
     record: dict[str, Any] = {
@@ -62,6 +63,20 @@ def main(settings: Settings) -> str:
         gaps = "   ".join(f"{each['told'][0]:6.2f}" for each in by_class.values())
         lines.append(f"  {found.word(name):<26}{gaps}")
     return "\n".join([*lines, f"wrote {out}"])
+
+
+def _check_classes(chosen: Chosen, classes: tuple[str, ...]) -> None:
+    """Raises where there is nothing to tell a class from.
+
+    Raises:
+        ValueError: so.
+    """
+    there = np.unique(chosen.examples.labels)
+    if len(there) < 2:
+        raise ValueError(
+            f"explain: the test images with a mask are all of the class {classes[there[0]]!r}; "
+            "expected two classes or more, for one to be told from the others"
+        )
 
 
 def answered(found: Study, chosen: Chosen) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:

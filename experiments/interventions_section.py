@@ -5,7 +5,7 @@ from typing import Any
 
 from experiments.answer import conclusion
 from experiments.claims import HOLDS, Findings, listed, resampled, verdict
-from experiments.tables import bounds, measured, number, percent, table, text
+from experiments.tables import bounds, measured, percent, table, text, two
 from jaxsal.viz.page import bullets
 
 WHOLE = "untouched"
@@ -38,7 +38,7 @@ def interventions_section(record: Findings) -> str:
     """Table and reading of `interventions.json`."""
     classes = list(record["classes"])
     rows = [
-        (name, *(measured(by_class[each]["told"], _two) for each in classes), *_shares(by_class))
+        (name, *(measured(by_class[each]["told"], two) for each in classes), *_shares(by_class))
         for name, by_class in record["parts"].items()
     ]
     counts = [f"{name} ({record['by_class_cases'][name]})" for name in classes]
@@ -58,10 +58,6 @@ def interventions_section(record: Findings) -> str:
     )
 
 
-def _two(value: Any) -> str:
-    return number(value, 2)
-
-
 def _shares(by_class: Mapping[str, Any]) -> list[str]:
     return [
         f"{percent(each['named'][0])}, {percent(each['named_in_others'][0])}"
@@ -76,7 +72,7 @@ def _intro(record: Findings) -> str:
         "their neighbours) or without one property. The share of a class's images on which the "
         "network names it, less the share of the other classes' images on which it does: 1 tells "
         "the class apart without fail, 0 not at all, whatever the network answers when it sees "
-        f"nothing. {resampled(record)}"
+        f"nothing. {resampled(record)} Each is a 95 % interval by itself: of twenty, one may miss."
     )
 
 
@@ -91,18 +87,14 @@ def _reading(record: Findings, name: str) -> str:
     enough = sorted(
         (part for part in ALONE if verdict(told[part]) == HOLDS), key=lambda p: -told[p][0]
     )
-    said = [f"{part} {_two(told[part][0])} {bounds(told[part], _two)}" for part in enough]
+    said = [f"{part} {two(told[part][0])} {bounds(told[part], two)}" for part in enough]
     alone = f"by {listed(said)} where that is all that is left" if said else "by no part alone"
-    lost = [
-        f"{what} ({_two(told[part][0])})" for part, what in WITHOUT.items() if _kept(told, part)
-    ]
-    answer = record["parts"][NOTHING][name]["named"][0]
     if verdict(told[WHOLE]) != HOLDS:
-        return f"{name.capitalize()}: not told from the others on whole images ({_two(whole)})."
-    parts = [
-        f"{name.capitalize()}: told from the others by {_two(whole)} on whole images; {alone}."
-    ]
-    parts.append(f"It is told nearly as well without {listed(lost)}." if lost else "")
+        return f"{name.capitalize()}: not told from the others on whole images ({two(whole)})."
+    lost = [f"{what} ({two(told[part][0])})" for part, what in WITHOUT.items() if _kept(told, part)]
+    answer = record["parts"][NOTHING][name]["named"][0]
+    parts = [f"{name.capitalize()}: told from the others by {two(whole)} on whole images; {alone}."]
+    parts.append(f"On average it is told nearly as well without {listed(lost)}." if lost else "")
     parts.append("It is what the network answers to a black image." if answer > 0.5 else "")
     return " ".join(filter(None, parts))
 

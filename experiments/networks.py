@@ -17,6 +17,8 @@ from jaxsal.metrics.bootstrap import Interval
 
 COUNTS = ("cases", "without_place")
 """What is added up over networks."""
+SHARES = ("named", "named_in_others", "changed", "complete", "area")
+"""What lies between 0 and 1, and its bounds with it."""
 
 
 def mean_interval(means: Sequence[float | None], *, level: float = 0.95) -> Interval:
@@ -38,8 +40,9 @@ def mean_interval(means: Sequence[float | None], *, level: float = 0.95) -> Inte
 def pooled(records: Sequence[Findings]) -> dict[str, Any]:
     """One record in place of those of several networks.
 
-    Every `[mean, low, high]` becomes the mean of the networks' means and its interval, every number
-    the mean of the networks', `COUNTS` and the cases by class their sums; all else is the first's.
+    Every `[mean, low, high]` becomes the mean of the networks' means and its interval (of `SHARES`
+    within 0 and 1), every float the mean of the networks', `COUNTS` and the cases by class their
+    sums; all else is the first's.
     """
     found = {name: _pooled(name, [each.get(name) for each in records]) for name in _names(records)}
     return found | {"bootstrap": "network", "clusters": len(records)}
@@ -70,7 +73,8 @@ def _pooled(name: str, values: Sequence[Any]) -> Any:
     if isinstance(first, Mapping):
         return {key: _pooled(key, [each.get(key) for each in there]) for key in _names(there)}
     if _is_interval(first):
-        return list(mean_interval([value[0] for value in there]))
+        found = mean_interval([value[0] for value in there])
+        return [float(each) for each in (np.clip(found, 0, 1) if name in SHARES else found)]
     if isinstance(first, float):
         return float(np.mean(there))
     return first

@@ -1,4 +1,4 @@
-"""What was tried for the study's network and its training: each row differs in one thing."""
+"""What was tried for the study's network and its training: each row changes one part of it."""
 
 import functools
 from collections.abc import Callable, Mapping

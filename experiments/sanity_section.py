@@ -1,11 +1,9 @@
 """The report on randomised networks: which maps depend on what was learned."""
 
-from typing import Any
-
 from experiments.answer import conclusion
 from experiments.claims import Findings, listed, resampled
 from experiments.controls import CONTROLS
-from experiments.tables import measured, number, table, text
+from experiments.tables import measured, table, text, two
 
 PASSES, FAILS, UNDECIDED = "passes", "fails", "undecided"
 
@@ -41,18 +39,11 @@ def _cells(each: Findings, cases: int) -> list[str]:
     return [
         f"<b>{PASSES}</b>" if each["verdict"] == PASSES else each["verdict"],
         str(len(each["ignored"])),
-        *(
-            measured(each["final"][name], _two)
-            for name in ("in_head", "spearman", "ssim", "cosine")
-        ),
-        measured(alone[0]["in_head"], _two),
-        measured(alone[-1]["in_head"], _two),
+        *(measured(each["final"][name], two) for name in ("in_head", "spearman", "ssim", "cosine")),
+        measured(alone[0]["in_head"], two),
+        measured(alone[-1]["in_head"], two),
         f"{each['defined']} of {cases}",
     ]
-
-
-def _two(value: Any) -> str:
-    return number(value, 2)
 
 
 def _intro(record: Findings) -> str:

@@ -1,16 +1,18 @@
 """The settings of the brain-tumour study, with what depends on the data filled in."""
 
+import json
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import tyro
 
 from experiments.sources import SOURCES, Name
 from jaxsal.compiler.processes import Processes, local_devices
 from jaxsal.data.examples import Dataset, Examples
 from jaxsal.data.reading import Reading
-from jaxsal.data.splits import Division, accepted, divide
+from jaxsal.data.splits import FOLDS, Division, accepted, divide
 from jaxsal.data.understood import PARTS
 from jaxsal.training.config import TrainConfig, TrainOptions
 
@@ -80,14 +82,7 @@ def divided(settings: Settings) -> tuple[Dataset, Division]:
     Raises:
         ValueError: a split that bears no conclusions, and is not forced.
     """
-    dataset = SOURCES[settings.data].load(
-        settings.data_dir,
-        count=settings.count,
-        image_size=settings.image_size,
-        seed=settings.seed,
-        strict=settings.strict,
-        reading=settings.reading,
-    )
+    dataset = _loaded(settings)
     division = divide(
         dataset,
         test_fold=settings.test_fold,
@@ -95,6 +90,39 @@ def divided(settings: Settings) -> tuple[Dataset, Division]:
         seed=settings.seed,
     )
     return dataset, accepted(division, force=settings.force)
+
+
+def _loaded(settings: Settings) -> Dataset:
+    return SOURCES[settings.data].load(
+        settings.data_dir,
+        count=settings.count,
+        image_size=settings.image_size,
+        seed=settings.seed,
+        strict=settings.strict,
+        reading=settings.reading,
+    )
+
+
+def check_folds(settings: Settings) -> None:
+    """Raises where the images of resolved settings are not to be tested fold by fold.
+
+    Raises:
+        ValueError: they are split by themselves, or into other folds than five.
+    """
+    dataset = _loaded(settings)
+    known = {int(fold) for fold in np.unique(dataset.examples.folds) if fold}
+    if dataset.parts is not None:
+        raise ValueError(
+            "data_dir: the images are split by themselves, so that there are no folds to take in "
+            "turn; expected images without train and test parts"
+        )
+    if known and known != {*range(1, FOLDS + 1)}:
+        raise ValueError(f"data_dir: expected images in folds 1 to {FOLDS}, got {sorted(known)}")
+
+
+def as_json(settings: Any) -> dict[str, Any]:
+    """`plain` settings as they come back from a JSON file."""
+    return dict(json.loads(json.dumps(plain(settings))))
 
 
 def plain(settings: Any) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from experiments.claims import (
     verdict,
     with_bounds,
 )
-from experiments.tables import bounds, measured, number, percent, table, text
+from experiments.tables import bounds, measured, number, percent, table, text, two
 from experiments.wording import tells_tumours
 from jaxsal.viz.page import bullets
 
@@ -52,7 +52,7 @@ def shape_section(record: Findings) -> str:
     changed = ["predictions changed", "by shams", "pixels edited", "by shams"]
     classes = list(record["by_class_cases"])
     by_class = [
-        (name, *(measured(edit["by_class"][each], _two) for each in classes))
+        (name, *(measured(edit["by_class"][each], two) for each in classes))
         for name, edit in edits.items()
     ]
     counts = [f"{name} ({record['by_class_cases'][name]})" for name in classes]
@@ -83,14 +83,10 @@ def shape_section(record: Findings) -> str:
     )
 
 
-def _two(value: Any) -> str:
-    return number(value, 2)
-
-
 def _drops(edit: Findings) -> list[str]:
     return [
-        measured(edit["tumour"]["drop"], _two),
-        measured(edit["sham"]["drop"], _two),
+        measured(edit["tumour"]["drop"], two),
+        measured(edit["sham"]["drop"], two),
         _bold(edit["over_sham"]),
         _bold(edit["over_control"]),
     ]
@@ -109,7 +105,7 @@ def _changes(edit: Findings) -> list[str]:
 
 
 def _bold(interval: Any) -> str:
-    cell = measured(interval, _two)
+    cell = measured(interval, two)
     return f"<b>{cell}</b>" if verdict(interval) == HOLDS else cell
 
 

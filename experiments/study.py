@@ -180,15 +180,18 @@ def _about(
     }
 
 
-def choose(study: Study, wanted: np.ndarray, count: int, seed: int) -> Chosen:
+def choose(study: Study, wanted: np.ndarray, count: int, seed: int, *, what: str) -> Chosen:
     """At most `count` of the wanted test images, drawn at random; 0 = all of them.
+
+    Args:
+        what: the wanted ones do, in words.
 
     Raises:
         ValueError: none is wanted.
     """
     rows = np.flatnonzero(wanted)
     if not len(rows):
-        raise ValueError("explain: none of the test images has a mask and is named right")
+        raise ValueError(f"explain: none of the test images {what}")
     rows = rows[drawn(len(rows), count, seed)].astype(np.int32)
     examples = take(study.test, rows)
     clusters, unit = resampled(examples)
@@ -211,7 +214,8 @@ def tumours(given: Reopened) -> tuple[Study, Chosen]:
         ValueError: as of `reopen` and `choose`.
     """
     found = reopen(given)
-    return found, choose(found, correct_tumours(found), given.explain, given.seed)
+    wanted, what = correct_tumours(found), "has a mask and is named right"
+    return found, choose(found, wanted, given.explain, given.seed, what=what)
 
 
 def subset(chosen: Chosen, rows: np.ndarray) -> Chosen:

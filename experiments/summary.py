@@ -123,7 +123,7 @@ def _protocol() -> str:
                     row["what"],
                     *("–" if share is None else f"{share:.3f}" for share in shares),
                     *(f"{row[name]:.3f}" for name in ("accuracy", "macro_auc", "ece")),
-                    f"{row['minutes']:.1f}",
+                    "–" if row["minutes"] is None else f"{row['minutes']:.1f}",
                 ]
             )
     return _table(head, rows)
@@ -141,7 +141,8 @@ def _folds() -> str:
             [
                 f"{settings['data']} {settings['image_size']}x{settings['image_size']}",
                 *(by_fold.get(fold, "–") for fold in folds),
-                *(_interval(record[name], 3) for name in ("accuracy", "macro_auc")),
+                _accuracy(record),
+                _interval(record["macro_auc"], 3),
                 _interval(record["calibration"]["ece"], 3),
                 _machine(record),
             ]

@@ -14,6 +14,11 @@ from jaxsal.viz.page import table as table
 from jaxsal.viz.page import text as text
 
 
+def two(value: Any) -> str:
+    """A number with two digits after the point, or a dash."""
+    return number(value, 2)
+
+
 def times(value: Any) -> str:
     """A ratio with three figures: 0.071, 1.02, 18.3."""
     return f"{value:#.3g}".rstrip(".") if defined(value) else DASH

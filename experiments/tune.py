@@ -23,7 +23,7 @@ from experiments import settings as studies
 from experiments.follow_up import full_precision
 from experiments.recipes import RECIPES, Recipe
 from experiments.settings import Settings as Study
-from experiments.settings import plain
+from experiments.settings import as_json, plain
 from experiments.sources import Name
 from jaxsal.commands.progress import Training
 from jaxsal.common import files, provenance
@@ -31,6 +31,7 @@ from jaxsal.data.examples import Dataset
 from jaxsal.data.splits import accepted, divide, take
 from jaxsal.metrics.classification import classification_report
 from jaxsal.training import loop
+from jaxsal.training.checkpoint import model_fields
 
 FOLDS = (1, 2, 3, 4)
 HELD_OUT = 5
@@ -82,14 +83,15 @@ def main(settings: Settings) -> dict[str, Any]:
         )
     )
     with files.writable(settings.out) as folder:
+        studies.check_folds(study)
         dataset, _ = studies.divided(study)
     record: dict[str, Any] = {}
     for fold in settings.folds:  # a fold of every recipe first: a killed run compares them all
         for name in settings.recipes:
             print(f"== {name}, validated on fold {fold}", flush=True)
-            if not _known(folder, study, name, fold):
+            if not _known(folder, dataset, study, name, fold):
                 _try(folder, dataset, study, name, fold)
-            record = _protocol(folder, study)
+            record = _protocol(folder, dataset, study)
             files.write_json(folder / "protocol.json", record)
     return record
 
@@ -99,19 +101,28 @@ def _with(study: Study, name: str, fold: int) -> Study:
     return replace(study, validation_fold=fold, **RECIPES[name].options)
 
 
-def _known(folder: Path, study: Study, name: str, fold: int) -> dict[str, Any]:
+def _known(folder: Path, dataset: Dataset, study: Study, name: str, fold: int) -> dict[str, Any]:
     """The record of a recipe on a fold, of the same settings; empty where there is none."""
     path = folder / f"{name}-fold{fold}.json"
     found: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    asked = json.loads(json.dumps(plain(_with(study, name, fold))))
-    return found if found.get("settings") == asked else {}
+    config = _with(study, name, fold)
+    asked = {"settings": as_json(config), "code": _code(RECIPES[name], config, dataset)}
+    return found if all(found.get(key) == value for key, value in asked.items()) else {}
+
+
+def _code(recipe: Recipe, study: Study, dataset: Dataset) -> dict[str, Any]:
+    """What a recipe is beside its settings: the network's fields, and how an image is varied."""
+    model = recipe.build(study.checked(), len(dataset.classes))
+    varied = getattr(recipe.augment, "keywords", {})
+    return dict(json.loads(json.dumps({"network": model_fields(model), "augment": varied})))
 
 
 def _try(folder: Path, dataset: Dataset, study: Study, name: str, fold: int) -> None:
     """Trains a recipe, validates it on a fold, and writes its record."""
     config, run = _with(study, name, fold), f"{name}-fold{fold}"
     found = _validated(folder, dataset, config, RECIPES[name], run)
-    record = {**found, "fold": fold, "settings": plain(config)}
+    code = _code(RECIPES[name], config, dataset)
+    record = {**found, "fold": fold, "settings": plain(config), "code": code}
     files.write_json(folder / f"{run}.json", record)
 
 
@@ -124,7 +135,8 @@ def _validated(
     model = recipe.build(config, len(dataset.classes))
     # Validated once, at the end: the epoch is no choice of the validation fold.
     nothing = take(division.validation, np.zeros(0, np.int32))
-    run = loop.prepare(config, model, division.train, nothing, augment=recipe.augment)
+    facts = {"augment": _code(recipe, study, dataset)["augment"]}
+    run = loop.prepare(config, model, division.train, nothing, facts=facts, augment=recipe.augment)
     begin = time.perf_counter()
     with Training(run.steps, config) as bar:
         trained = loop.train(config, run, checkpoints=folder / run_name, on_step=bar)
@@ -136,12 +148,12 @@ def _validated(
     return {**found, "images": len(logits), "train_seconds": seconds, "resumed": trained.resumed}
 
 
-def _protocol(folder: Path, study: Study) -> dict[str, Any]:
+def _protocol(folder: Path, dataset: Dataset, study: Study) -> dict[str, Any]:
     """Every recipe that was ever tried into this folder, the best first, and on what."""
     tried = {
         name: found
         for name in RECIPES
-        if (found := [r for fold in FOLDS if (r := _known(folder, study, name, fold))])
+        if (found := [r for fold in FOLDS if (r := _known(folder, dataset, study, name, fold))])
     }
     rows = {name: _row(name, records) for name, records in tried.items()}
     most = max(len(records) for records in tried.values())
@@ -162,9 +174,14 @@ def _row(name: str, records: list[dict[str, Any]]) -> dict[str, Any]:
         "accuracy": float(np.mean(accuracies)),
         "macro_auc": float(np.mean([record["macro_auc"] for record in records])),
         "ece": float(np.mean([record["calibration"]["ece"] for record in records])),
-        "minutes": float(np.mean([record["train_seconds"] for record in records])) / 60,
+        "minutes": _minutes([each["train_seconds"] for each in records if not each["resumed"]]),
         "by_fold": {str(record["fold"]): record["accuracy"] for record in records},
     }
+
+
+def _minutes(seconds: list[float]) -> float | None:
+    """The mean; None where every training was resumed, of which only the last part is timed."""
+    return float(np.mean(seconds)) / 60 if seconds else None
 
 
 def summary(record: dict[str, Any]) -> str:

@@ -124,6 +124,7 @@ def group_difference(
         values: `[N]`; what is not finite is left out.
         first: bool `[N]`, which belong to the first group.
         clusters: as for `mean_interval`, as are the options.
+        fewest: clusters of either group below which there are no bounds.
 
     Raises:
         ValueError: as of `mean_interval`, or groups of another length.
@@ -138,9 +139,10 @@ def group_difference(
         return Interval(np.nan, np.nan, np.nan)
     difference = float(values[own].mean() - values[~own].mean())
     _, groups = np.unique(groups[finite], return_inverse=True)
-    count = int(groups.max()) + 1
-    if count < max(fewest, 2):
+    # A group of one patient has the same mean in every draw, which is no certainty.
+    if min(len(np.unique(groups[rows])) for rows in (own, ~own)) < max(fewest, 2):
         return Interval(difference, np.nan, np.nan)
+    count = int(groups.max()) + 1
     drawn = resample_counts(count, resamples, seed)
 
     def means(rows: np.ndarray) -> np.ndarray:

@@ -4,14 +4,17 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from experiments import brain_tumor, explaining, figures, folds, study
-from experiments.settings import Settings, resolve
+from experiments import settings as settings_module
+from experiments.settings import Settings, load, plain, resolve
 from jaxsal.common.files import finite
+from jaxsal.training import checkpoint
 
 TOY = Settings(
     count=40, image_size=32, epochs=2, widths=(4, 8), explain=6, batch_size=12, force=True
@@ -160,6 +163,53 @@ def test_folds_are_tested_in_turn_and_averaged(finished_folds: tuple[Path, dict]
     assert record["accuracy"] == pytest.approx(np.mean(accuracies))
     assert json.loads((out / "folds.json").read_text())["accuracy"] == record["accuracy"]
     assert (out / "fold-4/report.html").exists()
+
+
+@pytest.fixture
+def shout(monkeypatch) -> list[Path]:
+    """An experiment on each fold's network, and the folders that it was done in."""
+    done: list[Path] = []
+
+    def main(settings: study.Reopened) -> None:
+        done.append(settings.checkpoint)
+        if settings.checkpoint.name == "fold-4":
+            raise ValueError("explain: none of the test images has a mask")
+        record = {"loud": [0.5, 0.25, 0.75], "cases": 3, "study": {"data": "phantom"}}
+        record |= {"settings": plain(settings), "bootstrap": "patient"}
+        record |= {"network": checkpoint.fingerprint(settings.checkpoint)}
+        out = settings.checkpoint / "shout"
+        out.mkdir(exist_ok=True)
+        (out / "shout.json").write_text(json.dumps(record))
+
+    module = SimpleNamespace(Settings=study.Reopened, main=main)
+    monkeypatch.setitem(folds.FOLLOW_UPS, "shout", module)
+    return done
+
+
+def test_experiments_follow_once_and_one_without_an_answer_is_told(
+    finished_folds: tuple[Path, dict], shout: list[Path]
+) -> None:
+    out, _ = finished_folds
+    for turn in (1, 2):
+        found = folds.main(replace(TOY, out=out), folds=(4, 5), follow=("shout",))
+        assert found["left_out"] == {"shout, fold 4": "explain: none of the test images has a mask"}
+        pooled = found["experiments"]["shout"]
+        assert pooled["loud"] == [0.5, None, None] and pooled["clusters"] == 1
+        assert [folder.name for folder in shout] == ["fold-4", "fold-5", "fold-4"][: turn + 1]
+    assert "none of the test images has a mask" in (out / "folds.html").read_text()
+
+
+def test_images_without_five_folds_are_not_taken_in_turn(monkeypatch, tmp_path) -> None:
+    dataset, _ = load(resolve(replace(TOY, image_size=32))[0])
+    parts = np.full(len(dataset.examples.labels), "train")
+    three = dataset.examples._replace(folds=1 + np.arange(len(parts), dtype=np.int32) % 3)
+    for changed, words in (
+        (replace(dataset, parts=parts), "the images are split by themselves"),
+        (replace(dataset, examples=three), r"expected images in folds 1 to 5, got \[1, 2, 3\]"),
+    ):
+        monkeypatch.setattr(settings_module, "_loaded", lambda _, changed=changed: changed)
+        with pytest.raises(ValueError, match=words):
+            folds.main(replace(TOY, out=tmp_path))
 
 
 def test_finished_folds_are_not_run_again(finished_folds: tuple[Path, dict]) -> None:

@@ -29,6 +29,7 @@ def shape(**over: dict[str, list[float]]) -> dict:
         }
 
     return {
+        "study": {"data": "figshare"},
         "cases": 7,
         "without_place": 1,
         "shams": 2,
@@ -87,8 +88,8 @@ def test_what_tells_a_class_is_what_is_enough_and_what_it_can_do_without() -> No
     assert glioma == (
         "Glioma: told from the others by 0.80 on whole images; by rest of head alone 0.75 "
         "[0.60, 0.90] and head's outline alone 0.40 [0.20, 0.60] where that is all that is left. "
-        "It is told nearly as well without tumour and surround (0.75). It is what the network "
-        "answers to a black image."
+        "On average it is told nearly as well without tumour and surround (0.75). It is what the "
+        "network answers to a black image."
     )
     assert other == "<b>: not told from the others on whole images (0.10)."
     assert "<b>: not" not in interventions_section(record)
@@ -121,7 +122,8 @@ def record() -> dict:
     return {
         "networks": 3,
         "settings": {"data": "figshare"},
-        "accuracy": [0.94, 0.92, 0.96],
+        "accuracy": 0.94,
+        "accuracy_interval": [0.92, 0.96],
         "lowest": 0.93,
         "highest": 0.95,
         "macro_auc": [0.97, 0.96, 0.98],
@@ -146,7 +148,7 @@ def page(record: dict) -> str:
 
 
 def test_networks_at_chance_have_a_banner_and_no_claims(record: dict) -> None:
-    chance = record | {"accuracy": [0.6, 0.45, 0.75]}
+    chance = record | {"accuracy": 0.6, "accuracy_interval": [0.45, 0.75]}
     page = folds_page.render(chance)
     assert folds_page.claims_in_words(chance) == [] and "shown to matter" not in page
     assert page.index("not shown to be better than chance") < page.index("of the images right")

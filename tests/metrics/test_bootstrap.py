@@ -138,6 +138,8 @@ def test_groups_of_patients_are_drawn_with_them():
     np.testing.assert_allclose(found, alone)
     assert np.isnan(group_difference(values[:20], own[:20], patients[:20]).low)
     assert np.isnan(group_difference(values, np.ones(100, bool)).mean)
+    lone = group_difference(values, patients == 3, patients)  # one patient against nineteen
+    assert np.isfinite(lone.mean) and np.isnan(lone.low)
     with pytest.raises(ValueError, match=r"first \(2,\): expected \(100,\) as the values"):
         group_difference(values, own[:2])
 

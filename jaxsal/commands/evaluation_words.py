@@ -48,6 +48,23 @@ def answer(metrics: Record) -> str:
     )
 
 
+def kept(metrics: Record) -> str:
+    """Which epoch's network it is, and when training ended; "" where nothing was validated."""
+    if not metrics.get("validated_on"):
+        return ""
+    epochs = metrics["epochs"]
+    said = (
+        f"The network is that of epoch {epochs['kept']} of {epochs['asked']}, the most accurate on "
+        f"{metrics['validated_on']} validation images"
+    )
+    if epochs["trained"] == epochs["asked"]:
+        return f"{said}."
+    return (
+        f"{said}; training ended after epoch {epochs['trained']}, with none better in the last "
+        f"{epochs['patience']} (--patience)."
+    )
+
+
 def missed(metrics: Record) -> str:
     """HTML of which class is missed most; nothing where no sensitivity is defined, or at chance."""
     found = {

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from jaxsal.data import images
-from jaxsal.data.outlines import Outlines
+from jaxsal.data.outlines import Outlines, Unused
 from jaxsal.data.pictures import Files, Pictures, masks_elsewhere
 
 
@@ -18,6 +18,7 @@ class Outlined:
         used: mask files that are.
         left: files that are not used, the images' own and masks, `(name, reason)`.
         without: how many images have none; None where no image has one.
+        notes: of masks that several images share, which do not have them, and why.
     """
 
     def __init__(self, source: Pictures, folder: Path | None) -> None:
@@ -42,7 +43,8 @@ class Outlined:
             self._found = {os.fspath(image): own for image, own in found.items()}
         if isinstance(source, Files):
             self._outlines = Outlines(source, self._found)
-        left = {} if self._outlines is None else self._outlines.left
+        unused = Unused() if self._outlines is None else self._outlines.unused
+        left, self.notes = unused.left, unused.notes()
         self.used = {path for own in self._found.values() for path in own} - {*left}
         self.left = (
             *(each for each in source.left if not self._is(each[0], self.used | {*left})),

@@ -85,8 +85,8 @@ def folder(
         classes,
         f"volumes in {data_dir}",
         tuple(broken),
-        (*found.notes, *folders.notes(own, outlines.left, unknown=ALONE), *source.notes()),
-        left_out=(*found.left_out, *source.left, *folders.below(root, outlines.left)),
+        (*found.notes, *folders.notes(own, outlines.unused, unknown=ALONE), *source.notes()),
+        left_out=(*found.left_out, *source.left, *folders.below(root, outlines.unused.left)),
         guessed=reading.group is None and reading.labels is None,
     )
     return with_split(dataset, dict(zip(names, (own[n].part for n in read), strict=True)))

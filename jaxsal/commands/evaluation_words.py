@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from jaxsal.metrics.chance import LEVEL
+from jaxsal.metrics import chance
 from jaxsal.viz.page import bounds, conclusion, defined, number, percent, text
 
 Record = Mapping[str, Any]
@@ -81,5 +81,6 @@ def on_masks(metrics: Record) -> str:
 
 
 def _guesses(metrics: Record) -> bool:
-    """Whether shuffled labels give the network's accuracy: then nothing is concluded."""
-    return bool((metrics.get("chance") or 0) > LEVEL)
+    """Whether it is warned that guessing may reach the accuracy: then nothing is concluded."""
+    interval = metrics.get("accuracy_interval")
+    return bool(chance.doubt(metrics.get("confusion", []), interval, metrics.get("chance")))

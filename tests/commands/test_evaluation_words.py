@@ -51,3 +51,13 @@ def test_a_mass_is_held_against_the_area_of_the_same_images() -> None:
     assert found == [0, 0, 0] and mass[12:].mean() > shown.masks.mean()
     mean, low, high = above_even(mass + np.linspace(0.1, 0.3, 24), shown)
     assert mean == pytest.approx(np.linspace(0.1, 0.3, 24)[12:].mean()) and 0.2 < low < mean < high
+
+
+@pytest.mark.parametrize(("share", "low"), [(0.3, 0.76), (0.001, 0.4)])
+def test_nothing_is_concluded_where_guessing_is_warned_of(share, low) -> None:
+    """By shuffled labels, or by the interval alone: patients may be fewer than images."""
+    above = {"one": [0.2, 0.1, 0.3]}
+    sure = record(above)
+    assert evaluation_words.missed(sure) and evaluation_words.on_masks(sure)
+    doubted = sure | {"chance": share, "accuracy_interval": [low, 1.0]}
+    assert evaluation_words.missed(doubted) == evaluation_words.on_masks(doubted) == ""

@@ -102,16 +102,13 @@ def below(root: Path, masks: Mapping[Path, str]) -> list[tuple[str, str]]:
 def notes(
     images: Sequence[Found],
     unused: Unused = Unused(),  # noqa: B008
-    *,
-    unknown: str = UNKNOWN,
 ) -> list[str]:
     """What is to be said of patients and masks.
 
     Args:
         unused: masks that images do not have after all.
-        unknown: said of patients that are not known.
     """
-    found = [] if all(image.patient for image in images) else [unknown]
+    found = [] if all(image.patient for image in images) else [UNKNOWN]
     counts = [sum((i.name, path) not in unused.pairs for path in {*i.masks}) for i in images]
     merged = sum(count > 1 for count in counts)
     if 0 < counts.count(0) < len(images):

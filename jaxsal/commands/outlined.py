@@ -25,7 +25,7 @@ class Outlined:
         """Finds them in the folder, else beside the images as `jaxsal train` does.
 
         Raises:
-            ValueError: a folder without any mask, or that of the images.
+            ValueError: as of `masks_elsewhere`.
         """
         self.source, self._found = source, dict[str, tuple[Path, ...]]()
         self._outlines: Outlines | None = None
@@ -35,11 +35,8 @@ class Outlined:
         else:
             names = [str(number) for number in range(len(source))]
         if folder is not None:
-            place = Path(os.path.expanduser(folder))
             root = source.root if isinstance(source, Files) else None
-            if root is not None and place.resolve() == root.resolve():
-                raise ValueError(f"masks: expected another folder than the images', got {folder}")
-            found = masks_elsewhere([PurePath(name) for name in names], place)
+            found = masks_elsewhere([PurePath(name) for name in names], folder, root)
             self._found = {os.fspath(image): own for image, own in found.items()}
         if isinstance(source, Files):
             self._outlines = Outlines(source, self._found)

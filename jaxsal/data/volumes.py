@@ -41,7 +41,7 @@ def folder(
     channels: int | None = None,
     argument: str = "images",
 ) -> Dataset:
-    """Reads any directory of NIfTI, MetaImage, DICOM series and other scans as `folder.labelled`.
+    """Reads any directory of NIfTI, MetaImage, DICOM series and other scans as `labelled.labelled`.
 
     Volumes are made cubes with zeros and resampled to `image_size`, and so are masks: a voxel is in
     one where at least half covered. Scans of no known patient are dealt one by one; the volumes of

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxsal.data import images, masks, pictures, pipeline, volumes
+from jaxsal.commands.outlined import Outlined
+from jaxsal.data import images, labelled, masks, pictures, pipeline, volumes
 from jaxsal.data.outlines import Outlines
 from jaxsal.data.reading import Reading
 from jaxsal.data.scans import parse
@@ -214,3 +215,15 @@ def test_a_mask_that_fits_one_of_its_images_is_used_and_the_other_told(tmp_path)
     read = volumes.folder(tmp_path, image_size=6)
     assert not read.left_out and read.examples.masks.any((1, 2, 3)).tolist() == [True] * 3 + [False]
     assert {told, "1 images without a mask"} <= {*read.notes}
+
+
+def test_the_images_own_folder_is_none_of_masks(tmp_path) -> None:
+    for label in "ab":
+        files.save(tmp_path / label / "1.png", files.grey(0))
+    within = tmp_path / "a" / ".."
+    for read in (
+        lambda: labelled.understood(tmp_path, Reading(masks=within)),
+        lambda: Outlined(pictures.find(str(tmp_path)), within),
+    ):
+        with pytest.raises(ValueError, match="masks: expected another folder than the images'"):
+            read()

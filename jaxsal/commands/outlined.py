@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from jaxsal.data import images
-from jaxsal.data.outlines import Outlines
+from jaxsal.data.outlines import Outlines, Unused
 from jaxsal.data.pictures import Files, Pictures, masks_elsewhere
 
 
@@ -18,13 +18,14 @@ class Outlined:
         used: mask files that are.
         left: files that are not used, the images' own and masks, `(name, reason)`.
         without: how many images have none; None where no image has one.
+        notes: of masks that several images share, which do not have them, and why.
     """
 
     def __init__(self, source: Pictures, folder: Path | None) -> None:
         """Finds them in the folder, else beside the images as `jaxsal train` does.
 
         Raises:
-            ValueError: a folder without any mask, or that of the images.
+            ValueError: as of `masks_elsewhere`.
         """
         self.source, self._found = source, dict[str, tuple[Path, ...]]()
         self._outlines: Outlines | None = None
@@ -34,15 +35,13 @@ class Outlined:
         else:
             names = [str(number) for number in range(len(source))]
         if folder is not None:
-            place = Path(os.path.expanduser(folder))
             root = source.root if isinstance(source, Files) else None
-            if root is not None and place.resolve() == root.resolve():
-                raise ValueError(f"masks: expected another folder than the images', got {folder}")
-            found = masks_elsewhere([PurePath(name) for name in names], place)
+            found = masks_elsewhere([PurePath(name) for name in names], folder, root)
             self._found = {os.fspath(image): own for image, own in found.items()}
         if isinstance(source, Files):
             self._outlines = Outlines(source, self._found)
-        left = {} if self._outlines is None else self._outlines.left
+        unused = Unused() if self._outlines is None else self._outlines.unused
+        left, self.notes = unused.left, unused.notes()
         self.used = {path for own in self._found.values() for path in own} - {*left}
         self.left = (
             *(each for each in source.left if not self._is(each[0], self.used | {*left})),

@@ -66,7 +66,7 @@ def main(settings: Settings) -> dict[str, Any]:
         processes.wait("written")
         return {}
     checkpoint.save(folder, model, variables, classes=dataset.classes, image_size=config.image_size)
-    seen.save(folder, splits["train"])
+    seen.save(folder, splits["train"], splits["validation"])
     metrics = _classify(logits, test, dataset.classes)
     metrics["warnings"] += division.warnings
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from jaxsal.commands import seen
 from jaxsal.commands.evaluation import interval_words
 from jaxsal.viz import page
 
@@ -56,7 +57,9 @@ def _validated(result: dict[str, Any]) -> str:
 
 
 def evaluate(result: dict[str, Any]) -> str:
-    first = f"{result['out']}: {_accuracy(result)}"
+    known = seen.words({part: result["seen"].get(part, 0) for part in seen.PARTS})
+    left_out = f"; left out: {known}" if known and not result["seen"]["tested"] else ""
+    first = f"{result['out']}: {_accuracy(result)}{left_out}"
     found = result.get("localisation") or {"methods": {}}
     maps = [
         f"  relevance mass in masks, {method}: {page.number(values['relevance_mass'][0])}"

@@ -88,7 +88,7 @@ def _tested(result: dict[str, Any]) -> list[str]:
         values = (page.number(row[column]) for column in ("sensitivity", "specificity", "auc"))
         rows.append((name, str(row["count"]), *values))
     for name, (hits, count) in result.get("by_patient", {}).items():
-        rows.append((f"patient {name}", str(count), f"{hits} right", "", ""))
+        rows.append((name, str(count), f"{hits} right", "", ""))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(

@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from jaxsal import cli
-from jaxsal.commands import seen
+from jaxsal.commands import evaluation, seen, summaries
 from jaxsal.data import pipeline
+from jaxsal.data.examples import Examples
 from jaxsal.data.splits import take
 from jaxsal.models import CNN
 from jaxsal.training import checkpoint
@@ -82,6 +83,8 @@ def test_a_function_is_tested_and_its_maps_are_held_against_masks(place, capsys)
     }
     assert Path("out/figures/maps.png").exists()
     page = Path("out/report.html").read_text()
+    told = summaries.evaluate(done)
+    assert "  patient 1" in told and "patient patient" not in told
     assert "Do the maps lie on the masks?" in page and "4 patients are too few" in page
     assert "It names 100.0 % of 12 images right; always answering dark would be right for" in page
     assert "mass: none. Not shown of: gradient, input_x_gradient." in page  # too few patients
@@ -254,3 +257,20 @@ def test_a_class_that_is_not_there_is_said(network, capsys) -> None:
     done = evaluate(capsys, *model, "--images", "some")
     assert "no masks: no maps are made" in done["understood"]["notes"]
     assert done["confusion"][0] == [0, 0] and "No image of 'dark' is tested." in done["warnings"]
+
+
+def test_mistakes_come_by_how_sure_the_network_was() -> None:
+    """Of three classes the least probable true one is no sign of it."""
+    probabilities = np.array([[0.5, 0.5 - 1e-3, 1e-3], [0.7, 0.3, 0], [0.1, 0.9, 0], [0, 0.6, 0.4]])
+    none = np.zeros(4, np.int32)
+    tested = Examples(
+        np.zeros((4, 1, 1, 1), np.float32),
+        np.array([2, 1, 1, 0], np.int32),
+        np.zeros((4, 1, 1), bool),
+        none,
+        np.array([""] * 4),
+        np.array(["half", "sure", "right", "nearly"]),
+    )
+    found = evaluation.mistakes(probabilities, tested, ("a", "b", "c"))
+    assert [each["name"] for each in found] == ["sure", "nearly", "half"]
+    assert [each["probability"] for each in found] == [0.7, 0.6, 0.5]

@@ -302,7 +302,12 @@ def test_errors_of_training_are_one_line(name, classes, tmp_path, capsys, monkey
 WRONG = {
     "no images": (["--images", "nowhere.png"], "images: 'nowhere.png' is no file"),
     "an empty folder": (["--images", "empty"], "images: no image file in empty"),
-    "no such method": (["--method", "gradcam"], "method: expected one of gradient"),
+    "no such method": (
+        ["--method", "gradcam"],
+        "method: expected a name that `jaxsal methods` lists; got 'gradcam'; did you mean "
+        "'grad_cam'",
+    ),
+    "no such combinator": (["--method", "smothgrad(gradient)"], "did you mean 'smoothgrad'"),
     "no such option": (["--method", "occlusion(size=3)"], "method: occlusion has no option 'size'"),
     "a missing option": (["--method", "occlusion"], "window: occlusion needs this option"),
     "a program": (["--method", "occlusion(window=exit())"], "method: options of .* plain values"),

@@ -57,7 +57,9 @@ def main(settings: Settings) -> dict[str, Any]:
         facts = {"data": settings.data, "bfloat16": settings.bfloat16}
         run = loop.prepare(config, model, splits["train"], splits["validation"], facts=facts)
         with Training(run.steps, config, silent=jax.process_index() > 0) as bar:
-            trained = loop.train(config, run, checkpoints=folder / "checkpoints", on_step=bar)
+            trained = loop.train(
+                config, run, checkpoints=folder / checkpoint.CHECKPOINTS, on_step=bar
+            )
     variables, test = trained.variables, splits["test"]
     with _timed(timings, "evaluate"), full_precision():
         logits = run.predict(variables, test.images)

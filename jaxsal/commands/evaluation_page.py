@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxsal.commands import cuts, evaluation, evaluation_words
+from jaxsal.commands.run_section import run_section
 from jaxsal.common import files
 from jaxsal.data import understood
 from jaxsal.data.examples import Examples
@@ -128,7 +129,7 @@ def render(metrics: Record, figures: Mapping[str, str], title: str) -> str:
         f"{''.join(figures.get(name, '') for name in BESIDE)}</div>",
         *below,
         _data(metrics),
-        f"<h2>What was run, and on what</h2><pre>{page.text(metrics.get('command', ''))}</pre>",
+        run_section(metrics),
     ]
     return "\n".join(part for part in parts if part)
 

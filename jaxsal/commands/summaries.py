@@ -45,7 +45,7 @@ def train(result: dict[str, Any]) -> str:
         return "dry run: nothing is trained"
     first = (
         f"{result['out']}: trained on {result['trained_on']} images{_validated(result)}, "
-        f"{result['images_per_second']} images/s; {_accuracy(result)}"
+        f"{result['images_per_second']} images/s{_resumed(result)}; {_accuracy(result)}"
     )
     skipped = _skipped(result["skipped"])
     return "\n".join([*_warnings(result), first, *_tested(result), *skipped])
@@ -54,6 +54,11 @@ def train(result: dict[str, Any]) -> str:
 def _validated(result: dict[str, Any]) -> str:
     count = result["validated_on"]
     return f" (stopped by {count} others)" if count else ""
+
+
+def _resumed(result: dict[str, Any]) -> str:
+    count = result["resumed"]
+    return f", after {count} epoch{'s' * (count > 1)} of an earlier run" if count else ""
 
 
 def evaluate(result: dict[str, Any]) -> str:

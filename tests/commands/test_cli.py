@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import jax
@@ -267,7 +268,16 @@ def test_training_shows_a_bar_and_a_summary(classes, tmp_path, capsys) -> None:
     assert cli.main(["train", *map(str, options)]) == 0
     out, error = capsys.readouterr()
     assert "accuracy on" in out and "skipped: dark/broken.png" in out
-    assert "image/s" in error and "loss=" in error
+    assert "image/s" in error and "loss=" in error and "goes on" not in error
+    page = (tmp_path / "net/report.html").read_text()
+    rows = re.findall(r"<tr><th>([^<]*)</th>", page[page.index("What was run, and on what") :])
+    assert {"commit", "date", "kind", "jax", "epochs"} <= {*rows} and "interrupted" not in page
+    shutil.rmtree(tmp_path / "net/checkpoints/2")  # as if it had been killed in that epoch
+    assert cli.main(["train", *map(str, options)]) == 0
+    out, error = capsys.readouterr()
+    assert "goes on after epoch 1 of 2\n" in error and ", after 1 epoch of an earlier run" in out
+    page = (tmp_path / "net/report.html").read_text()
+    assert "The training was interrupted, and went on after epoch 1 of 2." in page
 
 
 UNTRAINABLE = {

@@ -372,6 +372,14 @@ def test_misuse_ends_with_two(arguments, capsys) -> None:
     capsys.readouterr()
 
 
+def test_for_an_option_misspelt_that_of_the_command_is_offered(capsys) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--images", "a", "--out", "b", "--imagesize", "3"])
+    error = capsys.readouterr().err
+    assert "--image-size INT" in error and "run jaxsal train --help" in error
+    assert "checkpoint" not in error  # of the option that explain and evaluate have
+
+
 def test_help_reads_like_documentation(capsys) -> None:
     for command in ([], ["explain"], ["train"], ["methods"]):
         with pytest.raises(SystemExit) as stopped:

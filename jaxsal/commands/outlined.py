@@ -7,8 +7,10 @@ import numpy as np
 from jaxtyping import Bool
 
 from jaxsal.data import images
+from jaxsal.data.array_records import Arrays
 from jaxsal.data.outlines import Outlines
-from jaxsal.data.pictures import Files, Pictures, masks_elsewhere
+from jaxsal.data.pictures import Files, Pictures, Prepared, masks_elsewhere
+from jaxsal.data.wanted import MOST_CHANNELS
 
 
 class Outlined:
@@ -40,9 +42,12 @@ class Outlined:
                 raise ValueError(f"masks: expected another folder than the images', got {folder}")
             found = masks_elsewhere([PurePath(name) for name in names], place)
             self._found = {os.fspath(image): own for image, own in found.items()}
+        left: dict[Path, str] = {}
         if isinstance(source, Files):
             self._outlines = Outlines(source, self._found)
-        left = {} if self._outlines is None else self._outlines.left
+            left = self._outlines.left
+        else:
+            left = self._unlike(source)
         self.used = {path for own in self._found.values() for path in own} - {*left}
         self.left = (
             *(each for each in source.left if not self._is(each[0], self.used | {*left})),
@@ -50,6 +55,19 @@ class Outlined:
         )
         bare = sum(not self._files(number) for number in range(len(source) if self._found else 0))
         self.without = bare if self._found else None
+
+    def _unlike(self, source: Arrays | Prepared) -> dict[Path, str]:
+        """Takes away the masks that are not shaped as their images, and says why."""
+        left = {}
+        for name, own in [*self._found.items()]:
+            shape = _plane(source, int(name))
+            for path in own:
+                try:
+                    images.check_mask(images.sizes(path)[0], shape)
+                except images.READ_ERRORS as error:
+                    left[path] = str(error)
+            self._found[name] = tuple(path for path in own if path not in left)
+        return left
 
     def _is(self, name: str, masks: set[Path]) -> bool:
         """Whether a file that is no image is one of the masks."""
@@ -83,3 +101,13 @@ class Outlined:
         if self._outlines is None or not self._outlines.files(number):
             return None
         return self._outlines.array(number)
+
+
+def _plane(source: Arrays | Prepared, number: int) -> tuple[int, int]:
+    """Height and width of an image, before it is resized."""
+    shape = np.shape(
+        source.values[number] if isinstance(source, Arrays) else source.original(number)
+    )
+    first = len(shape) == 3 and shape[-1] > MOST_CHANNELS >= shape[0]
+    height, width, *_ = shape[1:] if first else shape
+    return height, width

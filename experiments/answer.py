@@ -8,6 +8,7 @@ from experiments.claims import HOLDS, SMALL, resampled, verdict, with_bounds
 from experiments.controls import CONTROLS
 from experiments.head import REGIONS
 from experiments.tables import bounds, defined, percent, times
+from jaxsal.commands.evaluation import by_patient
 from jaxsal.metrics.chance import doubt
 from jaxsal.viz.page import conclusion as conclusion
 
@@ -31,7 +32,7 @@ def at_chance(metrics: Metrics) -> str:
 
     The rule is `jaxsal.metrics.chance.doubt`.
     """
-    interval = metrics.get("accuracy_interval")
+    interval = by_patient(dict(metrics))
     why = doubt(metrics.get("confusion", ()), interval, metrics.get("chance"))
     return f"This network is not shown to be better than chance: {why}. {NOTHING}" if why else ""
 

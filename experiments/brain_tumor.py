@@ -79,6 +79,7 @@ def main(settings: Settings) -> dict[str, Any]:
     metrics |= {
         **measured,
         "history": trained.history,
+        "kept_epoch": loop.kept_epoch(trained.history),
         "settings": plain(settings),
         "network": checkpoint.model_fields(model),
         "data": _describe(dataset, splits, told),

@@ -69,7 +69,8 @@ def _answer(record: Record) -> str:
 def _at_chance(record: Record) -> str:
     """Why nothing can be said of these networks; "" where they have learned something."""
     confusion = np.sum([run["confusion"] for run in record["folds"]], 0)
-    why = at_chance({"confusion": confusion, "accuracy_interval": record["accuracy_interval"]})
+    sure = {"accuracy_interval": record["accuracy_interval"], "bootstrap": "patient"}
+    why = at_chance({"confusion": confusion, **sure})
     return why.replace("This network is", "These networks are")
 
 

@@ -48,7 +48,7 @@ def measure(logits: np.ndarray, tested: Examples, classes: Sequence[str]) -> Rec
             .items()
         },
         "mistakes": mistakes(probabilities, tested, classes),
-        **doubts(predicted, tested.labels, classes, sure["accuracy_interval"]),
+        **doubts(predicted, tested.labels, classes, by_patient(sure)),
     }
 
 
@@ -71,6 +71,14 @@ def certainty(hits: np.ndarray, tested: Examples) -> Record:
     return found
 
 
+def by_patient(record: Record) -> Sequence[float] | None:
+    """The accuracy's interval where it resamples patients, else None.
+
+    Image by image the shuffled labels say more; they do not know of patients.
+    """
+    return record.get("accuracy_interval") if record.get("bootstrap") == "patient" else None
+
+
 def interval_words(record: Record) -> str:
     """Of how many patients or images an accuracy is, and its interval where it has one."""
     clusters, unit = record["clusters"], record["bootstrap"]
@@ -90,7 +98,7 @@ def doubts(
     """What speaks against conclusions: one class said of nearly all, accuracy of guessing.
 
     Args:
-        interval: of the accuracy.
+        interval: of the accuracy, by patient.
     """
     most, share = chance.one_class(predicted)
     guessed = chance.chance(labels, predicted)

@@ -127,6 +127,7 @@ def render(metrics: Record, figures: Mapping[str, str], title: str) -> str:
         f"{evaluation_words.missed(metrics)}</div>"
         f"{''.join(figures.get(name, '') for name in BESIDE)}</div>",
         *below,
+        f"<p>{page.text(said)}</p>" if (said := evaluation_words.kept(metrics)) else "",
         _data(metrics),
         f"<h2>What was run, and on what</h2><pre>{page.text(metrics.get('command', ''))}</pre>",
     ]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from jaxsal.metrics.chance import LEVEL
+from jaxsal.metrics import chance
 from jaxsal.viz.page import bounds, conclusion, defined, number, percent, text
 
 Record = Mapping[str, Any]
@@ -48,6 +48,23 @@ def answer(metrics: Record) -> str:
     )
 
 
+def kept(metrics: Record) -> str:
+    """Which epoch's network it is, and when training ended; "" where nothing was validated."""
+    if not metrics.get("validated_on"):
+        return ""
+    epochs = metrics["epochs"]
+    said = (
+        f"The network is that of epoch {epochs['kept']} of {epochs['asked']}, the most accurate on "
+        f"{metrics['validated_on']} validation images"
+    )
+    if epochs["trained"] == epochs["asked"]:
+        return f"{said}."
+    return (
+        f"{said}; training ended after epoch {epochs['trained']}, with none better in the last "
+        f"{epochs['patience']} (--patience)."
+    )
+
+
 def missed(metrics: Record) -> str:
     """HTML of which class is missed most; nothing where no sensitivity is defined, or at chance."""
     found = {
@@ -70,16 +87,17 @@ def on_masks(metrics: Record) -> str:
     found = metrics["localisation"]
     if _guesses(metrics):
         return ""
-    lows = {name: values["relevance_mass"][1] for name, values in found["methods"].items()}
-    shown = [name for name, low in lows.items() if defined(low) and low > found["area"]]
+    lows = {name: low for name, (_, low, _) in found["above_even"].items()}
+    shown = [name for name, low in lows.items() if defined(low) and low > 0]
     rest = [name for name in lows if name not in shown]
     above, others = (text(", ".join(names) or "none") for names in (shown, rest))
     return conclusion(
-        "<p>More relevance on the masks than of a map even over the image, by the interval of its "
-        f"mass: {above}. Not shown of: {others}.</p>"
+        "<p>More relevance on the masks than of a map even over the image, by the interval of the "
+        f"difference: {above}. Not shown of: {others}.</p>"
     )
 
 
 def _guesses(metrics: Record) -> bool:
-    """Whether shuffled labels give the network's accuracy: then nothing is concluded."""
-    return bool((metrics.get("chance") or 0) > LEVEL)
+    """Whether it is warned that guessing may reach the accuracy: then nothing is concluded."""
+    interval = metrics.get("accuracy_interval")
+    return bool(chance.doubt(metrics.get("confusion", []), interval, metrics.get("chance")))

@@ -44,7 +44,7 @@ def run(settings: Explain) -> dict[str, Any]:
         "not_used": _records(outlined.left if outlined else source.left),
         "masks": len(outlined.used) if outlined else 0,
         "without_mask": outlined.without if outlined else None,
-        "notes": source.notes(),
+        "notes": [*source.notes(), *(outlined.notes if outlined else ())],
         "not_drawn": _records(stored.undrawn),
         "resumed": stored.resumed,
         "complete": stored.complete,

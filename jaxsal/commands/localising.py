@@ -60,6 +60,9 @@ def localise(
         "clusters": len({*patients.tolist()}) if patients is not None else len(rows),
         "not_possible": {name: fault for name, fault in faults.items() if fault},
         "methods": bootstrap.summarise({name: measures[name] for name in methods}, patients),
+        "above_even": {
+            name: above_even(measures[name]["relevance_mass"], shown) for name in methods
+        },
     }
     few = _by_class(shown.labels)
     titles = [name.rpartition("/")[2] for name in shown.names[few].tolist()]
@@ -71,6 +74,19 @@ def localise(
         some, outlines, dict(zip(methods, drawn, strict=True)), rows=titles, mask_label="mask"
     )
     return record, figure
+
+
+def above_even(mass: np.ndarray, shown: Examples) -> list[float]:
+    """By how much relevance masses exceed an even map's: mean, low, high; by patient if known.
+
+    Of an even map it is the mask's share of the same image's area: images whose map has no
+    relevance are left out of both.
+
+    Args:
+        mass: of the maps of the images, [N].
+    """
+    areas = shown.masks.reshape(len(shown.masks), -1).mean(1)
+    return list(bootstrap.difference_interval(mass, areas, known_patients(shown)))
 
 
 def _fault(explain: engine.Explainer, found: model.Model, image: np.ndarray, key: Any) -> str:

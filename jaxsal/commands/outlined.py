@@ -8,7 +8,7 @@ from jaxtyping import Bool
 
 from jaxsal.data import images
 from jaxsal.data.array_records import Arrays
-from jaxsal.data.outlines import Outlines
+from jaxsal.data.outlines import Outlines, Unused
 from jaxsal.data.pictures import Files, Pictures, Prepared, masks_elsewhere
 from jaxsal.data.wanted import MOST_CHANNELS
 
@@ -20,13 +20,14 @@ class Outlined:
         used: mask files that are.
         left: files that are not used, the images' own and masks, `(name, reason)`.
         without: how many images have none; None where no image has one.
+        notes: of masks that several images share, which do not have them, and why.
     """
 
     def __init__(self, source: Pictures, folder: Path | None) -> None:
         """Finds them in the folder, else beside the images as `jaxsal train` does.
 
         Raises:
-            ValueError: a folder without any mask, or that of the images.
+            ValueError: as of `masks_elsewhere`.
         """
         self.source, self._found = source, dict[str, tuple[Path, ...]]()
         self._outlines: Outlines | None = None
@@ -36,18 +37,15 @@ class Outlined:
         else:
             names = [str(number) for number in range(len(source))]
         if folder is not None:
-            place = Path(os.path.expanduser(folder))
             root = source.root if isinstance(source, Files) else None
-            if root is not None and place.resolve() == root.resolve():
-                raise ValueError(f"masks: expected another folder than the images', got {folder}")
-            found = masks_elsewhere([PurePath(name) for name in names], place)
+            found = masks_elsewhere([PurePath(name) for name in names], folder, root)
             self._found = {os.fspath(image): own for image, own in found.items()}
-        left: dict[Path, str] = {}
         if isinstance(source, Files):
             self._outlines = Outlines(source, self._found)
-            left = self._outlines.left
+            unused = self._outlines.unused
         else:
-            left = self._unlike(source)
+            unused = self._unlike(source)
+        left, self.notes = unused.left, unused.notes()
         self.used = {path for own in self._found.values() for path in own} - {*left}
         self.left = (
             *(each for each in source.left if not self._is(each[0], self.used | {*left})),
@@ -56,18 +54,18 @@ class Outlined:
         bare = sum(not self._files(number) for number in range(len(source) if self._found else 0))
         self.without = bare if self._found else None
 
-    def _unlike(self, source: Arrays | Prepared) -> dict[Path, str]:
+    def _unlike(self, source: Arrays | Prepared) -> Unused:
         """Takes away the masks that are not shaped as their images, and says why."""
-        left = {}
-        for name, own in [*self._found.items()]:
-            shape = _plane(source, int(name))
-            for path in own:
-                try:
-                    images.check_mask(images.sizes(path)[0], shape)
-                except images.READ_ERRORS as error:
-                    left[path] = str(error)
-            self._found[name] = tuple(path for path in own if path not in left)
-        return left
+        pairs = {}
+        for name, path in [(name, path) for name, own in self._found.items() for path in own]:
+            try:
+                images.check_mask(images.sizes(path)[0], _plane(source, int(name)))
+            except images.READ_ERRORS as error:
+                pairs[name, path] = str(error)
+        for name, own in self._found.items():
+            self._found[name] = tuple(path for path in own if (name, path) not in pairs)
+        used = {path for own in self._found.values() for path in own}
+        return Unused(pairs, {path: why for (_, path), why in pairs.items() if path not in used})
 
     def _is(self, name: str, masks: set[Path]) -> bool:
         """Whether a file that is no image is one of the masks."""

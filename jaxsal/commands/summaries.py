@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from jaxsal.commands import evaluation_words
 from jaxsal.commands.evaluation import interval_words
 from jaxsal.viz import page
 
@@ -43,16 +44,12 @@ def train(result: dict[str, Any]) -> str:
     if "accuracy" not in result:
         return "dry run: nothing is trained"
     first = (
-        f"{result['out']}: trained on {result['trained_on']} images{_validated(result)}, "
+        f"{result['out']}: trained on {result['trained_on']} images, "
         f"{result['images_per_second']} images/s; {_accuracy(result)}"
     )
     skipped = _skipped(result["skipped"])
-    return "\n".join([*_warnings(result), first, *_tested(result), *skipped])
-
-
-def _validated(result: dict[str, Any]) -> str:
-    count = result["validated_on"]
-    return f" (stopped by {count} others)" if count else ""
+    epoch = [f"  {said}"] if (said := evaluation_words.kept(result)) else []
+    return "\n".join([*_warnings(result), first, *epoch, *_tested(result), *skipped])
 
 
 def evaluate(result: dict[str, Any]) -> str:

@@ -53,6 +53,12 @@ def run(settings: Train) -> dict[str, Any]:
         "trained_on": len(division.train.labels),
         "validated_on": len(division.validation.labels),
         "resumed": trained.resumed,
+        "epochs": {
+            "kept": loop.kept_epoch(trained.history),
+            "trained": len(trained.history["train_loss"]),
+            "asked": config.epochs,
+            "patience": config.patience,
+        },
         "seconds": round(seconds, 3),
         "images_per_second": round(epochs * len(division.train.labels) / seconds, 2),
         "understood": understood,

@@ -13,29 +13,31 @@ from jaxsal.data.patients import numbered
 from jaxsal.data.splits import deal
 
 
-def with_split(dataset: Dataset, part_of: Mapping[str, str]) -> Dataset:
+def with_split(
+    dataset: Dataset, part_of: Mapping[str, str], units: Sequence[str] | None = None
+) -> Dataset:
     """The data set with its parts, and with folds for examples that have none.
 
     Args:
         part_of: "train", "validation", "test" or "" of each example, by its name.
+        units: what is dealt whole of each example whose patient is unknown, such as its scan; None:
+            those of one class and file name.
     """
     examples = dataset.examples
     parts = np.array([part_of[name] for name in examples.names.tolist()])
     split = {*parts.tolist()} - {"", "train"}  # a part to train on alone splits nothing
     if not examples.folds.any():
-        examples = examples._replace(folds=np.array(_dealt(dataset), np.int32))
+        examples = examples._replace(folds=np.array(_dealt(dataset, units), np.int32))
     examples = examples._replace(patients=np.array(numbered(examples.patients.tolist())))
     parts = np.where(parts == "", "train", parts)
     return replace(dataset, examples=examples, parts=parts if split else None)
 
 
-def _dealt(dataset: Dataset) -> Sequence[int]:
+def _dealt(dataset: Dataset, units: Sequence[str] | None) -> Sequence[int]:
     examples, classes = dataset.examples, dataset.classes
     labels = [classes[label] for label in examples.labels]
-    whose = [
-        patient or f"{label}/{stem(PurePath(name))}"
-        for patient, label, name in zip(
-            examples.patients.tolist(), labels, examples.names.tolist(), strict=True
-        )
-    ]
+    stems = [stem(PurePath(name)) for name in examples.names.tolist()]
+    units = units or [f"{label}/{own}" for label, own in zip(labels, stems, strict=True)]
+    patients = examples.patients.tolist()
+    whose = [patient or unit for patient, unit in zip(patients, units, strict=True)]
     return deal(copies.groups(whose, copies.identical(examples.images)), labels)

@@ -1,7 +1,7 @@
 """The slices of a directory of labelled images, to be read: pictures, pages and scans alike."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from jaxsal.data.greys import greys
 from jaxsal.data.images import grey
 from jaxsal.data.labelled import Found, labelled
 from jaxsal.data.listing import Item, Listing, read_slice
+from jaxsal.data.outlines import Unused
 from jaxsal.data.pictures import ANYTHING
 from jaxsal.data.reading import Reading
 from jaxsal.data.wanted import Wanted
@@ -46,13 +47,17 @@ def listing(
     channels = channels or colour.channels([image.path for image in found.images])
     grouped = reading.group is not None
     wanted = ANYTHING._replace(channels=channels, slicing=scans.parse(reading.slices))
-    items, without, bare = _items(root, found.images, wanted, grouped=grouped)
+    items, without, unused = _items(root, found.images, wanted, grouped=grouped)
     facts = ("\0".join((i.name, i.label, i.patient, str(i.fold))) for i in found.images)
     return Listing(
         classes,
         items,
         tuple(dict.fromkeys(f for image in found.images for f in (image.path, *image.masks))),
-        (*found.notes, *notes(found.images, bare), *(["images read in colour"] * (channels == 3))),
+        (
+            *found.notes,
+            *notes(found.images, unused),
+            *(["images read in colour"] * (channels == 3)),
+        ),
         (*found.left_out, *without),
         (*facts, *(f"slices {text}" for text in [reading.slices] if text is not None)),
         channels,
@@ -61,8 +66,8 @@ def listing(
 
 def _items(
     root: Path, images: Sequence[Found], wanted: Wanted, *, grouped: bool
-) -> tuple[tuple[Item, ...], list[tuple[str, str]], set[Path]]:
-    """The slices of the files, those files that hold none, with the reason, and masks left out.
+) -> tuple[tuple[Item, ...], list[tuple[str, str]], Unused]:
+    """The slices of the files, those files that hold none, with the reason, and masks not used.
 
     A file's own word for whose it is counts more than its name; slices of one scan are one
     patient's in any case.
@@ -74,7 +79,7 @@ def _items(
     masks = {image.name: image.masks for image in images if image.masks}
     to, picture = ("colour", colour.png) if wanted.channels == 3 else ("grey", grey)
     files = [(image.path, image.name) for image in images]
-    slices, without, bare = greys(files, wanted, picture, masks)
+    slices, without, unused = greys(files, wanted, picture, masks)
     several = Counter(slice.file for slice in slices)
     items = []
     for slice in slices:
@@ -83,7 +88,7 @@ def _items(
         whose = whose or (slice.file if several[slice.file] > 1 else "")
         read = partial(read_slice, slice.read, slice.outline, image.label, whose, to=to)
         items.append(Item(slice.name, image.fold, read, image.part))
-    return tuple(items), [*without, *below(root, bare)], {*bare}
+    return tuple(items), [*without, *below(root, unused.left)], unused
 
 
 def below(root: Path, masks: Mapping[Path, str]) -> list[tuple[str, str]]:
@@ -95,17 +100,18 @@ def below(root: Path, masks: Mapping[Path, str]) -> list[tuple[str, str]]:
 
 
 def notes(
-    images: Sequence[Found], bare: Collection[Path] = (), *, unknown: str = UNKNOWN
+    images: Sequence[Found],
+    unused: Unused = Unused(),  # noqa: B008
 ) -> list[str]:
     """What is to be said of patients and masks.
 
     Args:
-        bare: masks that are left out.
-        unknown: said of patients that are not known.
+        unused: masks that images do not have after all.
     """
-    found = [] if all(image.patient for image in images) else [unknown]
-    counts = [len({*image.masks} - {*bare}) for image in images]
+    found = [] if all(image.patient for image in images) else [UNKNOWN]
+    counts = [sum((i.name, path) not in unused.pairs for path in {*i.masks}) for i in images]
     merged = sum(count > 1 for count in counts)
     if 0 < counts.count(0) < len(images):
         found.append(f"{counts.count(0)} images without a mask")
+    found += unused.notes()
     return [*found, f"the masks of {merged} images merged"] if merged else found

@@ -11,7 +11,7 @@ from PIL import Image
 
 from jaxsal.data import formats, images
 from jaxsal.data.images import Grey
-from jaxsal.data.outlines import Outlines
+from jaxsal.data.outlines import Outlines, Unused
 from jaxsal.data.records import Files
 from jaxsal.data.scans import Slicing
 from jaxsal.data.wanted import Wanted
@@ -40,8 +40,8 @@ def greys(
     wanted: Wanted,
     picture: Callable[[Path], Grey] = images.grey,
     masks: Mapping[str, Sequence[Path]] = MappingProxyType({}),
-) -> tuple[list[GreySlice], list[tuple[str, str]], dict[Path, str]]:
-    """The slices in files `(path, name)`, what has none, `(name, reason)`, and masks left out.
+) -> tuple[list[GreySlice], list[tuple[str, str]], Unused]:
+    """The slices in files `(path, name)`, what has none, `(name, reason)`, and masks not used.
 
     A picture of one page is read by `picture`, the others by the rule of all files; of a scan its
     slices as `wanted` asks for them, in colour where it wants 3 channels.
@@ -51,7 +51,7 @@ def greys(
     """
     found, left = formats.scans(files)
     if not found:
-        return [], left, {}
+        return [], left, Unused()
     source, paths = Files(found, tuple(left), "", wanted), {name: path for path, name in files}
     if wanted.slicing != Slicing() and not source.has_stacks:
         raise ValueError("slices: of no effect in this call; none of the images is of several")
@@ -64,7 +64,7 @@ def greys(
         file = scan.names[0] if scan.names else _file(scan.name, paths)
         outline = partial(outlines.encoded, number)
         slices.append(GreySlice(source.name(number), file, scan.patient, read, outline))
-    return slices, list(source.left), outlines.left
+    return slices, list(source.left), outlines.unused
 
 
 def _file(scan: str, paths: dict[str, Path]) -> str:

@@ -45,7 +45,7 @@ def labelled(
     """The names of the classes, and the labelled images of a directory and of its test folder.
 
     Raises:
-        ValueError: as of `listing`.
+        ValueError: fewer classes than `least`, a second test folder; as of `understood`.
     """
     found = understood(root, reading)
     if reading.test_images is not None:
@@ -66,18 +66,14 @@ def understood(root: Path, reading: Reading, prefix: str = "") -> Understood:
         prefix: put before the names of images.
 
     Raises:
-        ValueError: as of `listing`.
+        ValueError: folders beside those of a split, a table or masks that cannot be used.
     """
     pictures, left_out = _pictures(root, reading)
     images, masks, alone = mask_files.apart(pictures)
     left_out += [(path.as_posix(), "a mask of no image") for path in alone]
     outlines = {image: tuple(root / mask for mask in own) for image, own in masks.items()}
     if reading.masks is not None:
-        if reading.masks.expanduser().resolve() == root.resolve():
-            raise ValueError(
-                f"masks: expected another folder than the images', got {reading.masks}"
-            )
-        outlines |= masks_elsewhere(images, reading.masks)
+        outlines |= masks_elsewhere(images, reading.masks, root)
     layout = layouts.layout(images, classes=reading.labels is None)
     left_out += [(path.as_posix(), "in a folder that is there twice") for path in layout.copies]
     images = tuple(path for path in images if path in layout.folders)

@@ -1,7 +1,9 @@
 """Masks of pictures and scans, each on the pixels or voxels of the record that it belongs to."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -37,11 +39,34 @@ class Mask(NamedTuple):
     turned: Orientation = AS_STORED
 
 
+class Unused(NamedTuple):
+    """Masks that images were to have, and do not.
+
+    Attributes:
+        pairs: an image file's name and a mask of it, with the reason.
+        left: the mask files that no image has, each with the reason.
+    """
+
+    pairs: Mapping[tuple[str, Path], str] = MappingProxyType({})
+    left: Mapping[Path, str] = MappingProxyType({})
+
+    def notes(self) -> list[str]:
+        """Of masks that other images have, whose they are not, and why."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for (image, path), reason in self.pairs.items():
+            if path not in self.left:
+                found[reason].append(image)
+        return [
+            f"a mask that others share left out of {len(names)} images, as of {names[0]}: {reason}"
+            for reason, names in found.items()
+        ]
+
+
 class Outlines:
     """The masks of a source's records; where one has several they are merged.
 
     Attributes:
-        left: the mask files that are not used, each with the reason.
+        unused: those that do not lie on their images, and of images that are not used.
     """
 
     def __init__(self, source: Files, masks: Mapping[str, Sequence[Path]]) -> None:
@@ -50,12 +75,14 @@ class Outlines:
         Args:
             masks: of each image file that has some, by its name.
         """
-        self.source, self.left = source, dict[Path, str]()
-        self._own = [self._fitting(scan, masks) for scan in source.scans]
+        self.source, pairs = source, dict[tuple[str, Path], str]()
+        self._own = [_fitting(scan, masks, pairs) for scan in source.scans]
         used = {mask.path for own in self._own for mask in own}
-        for path in (path for own in masks.values() for path in own):
-            if path not in used:
-                self.left.setdefault(path, "a mask of an image that is not used")
+        for pair in ((name, path) for name, own in masks.items() for path in own):
+            if pair[1] not in used:
+                pairs.setdefault(pair, "a mask of an image that is not used")
+        left = {path: reason for (_, path), reason in pairs.items() if path not in used}
+        self.unused = Unused(pairs, left)
         self._kept = Kept()
 
     def files(self, number: int) -> tuple[Path, ...]:
@@ -90,16 +117,19 @@ class Outlines:
         seen = scans.oriented(mask[time], records.orientation(scan, self.source.wanted))
         return seen if row.slice is None else seen[row.slice]
 
-    def _fitting(self, scan: Scan, masks: Mapping[str, Sequence[Path]]) -> list[Mask]:
-        """The masks of a scan that lie on it."""
-        found = []
-        for number, name in enumerate(scan.names or (scan.name,)):
-            for path in masks.get(name, ()):
-                try:
-                    found.append(_fitted(scan, number if scan.names else None, path))
-                except ValueError as error:
-                    self.left[path] = str(error)
-        return found
+
+def _fitting(
+    scan: Scan, masks: Mapping[str, Sequence[Path]], unused: dict[tuple[str, Path], str]
+) -> list[Mask]:
+    """The masks of a scan that lie on it; the others, with the reason, are put into `unused`."""
+    found = []
+    for number, name in enumerate(scan.names or (scan.name,)):
+        for path in masks.get(name, ()):
+            try:
+                found.append(_fitted(scan, number if scan.names else None, path))
+            except ValueError as error:
+                unused[name, path] = str(error)
+    return found
 
 
 def _fitted(scan: Scan, number: int | None, path: Path) -> Mask:

@@ -151,14 +151,19 @@ def _apart(
 
 
 def masks_elsewhere(
-    images: Sequence[PurePath], folder: Path, argument: str = "masks"
+    images: Sequence[PurePath], folder: Path, home: Path | None, argument: str = "masks"
 ) -> dict[PurePath, tuple[Path, ...]]:
     """The masks of images in a folder of their own.
 
+    Args:
+        home: the folder of the images, where they have one.
+
     Raises:
-        ValueError: none is an image's.
+        ValueError: it is that of the images, or none is an image's.
     """
     root = directory(folder, argument)
+    if home is not None and root == home.resolve():
+        raise ValueError(f"{argument}: expected another folder than the images', got {folder}")
     every = (path for path in visible(root, argument) if formats.may_hold_images(path))
     files = [path.relative_to(root) for path in every]
     found = masks.of_names(images, files)

@@ -20,8 +20,6 @@ from jaxsal.data.reading import Reading
 from jaxsal.data.records import Files
 from jaxsal.data.wanted import Wanted
 
-ALONE = "patients unknown: each such scan is taken for a patient's only one"
-
 READERS = 4
 """Threads; each holds a whole scan."""
 
@@ -43,10 +41,11 @@ def folder(
     channels: int | None = None,
     argument: str = "images",
 ) -> Dataset:
-    """Reads any directory of NIfTI, MetaImage, DICOM series and other scans as `folder.labelled`.
+    """Reads any directory of NIfTI, MetaImage, DICOM series and other scans as `labelled.labelled`.
 
     Volumes are made cubes with zeros and resampled to `image_size`, and so are masks: a voxel is in
-    one where at least half covered. Scans of no known patient are one's own each.
+    one where at least half covered. Scans of no known patient are dealt one by one; the volumes of
+    one scan are one patient's in any case.
 
     Args:
         channels: 1 for grey, 3 for colour; None: grey. Others are as of `pipeline.folder`.
@@ -72,12 +71,14 @@ def folder(
     if len({*labels}) < least:
         raise ValueError(f"{argument}: scans of {len({*labels})} classes can be read; {broken[:3]}")
     names = [source.name(number) for number in read]
+    scans = [source.scans[source.row(number).scan] for number in read]
+    several = [scan.name if scan.times > 1 else "" for scan in scans]
     examples = Examples(
         np.stack([volume.image for volume in read.values()]),
         np.array(labels, np.int32),
         np.stack([volume.mask for volume in read.values()]),
         np.array([own[number].fold for number in read], np.int32),
-        np.array([own[n].patient or source.scans[source.row(n).scan].name for n in read]),
+        np.array([own[n].patient or scan for n, scan in zip(read, several, strict=True)]),
         np.array(names),
     )
     dataset = Dataset(
@@ -85,11 +86,12 @@ def folder(
         classes,
         f"volumes in {data_dir}",
         tuple(broken),
-        (*found.notes, *folders.notes(own, outlines.left, unknown=ALONE), *source.notes()),
-        left_out=(*found.left_out, *source.left, *folders.below(root, outlines.left)),
+        (*found.notes, *folders.notes(own, outlines.unused), *source.notes()),
+        left_out=(*found.left_out, *source.left, *folders.below(root, outlines.unused.left)),
         guessed=reading.group is None and reading.labels is None,
     )
-    return with_split(dataset, dict(zip(names, (own[n].part for n in read), strict=True)))
+    parts = dict(zip(names, (own[n].part for n in read), strict=True))
+    return with_split(dataset, parts, [scan.name for scan in scans])
 
 
 def _own(source: Files, images: Sequence[Found], *, grouped: bool) -> list[Found]:

@@ -73,7 +73,7 @@ def doubt(
 
     Args:
         confusion: counts `[K, K]`, a true class a row.
-        interval: of the accuracy; None where there is none.
+        interval: of the accuracy, by patient; None where patients are unknown.
         share: what `chance` found; None: it is asked.
     """
     counts = np.asarray(confusion, int)

@@ -27,7 +27,8 @@ class TrainOptions:
     validation_fold: int = 0
     """The fold that is validated on after each epoch; 0 = none, all others train."""
     patience: int = 0
-    """Stop after so many epochs without a lower validation loss; 0 = never."""
+    """Stop after so many epochs without a better validation, at the earliest half-way: before, the
+    learning rate is high; 0 = never."""
     parallel: Literal["jit", "pmap"] = "jit"
     """How a batch is spread over the devices; the numbers are the same."""
     devices: int | None = None

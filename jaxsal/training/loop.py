@@ -88,9 +88,19 @@ class Progress(NamedTuple):
         return len(self.history["train_loss"])
 
     def finished(self, config: TrainConfig) -> bool:
-        losses = self.history.get("validation_loss")
-        stale = len(losses) - 1 - int(np.argmin(losses)) if losses else 0
-        return self.epoch >= config.epochs or bool(config.patience and stale >= config.patience)
+        stale = self.epoch - kept_epoch(self.history)
+        patient = not config.patience or stale < config.patience or 2 * self.epoch < config.epochs
+        return self.epoch >= config.epochs or not patient
+
+
+def kept_epoch(history: History) -> int:
+    """The epoch, from 1 on, whose network is kept: the most accurate on the validation images.
+
+    Of equally accurate ones that of the lowest loss, then the first; without validation the last.
+    """
+    accuracies = history.get("validation_accuracy", ())
+    scores = list(zip(accuracies, np.negative(history.get("validation_loss", ())), strict=True))
+    return scores.index(max(scores)) + 1 if scores else len(history["train_loss"])
 
 
 def make_model(
@@ -249,11 +259,9 @@ def _record(
 ) -> Progress:
     """The progress after an epoch, validated."""
     new = {"train_loss": means["loss"], "train_accuracy": means["accuracy"]}
-    best = state.average
     if validate is not None:
         measured = validate(state.average)
         new |= {f"validation_{name}": value for name, value in measured.items()}
-        if min(progress.history.get("validation_loss", [np.inf])) <= measured["loss"]:
-            best = progress.best
     history = {name: [*progress.history.get(name, []), value] for name, value in new.items()}
+    best = state.average if kept_epoch(history) == progress.epoch + 1 else progress.best
     return Progress(state, best, history)

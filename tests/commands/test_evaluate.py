@@ -77,6 +77,7 @@ def test_a_function_is_tested_and_its_maps_are_held_against_masks(place, capsys)
     assert found["area"] == pytest.approx(32 / 256)
     # The gradient is even: as much of it lies in the mask as there is of the area.
     assert found["methods"]["gradient"]["relevance_mass"][0] == pytest.approx(32 / 256, rel=1e-4)
+    assert found["above_even"]["gradient"] == [pytest.approx(0, abs=1e-4), None, None]
     assert {p.name for p in Path("out").iterdir()} == {
         *("metrics.json", "report.html", "predictions.csv", "figures")
     }
@@ -84,7 +85,7 @@ def test_a_function_is_tested_and_its_maps_are_held_against_masks(place, capsys)
     page = Path("out/report.html").read_text()
     assert "Do the maps lie on the masks?" in page and "4 patients are too few" in page
     assert "It names 100.0 % of 12 images right; always answering dark would be right for" in page
-    assert "mass: none. Not shown of: gradient, input_x_gradient." in page  # too few patients
+    assert "difference: none. Not shown of: gradient, input_x_gradient." in page  # too few patients
     assert "It finds every image of every class." in page
     with open("out/predictions.csv") as lines:
         rows = list(csv.DictReader(lines))

@@ -10,6 +10,7 @@ import pytest
 from jaxsal import cli
 from jaxsal.commands.outlined import Outlined
 from jaxsal.data import pictures
+from jaxsal.data.wanted import Wanted
 from tests.data import files
 
 nibabel = pytest.importorskip("nibabel")
@@ -86,6 +87,18 @@ def test_slices_of_a_scan_have_the_slices_of_its_mask(capsys) -> None:
     assert outlined["c_t1.nii.gz/coronal-003"] and not outlined["d.nii.gz/coronal-003"]
     reason = "a mask that does not lie on its scan: 7x7x6 voxels, its scan has 8x7x6"
     assert {"source": "d_mask.nii.gz", "fault": reason} in told["not_used"]
+
+
+def test_a_mask_of_two_scans_that_fits_one_is_used_and_told_of_the_other() -> None:
+    box = scan("case/x_t1.nii.gz")
+    scan("case/x_t2.nii.gz", (9, 7, 6))
+    nibabel.save(nibabel.Nifti1Image(box, AFFINE), "case/x_seg.nii.gz")
+    found = Outlined(pictures.find("case", wanted=Wanted(12, volumes=True)), None)
+    assert found.without == 1 and [p.name for p in found.used] == ["x_seg.nii.gz"]
+    assert not found.left and found.volume(0) is not None and found.volume(1) is None
+    assert [note.partition(", as of ")[2] for note in found.notes] == [
+        "x_t2.nii.gz: a mask that does not lie on its scan: 8x7x6 voxels, its scan has 9x7x6"
+    ]
 
 
 @pytest.mark.parametrize("size", [(), ("--image-size", 12)])

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from jaxsal.commands.outlined import Outlined
-from jaxsal.data import images, masks, pictures, pipeline
+from jaxsal.data import images, labelled, masks, pictures, pipeline, volumes
 from jaxsal.data.listing import read_pair
 from jaxsal.data.outlines import Outlines
 from jaxsal.data.reading import Reading
@@ -58,7 +58,7 @@ def test_a_mask_follows_its_scan_into_every_plane(plane, codes, tmp_path) -> Non
     write(tmp_path / "x_seg.nii.gz", lesion(), codes=codes)
     wanted = Wanted(slicing=parse(plane)) if plane else Wanted(volumes=True)
     found = outlines(tmp_path, wanted)
-    assert not found.left and [p.name for p in found.files(0)] == ["x_seg.nii.gz"]
+    assert not found.unused.left and [p.name for p in found.files(0)] == ["x_seg.nii.gz"]
     for number in range(len(found.source)):
         image = found.source[number]["image"][..., 0]
         np.testing.assert_array_equal(found.array(number), image > 0.5)
@@ -81,7 +81,7 @@ def test_masks_that_do_not_lie_on_their_scans_are_told(tmp_path) -> None:
     files.save(tmp_path / "f_mask.png", files.outline())
     found = outlines(tmp_path)
     beside = "a mask that does not lie on its scan: "
-    told = {path.name: reason.removeprefix(beside) for path, reason in found.left.items()}
+    told = {path.name: reason.removeprefix(beside) for path, reason in found.unused.left.items()}
     assert told.pop("e_mask.nii").startswith("a mask that cannot be read: ")
     assert told == {
         "b_mask.nii.gz": "5x5x4 voxels, its scan has 6x5x4",
@@ -105,7 +105,7 @@ def test_slices_that_are_files_have_masks_of_their_own(tmp_path) -> None:
     files.save(tmp_path / "masks/p" / f"{names[0]}.png", outline)
     dicoms.write(tmp_path / "masks/p" / names[1], outline.astype(np.uint8)[::-1].copy())
     found = outlines(tmp_path)
-    assert not found.left
+    assert not found.unused.left
     drawn = {found.source.name(n).rpartition("/")[2]: found.array(n) for n in range(3)}
     np.testing.assert_array_equal(drawn[names[0]], outline)
     np.testing.assert_array_equal(drawn[names[1]], outline[::-1])
@@ -122,7 +122,7 @@ def test_stacks_and_arrays_have_masks_too(tmp_path) -> None:
     np.save(tmp_path / "t.npy", files.grey(0, 6, 4))
     np.save(tmp_path / "t_mask.npy", files.outline(6, 4))
     found = outlines(tmp_path)
-    assert not found.left
+    assert not found.unused.left
     assert [found.array(n).any() for n in range(3)] == [False, True, False]
     drawn = images.outline(found.encoded(3, (4, 6)))
     np.testing.assert_array_equal(drawn, files.outline(6, 4))
@@ -198,7 +198,7 @@ def test_masks_of_several_volumes_are_those_of_their_times_or_one(tmp_path) -> N
     whole = [found.array(n).sum() for n in range(len(found.source))]
     merged = (both.any(-1) | np.roll(once > 0, 1, 1)).sum()
     count = (once > 0).sum()
-    assert whole == [count, count, count, count, merged] and not found.left
+    assert whole == [count, count, count, count, merged] and not found.unused.left
     assert (found.array(0) != found.array(1)).any()
     np.testing.assert_array_equal(found.array(2), found.array(3))
 
@@ -214,7 +214,7 @@ def test_a_masks_picture_is_of_its_images_shape_or_is_left_out(tmp_path) -> None
     found = outlines(tmp_path)
     other = "a mask that does not lie on its image: {} pixels, its image has 12x16"
     reasons = {"long_mask.png": other.format("8x16"), "d_mask.png": other.format("16x16")}
-    assert {path.name: reason for path, reason in found.left.items()} == reasons
+    assert {path.name: reason for path, reason in found.unused.left.items()} == reasons
     read = pipeline.folder(tmp_path, image_size=16, cache=tmp_path.parent / "cache")
     masked = {
         str(n) for n, m in zip(read.examples.names, read.examples.masks, strict=True) if m.any()
@@ -237,3 +237,30 @@ def test_of_a_table_of_pairs_and_of_arrays_too(tmp_path) -> None:
     found = Outlined(pictures.find(str(tmp_path / "x.npy")), tmp_path / "m")
     assert (found.used, found.without) == ({tmp_path / "m/0.png"}, 2)
     assert [name for name, _ in found.left] == ["1.png"]
+
+
+def test_a_mask_that_fits_one_of_its_images_is_used_and_the_other_told(tmp_path) -> None:
+    for case, label in ((1, "a"), (2, "b")):
+        write(tmp_path / f"{label}/c{case}_t1.nii", values(case))
+        write(tmp_path / f"{label}/c{case}_t2.nii", values(case)[case - 1 :])
+        write(tmp_path / f"{label}/c{case}_seg.nii", lesion())
+    found = outlines(tmp_path, Wanted(8, volumes=True))
+    assert [len(found.files(n)) for n in range(4)] == [1, 1, 1, 0] and not found.unused.left
+    why = "a mask that does not lie on its scan: 6x5x4 voxels, its scan has 5x5x4"
+    told = f"a mask that others share left out of 1 images, as of b/c2_t2.nii: {why}"
+    assert found.unused.notes() == [told]
+    read = volumes.folder(tmp_path, image_size=6)
+    assert not read.left_out and read.examples.masks.any((1, 2, 3)).tolist() == [True] * 3 + [False]
+    assert {told, "1 images without a mask"} <= {*read.notes}
+
+
+def test_the_images_own_folder_is_none_of_masks(tmp_path) -> None:
+    for label in "ab":
+        files.save(tmp_path / label / "1.png", files.grey(0))
+    within = tmp_path / "a" / ".."
+    for read in (
+        lambda: labelled.understood(tmp_path, Reading(masks=within)),
+        lambda: Outlined(pictures.find(str(tmp_path)), within),
+    ):
+        with pytest.raises(ValueError, match="masks: expected another folder than the images'"):
+            read()

@@ -7,16 +7,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxsal.data import volumes
+from jaxsal.data import folder, volumes
 from jaxsal.data.augment import augment_volume
 from jaxsal.data.phantom import volume
 from jaxsal.data.reading import Reading
+from jaxsal.data.splits import known_patients
 from tests.data import collections, dicoms, files
 
 nibabel = pytest.importorskip("nibabel")
 
 
-def write(path: Path, seed: int, shape: tuple[int, int, int] = (6, 5, 4)) -> None:
+def write(path: Path, seed: int, shape: tuple[int, ...] = (6, 5, 4)) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     values = np.random.default_rng(seed).integers(0, 900, shape).astype(np.int16)
     nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), path)
@@ -35,13 +36,29 @@ def test_scans_in_class_folders_are_labelled_volumes(tmp_path) -> None:
     assert found.images.min() >= 0 and found.images.max() <= 1
     whose = dict(zip(found.names.tolist(), found.patients.tolist(), strict=True))
     assert whose["a/p1/t1.nii.gz"] == whose["a/p1/t2.nii.gz"]
-    assert {*whose.values()} == {f"patient {n}" for n in range(1, 5)}
+    assert {*whose.values()} == {"", *(f"patient {n}" for n in range(1, 4))}
+    assert whose["b/7.nii"] == "" and known_patients(found) is None
     by_patient = zip(found.patients.tolist(), found.folds.tolist(), strict=True)
     assert len({*by_patient}) == len({*found.patients.tolist()}) == 4
     assert [line.split(":")[0] for line in read.skipped] == ["b/broken.nii"]
-    assert read.left_out == (("notes.txt", "no image (.txt)"),) and volumes.ALONE in read.notes
+    assert read.left_out == (("notes.txt", "no image (.txt)"),) and folder.UNKNOWN in read.notes
     with pytest.raises(ValueError, match=r"strict: 1 broken files: b/broken\.nii"):
         volumes.folder(tmp_path, image_size=8, strict=True)
+
+
+def test_scans_of_unknown_patients_are_nobody_s_and_dealt_one_by_one(tmp_path) -> None:
+    """Those of one file name in a class as well; the volumes of one scan are one's."""
+    for label in "ab":
+        for n in range(5):
+            write(tmp_path / label / f"case{'vwxyz'[n]}" / "t1" / "scan.nii", 10 * ord(label) + n)
+    write(tmp_path / "a/casev/times.nii", 1, (6, 5, 4, 2))
+    read = volumes.folder(tmp_path, image_size=4, reading=Reading(group="none"))
+    found = read.examples
+    times = np.char.find(found.names, "times.nii") >= 0
+    assert times.sum() == 2 and {*found.patients[times]} == {"patient 1"}
+    assert {*found.patients[~times]} == {""} and folder.UNKNOWN in read.notes
+    assert np.bincount(found.folds[~times & (found.labels == 1)])[1:].tolist() == [1] * 5
+    assert len({*found.folds[times]}) == 1
 
 
 def test_scans_without_classes_are_an_error(tmp_path) -> None:

@@ -209,7 +209,7 @@ def test_a_network_at_chance_has_a_banner_and_no_conclusion():
     fine = report.render_report(METRICS, sections=[section])
     assert "At chance" not in fine and fine.count('class="verdict"') == 4
     chance = METRICS | {"accuracy": 0.647, "confusion": [[40, 17], [25, 37]]}
-    wide = chance | {"accuracy_interval": [0.48, 0.7]}  # by patient: of few who differ
+    wide = chance | {"accuracy_interval": [0.48, 0.7], "bootstrap": "patient"}  # few, who differ
     page = report.render_report(wide, sections=[section])
     assert not Page(page).open
     assert "guessing as often of each class is right for 0.498" in page
@@ -217,6 +217,8 @@ def test_a_network_at_chance_has_a_banner_and_no_conclusion():
         assert word not in page
     assert "How sure" not in page and "of the relevance lies" not in page
     assert "At chance" not in report.render_report(chance | {"accuracy_interval": [0.499, 0.7]})
+    # Image by image the shuffled labels say more.
+    assert "At chance" not in report.render_report(wide | {"bootstrap": "image"})
     guessed = METRICS | {"confusion": [[40, 17], [40, 22]], "accuracy_interval": None}
     assert "of shuffled labels" in report.render_report(guessed)
 

@@ -115,3 +115,25 @@ def test_training_lowers_the_loss_and_statistics_are_not_trained_by_gradient() -
 def test_devices_that_are_not_there(count: int) -> None:
     with pytest.raises(ValueError, match=f"devices: asked for {count}, this process has 8"):
         processes.local_devices(count)
+
+
+@pytest.mark.parametrize(
+    ("history", "kept"),
+    [
+        ({"validation_accuracy": [0.4, 0.7, 0.6], "validation_loss": [1.0, 1.4, 1.2]}, 2),
+        ({"validation_accuracy": [0.5, 0.7, 0.7, 0.7], "validation_loss": [1, 1.4, 1.2, 1.2]}, 3),
+        ({"train_loss": [3.0, 2.0]}, 2),
+    ],
+)
+def test_the_most_accurate_epoch_is_kept_then_that_of_the_lowest_loss(history, kept) -> None:
+    # A loss is lowest before the network has learned to be sure of anything.
+    assert loop.kept_epoch(history) == kept
+
+
+def test_patience_waits_for_the_learning_rate_to_fall() -> None:
+    flat = {"validation_accuracy": [0.5] * 6, "validation_loss": [1.0] * 6}
+    losses = {"train_loss": [1.0] * 6}
+    config = replace(CONFIG, epochs=20, patience=2)
+    assert not loop.Progress(None, None, flat | losses).finished(config)
+    assert loop.Progress(None, None, flat | losses).finished(replace(config, epochs=12))
+    assert not loop.Progress(None, None, flat | losses).finished(replace(config, patience=0))

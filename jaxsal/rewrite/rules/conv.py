@@ -9,9 +9,10 @@ matrix products first). `channels_last_conv` changes the order explicitly.
 
 A convolution from or to one to three channels (the first layer of a model, and its gradient) runs
 at a few per cent of the processor's rate in that library. `im2col_conv` makes it one matrix product
-of shifted inputs, `matmul_shift_conv` one matrix product whose outputs are shifted and added. On a
-GPU, where such a layer is limited by memory, `unrolled_conv` makes it a sum of products that is
-fused into its readers.
+of shifted inputs, `matmul_shift_conv` one matrix product whose outputs are shifted and added.
+`spread_volume_conv` does so for volumes that are spread out, as they are in the gradient of a
+strided first layer. On a GPU, where such a layer is limited by memory, `unrolled_conv` makes it a
+sum of products that is fused into its readers.
 """
 
 from __future__ import annotations

@@ -90,7 +90,8 @@ def understood(root: Path, reading: Reading, prefix: str = "") -> Understood:
     if reading.labels is None:
         table = tables.Table(_by_folder(layout), (), (), False)
     else:
-        table = tables.read(reading.labels, images, reading.columns)
+        others = [PurePath(name) for name, _ in left_out]
+        table = tables.read(reading.labels, images, reading.columns, root=root, others=others)
         outlines |= _masks_of_table(root, table.entries, pictures)
         used = {mask for own in outlines.values() for mask in own}
         absent = (path for path in images if root / path not in used)
@@ -220,7 +221,12 @@ def _with_test(found: Understood, test: Understood, root: Path) -> Understood:
         tuple(dict.fromkeys((*own, *(f"{TEST}: {note}" for note in others))))
         for own, others in ((found.notes, test.notes), (found.guesses, test.guesses))
     )
-    left_out = (*found.left_out, *test.left_out)
+    rows = [{n for n, why in own.left_out if why == tables.NO_FILE} for own in (found, test)]
+    left_out = tuple(
+        (name, why)
+        for name, why in (*found.left_out, *test.left_out)
+        if why != tables.NO_FILE or (name in rows[0] and f"{TEST}/{name}" in rows[1])
+    )
     return Understood((*training, *tested), left_out, notes, guesses)
 
 

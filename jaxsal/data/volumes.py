@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from jaxsal.data import folder as folders
-from jaxsal.data import formats, images
+from jaxsal.data import formats, images, table
 from jaxsal.data.dealing import with_split
 from jaxsal.data.examples import Dataset, Examples
 from jaxsal.data.fit import covered
@@ -57,6 +57,7 @@ def folder(
         raise ValueError("slices: whole scans are read; leave it out, or --volumes")
     root = directory(data_dir, argument)
     classes, found = labelled(root, reading, least=least, argument=argument)
+    table.check(found.left_out, strict=strict)
     files, without = formats.scans([(image.path, image.name) for image in found.images])
     wanted = Wanted(image_size, channels or 1, volumes=True)
     if not files:

@@ -250,8 +250,9 @@ def _too_few(
     csvs = [name for name, _ in found.left_out if name.lower().endswith((".csv", ".tsv"))]
     hint = f"; {csvs[0]} lies there: --labels reads labels from a table" if csvs else ""
     more = "two or more folders" if least > 1 else "folders"
+    have = f"images in the class folders {list(classes)}" if classes else "no class folders"
     return (
-        f"{str(root)!r}: images in the class folders {list(classes)}, expected {more} "
-        f"<class>/*.{{{','.join(s[1:] for s in (*SUFFIXES, '.dcm', '.nii.gz', '...'))}}}"
-        f"{f'; left out: {left}' if left else ''}{hint}"
+        f"{str(root)!r}: {have}, expected {more} "
+        f"<class>/*.{{{','.join(s[1:] for s in (*SUFFIXES, '.dcm', '.nii.gz', '...'))}}}, or "
+        f"--labels FILE.csv with a row an image{f'; left out: {left}' if left else ''}{hint}"
     )

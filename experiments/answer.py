@@ -8,8 +8,7 @@ from experiments.claims import HOLDS, SMALL, resampled, verdict, with_bounds
 from experiments.controls import CONTROLS
 from experiments.head import REGIONS
 from experiments.tables import bounds, defined, percent, times
-from jaxsal.commands.evaluation import by_patient
-from jaxsal.metrics.chance import doubt
+from jaxsal.commands import evaluation
 from jaxsal.viz.page import conclusion as conclusion
 
 Metrics = Mapping[str, Any]
@@ -30,10 +29,9 @@ def without_conclusions(page: str) -> str:
 def at_chance(metrics: Metrics) -> str:
     """Why nothing can be said of what the network looks at; "" where it has learned something.
 
-    The rule is `jaxsal.metrics.chance.doubt`.
+    The rule is `jaxsal.metrics.chance.doubt`, that of every page.
     """
-    interval = by_patient(dict(metrics))
-    why = doubt(metrics.get("confusion", ()), interval, metrics.get("chance"))
+    why = evaluation.at_chance(metrics)
     return f"This network is not shown to be better than chance: {why}. {NOTHING}" if why else ""
 
 

@@ -1,6 +1,6 @@
 """What a network's answers are worth: measured on labelled images, and what speaks against it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,12 +71,17 @@ def certainty(hits: np.ndarray, tested: Examples) -> Record:
     return found
 
 
-def by_patient(record: Record) -> Sequence[float] | None:
+def by_patient(record: Mapping[str, Any]) -> Sequence[float] | None:
     """The accuracy's interval where it resamples patients, else None.
 
     Image by image the shuffled labels say more; they do not know of patients.
     """
     return record.get("accuracy_interval") if record.get("bootstrap") == "patient" else None
+
+
+def at_chance(record: Mapping[str, Any]) -> str:
+    """Why a record's accuracy is not shown to be better than chance; "" where it is."""
+    return chance.doubt(record.get("confusion", ()), by_patient(record), record.get("chance"))
 
 
 def interval_words(record: Record) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from jaxsal.metrics import chance
+from jaxsal.commands import evaluation
 from jaxsal.viz.page import bounds, conclusion, defined, number, percent, text
 
 Record = Mapping[str, Any]
@@ -99,5 +99,4 @@ def on_masks(metrics: Record) -> str:
 
 def _guesses(metrics: Record) -> bool:
     """Whether it is warned that guessing may reach the accuracy: then nothing is concluded."""
-    interval = metrics.get("accuracy_interval")
-    return bool(chance.doubt(metrics.get("confusion", []), interval, metrics.get("chance")))
+    return bool(evaluation.at_chance(metrics))

@@ -31,6 +31,7 @@ def record(above: dict[str, list[float | None]]) -> dict:
         "confusion": [[6, 0], [0, 6]],
         "accuracy": 1.0,
         "accuracy_interval": [0.76, 1.0],
+        "bootstrap": "patient",
         "chance": 0.001,
         "per_class": {"no": {"sensitivity": 1.0}, "yes": {"sensitivity": 1.0}},
         "localisation": {"above_even": above},
@@ -61,3 +62,9 @@ def test_nothing_is_concluded_where_guessing_is_warned_of(share, low) -> None:
     assert evaluation_words.missed(sure) and evaluation_words.on_masks(sure)
     doubted = sure | {"chance": share, "accuracy_interval": [low, 1.0]}
     assert evaluation_words.missed(doubted) == evaluation_words.on_masks(doubted) == ""
+
+
+def test_images_of_unknown_patients_are_doubted_by_shuffled_labels_alone() -> None:
+    wide = record({}) | {"accuracy_interval": [0.4, 1.0], "bootstrap": "image"}
+    assert evaluation_words.missed(wide)
+    assert not evaluation_words.missed(wide | {"chance": 0.3})

@@ -57,7 +57,8 @@ def run(settings: Evaluate) -> dict[str, Any]:
         tested = unseen.examples
         localised = bool(settings.explain and tested.masks.any())
         noted = () if localised or not settings.explain else ("no masks: no maps are made",)
-        told = _understood(dataset, unseen._replace(notes=(*unseen.notes, *noted)), classes)
+        split = () if dataset.dealt else ("all images are tested, whatever their split",)
+        told = _understood(dataset, unseen._replace(notes=(*unseen.notes, *noted, *split)), classes)
         if not settings.json:
             print("\n".join(understood.lines(told)), flush=True)
         images = preprocess.of_all(tested.images)

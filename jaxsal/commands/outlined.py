@@ -7,8 +7,10 @@ import numpy as np
 from jaxtyping import Bool
 
 from jaxsal.data import images
+from jaxsal.data.array_records import Arrays
 from jaxsal.data.outlines import Outlines, Unused
-from jaxsal.data.pictures import Files, Pictures, masks_elsewhere
+from jaxsal.data.pictures import Files, Pictures, Prepared, masks_elsewhere
+from jaxsal.data.wanted import MOST_CHANNELS
 
 
 class Outlined:
@@ -40,7 +42,9 @@ class Outlined:
             self._found = {os.fspath(image): own for image, own in found.items()}
         if isinstance(source, Files):
             self._outlines = Outlines(source, self._found)
-        unused = Unused() if self._outlines is None else self._outlines.unused
+            unused = self._outlines.unused
+        else:
+            unused = self._unlike(source)
         left, self.notes = unused.left, unused.notes()
         self.used = {path for own in self._found.values() for path in own} - {*left}
         self.left = (
@@ -49,6 +53,19 @@ class Outlined:
         )
         bare = sum(not self._files(number) for number in range(len(source) if self._found else 0))
         self.without = bare if self._found else None
+
+    def _unlike(self, source: Arrays | Prepared) -> Unused:
+        """Takes away the masks that are not shaped as their images, and says why."""
+        pairs = {}
+        for name, path in [(name, path) for name, own in self._found.items() for path in own]:
+            try:
+                images.check_mask(images.sizes(path)[0], _plane(source, int(name)))
+            except images.READ_ERRORS as error:
+                pairs[name, path] = str(error)
+        for name, own in self._found.items():
+            self._found[name] = tuple(path for path in own if (name, path) not in pairs)
+        used = {path for own in self._found.values() for path in own}
+        return Unused(pairs, {path: why for (_, path), why in pairs.items() if path not in used})
 
     def _is(self, name: str, masks: set[Path]) -> bool:
         """Whether a file that is no image is one of the masks."""
@@ -82,3 +99,13 @@ class Outlined:
         if self._outlines is None or not self._outlines.files(number):
             return None
         return self._outlines.array(number)
+
+
+def _plane(source: Arrays | Prepared, number: int) -> tuple[int, int]:
+    """Height and width of an image, before it is resized."""
+    shape = np.shape(
+        source.values[number] if isinstance(source, Arrays) else source.original(number)
+    )
+    first = len(shape) == 3 and shape[-1] > MOST_CHANNELS >= shape[0]
+    height, width, *_ = shape[1:] if first else shape
+    return height, width

@@ -163,7 +163,8 @@ class Train:
     """Go on where a class is missing from training or test, or a patient is on both sides; every
     output is marked."""
     strict: bool = False
-    """Stop at a broken file, instead of leaving it out and saying so."""
+    """Stop at a broken file, or a row of --labels that names none, instead of leaving it out and
+    saying so."""
     json: bool = False
     """One line of JSON on the standard output, and no progress bar."""
     processes: Annotated[Processes, FLAT] = field(default_factory=Processes)
@@ -216,7 +217,8 @@ class Evaluate:
     seed: int = 0
     """Of methods that draw random numbers, and of the choice of images."""
     strict: bool = False
-    """Stop at a broken file, instead of leaving it out and saying so."""
+    """Stop at a broken file, or a row of --labels that names none, instead of leaving it out and
+    saying so."""
     json: bool = False
     """One line of JSON on the standard output, and no progress bar."""
 

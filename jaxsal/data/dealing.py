@@ -26,11 +26,12 @@ def with_split(
     examples = dataset.examples
     parts = np.array([part_of[name] for name in examples.names.tolist()])
     split = {*parts.tolist()} - {"", "train"}  # a part to train on alone splits nothing
+    dealt = not (examples.folds.any() or any(part_of.values()))
     if not examples.folds.any():
         examples = examples._replace(folds=np.array(_dealt(dataset, units), np.int32))
     examples = examples._replace(patients=np.array(numbered(examples.patients.tolist())))
     parts = np.where(parts == "", "train", parts)
-    return replace(dataset, examples=examples, parts=parts if split else None)
+    return replace(dataset, examples=examples, parts=parts if split else None, dealt=dealt)
 
 
 def _dealt(dataset: Dataset, units: Sequence[str] | None) -> Sequence[int]:

@@ -18,6 +18,10 @@ PLANE = np.array([[2, 1], [1, 1], [0, 1]])
 """A grid [columns, rows, slices] as its slices are stored."""
 
 
+KNOWN = ("SOPClassUID", "Modality", "PatientID", "DirectoryRecordSequence")
+"""Of these every DICOM file has one, even where it does not begin as one."""
+
+
 class File(NamedTuple):
     """What the header of a file with pixels says.
 
@@ -89,6 +93,8 @@ class _NoPixels(Exception):
 def _header(path: Path, name: str) -> File:
     header = opened(path, pixels=False)
     if "Rows" not in header or "Columns" not in header:
+        if not (is_dicom(path) or any(name in header for name in KNOWN)):
+            raise Told("no DICOM file")
         kind = header.get("Modality") or ("DICOMDIR" if "DirectoryRecordSequence" in header else "")
         kind = kind if str(kind).isalnum() and len(str(kind)) < 17 else "none"
         raise _NoPixels(f"a DICOM file without pixels (modality {kind})")

@@ -40,6 +40,7 @@ class Dataset:
         parts: str [N], "train", "validation" or "test", where the source itself is split.
         left_out: the files that are no examples, each with the reason.
         guessed: whether patients are guessed from names, not given.
+        dealt: whether folds were dealt to it, as the source has no split.
     """
 
     examples: Examples
@@ -50,3 +51,4 @@ class Dataset:
     parts: np.ndarray | None = None
     left_out: tuple[tuple[str, str], ...] = ()
     guessed: bool = False
+    dealt: bool = False

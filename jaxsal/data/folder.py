@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from jaxsal.data import colour, scans
+from jaxsal.data import colour, patients, scans
 from jaxsal.data.greys import greys
 from jaxsal.data.images import grey
 from jaxsal.data.labelled import Found, labelled
@@ -47,7 +47,7 @@ def listing(
     channels = channels or colour.channels([image.path for image in found.images])
     grouped = reading.group is not None
     wanted = ANYTHING._replace(channels=channels, slicing=scans.parse(reading.slices))
-    items, without, unused = _items(root, found.images, wanted, grouped=grouped)
+    items, of, without, unused = _items(root, found.images, wanted, grouped=grouped)
     facts = ("\0".join((i.name, i.label, i.patient, str(i.fold))) for i in found.images)
     return Listing(
         classes,
@@ -55,6 +55,7 @@ def listing(
         tuple(dict.fromkeys(f for image in found.images for f in (image.path, *image.masks))),
         (
             *found.notes,
+            *whose(of, found.guesses),
             *notes(found.images, unused),
             *(["images read in colour"] * (channels == 3)),
         ),
@@ -66,11 +67,10 @@ def listing(
 
 def _items(
     root: Path, images: Sequence[Found], wanted: Wanted, *, grouped: bool
-) -> tuple[tuple[Item, ...], list[tuple[str, str]], Unused]:
-    """The slices of the files, those files that hold none, with the reason, and masks not used.
+) -> tuple[tuple[Item, ...], list[Found], list[tuple[str, str]], Unused]:
+    """The slices of the files, what is known of each, files that hold none, and masks not used.
 
-    A file's own word for whose it is counts more than its name; slices of one scan are one
-    patient's in any case.
+    Slices of one scan are one patient's in any case; of broken files nothing is known.
 
     Args:
         grouped: whether patients are given, and files not asked.
@@ -81,14 +81,39 @@ def _items(
     files = [(image.path, image.name) for image in images]
     slices, without, unused = greys(files, wanted, picture, masks)
     several = Counter(slice.file for slice in slices)
-    items = []
+    items, of = [], []
     for slice in slices:
         image = by_name.get(slice.name) or by_name[slice.file]  # a series has files of its own
-        whose = image.patient if grouped else slice.patient or image.patient
-        whose = whose or (slice.file if several[slice.file] > 1 else "")
-        read = partial(read_slice, slice.read, slice.outline, image.label, whose, to=to)
+        scan = slice.file if several[slice.file] > 1 else ""
+        image = owned(image, "" if grouped else slice.patient, scan)
+        read = partial(read_slice, slice.read, slice.outline, image.label, image.patient, to=to)
         items.append(Item(slice.name, image.fold, read, image.part))
-    return tuple(items), [*without, *below(root, unused.left)], unused
+        of += [] if slice.fault else [image]
+    return tuple(items), of, [*without, *below(root, unused.left)], unused
+
+
+def owned(image: Found, told: str, scan: str) -> Found:
+    """The image with its patient: the file's own word counts more than its name.
+
+    Args:
+        told: by the file itself, a hash; "".
+        scan: the name of the scan that it shares with others; "".
+    """
+    if told:
+        return image._replace(patient=told, how=patients.BY_DICOM)
+    if image.patient or not scan:
+        return image
+    return image._replace(patient=scan, how=patients.BY_SCAN)
+
+
+def whose(images: Sequence[Found], guesses: Sequence[str]) -> list[str]:
+    """What is to be said of patients.
+
+    Args:
+        guesses: what was taken for none, of interest where some are unknown.
+    """
+    told = patients.summary([image.patient for image in images], [image.how for image in images])
+    return [*told] if all(image.patient for image in images) else [*guesses, *told, UNKNOWN]
 
 
 def below(root: Path, masks: Mapping[Path, str]) -> list[tuple[str, str]]:
@@ -103,12 +128,12 @@ def notes(
     images: Sequence[Found],
     unused: Unused = Unused(),  # noqa: B008
 ) -> list[str]:
-    """What is to be said of patients and masks.
+    """What is to be said of masks.
 
     Args:
         unused: masks that images do not have after all.
     """
-    found = [] if all(image.patient for image in images) else [UNKNOWN]
+    found = []
     counts = [sum((i.name, path) not in unused.pairs for path in {*i.masks}) for i in images]
     merged = sum(count > 1 for count in counts)
     if 0 < counts.count(0) < len(images):

@@ -26,6 +26,7 @@ class GreySlice(NamedTuple):
         patient: a hash, where the file says whose it is; "".
         read: reads it; raises one of `images.READ_ERRORS`.
         outline: its encoded mask of a (width, height), as `read`.
+        fault: why it cannot be read; "" where nothing is known against it.
     """
 
     name: str
@@ -33,6 +34,7 @@ class GreySlice(NamedTuple):
     patient: str
     read: Callable[[], Grey]
     outline: Callable[[tuple[int, int]], bytes]
+    fault: str = ""
 
 
 def greys(
@@ -63,7 +65,7 @@ def greys(
         read = partial(picture, paths[scan.name]) if single else partial(_read, source, number)
         file = scan.names[0] if scan.names else _file(scan.name, paths)
         outline = partial(outlines.encoded, number)
-        slices.append(GreySlice(source.name(number), file, scan.patient, read, outline))
+        slices.append(GreySlice(source.name(number), file, scan.patient, read, outline, scan.fault))
     return slices, list(source.left), outlines.unused
 
 

@@ -116,6 +116,19 @@ def mask(path: Path, size: tuple[int, int]) -> bytes:
     return png(binary.resize(size, Image.Resampling.NEAREST) if binary.size != size else binary)
 
 
+def check_mask(mask: tuple[int, int], image: tuple[int, int]) -> None:
+    """Raises where a mask is neither of its image's size nor scaled: both are (height, width).
+
+    Raises:
+        ValueError: one side is a pixel or more away from what the other makes it.
+    """
+    if abs(mask[0] * image[1] - mask[1] * image[0]) >= max(*mask, *image):
+        one, other = (f"{width}x{height}" for height, width in (mask, image))
+        raise ValueError(
+            f"a mask that does not lie on its image: {one} pixels, its image has {other}"
+        )
+
+
 def masks(paths: Sequence[Path], size: tuple[int, int]) -> bytes:
     """As `mask`, of any number of files, which are merged."""
     return merged([mask(path, size) for path in paths], size)

@@ -20,7 +20,11 @@ TEST = "--test-images"
 
 
 class Found(NamedTuple):
-    """One image as it is understood, not read yet; "" or 0 where unknown."""
+    """One image as it is understood, not read yet; "" or 0 where unknown.
+
+    Attributes:
+        how: its patient is known, in words.
+    """
 
     path: Path
     name: str
@@ -29,14 +33,20 @@ class Found(NamedTuple):
     part: str
     fold: int
     masks: tuple[Path, ...]
+    how: str = ""
 
 
 class Understood(NamedTuple):
-    """A directory as it is understood: its labelled images, and every file that is left out."""
+    """A directory as it is understood: its labelled images, and every file that is left out.
+
+    Attributes:
+        guesses: notes on what was taken for no patient.
+    """
 
     images: tuple[Found, ...]
     left_out: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
+    guesses: tuple[str, ...] = ()
 
 
 def labelled(
@@ -80,7 +90,8 @@ def understood(root: Path, reading: Reading, prefix: str = "") -> Understood:
     if reading.labels is None:
         table = tables.Table(_by_folder(layout), (), (), False)
     else:
-        table = tables.read(reading.labels, images, reading.columns)
+        others = [PurePath(name) for name, _ in left_out]
+        table = tables.read(reading.labels, images, reading.columns, root=root, others=others)
         outlines |= _masks_of_table(root, table.entries, pictures)
         used = {mask for own in outlines.values() for mask in own}
         absent = (path for path in images if root / path not in used)
@@ -93,6 +104,7 @@ def understood(root: Path, reading: Reading, prefix: str = "") -> Understood:
             name=f"{prefix}/{image.name}" if prefix else image.name,
             patient=patient,
             masks=outlines.get(image.path, ()),
+            how=whose.how,
         )
         for image, patient in zip(found, whose.of, strict=True)
     )
@@ -100,8 +112,8 @@ def understood(root: Path, reading: Reading, prefix: str = "") -> Understood:
     idle = [p for p in reading.exclude if not any(fnmatch(name, p) for name, _ in left_out)]
     unmatched = [f"no file is excluded by {pattern!r}" for pattern in idle]
     names = tuple((f"{prefix}/{n}" if prefix else n, reason) for n, reason in left_out)
-    notes = (*layout.notes, *table.notes, *whose.notes, *unmatched)
-    return Understood(images_found, names, notes)
+    notes = (*layout.notes, *table.notes, *unmatched)
+    return Understood(images_found, names, notes, whose.notes)
 
 
 def _pictures(root: Path, reading: Reading) -> tuple[list[PurePath], list[tuple[str, str]]]:
@@ -182,11 +194,11 @@ def _whose(
     """The patient of each image: as --group says, else the table, else folders and names."""
     if reading.group is not None:
         if reading.group.lower() == "none":
-            return people.Patients([""] * len(images), ("no patients, by --group none",))
+            return people.Patients([""] * len(images), "", ("no patients, by --group none",))
         return people.by_pattern([image.name for image in images], reading.group)
     if table.patients:
         groups = [table.entries[image.path].patient for image in images]
-        return people.Patients(groups, people.summary(groups, "by the table"))
+        return people.Patients(groups, "by the table")
     before = [] if reading.labels is None else [""]  # where the class's folder would stand
     folders = [[*before, *layout.folders[image.path]] for image in images]
     return people.guessed([stem(i.path) for i in images], folders, [i.label for i in images])
@@ -205,11 +217,17 @@ def _with_test(found: Understood, test: Understood, root: Path) -> Understood:
         )
     training = [image._replace(part=image.part or "train") for image in found.images]
     tested = [image._replace(part="test") for image in test.images]
-    return Understood(
-        (*training, *tested),
-        (*found.left_out, *test.left_out),
-        tuple(dict.fromkeys((*found.notes, *(f"{TEST}: {note}" for note in test.notes)))),
+    notes, guesses = (
+        tuple(dict.fromkeys((*own, *(f"{TEST}: {note}" for note in others))))
+        for own, others in ((found.notes, test.notes), (found.guesses, test.guesses))
     )
+    rows = [{n for n, why in own.left_out if why == tables.NO_FILE} for own in (found, test)]
+    left_out = tuple(
+        (name, why)
+        for name, why in (*found.left_out, *test.left_out)
+        if why != tables.NO_FILE or (name in rows[0] and f"{TEST}/{name}" in rows[1])
+    )
+    return Understood((*training, *tested), left_out, notes, guesses)
 
 
 def _one_case(found: Understood) -> Understood:
@@ -232,8 +250,9 @@ def _too_few(
     csvs = [name for name, _ in found.left_out if name.lower().endswith((".csv", ".tsv"))]
     hint = f"; {csvs[0]} lies there: --labels reads labels from a table" if csvs else ""
     more = "two or more folders" if least > 1 else "folders"
+    have = f"images in the class folders {list(classes)}" if classes else "no class folders"
     return (
-        f"{str(root)!r}: images in the class folders {list(classes)}, expected {more} "
-        f"<class>/*.{{{','.join(s[1:] for s in (*SUFFIXES, '.dcm', '.nii.gz', '...'))}}}"
-        f"{f'; left out: {left}' if left else ''}{hint}"
+        f"{str(root)!r}: {have}, expected {more} "
+        f"<class>/*.{{{','.join(s[1:] for s in (*SUFFIXES, '.dcm', '.nii.gz', '...'))}}}, or "
+        f"--labels FILE.csv with a row an image{f'; left out: {left}' if left else ''}{hint}"
     )

@@ -96,8 +96,20 @@ def read_slice(
 
 
 def read_pair(image: Path, masks: Sequence[Path], label: str, patient: str = "") -> Slice:
-    """As `read_slice`, of a picture file of one page and any number of mask files."""
-    return read_slice(partial(images.grey, image), partial(images.masks, masks), label, patient)
+    """As `read_slice`, of a picture file of one page and any number of mask files.
+
+    Masks of another shape are left out, and remarked.
+    """
+    (size,), fit = images.sizes(image), []
+    for mask in masks:
+        try:
+            images.check_mask(images.sizes(mask)[0], size)
+        except ValueError:
+            continue
+        fit.append(mask)
+    found = read_slice(partial(images.grey, image), partial(images.masks, fit), label, patient)
+    remark = "masks that do not lie on their images left out"
+    return found._replace(remarks=(*found.remarks, *[remark] * (len(masks) - len(fit))))
 
 
 def directory(data_dir: Path | str, argument: str = "data_dir") -> Path:

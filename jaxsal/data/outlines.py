@@ -70,7 +70,7 @@ class Outlines:
     """
 
     def __init__(self, source: Files, masks: Mapping[str, Sequence[Path]]) -> None:
-        """Opens no picture, and of scans the headers.
+        """Reads headers alone.
 
         Args:
             masks: of each image file that has some, by its name.
@@ -139,6 +139,7 @@ def _fitted(scan: Scan, number: int | None, path: Path) -> Mask:
         ValueError: it does not lie there, or is broken.
     """
     if scan.shape is None and _is_picture(path):
+        _check_picture(path, scan)
         return Mask(path, scan, 0)
     found, without = formats.scans([(path, path.name)])
     if len(found) != 1 or found[0].fault:
@@ -147,10 +148,51 @@ def _fitted(scan: Scan, number: int | None, path: Path) -> Mask:
     mask = found[0]
     slices = 1 if scan.shape is None else scan.times * _count(scan)
     if number is not None or slices == 1:
+        _check_plane(path, mask, scan)
         return Mask(path, mask, number or 0)
     if mask.shape is None:
         raise ValueError(f"{AWAY}: a picture, its scan has {slices} slices")
     return Mask(path, mask, None, _turned(scan, mask))
+
+
+def _check_picture(path: Path, scan: Scan) -> None:
+    """Raises where a picture is of another shape than the slices of a scan.
+
+    Raises:
+        ValueError: so.
+    """
+    if scan.fault:
+        return
+    try:
+        size, others = _plane_size(scan), images.sizes(path)
+    except images.READ_ERRORS:  # told when it is read
+        return
+    images.check_mask(others[0], size)
+
+
+def _check_plane(path: Path, mask: Scan, scan: Scan) -> None:
+    """As `_check_picture`; a mask that is no picture is of the very size.
+
+    Raises:
+        ValueError: so.
+    """
+    if _is_picture(path):
+        return _check_picture(path, scan)
+    if scan.fault:
+        return None
+    one, other = _plane_size(mask), _plane_size(scan)
+    if one != other:
+        texts = (f"{width}x{height}" for height, width in (one, other))
+        raise ValueError(f"{AWAY}: {next(texts)} pixels, its scan has {next(texts)}")
+
+
+def _plane_size(scan: Scan) -> tuple[int, int]:
+    """Height and width of a picture, or of a scan's slices as they are stored."""
+    if scan.shape is None:
+        assert scan.size is not None
+        return scan.size()
+    _, height, width = scans.oriented_shape(scan, scans.orientation(scan, None))
+    return height, width
 
 
 def _is_picture(path: Path) -> bool:

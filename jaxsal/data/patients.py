@@ -22,11 +22,17 @@ class Patients(NamedTuple):
 
     Attributes:
         of: the patient of each image, "" where unknown.
-        notes: in words, how they are known, or what was taken for no patient.
+        how: in words, how they are known; "" where none is.
+        notes: what was taken for no patient.
     """
 
     of: list[str]
-    notes: tuple[str, ...]
+    how: str = ""
+    notes: tuple[str, ...] = ()
+
+
+BY_DICOM = "by DICOM's PatientID"
+BY_SCAN = "by the scans' names"
 
 
 def by_name(stem: str) -> str:
@@ -82,8 +88,8 @@ def guessed(
     sizes = Counter(group for group in groups if group)
     if sizes and len(sizes) == sizes.total():
         notes.append("no patient is known by name: no two images share one")
-        return Patients([""] * len(groups), tuple(notes))
-    return Patients(groups, (*notes, *summary(groups, "by name or folder")))
+        return Patients([""] * len(groups), "", tuple(notes))
+    return Patients(groups, "by name or folder", tuple(notes))
 
 
 def by_pattern(names: Sequence[str], pattern: str) -> Patients:
@@ -100,7 +106,7 @@ def by_pattern(names: Sequence[str], pattern: str) -> Patients:
     groups = [(m[1] if compiled.groups else m[0]) or "" if m else "" for m in matches]
     if names and not any(groups):
         raise ValueError(f"group: {pattern!r} matches none of {len(names)} names as {names[0]!r}")
-    return Patients(groups, summary(groups, "by --group"))
+    return Patients(groups, "by --group")
 
 
 def numbered(groups: Sequence[str]) -> list[str]:
@@ -114,14 +120,19 @@ def numbered(groups: Sequence[str]) -> list[str]:
     return [f"patient {order[name]}" if name else "" for name in groups]
 
 
-def summary(groups: Sequence[str], how: str) -> tuple[str, ...]:
-    """How many patients there are, and how many images one has at most; no name."""
+def summary(groups: Sequence[str], how: Sequence[str]) -> tuple[str, ...]:
+    """How many patients there are, and how many images one has at most; no name.
+
+    Args:
+        how: the patient of each image is known.
+    """
     sizes = Counter(group for group in groups if group)
     if not sizes:
         return ()
     largest = max(sizes.values())
     known = f", of {sizes.total()} of {len(groups)} images" if sizes.total() < len(groups) else ""
-    return (f"{len(sizes)} patients {how}{known}, one with {largest} images the most",)
+    ways = " and ".join(dict.fromkeys(h for h, group in zip(how, groups, strict=True) if group))
+    return (f"{len(sizes)} patients {ways}{known}, one with {largest} images the most",)
 
 
 def _whole_classes(groups: Sequence[str], labels: Sequence[str]) -> Mapping[str, str]:

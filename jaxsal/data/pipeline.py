@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jaxsal.data import figshare as figshare_files
 from jaxsal.data import folder as folder_files
-from jaxsal.data import tfds_builders
+from jaxsal.data import table, tfds_builders
 from jaxsal.data.dealing import with_split
 from jaxsal.data.examples import Dataset as Dataset
 from jaxsal.data.examples import Examples as Examples
@@ -70,6 +70,7 @@ def folder(
     """
     root = directory(data_dir, argument)
     listing = folder_files.listing(root, reading, least=least, channels=channels, argument=argument)
+    table.check(listing.left_out, strict=strict)
     builder = tfds_builders.prepare(tfds_builders.Folder, listing, root, cache, least=least)
     source = f"folders in {data_dir}"
     dataset = load(builder, image_size=image_size, source=source, strict=strict, least=least)

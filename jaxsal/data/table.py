@@ -20,6 +20,7 @@ COLUMNS = {
     "mask": "mask mask_path mask_file mask_name segmentation",
 }
 """The roles of columns, and what columns of each role are usually called."""
+NO_FILE = "it names no file"
 NOTHING = ("", "nan", "na", "n/a", "none", "null")
 
 Row = dict[str, str]
@@ -50,7 +51,14 @@ class Table(NamedTuple):
     patients: bool
 
 
-def read(path: Path, files: Sequence[PurePath], columns: Sequence[str] = ()) -> Table:
+def read(
+    path: Path,
+    files: Sequence[PurePath],
+    columns: Sequence[str] = (),
+    *,
+    root: PurePath = PurePath(),  # noqa: B008
+    others: Sequence[PurePath] = (),
+) -> Table:
     """Reads a CSV file (commas, semicolons or tabs) with a row an image.
 
     Args:
@@ -58,6 +66,8 @@ def read(path: Path, files: Sequence[PurePath], columns: Sequence[str] = ()) -> 
             without.
         columns: `role=COLUMN` where names are not the usual ones; `label=A,B,C` are columns of
             which one is 1.
+        root: what the files are relative to.
+        others: files there that are not used.
 
     Raises:
         ValueError: it cannot be read, a column is missing or could be several, or no row names a
@@ -67,18 +77,20 @@ def read(path: Path, files: Sequence[PurePath], columns: Sequence[str] = ()) -> 
     given = _given(columns, header)
     known = {role: _usual(role, header, path) for role in COLUMNS if role not in given}
     roles = {**{role: name for role, name in known.items() if name}, **given}
-    named = by_names(files)
+    named, unused = by_names(files), by_names(others)
     if "file" not in roles:
         raise ValueError(_lacks("file", path, header))
     marked = _marked(roles, header, rows, path)
     entries: dict[PurePath, Entry] = {}
     left_out: list[tuple[str, str]] = []
+    moved: list[str] = []
     for line, row in enumerate(rows, 2):
         text = row[roles["file"]].strip()
-        found, where = find(text, named), f"{path.name}, line {line}"
+        found, where = find(text, named), f"{path.name}, line {line}: {text[:100]}"
         label, fault = _label(row, roles, marked)
         if len(found) != 1:
-            left_out.append((where, "it names no file" if not found else "it names several files"))
+            absent = "it names a file that is left out" if find(text, unused) else NO_FILE
+            left_out.append((where, "it names several files" if found else absent))
             continue
         rest = (row[roles[r]].strip() if r in roles else "" for r in ("patient", "split", "mask"))
         entry = Entry(label, *rest)
@@ -89,6 +101,7 @@ def read(path: Path, files: Sequence[PurePath], columns: Sequence[str] = ()) -> 
             left_out.append((file.as_posix(), fault))
         else:
             entries.setdefault(file, entry)
+            moved += [] if _in_folder(text, root / file) else [text]
     if not entries:
         raise ValueError(
             f"labels: no row of {path.name} names an image: {roles['file']!r} holds "
@@ -97,6 +110,11 @@ def read(path: Path, files: Sequence[PurePath], columns: Sequence[str] = ()) -> 
         )
     notes = [f"{path.name}: {', '.join(f'{r} is {c!r}' for r, c in roles.items())}"]
     notes += [f"{path.name}: one of {len(marked)} columns marks the class"] if marked else []
+    if moved:
+        what = "row names a file" if len(moved) == 1 else "rows name files"
+        notes.append(
+            f"{path.name}: {len(moved)} {what} in other folders ({moved[0]}): taken by their names"
+        )
     return Table(entries, tuple(left_out), tuple(notes), "patient" in roles)
 
 
@@ -193,6 +211,23 @@ def by_names(files: Iterable[PurePath]) -> list[dict[str, list[PurePath]]]:
         for names, form in zip(found, _forms(file), strict=True):
             names[form].append(file)
     return found
+
+
+def check(left_out: Iterable[tuple[str, str]], *, strict: bool) -> None:
+    """Raises where rows name no file, if it is to be strict.
+
+    Raises:
+        ValueError: so; it names the first.
+    """
+    lost = [row for row, reason in left_out if reason == NO_FILE]
+    if strict and lost:
+        raise ValueError(f"strict: {len(lost)} rows of a table name no file: {'; '.join(lost[:5])}")
+
+
+def _in_folder(text: str, file: PurePath) -> bool:
+    """Whether a cell names a file in the folder where it is, as far as it says."""
+    folders = [part for part in PurePath(text.replace("\\", "/")).parts[:-1] if part != ".."]
+    return not folders or file.parts[:-1][-len(folders) :] == tuple(folders)
 
 
 def find(text: str, named: list[dict[str, list[PurePath]]]) -> list[PurePath]:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from jaxsal.data import folder as folders
-from jaxsal.data import formats, images
+from jaxsal.data import formats, images, table
 from jaxsal.data.dealing import with_split
 from jaxsal.data.examples import Dataset, Examples
 from jaxsal.data.fit import covered
@@ -57,6 +57,7 @@ def folder(
         raise ValueError("slices: whole scans are read; leave it out, or --volumes")
     root = directory(data_dir, argument)
     classes, found = labelled(root, reading, least=least, argument=argument)
+    table.check(found.left_out, strict=strict)
     files, without = formats.scans([(image.path, image.name) for image in found.images])
     wanted = Wanted(image_size, channels or 1, volumes=True)
     if not files:
@@ -72,13 +73,13 @@ def folder(
         raise ValueError(f"{argument}: scans of {len({*labels})} classes can be read; {broken[:3]}")
     names = [source.name(number) for number in read]
     scans = [source.scans[source.row(number).scan] for number in read]
-    several = [scan.name if scan.times > 1 else "" for scan in scans]
+    of = [own[number] for number in read]
     examples = Examples(
         np.stack([volume.image for volume in read.values()]),
         np.array(labels, np.int32),
         np.stack([volume.mask for volume in read.values()]),
-        np.array([own[number].fold for number in read], np.int32),
-        np.array([own[n].patient or scan for n, scan in zip(read, several, strict=True)]),
+        np.array([image.fold for image in of], np.int32),
+        np.array([image.patient for image in of]),
         np.array(names),
     )
     dataset = Dataset(
@@ -86,11 +87,16 @@ def folder(
         classes,
         f"volumes in {data_dir}",
         tuple(broken),
-        (*found.notes, *folders.notes(own, outlines.unused), *source.notes()),
+        (
+            *found.notes,
+            *folders.whose(of, found.guesses),
+            *folders.notes(own, outlines.unused),
+            *source.notes(),
+        ),
         left_out=(*found.left_out, *source.left, *folders.below(root, outlines.unused.left)),
         guessed=reading.group is None and reading.labels is None,
     )
-    parts = dict(zip(names, (own[n].part for n in read), strict=True))
+    parts = dict(zip(names, (image.part for image in of), strict=True))
     return with_split(dataset, parts, [scan.name for scan in scans])
 
 
@@ -104,8 +110,8 @@ def _own(source: Files, images: Sequence[Found], *, grouped: bool) -> list[Found
     for number in range(len(source)):
         scan = source.scans[source.row(number).scan]
         image = by_name[scan.names[0] if scan.names else scan.name]
-        told = "" if grouped else scan.patient
-        own.append(image._replace(patient=told or image.patient))
+        several = scan.name if scan.times > 1 else ""
+        own.append(folders.owned(image, "" if grouped else scan.patient, several))
     return own
 
 

@@ -128,6 +128,17 @@ def test_names_not_positions_tell_which_class_is_which(place, capsys) -> None:
     assert "WARNING: No better than chance" in out and "accuracy on 12 others 0.000" in out
 
 
+@pytest.mark.parametrize("column", ["split", "fold", ""])
+def test_a_table_s_split_is_told_to_be_of_no_effect(column, place, capsys) -> None:
+    names = [f"{label}P{n // 3}_{n}.png" for label in ("dark", "light") for n in range(6)]
+    rows = [(name, name[:-8], "train" if column == "split" else 1) for name in names]
+    table = kept.table(place / "t.csv", f"file,label,{column or 'other'}", rows)
+    options = ("--apply", "tests.commands.test_evaluate:bright", "--classes", "dark,light")
+    told = evaluate(capsys, *options, *MODEL, "--labels", table, "--explain", 0)
+    noted = "all images are tested, whatever their split" in told["understood"]["notes"]
+    assert noted == bool(column) and sum(told["understood"]["counts"]["test"].values()) == 12
+
+
 def test_one_logit_is_that_of_the_second_class(place, capsys) -> None:
     model = ("--apply", "tests.commands.test_evaluate:one_logit", *MODEL, "--explain", 0)
     assert evaluate(capsys, *model, "--classes", "dark,light")["accuracy"] == 1

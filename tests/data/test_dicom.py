@@ -132,8 +132,12 @@ def test_files_without_pixels_and_other_files_are_named(tmp_path) -> None:
     for name in ("rtplan.dcm", "CT_small.dcm", "DICOMDIR"):
         (tmp_path / name).write_bytes(shipped(name).read_bytes())
     (tmp_path / "readme").write_text("not an image")
+    others = {"a.dcm": b"", "b.dcm": b"plain text\n" * 99, "c.dcm": b"\x89PNG\r\n\x1a\n" * 30}
+    for name, content in others.items():
+        (tmp_path / name).write_bytes(content)
     found = pictures.find(str(tmp_path), wanted=RAW)
-    assert [scan.name for scan in found.scans] == ["CT_small.dcm"]
+    faults = {scan.name: scan.fault for scan in found.scans}
+    assert faults == {"CT_small.dcm": ""} | dict.fromkeys(others, "no DICOM file")
     assert dict(found.left) == {
         "rtplan.dcm": "a DICOM file without pixels (modality RTPLAN)",
         "DICOMDIR": "a DICOM file without pixels (modality DICOMDIR)",

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxsal.data import pipeline
+from jaxsal.data import pipeline, volumes
+from jaxsal.data.folder import UNKNOWN
+from jaxsal.data.reading import Reading
 from tests.data import dicoms, files
 
 nibabel = pytest.importorskip("nibabel")
@@ -35,3 +37,32 @@ def test_slices_of_scans_are_images_of_their_patients(tmp_path) -> None:
         folds.get(patient, set()).add(fold)
     assert all(len(every) == 1 for every in folds.values())
     assert ("b/plan.mat", "scipy.io or h5py reads it") in read.left_out
+
+
+@pytest.mark.parametrize(("whole", "most"), [(False, 3), (True, 1)])
+def test_where_patients_are_known_from_is_said(whole, most, tmp_path) -> None:
+    """Unknown are they only where neither the file nor its name says whose it is."""
+    for n, label in enumerate("aabb"):
+        place = tmp_path / f"{label}/s{n}"
+        dicoms.series(place, VOLUME + n, [0.0, 3.0, 6.0], PatientID=f"P{n}")
+    (tmp_path / "a/broken.dcm").write_bytes(bytes(128) + b"DICM" + b"\xff" * 99)
+
+    def told(reading: Reading = Reading()) -> list[str]:  # noqa: B008
+        if whole:
+            notes = volumes.folder(tmp_path, image_size=8, reading=reading).notes
+        else:
+            notes = pipeline.folder(tmp_path, image_size=8, reading=reading).notes
+        return [note for note in notes if "patient" in note]
+
+    assert told() == [f"4 patients by DICOM's PatientID, one with {most} images the most"]
+    regex = Reading(group=r"s(\d)")
+    assert told(regex) == [f"4 patients by --group, one with {most} images the most"]
+    for label in "ab":
+        nibabel.save(nibabel.Nifti1Image(VOLUME, np.eye(4)), tmp_path / f"{label}/x.nii.gz")
+    by_names = "4 patients by DICOM's PatientID"
+    if whole:
+        by_names += ", of 4 of 6 images, one with 1 images the most"
+        assert told()[-2:] == [by_names, UNKNOWN]
+    else:
+        ways = "by the scans' names and by DICOM's PatientID"
+        assert told() == [f"6 patients {ways}, one with 8 images the most"]

@@ -8,6 +8,7 @@ from PIL import Image
 
 from jaxsal.commands.outlined import Outlined
 from jaxsal.data import images, labelled, masks, pictures, pipeline, volumes
+from jaxsal.data.listing import read_pair
 from jaxsal.data.outlines import Outlines
 from jaxsal.data.reading import Reading
 from jaxsal.data.scans import parse
@@ -200,6 +201,42 @@ def test_masks_of_several_volumes_are_those_of_their_times_or_one(tmp_path) -> N
     assert whole == [count, count, count, count, merged] and not found.unused.left
     assert (found.array(0) != found.array(1)).any()
     np.testing.assert_array_equal(found.array(2), found.array(3))
+
+
+def test_a_masks_picture_is_of_its_images_shape_or_is_left_out(tmp_path) -> None:
+    """Scaled ones lie on their images, another shape is told; the image counts as without one."""
+    shapes = {"same": (16, 12), "half": (8, 6), "twice": (32, 24), "long": (16, 8), "odd": (5, 4)}
+    for number, (name, shape) in enumerate(shapes.items()):
+        files.save(tmp_path / f"{'ab'[number % 2]}/{name}.png", files.grey(number, 16, 12))
+        files.save(tmp_path / f"{'ab'[number % 2]}/{name}_mask.png", np.ones(shape, bool))
+    dicoms.write(tmp_path / "a/d.dcm", np.arange(192, dtype=np.int16).reshape(16, 12))
+    files.save(tmp_path / "a/d_mask.png", np.ones((16, 16), bool))
+    found = outlines(tmp_path)
+    other = "a mask that does not lie on its image: {} pixels, its image has 12x16"
+    reasons = {"long_mask.png": other.format("8x16"), "d_mask.png": other.format("16x16")}
+    assert {path.name: reason for path, reason in found.unused.left.items()} == reasons
+    read = pipeline.folder(tmp_path, image_size=16, cache=tmp_path.parent / "cache")
+    masked = {
+        str(n) for n, m in zip(read.examples.names, read.examples.masks, strict=True) if m.any()
+    }
+    assert masked == {"a/same.png", "b/half.png", "a/twice.png", "a/odd.png"}
+    assert {name.rpartition("/")[2]: why for name, why in read.left_out} == reasons
+    assert "2 images without a mask" in read.notes
+
+
+def test_of_a_table_of_pairs_and_of_arrays_too(tmp_path) -> None:
+    files.save(tmp_path / "x.png", files.grey(0, 16, 12))
+    files.save(tmp_path / "m/0.png", np.ones((8, 6), bool))
+    files.save(tmp_path / "m/1.png", np.ones((12, 16), bool))
+    read = read_pair(tmp_path / "x.png", [tmp_path / "m/0.png"], "a")
+    assert images.outline(read.mask).all()
+    read = read_pair(tmp_path / "x.png", [tmp_path / "m/1.png"], "a")
+    assert not images.outline(read.mask).any()
+    assert "masks that do not lie on their images left out" in read.remarks
+    np.save(tmp_path / "x.npy", np.zeros((3, 16, 12), np.uint8))
+    found = Outlined(pictures.find(str(tmp_path / "x.npy")), tmp_path / "m")
+    assert (found.used, found.without) == ({tmp_path / "m/0.png"}, 2)
+    assert [name for name, _ in found.left] == ["1.png"]
 
 
 def test_a_mask_that_fits_one_of_its_images_is_used_and_the_other_told(tmp_path) -> None:

@@ -11,5 +11,5 @@ def test_numbers_say_the_order_of_the_files_alone() -> None:
 
 
 def test_a_summary_has_no_name() -> None:
-    told = patients.summary(["p1", "p1", "", "p2"], "by the table")
+    told = patients.summary(["p1", "p1", "", "p2"], ["by the table"] * 4)
     assert told == ("2 patients by the table, of 3 of 4 images, one with 2 images the most",)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxsal.data import folder
+from jaxsal.data import folder, pipeline, volumes
 from jaxsal.data.reading import Reading
 from tests.data import collections as kept
 
@@ -102,9 +102,35 @@ def test_rows_that_cannot_be_used_are_told(tmp_path):
     rows = [(f"ISIC_{n}", "ab"[n % 2]) for n in range(8)]
     found = _read(tmp_path, "file,label", [*rows, ("gone", "a"), ("ISIC_8", ""), ("ISIC_0", "b")])
     told = dict(found.left_out)
-    assert told["labels.csv, line 10"] == "it names no file"
+    assert told["labels.csv, line 10: gone"] == "it names no file"
     assert told["images/ISIC_8.bmp"] == "no label in the table"
-    assert told["labels.csv, line 12"] == "the file has another label in an earlier row"
+    assert told["labels.csv, line 12: ISIC_0"] == "the file has another label in an earlier row"
+
+
+def test_rows_that_name_no_file_are_named_and_refused_if_strict(tmp_path):
+    """A row of a file that is left out names one; with a test folder a row names one of either."""
+    rows = [(f"{n}.png", "ab"[n % 2]) for n in range(8)]
+    kept.touch(tmp_path / "all", [f"{n}.png" for n in range(6)])
+    kept.touch(tmp_path / "test", ["6.png", "7.png"])
+    options = {"labels": kept.table(tmp_path / "l.csv", "file,label", [*rows, ("ghost.jpg", "a")])}
+    told = "l.csv, line 10: ghost.jpg"
+    for more in ({"test_images": tmp_path / "test"}, {"exclude": ("test/*",)}):
+        place = tmp_path / ("all" if "exclude" not in more else "")
+        found = folder.listing(place, Reading(**options, **more))
+        assert [row for row, why in found.left_out if why == "it names no file"] == [told]
+        for read in (pipeline.folder, volumes.folder):
+            with pytest.raises(ValueError, match=f"strict: 1 rows of a table .*: {told}"):
+                read(place, image_size=8, reading=Reading(**options, **more), strict=True)
+
+
+@pytest.mark.parametrize(("before", "count"), [("pics/", 0), ("../data/pics/", 0), ("imgs/", 8)])
+def test_files_of_other_folders_are_taken_by_their_names_and_told(before, count, tmp_path):
+    kept.touch(tmp_path / "data/pics", [f"{n}.png" for n in range(8)])
+    rows = [(f"{before}{n}.png", "ab"[n % 2]) for n in range(8)]
+    labels = kept.table(tmp_path / "l.csv", "file,label", rows)
+    found = folder.listing(tmp_path / "data/pics", Reading(labels=labels))
+    told = f"l.csv: {count} rows name files in other folders ({before}0.png): taken by their names"
+    assert len(found.items) == 8 and (told in found.notes) == bool(count)
 
 
 def test_a_table_that_lies_there_is_hinted_at(tmp_path):

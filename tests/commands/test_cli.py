@@ -253,6 +253,9 @@ def test_a_network_is_trained_on_a_folder_resumed_and_explained(classes, tmp_pat
     assert np.sum(done["confusion"]) + done["trained_on"] + done["validated_on"] == 20
     metrics = json.loads((tmp_path / "net/metrics.json").read_text())
     assert next(iter(metrics)) == "accuracy" and metrics["accuracy"] == done["accuracy"]
+    with np.load(tmp_path / "net/trained_on.npz") as known:  # none of these is an other image
+        counts = [len(known[name]) for name in ("digests", "validation_digests")]
+    assert counts == [done["trained_on"], done["validated_on"]] and counts[1] > 0
     again = run(capsys, "train", *options)
     assert again["resumed"] == 2 and again["accuracy"] == done["accuracy"]
     options = ("--checkpoint", tmp_path / "net", "--images", classes / "light")

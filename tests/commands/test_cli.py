@@ -285,7 +285,7 @@ def test_training_shows_a_bar_and_a_summary(classes, tmp_path, capsys) -> None:
 
 UNTRAINABLE = {
     "no folder": (["--images", "nowhere"], "images='nowhere' does not exist"),
-    "one class": (["--images", "one"], "one': images in the class folders"),
+    "one class": (["--images", "one"], "one': no class folders, expected two or more"),
     "no epochs": (["--epochs", "0"], "epochs: expected at least 1, got 0"),
     "too deep": (["--widths", "4", "4", "4", "4", "4"], "widths: 5 stages"),
     "no rate": (["--learning-rate", "nan"], "learning_rate: expected more than 0"),

@@ -222,7 +222,7 @@ def test_people_get_a_bar_and_a_summary(network, scans, tmp_path, capsys) -> Non
     options = ("--checkpoint", network, "--images", scans / "2.png", "--method", "gradient")
     assert cli.main(["explain", *map(str, options), "--out", str(tmp_path / "out")]) == 0
     out, error = capsys.readouterr()
-    assert "1 images explained, 0 skipped" in out and "images/s" in out
+    assert "1 image explained, 0 skipped" in out and "images/s" in out
     assert "image/s" in error
 
 
@@ -272,7 +272,7 @@ def test_training_shows_a_bar_and_a_summary(classes, tmp_path, capsys) -> None:
 
 UNTRAINABLE = {
     "no folder": (["--images", "nowhere"], "images='nowhere' does not exist"),
-    "one class": (["--images", "one"], "one': images in the class folders"),
+    "one class": (["--images", "one"], "one': no class folders, expected two"),
     "no epochs": (["--epochs", "0"], "epochs: expected at least 1, got 0"),
     "too deep": (["--widths", "4", "4", "4", "4", "4"], "widths: 5 stages"),
     "no rate": (["--learning-rate", "nan"], "learning_rate: expected more than 0"),

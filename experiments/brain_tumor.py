@@ -57,7 +57,9 @@ def main(settings: Settings) -> dict[str, Any]:
         facts = {"data": settings.data, "bfloat16": settings.bfloat16}
         run = loop.prepare(config, model, splits["train"], splits["validation"], facts=facts)
         with Training(run.steps, config, silent=jax.process_index() > 0) as bar:
-            trained = loop.train(config, run, checkpoints=folder / "checkpoints", on_step=bar)
+            trained = loop.train(
+                config, run, checkpoints=folder / checkpoint.CHECKPOINTS, on_step=bar
+            )
     variables, test = trained.variables, splits["test"]
     with _timed(timings, "evaluate"), full_precision():
         logits = run.predict(variables, test.images)
@@ -66,7 +68,7 @@ def main(settings: Settings) -> dict[str, Any]:
         processes.wait("written")
         return {}
     checkpoint.save(folder, model, variables, classes=dataset.classes, image_size=config.image_size)
-    seen.save(folder, splits["train"])
+    seen.save(folder, splits["train"], splits["validation"])
     metrics = _classify(logits, test, dataset.classes)
     metrics["warnings"] += division.warnings
 

@@ -8,10 +8,10 @@ import numpy as np
 from experiments.answer import at_chance, without_conclusions
 from experiments.claims import HOLDS, OPEN, SMALL, listed, resampled, together, verdict, with_bounds
 from experiments.interventions_section import interventions_section, readings
-from experiments.report import provenance
 from experiments.shape_section import CLAIMS, PAPER, SMALL_SHARE, shape_section
 from experiments.tables import bounds, defined, measured, number, percent, table, text, two, words
 from experiments.wording import tells_tumours, wording
+from jaxsal.commands.run_section import run_section
 from jaxsal.viz.page import banner, bullets, cards, page
 
 Record = Mapping[str, Any]
@@ -36,7 +36,7 @@ def render(record: Record) -> str:
     word = wording(record["settings"]["data"], record["per_class"])
     body = "\n".join(word(part) for part in told if part)
     body = without_conclusions(body) if _at_chance(record) else body
-    return page(TITLE, f"<h1>{TITLE}</h1>{body}{provenance(record)}")
+    return page(TITLE, f"<h1>{TITLE}</h1>{body}{run_section(record)}")
 
 
 def _left_out(record: Record) -> str:

@@ -12,11 +12,12 @@ from typing import Any
 import jax
 import tyro
 
-from experiments import outputs, report, sections
+from experiments import outputs, sections
 from experiments.report import Figure, write_page
 from experiments.settings import plain
 from experiments.study import Reopened
 from experiments.wording import wording
+from jaxsal.commands.run_section import run_section
 from jaxsal.common import files, provenance
 from jaxsal.training import checkpoint
 from jaxsal.viz.page import figures as figures_html
@@ -55,7 +56,7 @@ def publish(
     word = wording(record["study"]["data"], record["study"]["classes"])
     html = word(section(record) + figures_html(drawn))
     title = word(name.replace("_", " ")).capitalize()
-    whole = page(title, html + report.provenance(record))
+    whole = page(title, html + run_section(record))
     write_page(out / f"{name}.html", whole)
     files.write_json(out / f"{name}.json", record)
     sections.write(settings.checkpoint, name, html)

@@ -17,6 +17,7 @@ from experiments.tables import facts, number, table, text, words
 from experiments.wording import study_wording
 from jaxsal.commands.evaluation_page import patients_apart
 from jaxsal.commands.evaluation_words import missed
+from jaxsal.commands.run_section import run_section
 from jaxsal.common.files import write_atomically
 from jaxsal.viz.page import banner, bullets, page
 from jaxsal.viz.page import figures as figures_html
@@ -64,7 +65,7 @@ def render_report(
     ]
     body = "\n".join(part for part in told if part)
     body = without_conclusions(body) if at_chance(metrics) else body
-    run = [_data(metrics.get("data", {}), drawn(*DATA)), provenance(metrics)]
+    run = [_data(metrics.get("data", {}), drawn(*DATA)), run_section(metrics)]
     return page(TITLE, "\n".join([_lead(metrics), body, *filter(None, run)]))
 
 
@@ -138,22 +139,6 @@ def _data(data: Metrics, figures: Sequence[Figure]) -> str:
     for title, lines in parts.items():
         body += f"<h3>{title}</h3>{bullets(lines)}" if lines else ""
     return f"<h2>Data</h2><p>{text(data.get('source', ''))}</p>{body}{figures_html(figures)}"
-
-
-def provenance(metrics: Metrics) -> str:
-    """Command, commit, device, versions, timings and settings, as far as they are there."""
-    command = metrics.get("command")
-    shown = f"<pre>{text(command)}</pre>" if command else ""
-    commit = {key: metrics[key] for key in ("commit", "date") if metrics.get(key)}
-    names = ("device", "versions", "timings", "throughput", "settings")
-    titles = {"timings": "Timings, seconds", "throughput": "Throughput, images a second"}
-    blocks = "".join(facts(titles.get(n, n.capitalize()), metrics.get(n)) for n in names)
-    if not (shown or commit or blocks):
-        return ""
-    return (
-        f'<h2>What was run, and on what</h2>{shown}<div class="columns">'
-        f"{facts('Code', commit)}{blocks}</div>"
-    )
 
 
 def _plain(value: Any) -> str:

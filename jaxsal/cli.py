@@ -30,17 +30,11 @@ NAMES = {Explain: "explain", Train: "train", Evaluate: "evaluate", Methods: "met
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command, and returns its exit code."""
-    if (sys.argv[1:] if arguments is None else list(arguments)) == ["--version"]:
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if words == ["--version"]:
         print(f"jaxsal {__version__}")
         return DONE
-    config = (tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone)
-    settings: Explain | Train | Evaluate | Methods = tyro.cli(
-        Command,  # type: ignore[arg-type]
-        prog="jaxsal",
-        description=DESCRIPTION,
-        args=arguments,
-        config=config,
-    )
+    settings = _parsed(words)
     name = NAMES[type(settings)]
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
@@ -62,6 +56,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     elif not _process():
         print(getattr(summaries, name)(result), flush=True)
     return DONE
+
+
+def _parsed(words: list[str]) -> Explain | Train | Evaluate | Methods:
+    """The settings that are asked for.
+
+    A command that is named is parsed alone: for an option that it lacks, its own are offered.
+    """
+    named = next((kind for kind, name in NAMES.items() if words[:1] == [name]), None)
+    settings: Explain | Train | Evaluate | Methods = tyro.cli(
+        named or Command,  # type: ignore[arg-type]
+        prog=f"jaxsal {NAMES[named]}" if named else "jaxsal",
+        description=None if named else DESCRIPTION,
+        args=words[1:] if named else words,
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.FlagCreatePairsOff, tyro.conf.DisallowNone),
+    )
+    return settings
 
 
 def _failed(

@@ -24,8 +24,10 @@ ROOT = Path(__file__).parent.parent
 def command(place: Path, out: Path, limit: int | None = None) -> tuple[int, str, dict[str, Any]]:
     """Exit code, the error's line, and what the command says, under a limit of a file's bytes."""
     arguments = ["explain", "--apply", "tests.toy:apply", "--params", str(place / "p.npz")]
-    images = "x.npy" if out.suffix == ".zarr" else "few.npy"  # pictures take longer to draw
+    store = out.suffix == ".zarr"
+    images = "x.npy" if store else "few.npy"  # pictures take longer to draw
     arguments += ["--images", str(place / images), "--method", "gradient", "--json"]
+    arguments += ["--chunk", "64"] if store else []
     begin = [] if limit is None else ["prlimit", f"--fsize={limit}"]
     done = subprocess.run(
         [
@@ -36,8 +38,6 @@ def command(place: Path, out: Path, limit: int | None = None) -> tuple[int, str,
             *arguments,
             "--out",
             str(out),
-            "--chunk",
-            "64",
         ],
         cwd=ROOT,
         capture_output=True,

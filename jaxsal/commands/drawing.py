@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
+import scipy.ndimage
+from PIL import Image, ImageColor
 
 from jaxsal.commands import cuts
 from jaxsal.commands.preparing import Images
@@ -13,6 +14,7 @@ from jaxsal.data.fit import unfitted
 from jaxsal.types import SpatialAxes
 from jaxsal.viz import figures, inputs, pixels
 from jaxsal.viz.maps import Look
+from jaxsal.viz.style import OUTLINE
 
 PANEL = 3.2
 """Inches of a panel's longer side."""
@@ -71,7 +73,7 @@ class Pen:
         first = next(iter(panels.values()))
         bound = pixels.limit([first])
         thumbnail = self.look.blended(pixels.grey(picture), first, bound)
-        return Drawn(figures.png(figure), _encoded(thumbnail), mask is not None)
+        return Drawn(figures.png(figure), _encoded(thumbnail, mask), mask is not None)
 
     def _volume(
         self,
@@ -106,7 +108,8 @@ class Pen:
         (row,) = cuts.through(outline, len(drawn), 1)
         first = next(iter(maps.values()))
         thumbnail = self.look.blended(pixels.grey(drawn[row]), first[row], pixels.limit([first]))
-        return Drawn(figures.png(figure), _encoded(thumbnail), outline is not None)
+        small = _encoded(thumbnail, None if outline is None else outline[row])
+        return Drawn(figures.png(figure), small, outline is not None)
 
     def _panels(
         self, maps: Any, target: int | list[int], named: Callable[[int], str]
@@ -157,10 +160,23 @@ def said(entry: Mapping[str, Any], named: Callable[[int], str]) -> str:
     return ", ".join(parts)
 
 
-def _encoded(picture: np.ndarray) -> bytes:
-    """An array of colours in [0, 1] as a small PNG."""
+def _encoded(picture: np.ndarray, mask: np.ndarray | None) -> bytes:
+    """An array of colours in [0, 1] as a small PNG, with the outline of its mask."""
     image = Image.fromarray(np.rint(255 * np.clip(picture, 0, 1)).astype(np.uint8))
     image.thumbnail((THUMBNAIL, THUMBNAIL))
+    if mask is not None:
+        image = _outlined(image, mask)
     buffer = io.BytesIO()
     image.save(buffer, format="PNG")
     return buffer.getvalue()
+
+
+def _outlined(image: Image.Image, mask: np.ndarray) -> Image.Image:
+    """A thumbnail with a line around the mask, a pixel wide: what lies in a small one is seen."""
+    finer = max(1, THUMBNAIL // max(image.size))  # or the line of a tiny image hides it
+    image = image.resize((image.width * finer, image.height * finer), Image.Resampling.NEAREST)
+    area = Image.fromarray(255 * mask.astype(np.uint8)).resize(image.size, Image.Resampling.BOX)
+    inside = np.asarray(area) > 0
+    colours = np.array(image)
+    colours[scipy.ndimage.binary_dilation(inside) & ~inside] = ImageColor.getrgb(OUTLINE)
+    return Image.fromarray(colours)

@@ -1,7 +1,8 @@
 """`jaxsal evaluate`: a trained network on labelled images of another folder."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -68,6 +69,7 @@ def run(settings: Evaluate) -> dict[str, Any]:
         metrics = {
             **measured,
             "warnings": [*measured["warnings"], *unseen.warnings, *_absent(tested, classes)],
+            "seen": {**unseen.seen, "tested": settings.seen},
             "understood": told,
             "data": ", ".join(filter(None, (dataset.source, preprocess.text))),
         }
@@ -126,12 +128,14 @@ class Unseen(NamedTuple):
     """The images to test on.
 
     Attributes:
-        dropped: names of those that the network was trained on.
+        left_out: `(name, reason)` of those that made the network.
+        seen: how many of all did: by part of `seen.PARTS`.
         warnings, notes: what is to be said of it.
     """
 
     examples: Examples
-    dropped: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
+    seen: Mapping[str, int] = MappingProxyType({})
     warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -139,36 +143,49 @@ class Unseen(NamedTuple):
 def _understood(dataset: Dataset, unseen: Unseen, classes: Sequence[str]) -> understood.Record:
     """What was understood, of images that are all tested."""
     none = take(unseen.examples, np.arange(0, dtype=np.int32))
-    division = Division(none, none, unseen.examples, unseen.dropped)
-    noted = replace(dataset, notes=(*dataset.notes, *unseen.notes))
-    return understood.record(noted, division, classes)
+    told = replace(
+        dataset,
+        notes=(*dataset.notes, *unseen.notes),
+        left_out=(*dataset.left_out, *unseen.left_out),
+    )
+    return understood.record(told, Division(none, none, unseen.examples), classes)
 
 
 def _unseen(settings: Evaluate, examples: Examples) -> Unseen:
-    """The images without those that the network was trained on.
+    """The images without those that the network was trained on, or that chose its epoch.
 
     Raises:
-        ValueError: it was trained on all of them.
+        ValueError: there is no other.
     """
     if settings.checkpoint is None:
         return Unseen(examples)
-    identical, near, unknown = seen.among(settings.checkpoint, examples.images)
-    if unknown:
-        warning = f"Whether the network was trained on some of these images is unknown: {unknown}."
-        return Unseen(examples, warnings=(warning,))
-    notes = (f"{near.sum()} images are nearly identical to one trained on",) if near.any() else ()
-    if not identical.any():
-        return Unseen(examples, notes=notes)
-    if settings.seen:
-        warning = f"The network was trained on {identical.sum()} of these images."
-        return Unseen(examples, warnings=(warning,), notes=notes)
-    if identical.all():
+    found = seen.among(settings.checkpoint, examples.images)
+    parts = dict(zip(seen.PARTS, (found.trained, found.validated), strict=True))
+    counts = {part: int(known.sum()) for part, known in parts.items()}
+    said = seen.words(counts)
+    warnings = (f"It is unknown which of these images the network was {found.unknown}.",)
+    notes = (f"{found.near.sum()} images are nearly identical to one trained or validated on",)
+    told = Unseen(
+        examples,
+        seen=counts,
+        warnings=warnings if found.unknown else (),
+        notes=notes if found.near.any() else (),
+    )
+    known = found.trained | found.validated
+    if settings.seen and known.any():
+        warning = f"The network knows some of these images: {said}."
+        return told._replace(warnings=(*told.warnings, warning))
+    if known.all():
         raise ValueError(
-            f"images: the network was trained on all {len(identical)} of them; --seen tests it on "
+            f"images: the network knows all {len(known)} of them: {said}; --seen tests it on "
             "them, which tells nothing of others"
         )
-    names = tuple(str(name) for name in examples.names[identical])
-    return Unseen(take(examples, ~identical), names, notes=notes)
+    left_out = tuple(
+        (str(name), f"the network was {part} on it")
+        for part, rows in parts.items()
+        for name in examples.names[rows]
+    )
+    return told._replace(examples=take(examples, ~known), left_out=left_out)
 
 
 def _absent(tested: Examples, classes: Sequence[str]) -> list[str]:

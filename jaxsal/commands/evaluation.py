@@ -125,10 +125,9 @@ def doubts(
 
 
 def mistakes(probabilities: np.ndarray, tested: Examples, classes: Sequence[str]) -> list[Record]:
-    """Images taken for another class, those first whose own class had the least probability."""
-    own = probabilities[np.arange(len(tested.labels)), tested.labels]
-    predicted = probabilities.argmax(-1)
-    rows = [row for row in np.argsort(own, kind="stable") if predicted[row] != tested.labels[row]]
+    """Images taken for another class, those first that were surest of it."""
+    predicted, sure = probabilities.argmax(-1), probabilities.max(-1)
+    rows = [row for row in np.argsort(-sure, kind="stable") if predicted[row] != tested.labels[row]]
     return [
         {
             "name": str(tested.names[row]),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxsal.commands import cuts, evaluation, evaluation_words
+from jaxsal.commands.run_section import run_section
 from jaxsal.common import files
 from jaxsal.data import understood
 from jaxsal.data.examples import Examples
@@ -129,7 +130,7 @@ def render(metrics: Record, figures: Mapping[str, str], title: str) -> str:
         *below,
         f"<p>{page.text(said)}</p>" if (said := evaluation_words.kept(metrics)) else "",
         _data(metrics),
-        f"<h2>What was run, and on what</h2><pre>{page.text(metrics.get('command', ''))}</pre>",
+        run_section(metrics),
     ]
     return "\n".join(part for part in parts if part)
 

@@ -66,11 +66,11 @@ def _method(tree: ast.expr, text: str) -> Method:
     if isinstance(tree, ast.Name):
         if tree.id in COMBINATORS:
             raise ValueError(f"method: {tree.id} is of a method; write {tree.id}(gradient)")
-        if tree.id not in METHODS:
-            raise ValueError(unknown("method", tree.id, (*METHODS, *COMBINATORS)))
+        _check_known(tree.id)
         return METHODS[tree.id]
     if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name):
         raise ValueError(f"method: {text!r} is neither a name nor name(option=value)")
+    _check_known(tree.func.id)
     given = {str(k.arg): _value(k.value, text) for k in tree.keywords if k.arg is not None}
     if len(given) < len(tree.keywords):
         raise ValueError(f"method: options of {text!r} are given by name")
@@ -84,6 +84,12 @@ def _method(tree: ast.expr, text: str) -> Method:
     function = _method(tree.func, text)
     _check(function, given, name)
     return functools.partial(function, **given) if given else function
+
+
+def _check_known(name: str) -> None:
+    known = (*METHODS, *COMBINATORS)
+    if name not in known:
+        raise ValueError(unknown("method", name, known, listed_by="jaxsal methods"))
 
 
 def _may_be_method(tree: ast.expr) -> bool:

@@ -93,10 +93,15 @@ def load(
     return Model(found.apply, read_params(path), names, file=path, given=found)
 
 
+OWN_TEST = "On its own test images, when the network was trained"
+"""Before what is said there: the images at hand are others."""
+
+
 def _warnings(folder: Path) -> tuple[str, ...]:
     """The warnings of a network's own test; none where it has none, or is a study's older run."""
     try:
-        return tuple(map(str, json.loads((folder / "metrics.json").read_text())["warnings"]))
+        found = json.loads((folder / "metrics.json").read_text())["warnings"]
+        return tuple(f"{OWN_TEST}: {warning}" for warning in found)
     except (OSError, ValueError, KeyError, TypeError):
         return ()
 

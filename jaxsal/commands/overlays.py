@@ -169,7 +169,7 @@ class PictureSink:
 
     def stored(self) -> Stored:
         """Writes the indices; returns what became of the images of all processes."""
-        entries = _indexed(self.out, self.entries, self.shard, self.pen.about, self.warnings)
+        entries = _indexed(self.out, self.entries, self.shard, self.pen, self.warnings)
 
         def of(status: int) -> list[Entry]:
             return [entry for entry in entries if entry["status"] == STATUSES[status]]
@@ -190,7 +190,7 @@ def _indexed(
     out: Path,
     entries: list[Entry],
     shard: tuple[int, int],
-    about: str,
+    pen: Pen,
     warnings: Sequence[str],
 ) -> list[Entry]:
     """Writes `index.json`, page and sheet; returns the entries of all processes, by number."""
@@ -204,7 +204,7 @@ def _indexed(
     entries = sorted(entries, key=operator.itemgetter("number"))
     if not process:
         files.write_json(out / INDEX, entries)
-        write_page(out, entries, about, warnings)
+        write_page(out, entries, pen.about, warnings, pen.source.has_stacks)
         write_sheet(out, entries)
     processes.wait("indexed")
     part.unlink(missing_ok=True)

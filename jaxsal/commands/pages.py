@@ -21,8 +21,14 @@ Entry = dict[str, Any]
 """What `index.json` says of an image."""
 
 
-def write_page(out: Path, entries: list[Entry], about: str, warnings: Sequence[str] = ()) -> None:
-    """The page of all pictures; `warnings` are what speaks against the model."""
+def write_page(
+    out: Path,
+    entries: list[Entry],
+    about: str,
+    warnings: Sequence[str] = (),
+    in_order: bool = False,
+) -> None:
+    """The page of all pictures; `warnings`, `in_order`: as of `gallery`."""
     cards = [
         Card(
             name=entry["source"],
@@ -44,7 +50,7 @@ def write_page(out: Path, entries: list[Entry], about: str, warnings: Sequence[s
     bare = sum(not entry["outlined"] for entry in entries if "file" in entry)
     if 0 < bare < len(cards):
         about += f" {bare} of them have no mask."
-    page = gallery(out.name, cards, left_out, about, warnings)
+    page = gallery(out.name, cards, left_out, about, warnings, in_order)
     files.write_result(out / PAGE, page.encode(errors="backslashreplace"))
 
 

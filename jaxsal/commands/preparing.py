@@ -65,6 +65,11 @@ class Images:
             return False
         return self.source.scans[self.source.row(number).scan].affine is not None
 
+    @property
+    def has_stacks(self) -> bool:
+        """Whether some images are slices of one scan."""
+        return isinstance(self.source, Files) and self.source.has_stacks
+
     def check_labels(self) -> None:
         """Raises where files lie in no folder of a class.
 

@@ -1,5 +1,6 @@
 """Progress bars with images a second and the time left, on the standard error."""
 
+import sys
 import time
 
 import tqdm
@@ -55,6 +56,8 @@ class Training:
         if not self.started:  # a resumed run: the epochs before are done
             self.bar.initial = self.bar.n = epoch * self.epoch_images
             self.started = True
+            if epoch:
+                self.bar.write(f"goes on after epoch {epoch} of {self.config.epochs}", sys.stderr)
         self.bar.update(self.config.batch_size)
         if time.monotonic() - self.read > 0.5:
             shown = {name: f"{float(metrics[name]):.3f}" for name in ("loss", "accuracy")}

@@ -213,7 +213,7 @@ class Evaluate:
     explain: int = 64
     """How many images with a mask are explained, at most; 0 = none."""
     seen: bool = False
-    """Test on images that the network was trained on, too; every output is marked."""
+    """Test on images that the network was trained or validated on, too; every output is marked."""
     seed: int = 0
     """Of methods that draw random numbers, and of the choice of images."""
     strict: bool = False

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from jaxsal.commands import evaluation_words
+from jaxsal.commands import evaluation_words, seen
 from jaxsal.commands.evaluation import interval_words
 from jaxsal.common.words import counted
 from jaxsal.viz import page
@@ -50,15 +50,22 @@ def train(result: dict[str, Any]) -> str:
         return "dry run: nothing is trained"
     first = (
         f"{result['out']}: trained on {counted(result['trained_on'], 'images')}, "
-        f"{result['images_per_second']} images/s; {_accuracy(result)}"
+        f"{result['images_per_second']} images/s{_resumed(result)}; {_accuracy(result)}"
     )
     skipped = _skipped(result["skipped"])
     epoch = [f"  {said}"] if (said := evaluation_words.kept(result)) else []
     return "\n".join([*_warnings(result), first, *epoch, *_tested(result), *skipped])
 
 
+def _resumed(result: dict[str, Any]) -> str:
+    count = result["resumed"]
+    return f", after {count} epoch{'s' * (count > 1)} of an earlier run" if count else ""
+
+
 def evaluate(result: dict[str, Any]) -> str:
-    first = f"{result['out']}: {_accuracy(result)}"
+    known = seen.words({part: result["seen"].get(part, 0) for part in seen.PARTS})
+    left_out = f"; left out: {known}" if known and not result["seen"]["tested"] else ""
+    first = f"{result['out']}: {_accuracy(result)}{left_out}"
     found = result.get("localisation") or {"methods": {}}
     maps = [
         f"  relevance mass in masks, {method}: {page.number(values['relevance_mass'][0])}"
@@ -87,7 +94,7 @@ def _tested(result: dict[str, Any]) -> list[str]:
         values = (page.number(row[column]) for column in ("sensitivity", "specificity", "auc"))
         rows.append((name, str(row["count"]), *values))
     for name, (hits, count) in result.get("by_patient", {}).items():
-        rows.append((f"patient {name}", str(count), f"{hits} right", "", ""))
+        rows.append((name, str(count), f"{hits} right", "", ""))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(

@@ -129,7 +129,7 @@ def _write(
     metrics: dict[str, Any],
     logits: np.ndarray,
 ) -> None:
-    seen.save(folder, division.train)
+    seen.save(folder, division.train, division.validation)
     checkpoint.save(
         folder,
         model,

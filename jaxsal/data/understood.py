@@ -28,10 +28,9 @@ def record(dataset: Dataset, division: Division, classes: Sequence[str] | None =
     """
     classes = dataset.classes if classes is None else classes
     trained = len(division.train.labels)
-    why = "identical to an image that is tested" if trained else "the network was trained on it"
     parts = dict(zip(PARTS, division[:3], strict=True))
     left_out = [*dataset.left_out, *((line, "cannot be read") for line in dataset.skipped)]
-    left_out += [(name, why) for name in division.dropped]
+    left_out += [(name, "identical to an image that is tested") for name in division.dropped]
     return {
         "source": dataset.source,
         "counts": {name: counts(part, classes) for name, part in parts.items()},

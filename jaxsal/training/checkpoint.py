@@ -25,6 +25,8 @@ from jaxsal.training.parameter_files import checked_path, flatten, read_params
 from jaxsal.types import ApplyFn, Params
 
 MODEL, PARAMS = "model.json", "params.npz"
+CHECKPOINTS = "checkpoints"
+"""The folder beside them that a training goes on from."""
 FIELDS = {
     CNN: (
         *("classes", "widths", "convs", "smooth", "stride", "last_pool", "norm", "dropout", "axes"),
@@ -114,10 +116,7 @@ def load(folder: str | os.PathLike[str]) -> Saved:
         classes, size = tuple(map(str, about["classes"])), int(about["image_size"])
         low, high = map(float, about.get("range", RANGE))
     except FileNotFoundError as error:
-        raise ValueError(
-            f"checkpoint: {folder} holds no {MODEL}; expected the --out folder of a study that "
-            "has finished training"
-        ) from error
+        raise ValueError(f"checkpoint: {folder} {_without_model(folder)}") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             f"checkpoint: {folder / MODEL} cannot be read ({one_line(error)})"
@@ -133,6 +132,16 @@ def load(folder: str | os.PathLike[str]) -> Saved:
         (low, high),
         known.get("axes") == 3,
     )
+
+
+def _without_model(folder: Path) -> str:
+    """What is to be said of a folder without a trained network."""
+    finished = "expected the --out folder of a finished `jaxsal train` or study"
+    if not folder.exists():
+        return f"does not exist; {finished}"
+    if (folder / CHECKPOINTS).is_dir():
+        return f"holds no {MODEL}: training has not finished there; run the same command again"
+    return f"holds no {MODEL}; {finished}"
 
 
 def _channels(variables: Params) -> int:

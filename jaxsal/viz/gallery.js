@@ -11,10 +11,10 @@ function show() {
     seen += !card.hidden;
   }
   const [key, down] = [order.value.replace("-", ""), order.value.endsWith("-")];
-  const by = card => key === "score" ? Number(card.dataset.score) : card.dataset.name;
+  const by = card => key === "name" ? card.dataset.name : Number(card.dataset[key]);
   const sorted = [...cards].sort((a, b) => {
     const [x, y] = [by(a), by(b)];
-    const found = key === "score" ? x - y : x.localeCompare(y, undefined, { numeric: true });
+    const found = key === "name" ? x.localeCompare(y, undefined, { numeric: true }) : x - y;
     return down ? -found : found;
   });
   grid.append(...sorted);

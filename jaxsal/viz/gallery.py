@@ -1,7 +1,7 @@
 """A page of many pictures: filtered by class, right and wrong, and sorted, without network."""
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -44,21 +44,24 @@ def gallery(
     left_out: Sequence[tuple[str, str]] = (),
     about: str = "",
     warnings: Sequence[str] = (),
+    in_order: bool = False,
 ) -> str:
-    """The page: a card a picture, the highest score first.
+    """The page: a card a picture, the highest score first, or in the order of the cards.
 
     Args:
         left_out: `(name, reason)` of images without a picture. about: how the pictures were made.
         warnings: what speaks against the model, above all pictures.
+        in_order: whether their order tells more than their scores, as of the slices of a scan.
     """
-    ordered = sorted(cards, key=lambda card: -(card.score if card.score is not None else -1e30))
+    places = range(len(cards))
+    ordered = places if in_order else sorted(places, key=lambda place: -_sure(cards[place]))
     parts = [
         f"<h1>{html.escape(title)}</h1>",
         banner(warnings),
         f'<p class="lead">{html.escape(_counts(cards, left_out))}</p>',
         f"<p>{html.escape(about)}</p>" if about else "",
-        _controls(cards),
-        f'<div class="grid">{"".join(_card(card, n) for n, card in enumerate(ordered))}</div>',
+        _controls(cards, in_order),
+        f'<div class="grid">{_grid([(place, cards[place]) for place in ordered])}</div>',
         _reasons(left_out),
     ]
     return (
@@ -76,7 +79,11 @@ def _counts(cards: Sequence[Card], left_out: Sequence[tuple[str, str]]) -> str:
     return ", ".join([f"{len(cards)} images", *told, *without])
 
 
-def _controls(cards: Sequence[Card]) -> str:
+def _sure(card: Card) -> float:
+    return card.score if card.score is not None else -1e30
+
+
+def _controls(cards: Sequence[Card], in_order: bool) -> str:
     choices: Mapping[str, tuple[str, Sequence[str]]] = {
         "true": ("true class", sorted({card.true for card in cards} - {""})),
         "predicted": ("predicted class", sorted({card.predicted for card in cards} - {""})),
@@ -92,7 +99,9 @@ def _controls(cards: Sequence[Card]) -> str:
         for key, (words, values) in choices.items()
         if values
     ]
+    given = {"place": "order of the images"}
     orders = {"score-": "score, highest first", "score": "score, lowest first", "name": "name"}
+    orders = given | orders if in_order else orders | given
     options = "".join(f'<option value="{key}">{text}</option>' for key, text in orders.items())
     return (
         f'<form class="controls">{"".join(boxes)}'
@@ -100,13 +109,21 @@ def _controls(cards: Sequence[Card]) -> str:
     )
 
 
-def _card(card: Card, number: int) -> str:
+def _grid(cards: Iterable[tuple[int, Card]]) -> str:
+    """Cards with the place that each has among the images; the first are loaded at once."""
+    return "".join(
+        _card(card, place, "eager" if n < 24 else "lazy") for n, (place, card) in enumerate(cards)
+    )
+
+
+def _card(card: Card, place: int, loading: str) -> str:
     data = {
         "true": card.true,
         "predicted": card.predicted,
         "correct": card.correct,
         "score": "" if card.score is None else f"{card.score:.6g}",
         "name": card.name,
+        "place": str(place),
     }
     attributes = "".join(f' data-{key}="{html.escape(value)}"' for key, value in data.items())
     score = "" if card.score is None else f" ({card.score:.3g})"
@@ -116,7 +133,6 @@ def _card(card: Card, number: int) -> str:
         f"<span>map of: {html.escape(card.explained)}</span>" if card.explained else "",
         f'<span class="name">{html.escape(card.name)}</span>',
     ]
-    loading = "eager" if number < 24 else "lazy"
     return (
         f'<a class="card {card.correct}" href="{quote(card.file)}"{attributes}>'
         f'<img loading="{loading}" alt="{html.escape(card.name)}" src="{quote(card.thumbnail)}">'

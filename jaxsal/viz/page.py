@@ -3,7 +3,7 @@
 import base64
 import html
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,28 @@ def table(
         f'<div class="wide"><table>{legend}<thead><tr>{head}</tr></thead>'
         f"<tbody>\n{body}</tbody></table></div>"
     )
+
+
+def facts(title: str, values: Mapping[str, Any] | None) -> str:
+    """A titled table of names and values, nested dicts flattened; nothing for an empty one."""
+    if not values:
+        return ""
+    rows = "".join(f"<tr><th>{text(k)}</th><td>{text(v)}</td></tr>\n" for k, v in _flat(values))
+    body = f'<div class="wide"><table class="facts"><tbody>\n{rows}</tbody></table></div>'
+    return f"<div><h3>{text(title)}</h3>{body}</div>"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterable[tuple[str, str]]:
+    for name, value in values.items():
+        label = f"{prefix}{name}".replace("_", " ")
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{label} · ")
+        elif isinstance(value, float):
+            yield label, f"{value:,.4g}" if math.isfinite(value) else DASH
+        elif isinstance(value, list | tuple):
+            yield label, ", ".join(str(part) for part in value)
+        else:
+            yield label, DASH if value is None else str(value)
 
 
 def bullets(items: Iterable[str]) -> str:

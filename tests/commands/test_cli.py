@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import jax
@@ -252,6 +253,9 @@ def test_a_network_is_trained_on_a_folder_resumed_and_explained(classes, tmp_pat
     assert np.sum(done["confusion"]) + done["trained_on"] + done["validated_on"] == 20
     metrics = json.loads((tmp_path / "net/metrics.json").read_text())
     assert next(iter(metrics)) == "accuracy" and metrics["accuracy"] == done["accuracy"]
+    with np.load(tmp_path / "net/trained_on.npz") as known:  # none of these is an other image
+        counts = [len(known[name]) for name in ("digests", "validation_digests")]
+    assert counts == [done["trained_on"], done["validated_on"]] and counts[1] > 0
     again = run(capsys, "train", *options)
     assert again["resumed"] == 2 and again["accuracy"] == done["accuracy"]
     options = ("--checkpoint", tmp_path / "net", "--images", classes / "light")
@@ -267,7 +271,16 @@ def test_training_shows_a_bar_and_a_summary(classes, tmp_path, capsys) -> None:
     assert cli.main(["train", *map(str, options)]) == 0
     out, error = capsys.readouterr()
     assert "accuracy on" in out and "skipped: dark/broken.png" in out
-    assert "image/s" in error and "loss=" in error
+    assert "image/s" in error and "loss=" in error and "goes on" not in error
+    page = (tmp_path / "net/report.html").read_text()
+    rows = re.findall(r"<tr><th>([^<]*)</th>", page[page.index("What was run, and on what") :])
+    assert {"commit", "date", "kind", "jax", "epochs"} <= {*rows} and "interrupted" not in page
+    shutil.rmtree(tmp_path / "net/checkpoints/2")  # as if it had been killed in that epoch
+    assert cli.main(["train", *map(str, options)]) == 0
+    out, error = capsys.readouterr()
+    assert "goes on after epoch 1 of 2\n" in error and ", after 1 epoch of an earlier run" in out
+    page = (tmp_path / "net/report.html").read_text()
+    assert "The training was interrupted, and went on after epoch 1 of 2." in page
 
 
 UNTRAINABLE = {
@@ -302,7 +315,12 @@ def test_errors_of_training_are_one_line(name, classes, tmp_path, capsys, monkey
 WRONG = {
     "no images": (["--images", "nowhere.png"], "images: 'nowhere.png' is no file"),
     "an empty folder": (["--images", "empty"], "images: no image file in empty"),
-    "no such method": (["--method", "gradcam"], "method: expected one of gradient"),
+    "no such method": (
+        ["--method", "gradcam"],
+        "method: expected a name that `jaxsal methods` lists; got 'gradcam'; did you mean "
+        "'grad_cam'",
+    ),
+    "no such combinator": (["--method", "smothgrad(gradient)"], "did you mean 'smoothgrad'"),
     "no such option": (["--method", "occlusion(size=3)"], "method: occlusion has no option 'size'"),
     "a missing option": (["--method", "occlusion"], "window: occlusion needs this option"),
     "a program": (["--method", "occlusion(window=exit())"], "method: options of .* plain values"),
@@ -355,6 +373,14 @@ def test_misuse_ends_with_two(arguments, capsys) -> None:
         cli.main(arguments)
     assert stopped.value.code == 2
     capsys.readouterr()
+
+
+def test_for_an_option_misspelt_that_of_the_command_is_offered(capsys) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["train", "--images", "a", "--out", "b", "--imagesize", "3"])
+    error = capsys.readouterr().err
+    assert "--image-size INT" in error and "run jaxsal train --help" in error
+    assert "checkpoint" not in error  # of the option that explain and evaluate have
 
 
 def test_help_reads_like_documentation(capsys) -> None:

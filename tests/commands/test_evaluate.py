@@ -11,8 +11,9 @@ import pytest
 from PIL import Image
 
 from jaxsal import cli
-from jaxsal.commands import seen
+from jaxsal.commands import evaluation, seen, summaries
 from jaxsal.data import pipeline
+from jaxsal.data.examples import Examples
 from jaxsal.data.splits import take
 from jaxsal.models import CNN
 from jaxsal.training import checkpoint
@@ -83,6 +84,8 @@ def test_a_function_is_tested_and_its_maps_are_held_against_masks(place, capsys)
     }
     assert Path("out/figures/maps.png").exists()
     page = Path("out/report.html").read_text()
+    told = summaries.evaluate(done)
+    assert "  patient 1" in told and "patient patient" not in told
     assert "Do the maps lie on the masks?" in page and "4 patients are too few" in page
     assert "It names 100.0 % of 12 images right; always answering dark would be right for" in page
     assert "difference: none. Not shown of: gradient, input_x_gradient." in page  # too few patients
@@ -185,25 +188,41 @@ def test_what_is_ambiguous_is_refused(place, capsys) -> None:
 
 @pytest.fixture
 def network(place) -> Path:
-    """An untrained network that is said to have seen four of the images."""
+    """An untrained network that is said to have learned from four images, and chosen by two."""
     model = CNN(classes=2, widths=(2,))
     variables = model.init(jax.random.key(0), jnp.zeros((1, SIZE, SIZE, 1)))
     folder = place / "net"
     folder.mkdir()
     checkpoint.save(folder, model, variables, classes=("dark", "light"), image_size=SIZE)
     examples = pipeline.folder(place / "scans", image_size=SIZE).examples
-    seen.save(folder, take(examples, np.array([0, 1, 6, 7], np.int32)))
+    rows = [np.array(part, np.int32) for part in ([0, 1, 6, 7], [2, 8])]
+    seen.save(folder, *(take(examples, part) for part in rows))
     return folder
 
 
-def test_what_it_was_trained_on_is_left_out(network, capsys) -> None:
+def test_what_it_was_trained_or_validated_on_is_left_out(network, capsys) -> None:
+    model = ("--checkpoint", network, "--images", "scans", "--out", "out", "--explain", 0)
+    done = evaluate(capsys, *model)
+    assert np.sum(done["confusion"]) == 6
+    left_out = done["understood"]["left_out"]
+    counts = {reason: left_out[reason]["count"] for reason in left_out if "network" in reason}
+    assert counts == {"the network was trained on it": 4, "the network was validated on it": 2}
+    assert done["seen"] == {"trained": 4, "validated": 2, "tested": False}
+    assert cli.main(["evaluate", *map(str, model)]) == 0
+    assert "; left out: 4 trained on, 2 validated on\n" in capsys.readouterr().out
+    again = evaluate(capsys, *model, "--seen")
+    assert np.sum(again["confusion"]) == 12 and again["seen"]["tested"]
+    assert "these images: 4 trained on, 2 validated on." in again["warnings"][-1]
+
+
+def test_which_chose_the_epoch_may_be_unknown(network, capsys) -> None:
+    with np.load(network / seen.FILE) as kept:
+        old = {name: kept[name] for name in ("digests", "thumbnails")}
+    np.savez(network / seen.FILE, **old)
     model = ("--checkpoint", network, "--images", "scans", "--out", "out", "--explain", 0)
     done = evaluate(capsys, *model)
     assert np.sum(done["confusion"]) == 8
-    assert done["understood"]["left_out"]["the network was trained on it"]["count"] == 4
-    again = evaluate(capsys, *model, "--seen")
-    assert np.sum(again["confusion"]) == 12
-    assert "trained on 4 of these images" in again["warnings"][-1]
+    assert any("validated on: trained_on.npz is of an earlier" in w for w in done["warnings"])
 
 
 def test_a_checkpoints_classes_may_be_called_otherwise(network, capsys) -> None:
@@ -225,22 +244,23 @@ def test_what_it_was_trained_on_may_be_unknown(content, network) -> None:
         file.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
     images = np.random.default_rng(0).random((3, SIZE, SIZE, 1), np.float32)
     found = seen.among(network, images)
-    assert seen.FILE in found.unknown and not found.identical.any() and not found.near.any()
+    assert seen.FILE in found.unknown and not any(each.any() for each in found[:3])
 
 
 def test_that_it_is_unknown_is_said(network, capsys) -> None:
     (network / seen.FILE).unlink()
     model = ("--checkpoint", network, "--images", "scans", "--out", "out", "--explain", 0)
     warnings = evaluate(capsys, *model)["warnings"]
-    assert any("is unknown: the checkpoint has no trained_on.npz" in line for line in warnings)
+    assert any("on: the checkpoint has no trained_on.npz" in line for line in warnings)
 
 
 def test_a_network_is_not_tested_on_its_own_images_alone(network, capsys) -> None:
     for path in Path("scans").rglob("*.png"):
-        if int(path.stem.split("_")[1]) > 1:
+        if int(path.stem.split("_")[1]) > 2:
             path.unlink()
     model = ("--checkpoint", network, "--images", "scans", "--out", "out", "--explain", 0)
-    assert "trained on all 4 of them; --seen" in failed(capsys, *model)
+    error = failed(capsys, *model)
+    assert "knows all 6 of them: 4 trained on, 2 validated on; --seen" in error
 
 
 def test_a_class_that_is_not_there_is_said(network, capsys) -> None:
@@ -249,3 +269,20 @@ def test_a_class_that_is_not_there_is_said(network, capsys) -> None:
     done = evaluate(capsys, *model, "--images", "some")
     assert "no masks: no maps are made" in done["understood"]["notes"]
     assert done["confusion"][0] == [0, 0] and "No image of 'dark' is tested." in done["warnings"]
+
+
+def test_mistakes_come_by_how_sure_the_network_was() -> None:
+    """Of three classes the least probable true one is no sign of it."""
+    probabilities = np.array([[0.5, 0.5 - 1e-3, 1e-3], [0.7, 0.3, 0], [0.1, 0.9, 0], [0, 0.6, 0.4]])
+    none = np.zeros(4, np.int32)
+    tested = Examples(
+        np.zeros((4, 1, 1, 1), np.float32),
+        np.array([2, 1, 1, 0], np.int32),
+        np.zeros((4, 1, 1), bool),
+        none,
+        np.array([""] * 4),
+        np.array(["half", "sure", "right", "nearly"]),
+    )
+    found = evaluation.mistakes(probabilities, tested, ("a", "b", "c"))
+    assert [each["name"] for each in found] == ["sure", "nearly", "half"]
+    assert [each["probability"] for each in found] == [0.7, 0.6, 0.5]

@@ -1,16 +1,19 @@
 """`jaxsal explain` outlines the masks that `jaxsal train` reads, and explains none of them."""
 
 import json
+import re
 from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image, ImageColor
 
 from jaxsal import cli
 from jaxsal.commands.outlined import Outlined
 from jaxsal.data import pictures
 from jaxsal.data.wanted import Wanted
+from jaxsal.viz.style import OUTLINE
 from tests.data import files
 
 nibabel = pytest.importorskip("nibabel")
@@ -45,6 +48,12 @@ def run(capsys, *options: object) -> tuple[dict, dict[str, bool]]:
     return told, {entry["source"]: entry["outlined"] for entry in index}
 
 
+def yellow(picture: str) -> int:
+    """How many pixels are of the outline's colour."""
+    colours = np.asarray(Image.open(picture).convert("RGB"))
+    return int((colours == ImageColor.getrgb(OUTLINE)).all(-1).sum())
+
+
 def scan(name: str, shape: tuple[int, int, int] = (8, 7, 6)) -> np.ndarray:
     """A scan with a bright box, and the box."""
     values = np.random.default_rng(0).integers(0, 300, shape).astype(np.int16)
@@ -61,6 +70,7 @@ def test_masks_beside_pictures_and_elsewhere_are_outlined_and_the_others_counted
     files.save(Path("scans/a/0_mask_1.png"), files.outline()[::-1])
     told, outlined = run(capsys, "--images", "scans")
     assert outlined == {"a/0.png": True, "a/1.png": False, "a/2.png": False}
+    assert [yellow(f"out/_thumbnails/{n}.png") > 20 for n in range(3)] == [True, False, False]
     assert told["without_mask"] == 2 and told["explained"] == 3 and told["not_used"] == []
     for what, bare in (("scans/a/0.png", 0), ("scans/a/[01].png", 1), ("scans/a/2.png", None)):
         found = Outlined(pictures.find(what), None)
@@ -84,6 +94,8 @@ def test_slices_of_a_scan_have_the_slices_of_its_mask(capsys) -> None:
     nibabel.save(nibabel.Nifti1Image(box[1:], AFFINE), "case/d_mask.nii.gz")
     told, outlined = run(capsys, "--images", "case", "--slices", "coronal")
     assert len(outlined) == told["explained"] == 14 and told["without_mask"] == 7
+    page = Path("out/index.html").read_text()
+    assert re.findall(r'data-name="([^"]*)"', page) == [*outlined]  # not by score
     assert outlined["c_t1.nii.gz/coronal-003"] and not outlined["d.nii.gz/coronal-003"]
     reason = "a mask that does not lie on its scan: 7x7x6 voxels, its scan has 8x7x6"
     assert {"source": "d_mask.nii.gz", "fault": reason} in told["not_used"]
@@ -117,6 +129,7 @@ def test_a_volume_is_drawn_by_slices_through_its_mask(size, capsys, monkeypatch)
 
     monkeypatch.setattr(drawing.figures, "relevance_grid", grid)
     told, outlined = run(capsys, "--images", ".", "--volumes", "--targets", 0, *size)
+    assert yellow("out/_thumbnails/0.png") > 20 and not yellow("out/_thumbnails/1.png")
     assert outlined == {"c.nii.gz": True, "d.nii.gz": False} and told["without_mask"] == 1
     (images, masks, maps, rows), (_, none, _, spread) = drawn
     assert rows == ["slice 2", "slice 3"] and none is None and len(spread) == 5

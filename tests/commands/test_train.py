@@ -136,7 +136,9 @@ def test_explanations_of_such_a_network_carry_the_warning(forced, tmp_path, caps
     options += ["--method", "gradient", "--out", tmp_path / "out"]
     assert cli.main([str(each) for each in options]) == 0
     told = [line for line in capsys.readouterr().out.splitlines() if "WARNING" in line]
-    assert told[-1].startswith("WARNING: classes that the test set lacks") and len(told) > 1
+    whose = "WARNING: On its own test images, when the network was trained: "
+    assert len(told) > 1 and all(line.startswith(whose) for line in told)
+    assert told[-1].startswith(f"{whose}classes that the test set lacks")
     assert cli.main([str(each) for each in (*options, "--json")]) == 0
     assert len(json.loads(capsys.readouterr().out)["warnings"]) >= 2
 

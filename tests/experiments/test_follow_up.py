@@ -120,7 +120,7 @@ def test_a_study_is_looked_at_with_other_images(untrained: Path) -> None:
     given = study.Reopened(untrained, data="folder", data_dir=untrained / "nowhere")
     with pytest.raises(ValueError, match="data_dir"):
         study.reopen(given)
-    with pytest.raises(ValueError, match=r"checkpoint: .* holds no model\.json"):
+    with pytest.raises(ValueError, match=r"checkpoint: .* does not exist"):
         study.reopen(replace(given, checkpoint=untrained / "nowhere"))
     with pytest.raises(ValueError, match="explain: expected at least 0, got -1"):
         study.Reopened(untrained, explain=-1)

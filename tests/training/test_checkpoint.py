@@ -62,5 +62,10 @@ def test_a_broken_model_is_said_to_be(change, saved, tmp_path) -> None:
     with pytest.raises(ValueError, match=r"checkpoint: .*model.json cannot be read"):
         checkpoint.load(tmp_path)
     (tmp_path / "model.json").unlink()
-    with pytest.raises(ValueError, match=r"checkpoint: .* holds no model\.json"):
+    with pytest.raises(ValueError, match=r"holds no model\.json; .* `jaxsal train` or study"):
         checkpoint.load(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(ValueError, match="training has not finished there; run the same command"):
+        checkpoint.load(tmp_path)
+    with pytest.raises(ValueError, match=r"nowhere does not exist; .* `jaxsal train` or study"):
+        checkpoint.load(tmp_path / "nowhere")

@@ -22,7 +22,16 @@ def test_the_page_is_well_formed_escaped_and_in_order() -> None:
     assert "3 images, 1 right, 1 wrong, 1 without a picture, listed below" in page
     assert re.findall(r'href="([^"]*)"', page) == ["b%231.png", "a%20_b_.png", "c.png"]
     assert re.findall(r'class="card (\w*)"', page) == ["wrong", "right", ""]
+    ways = ["score-", "score", "name", "place"]
+    assert re.findall(r'<option value="([^"]+)"', page) == ways
+    assert re.findall(r'data-place="(\d)"', page) == ["1", "0", "2"]
     assert "map of: pituitary" in page and "http" not in page
+
+
+def test_slices_of_a_scan_stay_in_order_until_they_are_sorted() -> None:
+    page = gallery("a scan", CARDS, in_order=True)
+    assert re.findall(r'data-place="(\d)"', page) == ["0", "1", "2"]
+    assert re.findall(r'<option value="([^"]+)"', page)[:2] == ["place", "score-"]
 
 
 def test_a_page_without_pictures() -> None:

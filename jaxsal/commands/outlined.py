@@ -54,6 +54,11 @@ class Outlined:
         bare = sum(not self._files(number) for number in range(len(source) if self._found else 0))
         self.without = bare if self._found else None
 
+    @property
+    def empty(self) -> set[Path]:
+        """Masks without a pixel, of those that were drawn."""
+        return set() if self._outlines is None else self._outlines.empty
+
     def _unlike(self, source: Arrays | Prepared) -> Unused:
         """Takes away the masks that are not shaped as their images, and says why."""
         pairs = {}

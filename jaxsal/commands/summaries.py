@@ -5,12 +5,13 @@ from typing import Any
 
 from jaxsal.commands import evaluation_words, seen
 from jaxsal.commands.evaluation import interval_words
+from jaxsal.common.words import counted
 from jaxsal.viz import page
 
 
 def explain(result: dict[str, Any]) -> str:
     first = (
-        f"{result['out']}: {result['explained']} images explained, "
+        f"{result['out']}: {counted(result['explained'], 'images')} explained, "
         f"{len(result['skipped'])} skipped, "
         f"{result['resumed']} of them before; {result['images_per_second']} images/s"
     )
@@ -22,9 +23,13 @@ def explain(result: dict[str, Any]) -> str:
     undrawn = [f"  no picture of {e['source']}: {e['fault']}" for e in result["not_drawn"]]
     more = [f"  {len(undrawn)} without a picture in all"] if undrawn[5:] else []
     done = [f"  {note}" for note in result["notes"][:6]]
+    if empty := result["empty_masks"]:
+        shown = ", ".join([*empty[:3], *["..."] * bool(empty[3:])])
+        done.append(f"  {counted(len(empty), 'masks')} without a pixel: {shown}")
     if count := result["masks"]:
         bare = result["without_mask"]
-        done.append(f"  {count} masks outlined{f'; {bare} images without a mask' if bare else ''}")
+        others = f"; {counted(bare, 'images')} without a mask" if bare else ""
+        done.append(f"  {counted(count, 'masks')} outlined{others}")
     told = [*layers, *done, *skipped, *nonfinite, *undrawn[:5], *more]
     return "\n".join([*_warnings(result), first, *told, *_left(result["not_used"])])
 
@@ -44,7 +49,7 @@ def train(result: dict[str, Any]) -> str:
     if "accuracy" not in result:
         return "dry run: nothing is trained"
     first = (
-        f"{result['out']}: trained on {result['trained_on']} images, "
+        f"{result['out']}: trained on {counted(result['trained_on'], 'images')}, "
         f"{result['images_per_second']} images/s{_resumed(result)}; {_accuracy(result)}"
     )
     skipped = _skipped(result["skipped"])
@@ -64,7 +69,7 @@ def evaluate(result: dict[str, Any]) -> str:
     found = result.get("localisation") or {"methods": {}}
     maps = [
         f"  relevance mass in masks, {method}: {page.number(values['relevance_mass'][0])}"
-        f" ({found['area']:.3f} if even, {found['images']} images)"
+        f" ({found['area']:.3f} if even, {counted(found['images'], 'images')})"
         for method, values in found["methods"].items()
     ]
     maps += [

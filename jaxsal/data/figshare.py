@@ -4,6 +4,7 @@ import csv
 from functools import partial
 from pathlib import Path
 
+from jaxsal.common.words import counted
 from jaxsal.data import figshare_matlab
 from jaxsal.data.listing import Item, Listing, read_pair
 
@@ -44,7 +45,7 @@ def of_table(root: Path) -> Listing:
         files += [image, *masks]
     bare = 1 + 2 * len(items) - len(files)
     if bare:
-        notes.append(f"{bare} images without a mask")
+        notes.append(counted(bare, "images without a mask"))
     classes = tuple(sorted({label for _, label, _ in rows}))
     return Listing(classes, tuple(items), tuple(files), tuple(notes))
 

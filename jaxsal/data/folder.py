@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from jaxsal.common.words import counted
 from jaxsal.data import colour, patients, scans
 from jaxsal.data.greys import greys
 from jaxsal.data.images import grey
@@ -137,6 +138,6 @@ def notes(
     counts = [sum((i.name, path) not in unused.pairs for path in {*i.masks}) for i in images]
     merged = sum(count > 1 for count in counts)
     if 0 < counts.count(0) < len(images):
-        found.append(f"{counts.count(0)} images without a mask")
+        found.append(counted(counts.count(0), "images without a mask"))
     found += unused.notes()
-    return [*found, f"the masks of {merged} images merged"] if merged else found
+    return [*found, f"the masks of {counted(merged, 'images')} merged"] if merged else found

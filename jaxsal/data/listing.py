@@ -108,7 +108,7 @@ def read_pair(image: Path, masks: Sequence[Path], label: str, patient: str = "")
             continue
         fit.append(mask)
     found = read_slice(partial(images.grey, image), partial(images.masks, fit), label, patient)
-    remark = "masks that do not lie on their images left out"
+    remark = "masks of another shape than the image left out"
     return found._replace(remarks=(*found.remarks, *[remark] * (len(masks) - len(fit))))
 
 

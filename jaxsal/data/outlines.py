@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 from PIL import Image
 
+from jaxsal.common.words import counted
 from jaxsal.data import formats, images, records, scans
 from jaxsal.data.packages import package
 from jaxsal.data.records import Files, Kept
@@ -57,7 +58,8 @@ class Unused(NamedTuple):
             if path not in self.left:
                 found[reason].append(image)
         return [
-            f"a mask that others share left out of {len(names)} images, as of {names[0]}: {reason}"
+            f"a mask that others share left out of {counted(len(names), 'images')}, as of "
+            f"{names[0]}: {reason}"
             for reason, names in found.items()
         ]
 
@@ -67,6 +69,7 @@ class Outlines:
 
     Attributes:
         unused: those that do not lie on their images, and of images that are not used.
+        empty: those without a pixel, of the ones that were read.
     """
 
     def __init__(self, source: Files, masks: Mapping[str, Sequence[Path]]) -> None:
@@ -83,6 +86,7 @@ class Outlines:
                 pairs.setdefault(pair, "a mask of an image that is not used")
         left = {path: reason for (_, path), reason in pairs.items() if path not in used}
         self.unused = Unused(pairs, left)
+        self.empty: set[Path] = set()
         self._kept = Kept()
 
     def files(self, number: int) -> tuple[Path, ...]:
@@ -100,7 +104,10 @@ class Outlines:
         if not own:
             return images.empty_mask(size)
         if self.source.scans[row.scan].shape is None:
-            return images.merged([_plane(mask, size) for mask in own], size)
+            planes = [_plane(mask, size) for mask in own]
+            covers = (images.outline(plane).any() for plane in planes)
+            self.empty |= {mask.path for mask, any in zip(own, covers, strict=True) if not any}
+            return images.merged(planes, size)
         image = Image.fromarray(self.array(number))
         return images.png(image if image.size == size else image.resize(size, NEAREST))
 
@@ -112,7 +119,7 @@ class Outlines:
         """
         row = self.source.row(number)
         scan, own = self.source.scans[row.scan], self._own[row.scan]
-        mask = self._kept(row.scan, lambda: _on_grid(scan, own))
+        mask = self._kept(row.scan, lambda: _on_grid(scan, own, self.empty))
         time = row.time if len(mask) > 1 else 0
         seen = scans.oriented(mask[time], records.orientation(scan, self.source.wanted))
         return seen if row.slice is None else seen[row.slice]
@@ -241,14 +248,19 @@ def _apart(
     return off if off > APART * side else 0.0
 
 
-def _on_grid(scan: Scan, masks: Sequence[Mask]) -> Bool[np.ndarray, "times X Y Z"]:
+def _on_grid(
+    scan: Scan, masks: Sequence[Mask], empty: set[Path]
+) -> Bool[np.ndarray, "times X Y Z"]:
     """What any of the masks of a scan covers, on the scan's grid as it is stored.
 
-    One volume where the masks are the same at all times.
+    One volume where the masks are the same at all times; masks without a voxel are put into
+    `empty`.
     """
     assert scan.shape is not None
     slices = [mask for mask in masks if mask.slice is not None]
-    volumes = [_volumes(scan, mask) for mask in masks if mask.slice is None]
+    whole = {mask.path: _volumes(scan, mask) for mask in masks if mask.slice is None}
+    empty |= {path for path, inside in whole.items() if not inside.any()}
+    volumes = whole.values()
     times = max([scan.times if slices else 1, *map(len, volumes)])
     grid = np.zeros((times, *scan.shape), bool)
     for volume in volumes:
@@ -257,7 +269,9 @@ def _on_grid(scan: Scan, masks: Sequence[Mask]) -> Bool[np.ndarray, "times X Y Z
     for mask in slices:
         time, number = divmod(mask.slice or 0, _count(scan))
         place = scans.oriented(grid[time], stored)[number]
-        place |= images.outline(_plane(mask, place.shape[::-1]))
+        inside = images.outline(_plane(mask, place.shape[::-1]))
+        empty |= set() if inside.any() else {mask.path}
+        place |= inside
     return grid
 
 

@@ -5,6 +5,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from jaxsal.common.words import counted
+
 VIEWS = (
     "axial axi ax coronal cor sagittal sag t1 t1c t1ce t1gd t1w t2 t2w flair dwi adc pd swi ct mr "
     "mri pet us cc mlo l r lt rt left right ap pa lat lateral frontal od os bacteria virus"
@@ -132,7 +134,10 @@ def summary(groups: Sequence[str], how: Sequence[str]) -> tuple[str, ...]:
     largest = max(sizes.values())
     known = f", of {sizes.total()} of {len(groups)} images" if sizes.total() < len(groups) else ""
     ways = " and ".join(dict.fromkeys(h for h, group in zip(how, groups, strict=True) if group))
-    return (f"{len(sizes)} patients {ways}{known}, one with {largest} images the most",)
+    return (
+        f"{counted(len(sizes), 'patients')} {ways}{known}, one with {counted(largest, 'images')} "
+        "the most",
+    )
 
 
 def _whole_classes(groups: Sequence[str], labels: Sequence[str]) -> Mapping[str, str]:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Int32
 
+from jaxsal.common.words import counted
 from jaxsal.data import copies
 from jaxsal.data.examples import Dataset, Examples
 
@@ -179,7 +180,7 @@ def _torn_patients(examples: Examples, sides: Bool[np.ndarray, "3 N"]) -> list[s
         return []
     first = sorted(str(name) for name in examples.names[examples.patients == torn[0]])
     what = f"{torn[0]!r} of {first[0]} and {first[-1]}"
-    return [f"{len(torn)} patients on two sides of the split: {what}"]
+    return [f"{counted(len(torn), 'patients')} on two sides of the split: {what}"]
 
 
 def _missing_classes(dataset: Dataset, found: Bool[np.ndarray, "3 N"]) -> list[str]:
@@ -189,7 +190,9 @@ def _missing_classes(dataset: Dataset, found: Bool[np.ndarray, "3 N"]) -> list[s
         absent = sorted({*labels.tolist()} - {*labels[rows].tolist()})
         if absent:
             names = [dataset.classes[label] for label in absent]
-            told.append(f"classes that {what}: {names}; it has {rows.sum()} images")
+            told.append(
+                f"classes that {what}: {names}; it has {counted(int(rows.sum()), 'images')}"
+            )
     return told
 
 

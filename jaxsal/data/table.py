@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
+from jaxsal.common.words import counted
 from jaxsal.data.listing import stem
 
 COLUMNS = {
@@ -221,7 +222,8 @@ def check(left_out: Iterable[tuple[str, str]], *, strict: bool) -> None:
     """
     lost = [row for row, reason in left_out if reason == NO_FILE]
     if strict and lost:
-        raise ValueError(f"strict: {len(lost)} rows of a table name no file: {'; '.join(lost[:5])}")
+        what = counted(len(lost), "rows of a table without a file")
+        raise ValueError(f"strict: {what}: {'; '.join(lost[:5])}")
 
 
 def _in_folder(text: str, file: PurePath) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 import tensorflow_datasets as tfds
 
+from jaxsal.common.words import counted
 from jaxsal.data import figshare_matlab, images
 from jaxsal.data.listing import Listing, fingerprint
 
@@ -104,7 +105,7 @@ class Slices(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: 
             yield number, example | {"fold": item.fold}
         if not sizes:
             raise ValueError(f"none of {len(skipped)} images can be read: {skipped[:3]}")
-        notes = [*listing.notes, *(f"{count} {what}" for what, count in remarks.items())]
+        notes = [*listing.notes, *(counted(count, what) for what, count in remarks.items())]
         self.info.metadata.update(skipped=skipped, notes=notes, sizes=sorted(sizes))
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxsal.common.words import counted
 from jaxsal.data import copies
 from jaxsal.data.examples import Dataset, Examples
 from jaxsal.data.splits import Division, known_patients
@@ -129,12 +130,12 @@ def _or(value: int | None, word: str) -> str:
 def _of_copies(found: Record) -> list[str]:
     told = []
     if found["identical"]:
-        told.append(f"{found['identical']} images are identical to another one")
+        told.append(counted(found["identical"], "images identical to another one"))
     if found["identical_with_another_label"]:
         told.append(f"of {found['identical_with_another_label']} of these the labels differ")
     if close := found["tested_nearly_identical_to_trained"]:
         one, other = found["nearly_identical"][0]
         told.append(
-            f"{close} tested images are nearly identical to one trained on ({one} to {other})"
+            counted(close, f"tested images nearly identical to one trained on ({one} to {other})")
         )
     return told

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from jaxsal.common.words import counted
 from jaxsal.data.fit import fitted, resampled, unfitted
 from jaxsal.data.images import channelled
 from jaxsal.data.intensity import Intensity, Scale, scaled
@@ -79,7 +80,7 @@ class Notes:
         """`12 images: resized from 20x24`, the most frequent first; of sizes the first few."""
         with self._lock:
             counts = sorted(((int(rows.sum()), what) for what, rows in self._done.items()))
-        return [f"{count} images: {what}" for count, what in reversed(counts)]
+        return [f"{counted(count, 'images')}: {what}" for count, what in reversed(counts)]
 
 
 def prepared(

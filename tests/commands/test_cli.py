@@ -223,7 +223,7 @@ def test_people_get_a_bar_and_a_summary(network, scans, tmp_path, capsys) -> Non
     options = ("--checkpoint", network, "--images", scans / "2.png", "--method", "gradient")
     assert cli.main(["explain", *map(str, options), "--out", str(tmp_path / "out")]) == 0
     out, error = capsys.readouterr()
-    assert "1 images explained, 0 skipped" in out and "images/s" in out
+    assert "1 image explained, 0 skipped" in out and "images/s" in out
     assert "image/s" in error
 
 

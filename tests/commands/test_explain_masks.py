@@ -79,7 +79,7 @@ def test_masks_beside_pictures_and_elsewhere_are_outlined_and_the_others_counted
     files.save(Path("scans/drawn/a/2.bmp"), files.outline())
     arguments = ["explain", *GIVEN, "--images", "scans", "--masks", "scans/drawn", "--out"]
     assert cli.main([*arguments, "out"]) == 0
-    assert "  2 masks outlined; 1 images without a mask\n" in capsys.readouterr().out
+    assert "  2 masks outlined; 1 image without a mask\n" in capsys.readouterr().out
     index = json.loads(Path("out/index.json").read_text())
     assert [entry["outlined"] for entry in index] == [False, True, True]
     assert cli.main([*arguments, "m.zarr"]) == 1

@@ -54,7 +54,7 @@ def test_a_dry_run_tells_everything_and_writes_nothing(tmp_path, capsys) -> None
         "no image (.txt)": 1,
         "cannot be read": 1,
     }
-    assert "the masks of 1 images merged" in found["notes"]
+    assert "the masks of 1 image merged" in found["notes"]
     assert cli.main(["train", "--images", str(folder), "--dry-run"]) == 0
     text = capsys.readouterr().out
     for words in ("split by 5 folds", "with a mask", "left out, no image (.txt): 1 (notes.txt)"):

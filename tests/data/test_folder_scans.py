@@ -39,7 +39,7 @@ def test_slices_of_scans_are_images_of_their_patients(tmp_path) -> None:
     assert ("b/plan.mat", "scipy.io or h5py reads it") in read.left_out
 
 
-@pytest.mark.parametrize(("whole", "most"), [(False, 3), (True, 1)])
+@pytest.mark.parametrize(("whole", "most"), [(False, "3 images"), (True, "1 image")])
 def test_where_patients_are_known_from_is_said(whole, most, tmp_path) -> None:
     """Unknown are they only where neither the file nor its name says whose it is."""
     for n, label in enumerate("aabb"):
@@ -54,14 +54,14 @@ def test_where_patients_are_known_from_is_said(whole, most, tmp_path) -> None:
             notes = pipeline.folder(tmp_path, image_size=8, reading=reading).notes
         return [note for note in notes if "patient" in note]
 
-    assert told() == [f"4 patients by DICOM's PatientID, one with {most} images the most"]
+    assert told() == [f"4 patients by DICOM's PatientID, one with {most} the most"]
     regex = Reading(group=r"s(\d)")
-    assert told(regex) == [f"4 patients by --group, one with {most} images the most"]
+    assert told(regex) == [f"4 patients by --group, one with {most} the most"]
     for label in "ab":
         nibabel.save(nibabel.Nifti1Image(VOLUME, np.eye(4)), tmp_path / f"{label}/x.nii.gz")
     by_names = "4 patients by DICOM's PatientID"
     if whole:
-        by_names += ", of 4 of 6 images, one with 1 images the most"
+        by_names += ", of 4 of 6 images, one with 1 image the most"
         assert told()[-2:] == [by_names, UNKNOWN]
     else:
         ways = "by the scans' names and by DICOM's PatientID"

@@ -47,7 +47,7 @@ def test_other_kinds_of_image_become_grey_and_are_noted(tmp_path, kind):
     read = pipeline.folder(tmp_path, image_size=12)
     found = read.examples.images[read.examples.names == "yes/odd.png"][0, ..., 0] * 255
     np.testing.assert_allclose(found, expected, atol=1.01)
-    assert f"1 {kind.strip()} images converted to 8-bit grey" in read.notes
+    assert f"1 {kind.strip()} image converted to 8-bit grey" in read.notes
 
 
 def test_cmyk_jpegs_become_grey(tmp_path):
@@ -113,7 +113,7 @@ def test_sizes_are_mixed_made_square_and_noted(tmp_path):
     np.testing.assert_allclose(wide[2:6], 200, atol=1e-4)
     assert (wide[:2] == 0).all() and (wide[6:] == 0).all()
     np.testing.assert_allclose(square, 100, atol=1e-4)
-    assert "1 images not square padded with black" in read.notes
+    assert "1 image not square padded with black" in read.notes
     assert "images of 2 sizes from 8x4 to 32x32 pixels resized to 8x8, antialiased" in read.notes
 
 

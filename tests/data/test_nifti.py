@@ -111,7 +111,7 @@ def test_colours_holes_and_complex_numbers(tmp_path) -> None:
     nibabel.save(nibabel.Nifti1Image(holes, np.eye(4)), tmp_path / "h.nii")
     source = pictures.find(str(tmp_path / "h.nii"))
     assert np.isfinite(source[0]["image"]).all() and source[0]["image"].max() > 0.5
-    assert "1 images: pixels that are no finite numbers taken as the least" in source.notes()
+    assert "1 image: pixels that are no finite numbers taken as the least" in source.notes()
     nibabel.save(nibabel.Nifti1Image(holes.astype(np.complex64), np.eye(4)), tmp_path / "i.nii")
     with pytest.raises(pictures.BrokenImage, match="complex numbers"):
         pictures.find(str(tmp_path / "i.nii"))[0]

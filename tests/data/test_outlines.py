@@ -224,6 +224,21 @@ def test_a_masks_picture_is_of_its_images_shape_or_is_left_out(tmp_path) -> None
     assert "2 images without a mask" in read.notes
 
 
+def test_masks_without_a_pixel_are_known_once_they_are_read(tmp_path) -> None:
+    write(tmp_path / "x.nii", values())
+    write(tmp_path / "x_seg.nii", np.zeros(SHAPE, np.uint8))
+    write(tmp_path / "y.nii", values())
+    write(tmp_path / "y_seg.nii", lesion())
+    for name, inside in (("p", False), ("q", True)):
+        files.save(tmp_path / f"{name}.png", files.grey(0, 8, 8))
+        files.save(tmp_path / f"{name}_mask.png", np.full((8, 8), inside))
+    found = outlines(tmp_path, Wanted(8))
+    assert not found.empty
+    for number in range(len(found.source)):
+        found.encoded(number, found.source.original(number).shape[1::-1])
+    assert {path.name for path in found.empty} == {"x_seg.nii", "p_mask.png"}
+
+
 def test_of_a_table_of_pairs_and_of_arrays_too(tmp_path) -> None:
     files.save(tmp_path / "x.png", files.grey(0, 16, 12))
     files.save(tmp_path / "m/0.png", np.ones((8, 6), bool))
@@ -232,7 +247,7 @@ def test_of_a_table_of_pairs_and_of_arrays_too(tmp_path) -> None:
     assert images.outline(read.mask).all()
     read = read_pair(tmp_path / "x.png", [tmp_path / "m/1.png"], "a")
     assert not images.outline(read.mask).any()
-    assert "masks that do not lie on their images left out" in read.remarks
+    assert "masks of another shape than the image left out" in read.remarks
     np.save(tmp_path / "x.npy", np.zeros((3, 16, 12), np.uint8))
     found = Outlined(pictures.find(str(tmp_path / "x.npy")), tmp_path / "m")
     assert (found.used, found.without) == ({tmp_path / "m/0.png"}, 2)
@@ -247,11 +262,11 @@ def test_a_mask_that_fits_one_of_its_images_is_used_and_the_other_told(tmp_path)
     found = outlines(tmp_path, Wanted(8, volumes=True))
     assert [len(found.files(n)) for n in range(4)] == [1, 1, 1, 0] and not found.unused.left
     why = "a mask that does not lie on its scan: 6x5x4 voxels, its scan has 5x5x4"
-    told = f"a mask that others share left out of 1 images, as of b/c2_t2.nii: {why}"
+    told = f"a mask that others share left out of 1 image, as of b/c2_t2.nii: {why}"
     assert found.unused.notes() == [told]
     read = volumes.folder(tmp_path, image_size=6)
     assert not read.left_out and read.examples.masks.any((1, 2, 3)).tolist() == [True] * 3 + [False]
-    assert {told, "1 images without a mask"} <= {*read.notes}
+    assert {told, "1 image without a mask"} <= {*read.notes}
 
 
 def test_the_images_own_folder_is_none_of_masks(tmp_path) -> None:

@@ -67,7 +67,7 @@ def test_patients_are_known_only_where_all_are():
 
 def test_a_patient_on_two_sides_is_refused():
     dataset = _dataset([1, 1, 2, 2, 3, 3], patients=["x", "y", "z", "z", "x", "w"])
-    with pytest.raises(ValueError, match=r"1 patients on two sides of the split: 'x' of 0 and 4"):
+    with pytest.raises(ValueError, match=r"1 patient on two sides of the split: 'x' of 0 and 4"):
         pipeline.split(dataset, test_fold=1)
     pipeline.split(dataset, test_fold=2)
 
@@ -196,7 +196,7 @@ def test_copies_of_tested_images_are_not_trained_on():
 @pytest.mark.parametrize(
     ("parts", "labels", "message"),
     [
-        (["train"] * 3 + ["test"], [0, 1, 0, 1], r"the test set lacks: \['a'\]; it has 1 images"),
+        (["train"] * 3 + ["test"], [0, 1, 0, 1], r"the test set lacks: \['a'\]; it has 1 image"),
         (["train"] * 2 + ["test"] * 2, [0, 0, 0, 1], r"training never sees: \['b'\]"),
     ],
 )
@@ -211,10 +211,10 @@ def test_guessed_patients_on_two_sides_are_warned_of_and_given_ones_refused():
     dataset = _parted(["train"] * 2 + ["test"] * 2, [0, 1, 0, 1])
     examples = dataset.examples._replace(patients=np.array(["p", "q", "p", "r"]))
     given = splits.divide(replace(dataset, examples=examples), test_fold=1)
-    with pytest.raises(ValueError, match=r"1 patients on two sides of the split: 'p' of 0 and 2"):
+    with pytest.raises(ValueError, match=r"1 patient on two sides of the split: 'p' of 0 and 2"):
         splits.accepted(given)
     guessed = splits.divide(replace(dataset, examples=examples, guessed=True), test_fold=1)
-    assert "1 patients on two sides" in splits.accepted(guessed).warnings[0]
+    assert "1 patient on two sides" in splits.accepted(guessed).warnings[0]
 
 
 def test_a_class_of_few_groups_is_tested_by_default():

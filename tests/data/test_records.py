@@ -31,8 +31,8 @@ def test_sizes_that_differ_are_converted_or_refused(tmp_path) -> None:
         files.save(tmp_path / f"{number}.png", files.grey(number, *shape))
     found, notes = all_of(tmp_path)
     assert found.shape == (3, 8, 8, 1)
-    assert "1 images: resized to 8x8, antialiased" in notes
-    assert "1 images: made square with zeros and resized to 8x8, antialiased" in notes
+    assert "1 image: resized to 8x8, antialiased" in notes
+    assert "1 image: made square with zeros and resized to 8x8, antialiased" in notes
     with pytest.raises(ValueError, match=r"images: of 3 sizes, 8x8 \(1\).*--image-size N"):
         pictures.find(str(tmp_path))
 

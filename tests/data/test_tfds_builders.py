@@ -23,7 +23,7 @@ def test_the_table_gives_class_and_fold(tmp_path):
     for number, image in enumerate(read.examples.images):
         np.testing.assert_allclose(image[..., 0] * 255, files.grey(number), atol=1e-4)
     assert read.examples.masks.any((1, 2)).tolist() == [True, False, True]
-    assert read.notes == ("1 images without a mask",)
+    assert read.notes == ("1 image without a mask",)
 
 
 def test_a_table_that_says_nonsense_is_an_error(tmp_path):
@@ -76,7 +76,7 @@ def test_masks_are_found_beside_their_images(tmp_path, image, mask):
     read = pipeline.folder(tmp_path, image_size=12)
     no, yes = read.examples.masks
     assert not no.any() and (yes == files.outline()).mean() > 0.98
-    assert any("1 images without a mask" in note for note in read.notes)
+    assert any("1 image without a mask" in note for note in read.notes)
 
 
 def test_a_copy_of_the_set_inside_itself_is_ignored(tmp_path):

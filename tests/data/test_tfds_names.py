@@ -67,7 +67,7 @@ def test_its_intensities_are_asked_for_as_of_files(home) -> None:
     source = pictures.find("tfds:toy_scans", wanted=Wanted(channels=3, intensity=asked))
     expected = np.clip((SCANS[3] - np.float32(75)) / 50, 0, 1)
     np.testing.assert_allclose(source[3]["image"], expected, atol=1e-6)
-    assert source.notes() == ["1 images: intensities: the window given"]
+    assert source.notes() == ["1 image: intensities: the window given"]
     raw = Wanted(channels=3, intensity=Intensity("raw"), range=(0.0, 1.0))
     with pytest.raises(ValueError, match=r"values from .*, the network takes 0 to 1"):
         pictures.find("tfds:toy_scans", wanted=raw)[3]

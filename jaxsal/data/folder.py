@@ -94,13 +94,13 @@ def _items(
 
 
 def owned(image: Found, told: str, scan: str) -> Found:
-    """The image with its patient: the file's own word counts more than its name.
+    """The image with its patient: a table's word counts most, the file's own more than its name.
 
     Args:
         told: by the file itself, a hash; "".
         scan: the name of the scan that it shares with others; "".
     """
-    if told:
+    if told and not (image.patient and image.how == patients.BY_TABLE):
         return image._replace(patient=told, how=patients.BY_DICOM)
     if image.patient or not scan:
         return image

@@ -198,7 +198,7 @@ def _whose(
         return people.by_pattern([image.name for image in images], reading.group)
     if table.patients:
         groups = [table.entries[image.path].patient for image in images]
-        return people.Patients(groups, "by the table")
+        return people.Patients(groups, people.BY_TABLE)
     before = [] if reading.labels is None else [""]  # where the class's folder would stand
     folders = [[*before, *layout.folders[image.path]] for image in images]
     return people.guessed([stem(i.path) for i in images], folders, [i.label for i in images])

@@ -33,6 +33,7 @@ class Patients(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
+BY_TABLE = "by the table"
 BY_DICOM = "by DICOM's PatientID"
 BY_SCAN = "by the scans' names"
 

@@ -71,7 +71,7 @@ def certainty(hits: np.ndarray, tested: Examples) -> Record:
     return found
 
 
-def by_patient(record: Mapping[str, Any]) -> Sequence[float] | None:
+def by_patient(record: Mapping[str, Any]) -> Sequence[float | None] | None:
     """The accuracy's interval where it resamples patients, else None.
 
     Image by image the shuffled labels say more; they do not know of patients.
@@ -98,7 +98,7 @@ def doubts(
     predicted: np.ndarray,
     labels: np.ndarray,
     classes: Sequence[str],
-    interval: Sequence[float] | None = None,
+    interval: Sequence[float | None] | None = None,
 ) -> Record:
     """What speaks against conclusions: one class said of nearly all, accuracy of guessing.
 

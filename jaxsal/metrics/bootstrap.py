@@ -56,12 +56,10 @@ def mean_interval(
     values = values[finite]
     _, groups = np.unique(groups[finite], return_inverse=True)
     mean = float(values.mean())
-    sums, counts = np.bincount(groups, values), np.bincount(groups)
-    if len(counts) < max(fewest, 2):
+    count = int(groups.max()) + 1
+    if count < max(fewest, 2):
         return Interval(mean, np.nan, np.nan)
-    drawn = resample_counts(len(counts), resamples, seed)
-    # einsum, not matmul: its order of summation does not depend on the machine's BLAS.
-    means = np.einsum("rg,g->r", drawn, sums) / np.einsum("rg,g->r", drawn, counts)
+    means = _drawn_means(values, groups, resample_counts(count, resamples, seed))
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return Interval(mean, float(low), float(high))
 
@@ -142,16 +140,11 @@ def group_difference(
     # A group of one patient has the same mean in every draw, which is no certainty.
     if min(len(np.unique(groups[rows])) for rows in (own, ~own)) < max(fewest, 2):
         return Interval(difference, np.nan, np.nan)
-    count = int(groups.max()) + 1
-    drawn = resample_counts(count, resamples, seed)
-
-    def means(rows: np.ndarray) -> np.ndarray:
-        sums = np.bincount(groups[rows], values[rows], count)
-        counts = np.bincount(groups[rows], minlength=count)
-        with np.errstate(invalid="ignore"):  # none of a group drawn
-            return np.einsum("rg,g->r", drawn, sums) / np.einsum("rg,g->r", drawn, counts)
-
-    gaps = means(own) - means(~own)
+    drawn = resample_counts(int(groups.max()) + 1, resamples, seed)
+    first_means, other_means = (
+        _drawn_means(values[rows], groups[rows], drawn) for rows in (own, ~own)
+    )
+    gaps = first_means - other_means
     low, high = np.nanquantile(gaps, [(1 - level) / 2, (1 + level) / 2])
     return Interval(difference, float(low), float(high))
 
@@ -176,6 +169,19 @@ def resample_counts(clusters: int, resamples: int, seed: int) -> np.ndarray:
     drawn = drawn.astype(np.float32)
     drawn.flags.writeable = False
     return drawn
+
+
+def _drawn_means(values: np.ndarray, groups: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """The mean of the values of each draw, [resamples]; NaN of one without any.
+
+    Args:
+        groups: the cluster of each value, [N]. drawn: as of `resample_counts`.
+    """
+    clusters = drawn.shape[1]
+    sums, counts = np.bincount(groups, values, clusters), np.bincount(groups, minlength=clusters)
+    # einsum, not matmul: its order of summation does not depend on the machine's BLAS.
+    with np.errstate(invalid="ignore"):
+        return np.einsum("rg,g->r", drawn, sums) / np.einsum("rg,g->r", drawn, counts)
 
 
 def _checked(

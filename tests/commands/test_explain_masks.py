@@ -4,7 +4,6 @@ import json
 import re
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image, ImageColor
@@ -14,6 +13,7 @@ from jaxsal.commands.outlined import Outlined
 from jaxsal.data import pictures
 from jaxsal.data.wanted import Wanted
 from jaxsal.viz.style import OUTLINE
+from tests.commands.squares import here as here
 from tests.data import files
 
 nibabel = pytest.importorskip("nibabel")
@@ -21,21 +21,7 @@ nibabel = pytest.importorskip("nibabel")
 AFFINE = np.array([[-2.0, 0, 0, 9], [0, 2, 0, 1], [0, 0, 3, -4], [0, 0, 0, 1]])
 
 
-def squares(params, images):
-    """Two logits whose input x gradient is largest where the image is."""
-    total = jnp.square(images).sum(tuple(range(1, images.ndim)))
-    return params["scale"][None] * jnp.stack([total, -total], -1)
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(Path(__file__).parent.parent.parent)
-    np.savez("p.npz", scale=np.ones(1, np.float32))
-    return tmp_path
-
-
-GIVEN = ("--apply", "tests.commands.test_explain_masks:squares", "--params", "p.npz")
+GIVEN = ("--apply", "tests.commands.squares:squares", "--params", "p.npz")
 GIVEN += ("--method", "input_x_gradient")
 
 

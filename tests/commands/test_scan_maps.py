@@ -3,11 +3,11 @@
 import json
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxsal import cli
+from tests.commands.squares import here as here
 from tests.data import dicoms
 from tests.data.dicoms import pydicom
 
@@ -18,22 +18,8 @@ SHIPPED = Path(nibabel.__file__).parent / "tests/data"
 METHOD = "input_x_gradient"
 
 
-def squares(params, images):
-    """Two logits whose input x gradient is largest where the image is: 2 x^2 and -2 x^2."""
-    total = jnp.square(images).sum(tuple(range(1, images.ndim)))
-    return params["scale"][None] * jnp.stack([total, -total], -1)
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(Path(__file__).parent.parent.parent)
-    np.savez("p.npz", scale=np.ones(1, np.float32))
-    return tmp_path
-
-
 def run(capsys, images: object, out: str, *options: object, method: str = METHOD) -> dict:
-    model = ("--apply", "tests.commands.test_scan_maps:squares", "--params", "p.npz")
+    model = ("--apply", "tests.commands.squares:squares", "--params", "p.npz")
     given = ("--images", images, "--out", out, "--method", method, *options, "--json")
     assert cli.main(["explain", *model, *map(str, given)]) == 0
     out, error = capsys.readouterr()
@@ -42,7 +28,7 @@ def run(capsys, images: object, out: str, *options: object, method: str = METHOD
 
 
 def failed(capsys, images: object, out: str, *options: object) -> str:
-    model = ("--apply", "tests.commands.test_scan_maps:squares", "--params", "p.npz")
+    model = ("--apply", "tests.commands.squares:squares", "--params", "p.npz")
     given = ("--images", images, "--out", out, "--method", METHOD, *options)
     assert cli.main(["explain", *model, *map(str, given)]) == 1
     return capsys.readouterr().err.strip()

@@ -34,7 +34,7 @@ from experiments import (
 from experiments.follow_up import counted, full_precision
 from experiments.report import write_page
 from experiments.sections import Name as Experiment
-from experiments.settings import Settings, as_json, check_folds, plain, resolve
+from experiments.settings import Settings, as_json, folded, plain, resolve
 from jaxsal.common import files, provenance
 from jaxsal.compiler import processes
 from jaxsal.compiler.processes import Processes
@@ -78,7 +78,7 @@ def main(
             "follow: experiments run in one process; leave it empty, and add them then"
         )
     settings, _ = resolve(replace(settings, processes=Processes()))
-    check_folds(settings)
+    folded(settings)  # an error before anything is trained
     runs: list[dict[str, Any]] = []
     followed: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in follow}
     record: dict[str, Any] = {}

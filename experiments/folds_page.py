@@ -22,9 +22,10 @@ TITLE = "What the networks say together"
 def render(record: Record) -> str:
     """The page as a string, from what folds.json holds."""
     experiments = record.get("experiments", {})
+    doubted = _at_chance(record)
     told = [
-        _answer(record),
-        "" if _at_chance(record) else _claims(experiments.get("tumor_shape")),
+        _answer(record, doubted),
+        "" if doubted else _claims(experiments.get("tumor_shape")),
         _section(interventions_section, experiments.get("interventions")),
         _classification(record),
         _ranking(record, experiments.get("compare_methods")),
@@ -35,7 +36,7 @@ def render(record: Record) -> str:
     ]
     word = wording(record["settings"]["data"], record["per_class"])
     body = "\n".join(word(part) for part in told if part)
-    body = without_conclusions(body) if _at_chance(record) else body
+    body = without_conclusions(body) if doubted else body
     return page(TITLE, f"<h1>{TITLE}</h1>{body}{run_section(record)}")
 
 
@@ -48,15 +49,14 @@ def _section(section: Any, pooled: Record | None) -> str:
     return section(pooled) if pooled else ""
 
 
-def _answer(record: Record) -> str:
+def _answer(record: Record, doubted: str) -> str:
     count = record["networks"]
     lead = (
         f"{count} networks, each tested on patients that it has not seen, name "
         f"{percent(record['accuracy'])} of the images right "
         f"({percent(record['lowest'])} to {percent(record['highest'])} by fold)."
     )
-    doubted = _at_chance(record)
-    said = "" if doubted else bullets(claims_in_words(record))
+    said = bullets(claims_in_words(record))
     accuracy = [record["accuracy"], *record["accuracy_interval"]]
     found = [("accuracy, mean over the networks", accuracy, percent)]
     found.append(("area under the ROC curve", record["macro_auc"], number))

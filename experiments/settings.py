@@ -103,8 +103,8 @@ def _loaded(settings: Settings) -> Dataset:
     )
 
 
-def check_folds(settings: Settings) -> None:
-    """Raises where the images of resolved settings are not to be tested fold by fold.
+def folded(settings: Settings) -> Dataset:
+    """The images of resolved settings, where they can be tested fold by fold.
 
     Raises:
         ValueError: they are split by themselves, or into other folds than five.
@@ -118,6 +118,7 @@ def check_folds(settings: Settings) -> None:
         )
     if known and known != {*range(1, FOLDS + 1)}:
         raise ValueError(f"data_dir: expected images in folds 1 to {FOLDS}, got {sorted(known)}")
+    return dataset
 
 
 def as_json(settings: Any) -> dict[str, Any]:

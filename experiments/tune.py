@@ -83,8 +83,7 @@ def main(settings: Settings) -> dict[str, Any]:
         )
     )
     with files.writable(settings.out) as folder:
-        studies.check_folds(study)
-        dataset, _ = studies.divided(study)
+        dataset = studies.folded(study)
     record: dict[str, Any] = {}
     for fold in settings.folds:  # a fold of every recipe first: a killed run compares them all
         for name in settings.recipes:

@@ -42,7 +42,7 @@ def run(settings: Train) -> dict[str, Any]:
     start = time.monotonic()
     model, run = _prepared(settings, config, weights, dataset, division)
     with Training(run.steps, config, silent=settings.json or jax.process_index() > 0) as bar:
-        trained = loop.train(config, run, checkpoints=folder / "checkpoints", on_step=bar)
+        trained = loop.train(config, run, checkpoints=folder / checkpoint.CHECKPOINTS, on_step=bar)
     seconds = time.monotonic() - start
     logits = run.predict(trained.variables, division.test.images)
     measured = evaluation.measure(logits, division.test, dataset.classes)

@@ -1,9 +1,12 @@
 """What a call costs beside plain `jax.jit`: microseconds of a model so small that little else is.
 
 Each contender is called over and over, waited for each time; contenders take turns, round by round,
-and a difference to plain JAX is of one round.
+and a difference to plain JAX is of one round. XLA's threads of a CPU fall asleep between calls, and
+to wake one takes longer than a tiny program: plain JAX is also called after pauses of PAUSES, which
+are taken off, to tell what of a difference that is.
 """
 
+import functools
 import statistics
 import time
 from collections.abc import Callable
@@ -17,8 +20,11 @@ from benchmarks.records import PLAIN
 from jaxsal.models import ResNet
 from jaxsal.types import Logits, Params
 
-SHAPE = (1, 8, 8, 1)
+SHAPE = (1, 32, 32, 1)
 CLASSES = 4
+AFTER = ", after "
+PAUSES = (50, 100)
+"""Microseconds that a thread spends on something else before it calls plain JAX."""
 
 
 class Settings(NamedTuple):
@@ -50,8 +56,11 @@ def _resnet() -> Params:
 
 
 def _apply(params: Params, images: jax.Array) -> Logits:
-    """A linear model; it reads one array, so that a program takes no longer with many."""
-    return images.reshape(len(images), -1) @ params["weights"]
+    """A layer; it reads one array, so that a program takes no longer with many.
+
+    Large enough that XLA leaves each contender's program to a thread, as it does with any network.
+    """
+    return jnp.tanh(images.reshape(len(images), -1) @ params["weights"])
 
 
 def _contenders(params: Params) -> dict[str, Callable[[], jax.Array]]:
@@ -64,8 +73,16 @@ def _contenders(params: Params) -> dict[str, Callable[[], jax.Array]]:
     plain = jax.jit(jax.vmap(one, in_axes=(None, 0, 0)))
     checked = jaxsal.explainer(_apply, jaxsal.gradient)
     unchecked = jaxsal.explainer(_apply, jaxsal.gradient, check=False)
+
+    def after(pause: float) -> jax.Array:
+        begin = time.perf_counter()
+        while time.perf_counter() < begin + pause:
+            pass
+        return plain(params, images, targets)
+
     return {
         PLAIN: lambda: plain(params, images, targets),
+        **{f"{PLAIN}{AFTER}{us} us": functools.partial(after, 1e-6 * us) for us in PAUSES},
         "jaxsal unchecked": lambda: unchecked(params, images, targets),
         "jaxsal": lambda: checked(params, images, targets),
         "jaxsal unchecked, target 1": lambda: unchecked(params, images, 1),
@@ -81,7 +98,8 @@ def _rows(case: str, params: Params, settings: Settings) -> list[dict[str, Any]]
             seconds[name].append(_per_call(call, settings.calls))
     rows = []
     for name, found in seconds.items():
-        warm, plain = found[1:], seconds[PLAIN][1:]  # the first round compiles
+        pause = 1e-6 * float(name.split(AFTER)[1].split()[0]) if AFTER in name else 0.0
+        warm, plain = [t - pause for t in found[1:]], seconds[PLAIN][1:]  # the first round compiles
         over = [a - b for a, b in zip(warm, plain, strict=True)]
         figures = {
             "median_us": statistics.median(warm),

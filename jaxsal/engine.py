@@ -20,8 +20,8 @@ from jaxsal.compiler.execute import Executor
 from jaxsal.compiler.identity import identity
 from jaxsal.compiler.lowering import Lowered
 from jaxsal.compiler.outputs import Output
-from jaxsal.compiler.prepare import Call, Given, Prepare
-from jaxsal.compiler.program import Explanation, Flagged
+from jaxsal.compiler.prepare import Call, Prepare
+from jaxsal.compiler.program import Explanation
 from jaxsal.compiler.progress import bar_of
 from jaxsal.compiler.readable import as_call
 from jaxsal.methods import METHODS
@@ -201,31 +201,16 @@ class _Engine:
         args, keywords = self._prepare.arguments()
         return functools.partial(make, *args, **self._settings, **keywords), ()
 
-    def _run(self, params: Params, *args: Any, record: bool = False) -> Results:
+    def _run(self, *args: Any, record: bool = False) -> Results:
         """The results of a call; where values are checked, it waits for them and warns of NaN."""
-        given = self._prepare.given(*args, record=record)
-        found = self._repeated(params, given)
-        if found is None:
-            call = self._prepare.call(params, given, flagged=True)
-            self._prepare.check_model(call)
-            found = self._execute(call, given)
-            call.verify()  # now that the program is on its way, the device may be waited for
-        if isinstance(found, Flagged):
-            if results.is_told(found.flag):
-                call = self._prepare.call(params, given, flagged=True)
-                results.warn_not_finite(found.flag, call, what=self._results)
+        call = self._prepare(*args, record=record, flagged=True)
+        self._prepare.check_model(call)
+        found = self._execute(call)
+        call.verify()  # now that the program is on its way, the device may be waited for
+        if call.spec.flagged:
+            results.warn_not_finite(found.flag, call, what=self._results)
             found = found.results
         return found if record else self._prepare.ordered(found)
-
-    def _repeated(self, params: Params, given: Given) -> Tree | None:
-        """The results of a call like the last one, by its program; None where it is not."""
-        last = self._execute.like_last(given)
-        if last is None:
-            return None
-        verify = self._prepare.check_values(given, last.spec)
-        found = last(params, given)
-        verify()
-        return found
 
     def _verified(self, *args: Any, flagged: bool = False) -> Call:
         """A call that is not run, with its values checked."""

@@ -13,11 +13,10 @@ from jaxsal.compiler.batch_size import BatchSize, Placed, Size
 from jaxsal.compiler.parameters import Copies
 from jaxsal.compiler.placement import Placement
 from jaxsal.compiler.plan import Plan
-from jaxsal.compiler.prepare import Call, Given
+from jaxsal.compiler.prepare import Call
 from jaxsal.compiler.program import Schedule, Spec
 from jaxsal.compiler.programs import compiled
 from jaxsal.compiler.progress import Bar
-from jaxsal.compiler.repeat import Repeat, repeat
 from jaxsal.types import Tree
 
 Program = Callable[[Tree, Tree], Tree]
@@ -34,26 +33,12 @@ class Executor:
         self._mesh = check_mesh(mesh)
         self._options = Copies()
         self._last: _Last | None = None
-        self._repeat: Repeat | None = None
 
-    def __call__(self, call: Call, given: Given | None = None) -> Tree:
-        """Dispatches a call's program, or adds it to the one that is being traced.
-
-        Args:
-            call: what to run.
-            given: its arguments, to know calls like it by.
-        """
+    def __call__(self, call: Call) -> Tree:
         with frameworks.pure():
-            if call.traced:
-                return self.program(call)(call.shared, call.rows)
-            return self._run(call, given)
+            return self.program(call)(call.shared, call.rows) if call.traced else self._run(call)
 
-    def like_last(self, given: Given) -> Repeat | None:
-        """What runs a call of such arguments, if the last one was alike."""
-        last = self._repeat  # read once: other threads call too
-        return last if last is not None and last.is_like(given) else None
-
-    def _run(self, call: Call, given: Given | None) -> Tree:
+    def _run(self, call: Call) -> Tree:
         """Dispatches the program for each chunk without waiting for results."""
         placement = self.placement(call)
         with placement.context():
@@ -69,8 +54,6 @@ class Executor:
                         raise
                     self._last, size = None, smaller
                     run = compiled(call.spec, placed.schedule(size.plan))
-        whole = size.plan.images * placement.devices == call.size and self._bar is None
-        self._repeat = repeat(given, placed, run) if given and whole and not size.new else None
         return placement.to_caller_mesh(results)
 
     def _size_and_program(self, placed: Placed) -> tuple[Size, Program]:

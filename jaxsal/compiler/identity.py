@@ -48,7 +48,7 @@ def identity(call: Call) -> dict[str, str]:
     )
     keys = [tree["key"] for tree in (call.shared, call.rows) if "key" in tree]
     return {
-        "params": _hash(_contents(call.shared["params"])),
+        "params": _hash(_contents(call.shared["params"].tree)),
         "model": _hash(_program(model)),
         "method": _hash([*_program(method), *_contents(call.shared["arrays"])]),
         "output": call.spec.output.name,

@@ -15,7 +15,7 @@ from jaxsal.compiler.arrays import as_text, is_array
 from jaxsal.compiler.batch_independence import fixed_batch
 from jaxsal.compiler.callables import Node
 from jaxsal.compiler.outputs import Output
-from jaxsal.compiler.parameters import assemble_params
+from jaxsal.compiler.parameters import Arrays, assemble_params
 from jaxsal.compiler.program import cast
 from jaxsal.rewrite.cost import products
 from jaxsal.types import ApplyFn, ArrayOrShape, Objective, Params, Tree, accumulator
@@ -24,7 +24,7 @@ from jaxsal.types import ApplyFn, ArrayOrShape, Objective, Params, Tree, accumul
 def check_model(
     apply: ApplyFn,
     objective: Objective | None,
-    params: Params,
+    params: Arrays,
     images: ArrayOrShape,
     dtype: np.dtype | None,
     output: Output,
@@ -52,7 +52,7 @@ def check_model(
     plain = functools.partial(_applied, apply, whole)
     with (
         fixed_batch(plain, params, image, images.shape[0]),
-        _named_errors("apply", given, apply, params),
+        _named_errors("apply", given, apply, params.tree),
     ):
         program, logits = jax.make_jaxpr(model, return_shape=True)(params, image)
     if not jnp.issubdtype(logits.dtype, jnp.floating):

@@ -1,7 +1,4 @@
-"""Turns the arguments of a call into a `Call`: what to compute, and the checked arrays.
-
-First all but the parameters, which is enough to know a call like the last one (repeat.py).
-"""
+"""Turns the arguments of a call into a `Call`: what to compute, and the checked arrays."""
 
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, NamedTuple
@@ -9,7 +6,6 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 from jax.extend.core import get_opaque_trace_state
-from jax.tree_util import PyTreeDef
 
 from jaxsal.compiler import checks, signatures
 from jaxsal.compiler.addressable import is_addressable, is_concrete
@@ -19,7 +15,7 @@ from jaxsal.compiler.frameworks import pure
 from jaxsal.compiler.model import check_model, returning_logits
 from jaxsal.compiler.model_checks import ModelChecks
 from jaxsal.compiler.outputs import output_of
-from jaxsal.compiler.parameters import ParameterCache, Parameters, Signature
+from jaxsal.compiler.parameters import Arrays, ParameterCache, Parameters, Signature
 from jaxsal.compiler.plan import Plan
 from jaxsal.compiler.program import Spec
 from jaxsal.compiler.signatures import Function
@@ -27,37 +23,6 @@ from jaxsal.compiler.targets import as_rows, check_targets
 from jaxsal.compiler.values import check_values
 from jaxsal.rewrite.axes.spatial import checked
 from jaxsal.types import ApplyFn, ArrayOrShape, Objective, Params, Tree
-
-
-class Given(NamedTuple):
-    """The arguments of a call but for its parameters, checked.
-
-    Attributes:
-        rows: arrays with one entry an example.
-        shared: the one key of all examples, if there is one.
-        size: B.
-        targets: as they were given; None where there are none.
-        kind: what of these a compilation depends on: names, shapes and dtypes of the rows, the
-            modes of targets and keys, the options read off the rows, and whether it is a record.
-        traced: whether the call is a part of a program that is being traced.
-    """
-
-    rows: dict[str, Tree]
-    shared: dict[str, Tree]
-    size: int
-    targets: ArrayOrShape | None
-    kind: "Kind"
-    traced: bool
-
-
-class Kind(NamedTuple):
-    """What of the arguments, but for the parameters, a compilation depends on."""
-
-    rows: tuple[PyTreeDef, tuple[tuple[Any, ...], ...]]
-    targets: str
-    keys: str
-    bounds: tuple[tuple[str, int], ...]
-    record: bool
 
 
 class Call(NamedTuple):
@@ -114,7 +79,7 @@ class Call(NamedTuple):
                 raise ValueError(f"{name}: compiled for {most} at most, these images have more")
 
 
-class Known(NamedTuple):
+class Kind(NamedTuple):
     """What of a `Call` is the same for all calls that one program serves."""
 
     spec: Spec
@@ -178,7 +143,7 @@ class Prepare:
         self._rewrite, self.check = rewrite, check
         self._axes = checked(spatial_axes)
         self._outputs: dict[Hashable, int] = {}
-        self._kinds: dict[Hashable, Known] = {}
+        self._kinds: dict[Hashable, Kind] = {}
         self._parameters = ParameterCache()
 
     def arguments(self) -> tuple[tuple[ApplyFn, Tree], dict[str, Any]]:
@@ -210,105 +175,85 @@ class Prepare:
         """The results of a dict of functions in the order given, which JAX sorts."""
         return results if self._names is None else {name: results[name] for name in self._names}
 
-    def given(
+    def __call__(
         self,
+        params: Params,
         rows: dict[str, Tree],
         targets: object,
         key: object,
         each: Mapping[str, Tree] | None = None,
         *,
         record: bool = False,
-    ) -> Given:
-        """Checks the arguments of a call but for the parameters; no value is looked at.
+        flagged: bool = False,
+    ) -> Call:
+        """Checks the arguments of a call; nothing is compiled.
 
         Args:
+            params, targets, key: as of an explainer's call.
             rows: `image`, and a metric's `map`.
-            targets, key: as of an explainer's call.
             each: options with an entry an image.
             record: whether targets and logits are wanted with the results.
+            flagged: whether to report results that are not finite; only where values are checked
+                and the call is not part of a larger program.
         """
         rows = self._checked_rows(rows, each or {})
-        count = rows["image"].shape[0]
-        mode, targets = check_targets(targets, count)
+        images = rows["image"]
+        count = images.shape[0]
+        mode, given = check_targets(targets, count)
         keys = checks.check_key(key, count, self.keyed)
         keys = keys if self._draws else "none"  # one argument less
-        columns, names = jax.tree.flatten(rows)
-        shapes = tuple((x.shape[1:], x.dtype) for x in columns)
-        kind = Kind((names, shapes), mode, keys, self._bounds(rows), record)
-        traced = _is_traced([columns, self._arrays, targets, key])
-        shared: dict[str, Tree] = {}
-        if targets is not None:
-            rows["target"] = as_rows(targets, count)
+        known, arrays = self._parameters(params)
+        traced = known.traced or _is_traced([rows, self._arrays, given, key])
+        flagged = flagged and self.check and not traced
+        kind = self._kind(known.signature, rows, mode, keys, arrays, record, flagged)
+        spec = kind.spec
+        if "map" in rows and mode == "all":
+            checks.check_maps(rows["map"], count, spec.classes)
+        verify = check_values(images, given, spec.classes) if self.check else _nothing
+        shared: dict[str, Tree] = {"params": arrays, "arrays": self._arrays}
+        if given is not None:
+            rows["target"] = as_rows(given, count)
         if keys == "each":
             rows["key"] = key
         elif keys == "one":
             shared["key"] = key
             rows["index"] = np.arange(count, dtype=np.int32)
-        return Given(rows, shared, count, targets, kind, traced)
+        return Call(spec, shared, rows, count, kind.classes, kind.signature, known, traced, verify)
 
-    def __call__(
-        self, params: Params, *given: Any, record: bool = False, flagged: bool = False
-    ) -> Call:
-        """`call` of the arguments of `given`."""
-        return self.call(params, self.given(*given, record=record), flagged=flagged)
-
-    def call(self, params: Params, given: Given, *, flagged: bool = False) -> Call:
-        """A call of these parameters and arguments, whose values are checked; nothing is compiled.
-
-        Args:
-            params: as of an explainer's call.
-            given: the other arguments.
-            flagged: whether to report results that are not finite; only where values are checked
-                and the call is not part of a larger program.
-        """
-        own, arrays = self._parameters(params)
-        traced = own.traced or given.traced
-        known = self._known(own.signature, given, arrays, flagged and self.check and not traced)
-        spec = known.spec
-        if "map" in given.rows and spec.targets == "all":
-            checks.check_maps(given.rows["map"], given.size, spec.classes)
-        return Call(
-            spec,
-            {"params": arrays, "arrays": self._arrays, **given.shared},
-            given.rows,
-            given.size,
-            known.classes,
-            known.signature,
-            own,
-            traced,
-            self.check_values(given, spec),
-        )
-
-    def check_values(self, given: Given, spec: Spec) -> Callable[[], None]:
-        """Checks images and targets, where values are checked, as of `values.check_values`."""
-        if not self.check:
-            return _nothing
-        return check_values(given.rows["image"], given.targets, spec.classes)
-
-    def _known(self, params: Signature, given: Given, arrays: Params, flagged: bool) -> Known:
+    def _kind(
+        self,
+        known: Signature,
+        rows: dict[str, Tree],
+        mode: str,
+        keys: str,
+        params: Arrays,
+        record: bool,
+        flagged: bool,
+    ) -> Kind:
         """What a call computes: the same object for the same structure, shapes and dtypes."""
-        inputs = params, *given.kind.rows
-        signature = inputs, *given.kind[1:]
+        columns, names = jax.tree.flatten(rows)
+        inputs = known, names, tuple((x.shape[1:], x.dtype) for x in columns)
+        bounds = self._bounds(rows)
+        signature = inputs, mode, keys, bounds, record
         found = self._kinds.get((signature, flagged))
         if found is None:
-            image, mode = given.rows["image"], given.kind.targets
-            classes = self._classes(inputs, mode, params.whole, arrays, image)
+            classes = self._classes(inputs, mode, known.whole, params, rows["image"])
             spec = Spec(
                 parts=self._parts,
-                params=params.whole,
+                params=known.whole,
                 classes=classes,
                 output=self.output,
                 targets=mode,
                 dtype=self._dtype,
                 rewrite=self._rewrite,
-                spatial_axes=checked(self._axes, len(image.shape) - 1),
-                bounds=given.kind.bounds,
+                spatial_axes=checked(self._axes, len(rows["image"].shape) - 1),
+                bounds=bounds,
                 may_be_nan=self._may_be_nan,
-                record=given.kind.record,
+                record=record,
                 flagged=flagged,
             )
             apart = classes if mode == "all" and not self._forward_only else 1
-            found = self._kinds[signature, flagged] = Known(spec, apart, signature)
+            found = self._kinds[signature, flagged] = Kind(spec, apart, signature)
         return found
 
     def _checked_rows(self, rows: dict[str, Tree], each: Mapping[str, Tree]) -> dict[str, Tree]:
@@ -330,7 +275,7 @@ class Prepare:
         signature: Hashable,
         mode: str,
         whole: Node | None,
-        params: Params,
+        params: Arrays,
         images: ArrayOrShape,
     ) -> int:
         """How many targets the model has; it is looked at once for each signature."""

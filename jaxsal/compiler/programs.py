@@ -1,7 +1,6 @@
 """A cache of jitted programs, shared by all explainers while their functions are alive."""
 
 import functools
-import threading
 import weakref
 from collections.abc import Hashable
 
@@ -43,38 +42,12 @@ _PROGRAMS: dict[Hashable, tuple[jax.stages.Wrapped, list[weakref.ref]]] = {}
 
 def _jitted(spec: Spec, schedule: Schedule, inline: bool) -> jax.stages.Wrapped:
     def saliency(shared: Tree, rows: Tree) -> Tree:
-        if _KNOWN.only:
-            raise UnknownError
         return batch(spec, schedule, shared, rows)
 
     if schedule.home is None:
         return jax.jit(saliency, inline=inline)
     # One program for arrays that are committed to the device, for others, and for NumPy's.
     return jax.jit(saliency, inline=inline, in_shardings=schedule.home)
-
-
-class UnknownError(Exception):
-    """A program would have to be traced for these arguments."""
-
-
-class _Known(threading.local):
-    only = False
-
-
-_KNOWN = _Known()
-
-
-class known_alone:
-    """Where a program that JAX would have to trace for its arguments raises `UnknownError`.
-
-    JAX's own cache then tells, at the cost of a call, whether arguments are like earlier ones.
-    """
-
-    def __enter__(self) -> None:
-        _KNOWN.only = True
-
-    def __exit__(self, *_: object) -> None:
-        _KNOWN.only = False
 
 
 def _forget(key: Hashable, _: object) -> None:

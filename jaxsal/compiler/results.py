@@ -16,12 +16,6 @@ FEW = 5
 """Images and parameters that a warning names."""
 
 
-def is_told(flags: jax.Array) -> bool:
-    """Whether a flag of `program.Flagged` that this process holds is set; waits for them."""
-    whole = flags.is_fully_addressable
-    return any(part.any() for part in ([np.asarray(flags)] if whole else addressable.parts(flags)))
-
-
 def warn_not_finite(flags: jax.Array, call: Call, *, what: str) -> None:
     """Warns of a call's results that are not finite, or not as complete as asked; waits for them.
 
@@ -41,7 +35,7 @@ def warn_not_finite(flags: jax.Array, call: Call, *, what: str) -> None:
         )
     found = [(row, flag & ~UNMET) for row, flag in found]
     if all(flag in (0, OPEN) for _, flag in found):
-        if not any(flag for _, flag in found) or not broken(call.shared["params"]):
+        if not any(flag for _, flag in found) or not broken(call.shared["params"].tree):
             return
     parts = [
         f"{name}: {len(rows)} of {len(found)} images' are not finite ({listed('image', rows)})"
@@ -70,7 +64,7 @@ def broken(params: Params) -> list[str]:
 
 def _reason(call: Call, flags: dict[int, int]) -> str:
     """Why, as far as the arguments of the call show it."""
-    params = call.shared["params"]
+    params = call.shared["params"].tree
     if names := broken(params):
         count = len(jax.tree.leaves(params))
         return (

@@ -26,15 +26,12 @@ def apply(params: dict, images: jax.Array) -> jax.Array:
     return factor * toy.apply(params, images.astype(jnp.float32))
 
 
-def warm(
-    method: jaxsal.Method = jaxsal.gradient, images: np.ndarray = X, **options: Any
-) -> jaxsal.Explainer:
-    """An explainer whose last call's program the next one takes; on one device, unprepared."""
+def warm(method: jaxsal.Method = jaxsal.gradient, **options: Any) -> jaxsal.Explainer:
+    """An explainer whose last call's program the next one takes."""
     explain = jaxsal.explainer(apply, method, **options)
-    one = len(images) == 1 or options.get("mesh") is not None
     for _ in range(3):
-        explain(P, images, 0, **({"key": KEY} if explain.keyed else {}))
-    assert explain._execute._last is not None and (explain._execute._repeat is not None) == one
+        explain(P, X, 0, **({"key": KEY} if explain.keyed else {}))
+    assert explain._execute._last is not None
     return explain
 
 
@@ -74,44 +71,13 @@ CHANGES: dict[str, tuple[tuple, dict, Callable[[], contextlib.AbstractContextMan
 def test_what_changes_between_calls_is_seen(change: str) -> None:
     (params, images, targets), options, context = CHANGES[change]
     one = jax.make_mesh((1,), ("b",), devices=jax.devices()[:1])
-    for mesh, count in ((None, 2), (one, 2), (None, 1)):
-        explain = warm(mesh=mesh, images=X[:count])
-        if count == 1:
-            images, targets = images[:1], targets[:1] if np.ndim(targets) else targets
+    for mesh in (None, one):
+        explain = warm(mesh=mesh)
         with context():
             got = explain(params, images, targets, **options)
             expected = jaxsal.explainer(apply, jaxsal.gradient, mesh=mesh)(params, images, targets)
         assert got.sharding == expected.sharding and got.dtype == expected.dtype
         toy.close(got, expected, 1e-6)
-
-
-def test_a_call_like_the_last_one_is_not_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever its values are, and its parameters, where JAX knows their like."""
-    image, other = jnp.asarray(X[:1]), toy.params(5)
-    target, cold = jnp.zeros(1, jnp.int32), jaxsal.explainer(apply, jaxsal.gradient)
-    expected = [cold(params, image, target) for params in (P, other)]
-    for check, images in ((True, X[:1]), (True, image), (False, image)):
-        explain = warm(check=check, images=image)
-        for _ in range(2):
-            explain(P, images, target)
-        with monkeypatch.context() as patch:
-            patch.setattr(explain._prepare, "call", None)
-            toy.close([explain(params, images, target) for params in (P, other)], expected, 0)
-            toy.close(explain(dict(P), images, 0 if check else target), expected[0], 0)
-            with pytest.raises(TypeError, match="not callable"):  # of another structure
-                explain(P | {f"unseen {images is image} {check}": jnp.ones(3)}, images, target)
-
-
-def test_parameters_of_numpy_may_be_written_to_as_soon_as_a_call_returns() -> None:
-    explain, image, target = warm(check=False, images=X[:1]), jnp.asarray(X[:1]), jnp.zeros(1, int)
-    expected = explain(P, image, target)
-    params = jax.tree.map(np.array, P)
-    for _ in range(20):
-        explain(P, image, target)
-        maps = explain(params, image, target)
-        params["conv"][:] = 0
-        toy.close(maps, expected)
-        params["conv"][:] = P["conv"]
 
 
 def test_a_setting_changes_the_maps() -> None:
@@ -150,33 +116,29 @@ def test_a_key_and_what_is_recorded() -> None:
         explain(P, X, 0)
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_inside_a_trace(count: int) -> None:
-    images = X[:count]
-    explain = warm(images=images)
-    expected = explain(P, images, 0)
-    toy.close(jax.jit(explain)(P, images, 0), expected)
-    toy.close(jax.jit(lambda: explain(P, images, 0))(), expected)  # of constants alone
-    slope = jax.grad(lambda params: (explain(params, images, 0) ** 2).sum())(P)
+def test_inside_a_trace() -> None:
+    explain = warm()
+    expected = explain(P, X, 0)
+    toy.close(jax.jit(explain)(P, X, 0), expected)
+    toy.close(jax.jit(lambda: explain(P, X, 0))(), expected)  # of constants alone
+    slope = jax.grad(lambda params: (explain(params, X, 0) ** 2).sum())(P)
     cold = jaxsal.explainer(apply, jaxsal.gradient)
-    toy.close(slope, jax.grad(lambda params: (cold(params, images, 0) ** 2).sum())(P))
-    toy.close(explain(P, images, 0), expected, 0)
+    toy.close(slope, jax.grad(lambda params: (cold(params, X, 0) ** 2).sum())(P))
+    toy.close(explain(P, X, 0), expected, 0)
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_values_are_checked_in_every_call(count: int) -> None:
-    images = X[:count]
-    explain = warm(images=images)
+def test_values_are_checked_in_every_call() -> None:
+    explain = warm()
     broken = P | {"bias": jnp.full(4, jnp.nan)}
     with pytest.warns(RuntimeWarning, match="params: 1 of 3 arrays"):
-        explain(broken, images, 0)
+        explain(broken, X, 0)
     with pytest.raises(ValueError, match="images: expected finite"):
-        explain(P, np.full_like(images, np.nan), 0)
-    for wrong in (toy.CLASSES, -1, np.array([0, toy.CLASSES])[-count:]):
+        explain(P, np.full_like(X, np.nan), 0)
+    for wrong in (toy.CLASSES, -1, np.array([0, toy.CLASSES])):
         with pytest.raises(ValueError, match="targets: expected classes"):
-            explain(P, images, wrong)
+            explain(P, X, wrong)
     with pytest.raises(TypeError, match="images"):
-        explain(P, images.astype(np.int32), 0)
+        explain(P, X.astype(np.int32), 0)
 
 
 def test_other_threads_call_too() -> None:

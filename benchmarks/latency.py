@@ -22,7 +22,6 @@ from jaxsal.types import Logits, Params
 
 SHAPE = (1, 32, 32, 1)
 CLASSES = 4
-AFTER = ", after "
 PAUSES = (50, 100)
 """Microseconds that a thread spends on something else before it calls plain JAX."""
 
@@ -63,8 +62,15 @@ def _apply(params: Params, images: jax.Array) -> Logits:
     return jnp.tanh(images.reshape(len(images), -1) @ params["weights"])
 
 
-def _contenders(params: Params) -> dict[str, Callable[[], jax.Array]]:
-    """Calls without arguments, of the same gradient."""
+class Contender(NamedTuple):
+    """A call without arguments, and the seconds of pause in it."""
+
+    call: Callable[[], jax.Array]
+    pause: float = 0.0
+
+
+def _contenders(params: Params) -> dict[str, Contender]:
+    """Calls of the same gradient."""
     images, targets = jnp.ones(SHAPE), jnp.ones(1, jnp.int32)
 
     def one(params: Params, image: jax.Array, target: jax.Array) -> jax.Array:
@@ -80,13 +86,17 @@ def _contenders(params: Params) -> dict[str, Callable[[], jax.Array]]:
             pass
         return plain(params, images, targets)
 
+    paused = {
+        f"{PLAIN}, after {us} us": Contender(functools.partial(after, 1e-6 * us), 1e-6 * us)
+        for us in PAUSES
+    }
     return {
-        PLAIN: lambda: plain(params, images, targets),
-        **{f"{PLAIN}{AFTER}{us} us": functools.partial(after, 1e-6 * us) for us in PAUSES},
-        "jaxsal unchecked": lambda: unchecked(params, images, targets),
-        "jaxsal": lambda: checked(params, images, targets),
-        "jaxsal unchecked, target 1": lambda: unchecked(params, images, 1),
-        "jaxsal, target 1": lambda: checked(params, images, 1),
+        PLAIN: Contender(lambda: plain(params, images, targets)),
+        **paused,
+        "jaxsal unchecked": Contender(lambda: unchecked(params, images, targets)),
+        "jaxsal": Contender(lambda: checked(params, images, targets)),
+        "jaxsal unchecked, target 1": Contender(lambda: unchecked(params, images, 1)),
+        "jaxsal, target 1": Contender(lambda: checked(params, images, 1)),
     }
 
 
@@ -94,12 +104,11 @@ def _rows(case: str, params: Params, settings: Settings) -> list[dict[str, Any]]
     contenders = _contenders(params)
     seconds: dict[str, list[float]] = {name: [] for name in contenders}
     for _ in range(settings.rounds + 1):
-        for name, call in contenders.items():
-            seconds[name].append(_per_call(call, settings.calls))
+        for name, (call, pause) in contenders.items():
+            seconds[name].append(_per_call(call, settings.calls) - pause)
     rows = []
     for name, found in seconds.items():
-        pause = 1e-6 * float(name.split(AFTER)[1].split()[0]) if AFTER in name else 0.0
-        warm, plain = [t - pause for t in found[1:]], seconds[PLAIN][1:]  # the first round compiles
+        warm, plain = found[1:], seconds[PLAIN][1:]  # the first round compiles
         over = [a - b for a, b in zip(warm, plain, strict=True)]
         figures = {
             "median_us": statistics.median(warm),

@@ -113,7 +113,8 @@ def _records(kind: str) -> list[Metrics]:
 def _protocol() -> str:
     """A row for each recipe that was tried, the best first."""
     folds = ("1", "2", "3", "4")
-    head = ["recipe", *(f"fold {fold}" for fold in folds), "mean", "AUC", "ECE", "minutes a fold"]
+    of_folds = [f"fold {fold}" for fold in folds]
+    head = ["recipe", *of_folds, "mean", "AUC", "ECE", "minutes a fold", "machine"]
     rows = []
     for record in _records("protocol"):
         for row in record["recipes"].values():
@@ -124,6 +125,7 @@ def _protocol() -> str:
                     *("–" if share is None else f"{share:.3f}" for share in shares),
                     *(f"{row[name]:.3f}" for name in ("accuracy", "macro_auc", "ece")),
                     "–" if row["minutes"] is None else f"{row['minutes']:.1f}",
+                    _machine(record),
                 ]
             )
     return _table(head, rows)

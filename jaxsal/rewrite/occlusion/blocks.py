@@ -33,7 +33,10 @@ class Span(NamedTuple):
 
     def at(self, corner: Corner) -> Array:
         """The first index at a corner."""
-        return jnp.asarray(self.starts, jnp.int32)[corner[self.source]]
+        starts = jnp.asarray(self.starts, jnp.int32)
+        return lax.dynamic_index_in_dim(
+            starts, corner[self.source], keepdims=False, allow_negative_indices=False
+        )
 
 
 Spans = tuple[Span | None, ...]
@@ -73,12 +76,16 @@ def union(a: Span | None, b: Span | None, length: int) -> Span | None:
 def read_block(array: Array, spans: Spans, corner: Corner) -> Array:
     """The block of an array that lies at some spans."""
     sizes = [n if s is None else s.size for n, s in zip(array.shape, spans, strict=True)]
-    return lax.dynamic_slice(array, _starts(spans, corner), sizes)
+    return lax.dynamic_slice(
+        array, _starts(spans, corner), sizes, allow_negative_indices=False
+    )
 
 
 def write_block(array: Array, block: Array, spans: Spans, corner: Corner) -> Array:
     """An array with a block put in at some spans."""
-    return lax.dynamic_update_slice(array, block, _starts(spans, corner))
+    return lax.dynamic_update_slice(
+        array, block, _starts(spans, corner), allow_negative_indices=False
+    )
 
 
 def whole_array(value: BlockUpdate, corner: Corner) -> Array:

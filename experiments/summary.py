@@ -14,13 +14,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from experiments.folds_page import SAID, class_verdicts
+from experiments.shape_section import CLAIMS, PAPER
 from jaxsal.common import marked_tables, provenance
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 PLACES = {
     HERE.parent / "README.md": ("study",),
-    HERE / "README.md": ("results", "commands", "shape", "protocol", "folds"),
+    HERE / "README.md": ("results", "commands", "shape", "protocol", "folds", "claims", "parts"),
 }
 """By README the tables that stand in it."""
 
@@ -52,6 +54,8 @@ def tables() -> dict[str, str]:
         "shape": _shape(),
         "protocol": _protocol(),
         "folds": _folds(),
+        "claims": _claims(),
+        "parts": _parts(),
         "commands": "\n".join(f"{i}. `{run['command']}`" for i, run in enumerate(every, 1)),
     }
 
@@ -149,6 +153,39 @@ def _folds() -> str:
                 _machine(record),
             ]
         )
+    return _table(head, rows)
+
+
+def _of_folds(experiment: str) -> Iterable[tuple[str, Metrics]]:
+    """What an experiment found on the networks of each run of the folds, and of what images."""
+    for record in _records("folds"):
+        settings = record["settings"]
+        if pooled := record["experiments"].get(experiment):
+            yield f"{settings['data']} {settings['image_size']}x{settings['image_size']}", pooled
+
+
+def _claims() -> str:
+    """A row for each claim of the paper and class: what an edit costs, and the verdict."""
+    head = ["images", "claim", "class", "tumours", "drop", "less sham", "less control", "verdict"]
+    rows = []
+    for images, shape in _of_folds("tumor_shape"):
+        for claim, verdicts in class_verdicts(shape).items():
+            edit = shape["edits"][CLAIMS[claim]]
+            columns = ("tumour_by_class", "by_class", "over_control_by_class")
+            for label, verdict in verdicts.items():
+                cases = str(shape["by_class_cases"][label])
+                drops = [_interval(edit[column][label], 2) for column in columns]
+                rows.append([images, PAPER[claim], label, cases, *drops, SAID[verdict]])
+    return _table(head, rows)
+
+
+def _parts() -> str:
+    """A row for each thing that a head is reduced to: by how much each class is told by it."""
+    rows, head = [], ["images", "what is left"]
+    for images, left in _of_folds("interventions"):
+        head = ["images", "what is left", *left["classes"]]
+        for part, by_class in left["parts"].items():
+            rows.append([images, part, *(_interval(each["told"], 2) for each in by_class.values())])
     return _table(head, rows)
 
 

@@ -76,9 +76,7 @@ def union(a: Span | None, b: Span | None, length: int) -> Span | None:
 def read_block(array: Array, spans: Spans, corner: Corner) -> Array:
     """The block of an array that lies at some spans."""
     sizes = [n if s is None else s.size for n, s in zip(array.shape, spans, strict=True)]
-    return lax.dynamic_slice(
-        array, _starts(spans, corner), sizes, allow_negative_indices=False
-    )
+    return lax.dynamic_slice(array, _starts(spans, corner), sizes, allow_negative_indices=False)
 
 
 def write_block(array: Array, block: Array, spans: Spans, corner: Corner) -> Array:

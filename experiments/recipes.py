@@ -40,7 +40,6 @@ def _resnet(config: TrainConfig, classes: int) -> ResNet:
 
 
 STUDY = "study"
-LARGE_POSES = functools.partial(augment, rotation=0.8, scale=(0.7, 1.4), shift=0.1, intensity=0.3)
 
 RECIPES: dict[str, Recipe] = {
     STUDY: Recipe("the study's"),
@@ -57,12 +56,9 @@ RECIPES: dict[str, Recipe] = {
     ),
     "large-poses": Recipe(
         "larger turns, sizes, shifts and tones",
-        augment=LARGE_POSES,
-    ),
-    "long-large-poses": Recipe(
-        "60 epochs of larger turns, sizes, shifts and tones",
-        {"epochs": 60},
-        augment=LARGE_POSES,
+        augment=functools.partial(
+            augment, rotation=0.8, scale=(0.7, 1.4), shift=0.1, intensity=0.3
+        ),
     ),
     "resnet": Recipe("a ResNet of bottleneck blocks", build=_resnet),
 }

@@ -145,7 +145,7 @@ def _folds() -> str:
         by_fold = {run["fold"]: f"{run['accuracy']:.3f}" for run in record["folds"]}
         rows.append(
             [
-                f"{settings['data']} {settings['image_size']}x{settings['image_size']}",
+                _data(settings),
                 *(by_fold.get(fold, "–") for fold in folds),
                 _accuracy(record),
                 _interval(record["macro_auc"], 3),
@@ -159,9 +159,8 @@ def _folds() -> str:
 def _of_folds(experiment: str) -> Iterable[tuple[str, Metrics]]:
     """What an experiment found on the networks of each run of the folds, and of what images."""
     for record in _records("folds"):
-        settings = record["settings"]
         if pooled := record["experiments"].get(experiment):
-            yield f"{settings['data']} {settings['image_size']}x{settings['image_size']}", pooled
+            yield _data(record["settings"]), pooled
 
 
 def _claims() -> str:
@@ -195,9 +194,12 @@ def _table(head: list[str], rows: Iterable[list[str]]) -> str:
 
 
 def _images(metrics: Metrics) -> str:
-    settings = metrics["settings"]
-    side, tested = settings["image_size"], sum(metrics["data"]["counts"]["test"].values())
-    return f"{settings['data']} {side}x{side}, {tested} tested (fold {settings['test_fold']})"
+    settings, tested = metrics["settings"], sum(metrics["data"]["counts"]["test"].values())
+    return f"{_data(settings)}, {tested} tested (fold {settings['test_fold']})"
+
+
+def _data(settings: Metrics) -> str:
+    return f"{settings['data']} {settings['image_size']}x{settings['image_size']}"
 
 
 def _accuracy(metrics: Metrics) -> str:

@@ -90,13 +90,16 @@ class Program(NamedTuple):
                     for word in ("branch_computations", "true_computation", "false_computation")
                     for branch in op.called(word)
                 ]
-                yield from self.executed(max(branches, key=self._length), times)
+                yield from self.executed(max(branches, key=self._cost), times)
             elif op.kind in ("call", "async-start"):
                 for body in op.called("to_apply") + op.called("calls"):
                     yield from self.executed(body, times)
 
-    def _length(self, name: str) -> int:
-        return len(self.computations[name])
+    def _cost(self, name: str) -> tuple[int, int]:
+        """The cycles of a computation, and its bytes: where cycles are not estimated, they tell."""
+        ran = [(self.computations[place], op, n) for place, op, n in self.executed(name)]
+        cycles = sum(n * ops[op].cycles for ops, op, n in ran)
+        return cycles, sum(n * self._bytes(ops, op) for ops, op, n in ran)
 
     def turns(self, place: str, loop: Operation) -> int | None:
         """How often a loop of the computation `place` turns; None where the text does not say."""

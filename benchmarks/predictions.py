@@ -139,7 +139,7 @@ def held_against(rows: list[Row], measured: Iterable[Record]) -> Iterator[tuple[
         for row in rows:
             problem, _, narrow = row["problem"].partition(" ")
             key = _key(row, problem, f"{row['contender']} {narrow}".strip())
-            if row["target"] in record["device"]["kind"].lower() and key in times:
+            if row["target"] in record["device"]["kind"].lower().split() and key in times:
                 yield row, times[key]
 
 

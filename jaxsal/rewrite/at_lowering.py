@@ -20,7 +20,14 @@ from jax.core import ShapedArray, Tracer
 from jax.extend.core import ClosedJaxpr, Primitive
 from jax.interpreters import ad, batching, mlir
 
-from jaxsal.rewrite.program import BODIES, JaxValue, Values, lifted, trace
+from jaxsal.rewrite.program import (
+    BODIES,
+    JaxValue,
+    Values,
+    explicitly_sharded,
+    lifted,
+    trace,
+)
 
 Flat = Callable[..., Values]
 """A function of flat arrays."""
@@ -35,6 +42,10 @@ SETTINGS: dict[str, Callable[[Any], AbstractContextManager[None]]] = {
     "jax_numpy_dtype_promotion": jax.numpy_dtype_promotion,
 }
 """What JAX traces by, and the contexts that set it: a rule is traced later than its program."""
+
+
+ADDRESSED = 2**31
+"""Elements of an array that a kernel's offsets of 32 bits tell apart."""
 
 
 class Axis(NamedTuple):
@@ -130,6 +141,8 @@ def _run(*args: JaxValue, **params: Any) -> Values:
 def _types(
     *args: Any, closed: ClosedJaxpr, axes: tuple[Axis, ...], **params: Any
 ) -> tuple[list[ShapedArray], Any]:
+    if any(map(explicitly_sharded, args)):  # Then JAX says how the results are.
+        return trace(under(axes, as_it_is(closed)), *args)[0].out_avals, closed.effects
     sizes = tuple(axis.size for axis in reversed(axes))
     return [x.update(shape=(*sizes, *x.shape)) for x in closed.out_avals], closed.effects
 
@@ -183,7 +196,7 @@ def _check(*args: Any, **params: Any) -> Any:
 
 def _lower(ctx: Any, *args: Any, **params: Any) -> Any:
     platforms = ctx.platforms or ctx.module_context.platforms
-    if params["opaque"] and not _may_hold_kernels(ctx.module_context):
+    if params["opaque"] and not _may_hold_kernels(ctx):
         params["choose"] = as_it_is
     every = {platform: _program_for(platform, **params) for platform in platforms}
     first = next(iter(every.values()))
@@ -194,10 +207,12 @@ def _lower(ctx: Any, *args: Any, **params: Any) -> Any:
     return mlir.lower_fun(fun, multiple_results=True)(ctx, *args)
 
 
-def _may_hold_kernels(context: Any) -> bool:
-    """Whether a module is for one device, and for this version of the compiler."""
+def _may_hold_kernels(ctx: Any) -> bool:
+    """Whether a module is for one device and this version of the compiler, and its arrays fit."""
+    context = ctx.module_context
     alone = getattr(context.axis_context, "num_devices", None) == 1  # None under `shard_map`.
-    return alone and not context.lowering_parameters.for_export
+    fits = all(math.prod(aval.shape) < ADDRESSED for aval in (*ctx.avals_in, *ctx.avals_out))
+    return alone and fits and not context.lowering_parameters.for_export
 
 
 batching.fancy_primitive_batchers[BY_PLATFORM] = _map

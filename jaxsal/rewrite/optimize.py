@@ -20,7 +20,7 @@ from jaxtyping import Array
 
 from jaxsal.rewrite.at_lowering import by_platform
 from jaxsal.rewrite.interpreter import Frame, Rule, evaluate, rewritten
-from jaxsal.rewrite.program import Values, trace
+from jaxsal.rewrite.program import Values, explicitly_sharded, trace
 from jaxsal.rewrite.rules import (
     conv,
     conv_relu_pool,
@@ -121,6 +121,9 @@ def optimize(
 ) -> Callable[..., T]:
     """`fun`, faster on `platform`, with the same results and derivatives.
 
+    Operations of arrays on a mesh with explicit axes stay as they are: rules do not say how their
+    results are sharded. Within `jax.sharding.auto_axes` XLA does.
+
     Args:
         fun: a function of pytrees of arrays; what it closes over may be traced.
         platform: `"cpu"`, `"gpu"` (or `"cuda"`, `"rocm"`), `"tpu"`; `None` for that which the
@@ -176,6 +179,8 @@ def _rules(names: list[str], count: Counter[str]) -> dict[Primitive | str, Rule]
         tried = [name for name in names if REWRITES[name].primitive == primitive]
 
         def rule(eqn: JaxprEqn, values: Values, frame: Frame) -> list[Array] | None:
+            if any(explicitly_sharded(jax.typeof(value)) for value in values):
+                return None
             for name in tried:
                 outs = REWRITES[name].rule(eqn, values, frame)
                 if outs is not None:

@@ -225,6 +225,12 @@ def dtype_of(atom: Atom) -> np.dtype:
     return np.dtype(getattr(atom.aval, "dtype"))  # noqa: B009 - not every type has one
 
 
+def explicitly_sharded(aval: Aval) -> bool:
+    """Whether a type says how its arrays are sharded, as it does on a mesh with explicit axes."""
+    sharding = getattr(aval, "sharding", None)
+    return sharding is not None and jax.sharding.AxisType.Explicit in sharding.mesh.axis_types
+
+
 def fits(body: Jaxpr | ClosedJaxpr, eqn: JaxprEqn) -> bool:
     """Whether a body takes an equation's operands and gives its results, as a call's does."""
     jaxpr = open_jaxpr(body)

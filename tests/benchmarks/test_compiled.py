@@ -55,6 +55,30 @@ def test_cycles_of_nested_loops_count_as_often_as_they_turn():
     assert program.unknown_loops() == []
 
 
+def test_of_a_choice_the_dearest_branch_counts():
+    text = """HloModule jit_f
+
+%many (p: f32[4]) -> f32[4] {
+  %p = f32[4]{0} parameter(0)
+  %s = f32[4]{0} negate(%p), backend_config={"estimated_cycles":"1"}
+  %t = f32[4]{0} negate(%s), backend_config={"estimated_cycles":"1"}
+  ROOT %u = f32[4]{0} negate(%t), backend_config={"estimated_cycles":"1"}
+}
+
+%one (q: f32[4]) -> f32[4] {
+  %q = f32[4]{0} parameter(0)
+  ROOT %v = f32[4]{0} negate(%q), backend_config={"estimated_cycles":"90"}
+}
+
+ENTRY %main (i: s32[], a: f32[4]) -> f32[4] {
+  %i = s32[] parameter(0)
+  %a = f32[4]{0} parameter(1)
+  ROOT %c = f32[4]{0} conditional(%i, %a, %a), branch_computations={%many, %one}
+}
+"""
+    assert parse(text).cycles() == 90
+
+
 def test_what_devices_tell_each_other_counts_in_loops_in_fusions_and_on_the_chip():
     fused = """%fused (f: f32[4,8]) -> f32[4,8] {
   %f = f32[4,8]{1,0:S(1)} parameter(0)

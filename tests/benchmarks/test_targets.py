@@ -230,3 +230,4 @@ def test_the_model_is_held_against_what_was_measured():
     }
     assert list(predictions.held_against([row], [measured])) == [(row, 4.0)]
     assert not list(predictions.held_against([row | {"batch": 1}], [measured]))
+    assert not list(predictions.held_against([row | {"target": "h20"}], [measured]))

@@ -101,6 +101,22 @@ def test_under_jit_vmap_and_shard_map(faster, method, params, images):
     toy.close(jax.jit(spread)(params, images), expected)
 
 
+@pytest.mark.parametrize("within", [False, True], ids=["mapped", "of-a-batch"])
+def test_on_a_mesh_with_explicit_axes_operations_stay(within, params, images):
+    def maps(images):
+        fast = optimize(gradient, platform="cpu")
+        if within:
+            fast = optimize(jax.vmap(gradient, (None, 0)))
+        return fast(params, images) if within else jax.vmap(fast, (None, 0))(params, images)
+
+    mesh = jax.make_mesh((2,), ("i",), axis_types=(jax.sharding.AxisType.Explicit,))
+    with jax.set_mesh(mesh):
+        spread = jax.device_put(images[:2], jax.NamedSharding(mesh, P("i")))
+        found = jax.jit(maps)(spread)
+        assert jax.typeof(found).sharding.spec[0] == "i"
+    toy.close(found, jax.vmap(gradient, (None, 0))(params, images[:2]))
+
+
 def test_one_image_without_jit(faster, params, images):
     toy.close(faster(gradient)(params, images[0]), gradient(params, images[0]))
 

@@ -11,6 +11,7 @@ from jax import lax
 
 import jaxsal
 from jaxsal.models import CNN
+from jaxsal.rewrite import at_lowering
 from jaxsal.rewrite.kernels import conv_relu_pool, conv_relu_pool_gradient, on_gpu
 from jaxsal.rewrite.optimize import count_rewrites, optimize
 from tests import toy
@@ -154,6 +155,15 @@ def test_on_several_devices_and_exported_it_is_the_program_it_replaces(monkeypat
     texts.append(jax.export.export(program)(SMALL).mlir_module())
     # An interpreted kernel is a loop over its programs.
     assert ["stablehlo.while" in text for text in texts] == [True, False, False]
+
+
+def test_arrays_that_kernels_cannot_address_are_left_to_the_program(monkeypatch):
+    interpreted(monkeypatch)
+    program = jax.vmap(optimize(jax.grad(small), only=ONLY))
+    monkeypatch.setattr(at_lowering, "ADDRESSED", SMALL.size + 1)
+    assert "stablehlo.while" in jax.jit(program).lower(SMALL).as_text()
+    monkeypatch.setattr(at_lowering, "ADDRESSED", SMALL.size)
+    assert "stablehlo.while" not in jax.jit(program).lower(SMALL).as_text()
 
 
 def test_without_a_gpu_that_is_known_it_is_the_program_it_replaces():

@@ -67,8 +67,11 @@ def occlusion(
         inside = jnp.ones(shape, bool)
         for number, axis in enumerate(axes):
             inside &= lax.broadcasted_iota(first.dtype, shape, axis) >= first[number]
-        fill = lax.dynamic_slice(empty, corner, shape)
-        return replaced(jnp.where(inside, fill, lax.dynamic_slice(image, corner, shape)), corner)
+        fill, seen = (
+            lax.dynamic_slice(x, corner, shape, allow_negative_indices=False)
+            for x in (empty, image)
+        )
+        return replaced(jnp.where(inside, fill, seen), corner)
 
     scores = map_points(occluded, (windows.begin, windows.first), chunk=chunk)
     losses = wide(score(image)) - wide(scores)

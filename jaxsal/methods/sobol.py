@@ -196,7 +196,10 @@ def _local(
         for number, axis in enumerate(axes):
             place = lax.broadcasted_iota(first.dtype, shape, axis)
             inside &= (place >= first[number]) & (place < last[number])
-        own, near, old = (lax.dynamic_slice(x, corner, shape) for x in (full, beside, base))
+        own, near, old = (
+            lax.dynamic_slice(x, corner, shape, allow_negative_indices=False)
+            for x in (full, beside, base)
+        )
         values = jnp.where(inside, mix(own, near, value).astype(image.dtype), old)
         return wide(replaced(values, corner))
 

@@ -44,7 +44,9 @@ def incremental_score(score: ScoreFn, image: Image) -> Callable[[Array, Corner],
         rounding.
     """
     if not getattr(score, "rewrite", True):
-        return lambda values, corner: score(lax.dynamic_update_slice(image, values, corner))
+        return lambda values, corner: score(
+            lax.dynamic_update_slice(image, values, corner, allow_negative_indices=False)
+        )
     closed = canonicalize(inline(trace(score, image)[0]))
     known = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
     known |= dict(zip(closed.jaxpr.invars, [image], strict=True))

@@ -9,7 +9,7 @@ complexity; a ranking with intervals, and milliseconds a map. About seven minute
 study's report.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,8 @@ import jax
 import numpy as np
 import tqdm
 
-from experiments import explaining, follow_up, methods, ranking, scoring, study
+from experiments import explaining, follow_up, methods, networks, ranking, scoring, study
+from experiments.claims import Findings
 from experiments.compare_section import compare_section
 from experiments.controls import CONTROLS
 from experiments.ranking import Ranking
@@ -103,6 +104,43 @@ def compared(values: Values, chosen: Chosen, seed: int) -> dict[str, Any]:
             if name not in CONTROLS
         },
     }
+
+
+def pooled(records: Sequence[Findings]) -> dict[str, Any]:
+    """One record in place of several networks': who leads, and who is above the controls on all.
+
+    `agreement` is how alike the networks rank the methods, by family; not there of one network.
+    """
+    found = networks.pooled(records)
+    every = [record["ranks"] for record in records]
+    order = {
+        family: [name for _, name in sorted((rank[0], name) for name, rank in ranked.items())]
+        for family, ranked in found["ranks"].items()
+    }
+    best = {family: names[0] for family, names in order.items()}
+    names = order["faithfulness"]
+
+    def behind(family: str, name: str) -> list[float]:
+        """Of a network's mean rank less that of the first of all networks."""
+        gaps = [ranks[family][name][0] - ranks[family][best[family]][0] for ranks in every]
+        return [float(each) for each in networks.mean_interval(gaps)]
+
+    found |= {
+        "methods": {name: found["methods"][name] for name in names},
+        "best": best,
+        "behind": {family: {name: behind(family, name) for name in names} for family in best},
+        "above_controls": {
+            name: [m for m in above if all(m in each["above_controls"][name] for each in records)]
+            for name, above in found["above_controls"].items()
+        },
+        "undefined": {name: sum(each["undefined"][name] for each in records) for name in names},
+    }
+    if len(records) > 1:
+        found["agreement"] = {
+            family: list(networks.agreement([{n: r[family][n][0] for n in names} for r in every]))
+            for family in best
+        }
+    return found
 
 
 def _undefined(values: Values, metrics: Iterable[str]) -> dict[str, int]:

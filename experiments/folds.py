@@ -49,7 +49,7 @@ FOLLOW_UPS: dict[str, Any] = {
     "compare_methods": compare_methods,
     "completeness": completeness,
 }
-"""The experiments on a finished study: each with its `Settings` and `main`."""
+"""The experiments on a finished study: each with its `Settings` and `main`, some with `pooled`."""
 
 EXPLAIN = {"tumor_shape": 0, "compare_methods": 40}
 """Images a network where it is not the experiment's own number; 0 = all."""
@@ -124,7 +124,7 @@ def _record(
         "networks": len(runs),
         "folds": runs,
         "experiments": {
-            name: networks.pooled([_without_run(each) for each in found.values()])
+            name: _pooled(name, [_without_run(each) for each in found.values()])
             for name, records in followed.items()
             if (found := {fold: each for fold, each in records.items() if FAILED not in each})
         },
@@ -137,13 +137,13 @@ def _record(
         "settings": plain(settings),
         **provenance.describe(),
     }
-    compared = [r for r in followed.get("compare_methods", {}).values() if FAILED not in r]
-    if len(compared) > 1:
-        found["agreement"] = {
-            family: list(networks.agreement([_ranks(each, family) for each in compared]))
-            for family in compared[0]["ranks"]
-        }
     return dict(json.loads(json.dumps(files.finite(found))))
+
+
+def _pooled(name: str, records: list[dict[str, Any]]) -> dict[str, Any]:
+    """An experiment's findings on several networks as one, in its own way where it has one."""
+    pool = getattr(FOLLOW_UPS[name], "pooled", networks.pooled)
+    return dict(pool(records))
 
 
 FAILED = "failed"
@@ -159,10 +159,6 @@ def _without_run(record: dict[str, Any]) -> dict[str, Any]:
     own = ("settings", "timings", "network", "versions", "device", "commit", "command", "date")
     found = {name: value for name, value in record.items() if name not in own}
     return found | {"study": {"data": record["study"]["data"]}}
-
-
-def _ranks(record: dict[str, Any], family: str) -> dict[str, float]:
-    return {name: interval[0] for name, interval in record["ranks"][family].items()}
 
 
 def _of_fold(settings: Settings, fold: int) -> dict[str, Any]:

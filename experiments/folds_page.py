@@ -7,9 +7,11 @@ import numpy as np
 
 from experiments.answer import at_chance, without_conclusions
 from experiments.claims import HOLDS, OPEN, SMALL, listed, resampled, together, verdict, with_bounds
+from experiments.compare_section import compare_section
 from experiments.interventions_section import interventions_section, readings
+from experiments.sanity_section import sanity_section
 from experiments.shape_section import CLAIMS, PAPER, SMALL_SHARE, shape_section
-from experiments.tables import bounds, defined, measured, number, percent, table, text, two, words
+from experiments.tables import bounds, measured, number, percent, table, text, two, words
 from experiments.wording import tells_tumours, wording
 from jaxsal.commands.run_section import run_section
 from jaxsal.viz.page import banner, bullets, cards, page
@@ -28,8 +30,8 @@ def render(record: Record) -> str:
         "" if doubted else _claims(experiments.get("tumor_shape")),
         _section(interventions_section, experiments.get("interventions")),
         _classification(record),
-        _ranking(record, experiments.get("compare_methods")),
-        _sanity(experiments.get("sanity")),
+        _ranking(experiments.get("compare_methods")),
+        _section(sanity_section, experiments.get("sanity")),
         _section(shape_section, experiments.get("tumor_shape")),
         _completeness(record),
         _left_out(record),
@@ -202,57 +204,20 @@ def _classification(record: Record) -> str:
 CALIBRATION = {"ece": "expected error", "brier": "Brier score (0 to 2)"}
 
 
-def _ranking(record: Record, compared: Record | None) -> str:
-    """How alike the networks rank the methods, before any ranking."""
+def _ranking(compared: Record | None) -> str:
+    """How alike the networks rank the methods, before any ranking; what follows if they do."""
     if not compared:
         return ""
-    agreement = record.get("agreement", {})
+    agreement = compared.get("agreement", {})
     said = [
         f"{family.capitalize()}: Kendall's tau {with_bounds(tau)} between the networks' rankings."
         for family, tau in agreement.items()
     ]
-    shown = verdict(agreement.get("faithfulness", [None] * 3)) == HOLDS
-    if not shown:
+    section = compare_section(compared)
+    if verdict(agreement.get("faithfulness", [None] * 3)) != HOLDS:
         said.append("The networks are not shown to rank the methods alike: no ranking follows.")
-    rows = [
-        (
-            name,
-            *(measured(compared["ranks"][family][name], _one) for family in compared["ranks"]),
-            number(compared["milliseconds"][name], 2),
-        )
-        for name in sorted(compared["methods"], key=lambda n: _rank(compared, n))
-    ]
-    head = ["method", *(f"{family}, mean rank" for family in compared["ranks"]), "ms a map"]
-    intro = f"{compared['cases']} test tumours in all, 1 is best. {resampled(compared)}"
-    return (
-        f"<h2>Do the networks agree on the methods?</h2>{bullets(said)}<p>{text(intro)}</p>"
-        f"{table(head, rows, caption='Mean rank over the metrics, and cost')}"
-    )
-
-
-def _rank(compared: Record, name: str) -> float:
-    mean = compared["ranks"]["faithfulness"][name][0]
-    return mean if defined(mean) else float("inf")
-
-
-def _one(value: Any) -> str:
-    return number(value, 1)
-
-
-def _sanity(pooled: Record | None) -> str:
-    if not pooled:
-        return ""
-    rows = [
-        (name, measured(each["final"]["in_head"], two)) for name, each in pooled["methods"].items()
-    ]
-    intro = (
-        "Spearman's correlation of |map| in the head, of the trained networks and of networks with "
-        f"all layers drawn anew, on {pooled['cases']} test tumours. {resampled(pooled)}"
-    )
-    return (
-        f"<h2>Do the maps depend on what was learned?</h2><p>{text(intro)}</p>"
-        f"{table(['method', 'all layers anew'], rows)}"
-    )
+        section = without_conclusions(section)
+    return f"<h2>Do the networks agree on the methods?</h2>{bullets(said)}{section}"
 
 
 def _completeness(record: Record) -> str:

@@ -15,7 +15,7 @@ from experiments.claims import Findings
 from experiments.tables import defined
 from jaxsal.metrics.bootstrap import Interval
 
-COUNTS = ("cases", "without_place")
+COUNTS = ("cases", "without_place", "defined", "few")
 """What is added up over networks."""
 SHARES = ("named", "named_in_others", "changed", "complete", "area")
 """What lies between 0 and 1, and its bounds with it."""

@@ -8,6 +8,7 @@ jaxsal, with controls, on test images of a finished study. About five minutes fo
 on two CPU cores. Writes sanity.json, .html and a figure, and a section of the study's report.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,8 @@ import numpy as np
 import tqdm
 
 import jaxsal
-from experiments import follow_up, methods, study
+from experiments import follow_up, methods, networks, study
+from experiments.claims import Findings
 from experiments.head_similarity import HEAD_SIMILARITIES, headed
 from experiments.sanity_section import FAILS, PASSES, UNDECIDED, sanity_section
 from experiments.study import Chosen, Reopened, Study
@@ -139,33 +141,48 @@ def randomised(found: Study, chosen: Chosen, method: Any, seed: int, *, fresh: i
 
 
 def judged(similarity: Similarities, chosen: Chosen, settings: Settings) -> dict[str, Any]:
-    """Means, intervals, and whether a method passes by the rule, fails, or is undecided.
+    """Means, intervals, and a method's verdict by them.
 
-    By the interval of Spearman's correlation in the head. A method passes where that lies below
-    `unlike` with all layers drawn anew, and below `alike` with any one layer. It fails where one of
-    them does not reach below. What is not defined (a map without relevance has no order) is left
-    out, and counted; where nothing is, nothing is decided.
+    What is not defined (a map without relevance has no order) is left out, and counted.
     """
     means = bootstrap.summarise(similarity, chosen.clusters)
-    final = list(means["cascading"].values())[-1]
-    alone = {name: values["in_head"] for name, values in means["independent"].items()}
-    ignored = [name for name, interval in alone.items() if interval[1] >= settings.alike]
-    unchanged = final["in_head"][1] >= settings.unlike
-    clear = final["in_head"][2] < settings.unlike
-    clear &= all(interval[2] < settings.alike for interval in alone.values())
     counts = [
         int(np.isfinite(values["in_head"]).sum())
         for schedule in similarity.values()
         for values in schedule.values()
     ]
+    rule = verdict(means, unlike=settings.unlike, alike=settings.alike)
+    return {**means, **rule, "defined": min(counts)}
+
+
+def verdict(means: Findings, *, unlike: float, alike: float) -> dict[str, Any]:
+    """Whether a method passes by the rule, fails, or is undecided, and why.
+
+    By the interval of Spearman's correlation in the head. A method passes where that lies below
+    `unlike` with all layers drawn anew, and below `alike` with any one layer. It fails where one of
+    them does not reach below. Where nothing is defined, nothing is decided.
+    """
+    final = list(means["cascading"].values())[-1]
+    alone = {name: values["in_head"] for name, values in means["independent"].items()}
+    ignored = [name for name, interval in alone.items() if interval[1] >= alike]
+    unchanged = final["in_head"][1] >= unlike
+    clear = final["in_head"][2] < unlike
+    clear &= all(interval[2] < alike for interval in alone.values())
     return {
-        **means,
         "final": final,
-        "defined": min(counts),
         "unchanged": bool(unchanged),
         "ignored": ignored,
         "verdict": FAILS if unchanged or ignored else PASSES if clear else UNDECIDED,
     }
+
+
+def pooled(records: Sequence[Findings]) -> dict[str, Any]:
+    """One record in place of several networks': methods are judged by intervals over networks."""
+    found = networks.pooled(records)
+    methods = {
+        name: each | verdict(each, **found["rule"]) for name, each in found["methods"].items()
+    }
+    return found | {"methods": methods}
 
 
 def _figure(record: dict[str, Any], word: Wording) -> tuple[str, str, bytes]:

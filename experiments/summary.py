@@ -22,7 +22,9 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 PLACES = {
     HERE.parent / "README.md": ("study",),
-    HERE / "README.md": ("results", "commands", "shape", "protocol", "folds", "claims", "parts"),
+    HERE / "README.md": (
+        *("results", "commands", "shape", "protocol", "folds", "claims", "parts", "methods"),
+    ),
 }
 """By README the tables that stand in it."""
 
@@ -56,6 +58,7 @@ def tables() -> dict[str, str]:
         "folds": _folds(),
         "claims": _claims(),
         "parts": _parts(),
+        "methods": _methods(),
         "commands": "\n".join(f"{i}. `{run['command']}`" for i, run in enumerate(every, 1)),
     }
 
@@ -185,6 +188,31 @@ def _parts() -> str:
         head = ["images", "what is left", *left["classes"]]
         for part, by_class in left["parts"].items():
             rows.append([images, part, *(_interval(each["told"], 2) for each in by_class.values())])
+    return _table(head, rows)
+
+
+def _methods() -> str:
+    """A row for each method on the networks of the folds, by faithfulness, and its verdict."""
+    head, rows = ["images", "method", "faithfulness", "behind the first", "localisation"], []
+    head += ["above all controls", "ms a map", "randomised layers"]
+    for record in _records("folds"):
+        compared = record["experiments"].get("compare_methods")
+        judged = record["experiments"].get("sanity", {}).get("methods", {})
+        for name in compared["methods"] if compared else ():
+            above = compared["above_controls"].get(name)
+            count = len(compared["families"]["faithfulness"])
+            ranks = [compared["ranks"]["faithfulness"], compared["behind"]["faithfulness"]]
+            rows.append(
+                [
+                    _data(record["settings"]),
+                    name,
+                    *(_interval(each[name], 1) for each in ranks),
+                    _interval(compared["ranks"]["localisation"][name], 1),
+                    "a control" if above is None else f"{len(above)} of {count}",
+                    f"{compared['milliseconds'][name]:.3g}",
+                    judged[name]["verdict"] if name in judged else "–",
+                ]
+            )
     return _table(head, rows)
 
 

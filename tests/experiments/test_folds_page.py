@@ -1,11 +1,14 @@
 """What the page of several networks says follows from their numbers, class by class."""
 
+import numpy as np
 import pytest
 
-from experiments import claims, folds_page, networks
+from experiments import claims, compare_methods, folds_page, networks, sanity
 from experiments.edits import EDITS
 from experiments.interventions_section import interventions_section, readings
 from experiments.parts import PARTS
+from experiments.sanity_section import FAILS, PASSES, UNDECIDED
+from experiments.scoring import ROBUSTNESS
 
 UP, DOWN, OPEN = [1.0, 0.5, 1.5], [-1.0, -2.0, -0.5], [0.1, -1.0, 1.0]
 MEASURES = {name: [0.5, 0.4, 0.6] for name in ("drop", "changed", "area", "amount")}
@@ -95,6 +98,68 @@ def test_what_tells_a_class_is_what_is_enough_and_what_it_can_do_without() -> No
     assert "<b>: not" not in interventions_section(record)
 
 
+def ranked(order: str, above: tuple[str, ...] = ()) -> dict:
+    """Methods compared on a network, the first of them the most faithful."""
+    names = sorted(order)
+    ranks = {name: [1.0 + order.index(name), 1.0, 2.0] for name in names}
+    robustness = {metric.__name__: UP for metric in ROBUSTNESS}
+    return {
+        "cases": 40,
+        "few": 8,
+        "bootstrap": "patient",
+        "families": {"faithfulness": ["deletion", "road"], "localisation": ["roc_auc"]},
+        "methods": {n: {"deletion": UP, "road": UP, "roc_auc": UP, **robustness} for n in names},
+        "ranks": {"faithfulness": ranks, "localisation": ranks},
+        "behind": {"faithfulness": ranks, "localisation": ranks},
+        "best": {"faithfulness": order[0], "localisation": order[0]},
+        "above_controls": {name: list(above) for name in names},
+        "undefined": dict.fromkeys(names, 1),
+        "milliseconds": dict.fromkeys(names, 2.0),
+    }
+
+
+def randomised(correlation: float) -> dict:
+    """A method's maps on a network whose layers are drawn anew."""
+    near = [correlation, correlation - 0.05, correlation + 0.05]
+    values = {"Dense_0": dict.fromkeys(("in_head", "spearman", "ssim", "cosine"), near)}
+    rule = {"unlike": 0.5, "alike": 0.95}
+    means = {"cascading": values, "independent": values}
+    found = {**means, **sanity.verdict(means, **rule), "defined": 12}
+    common = {"cases": 12, "draws": 1, "bootstrap": "patient", "rule": rule}
+    return {**common, "methods": {"a": found}}
+
+
+def test_several_networks_have_one_ranking_by_what_holds_on_all() -> None:
+    orders = [
+        ranked("abc", ("deletion", "road")),
+        ranked("abc", ("road",)),
+        ranked("bac", ("road",)),
+    ]
+    found = compare_methods.pooled(orders)
+    assert found["best"] == {"faithfulness": "a", "localisation": "a"}
+    assert found["above_controls"] == {name: ["road"] for name in "abc"}
+    assert found["undefined"] == dict.fromkeys("abc", 3) and found["few"] == 24
+    np.testing.assert_allclose(
+        found["behind"]["faithfulness"]["b"], networks.mean_interval([1.0, 1.0, -1.0])
+    )
+    assert found["behind"]["faithfulness"]["a"] == [0.0, 0.0, 0.0]
+    tau = found["agreement"]["faithfulness"]
+    np.testing.assert_allclose(tau[0], (1 + 1 / 3 + 1 / 3) / 3)
+    assert "agreement" not in compare_methods.pooled(orders[:1])
+
+
+def test_a_method_is_judged_by_all_networks_and_not_by_the_first() -> None:
+    verdicts = {
+        (0.1, 0.12, 0.11): PASSES,
+        (0.1, 0.9, 0.9): UNDECIDED,
+        (0.1, 0.85, 0.9, 0.9, 0.9, 0.9, 0.9, 0.9): FAILS,
+    }
+    for correlations, expected in verdicts.items():
+        found = sanity.pooled([randomised(each) for each in correlations])
+        assert found["methods"]["a"]["verdict"] == expected
+        assert found["methods"]["a"]["defined"] == found["cases"] == 12 * len(correlations)
+
+
 @pytest.fixture(scope="module")
 def record() -> dict:
     def run(fold: int, accuracy: float) -> dict:
@@ -109,16 +174,6 @@ def record() -> dict:
             "completeness": {"within_1_percent": 1.0, "mean_points": 29.5, "most_points": 129},
         }
 
-    def compared(first: float) -> dict:
-        ranks = {"gradient": [first, 1.0, 2.0], "occlusion": [3 - first, 1.0, 2.0]}
-        return {
-            "cases": 40,
-            "ranks": {"faithfulness": ranks, "localisation": ranks},
-            "methods": {"gradient": {}, "occlusion": {}},
-            "milliseconds": {"gradient": 1.0, "occlusion": 8.0},
-        }
-
-    several = [compared(1.0), compared(2.0), compared(1.0)]
     return {
         "networks": 3,
         "settings": {"data": "figshare"},
@@ -136,9 +191,9 @@ def record() -> dict:
                 [shape(tumour_removed={"glioma": OPEN, "pituitary": x}) for x in (UP, DOWN, OPEN)]
             ),
             "interventions": networks.pooled([parts(), parts(), parts()]),
-            "compare_methods": networks.pooled(several),
+            "compare_methods": compare_methods.pooled([ranked("ab"), ranked("ba"), ranked("ab")]),
+            "sanity": sanity.pooled([randomised(0.1), randomised(0.9), randomised(0.9)]),
         },
-        "agreement": {"faithfulness": [-0.33, -1.0, 1.0], "localisation": [-0.33, -1.0, 1.0]},
     }
 
 
@@ -162,5 +217,15 @@ def test_the_answer_comes_first_and_intervals_are_of_networks(page: str) -> None
     assert "too narrow: the files name no patients" in page
 
 
-def test_networks_that_do_not_agree_rank_nothing(page: str) -> None:
-    assert page.index("not shown to rank the methods alike") < page.index("Mean rank over the")
+def test_networks_that_do_not_agree_rank_nothing(record: dict, page: str) -> None:
+    assert page.index("not shown to rank the methods alike") < page.index("Ranking and cost")
+    assert "The most faithful by mean rank" not in page
+    alike = compare_methods.pooled([ranked("abcd")] * 3)
+    agreed = record | {"experiments": {"compare_methods": alike}}
+    page = folds_page.render(agreed)
+    assert page.index("tau 1.00 [1.00, 1.00]") < page.index("Ranking and cost")
+    assert "The most faithful by mean rank, chosen on these same images, is a." in page
+
+
+def test_the_verdict_of_the_page_is_that_of_the_networks(page: str) -> None:
+    assert "Undecided: a." in page

@@ -94,9 +94,16 @@ def main(argv: list[str] | None = None) -> None:
         type=positive(int),
         help="targets: three programs on each of so many chips, such as 1 4 64 256",
     )
+    parser.add_argument(
+        "--problems",
+        nargs="+",
+        choices=dict.fromkeys(asked.problem for asked in targets.CASES),
+        help="targets: rows of these alone are made; others stay as an unfinished record has them",
+    )
     given = parser.parse_args(argv)
-    if given.chips and given.name != "targets":
-        parser.error("--chips: only of `targets`")
+    for option in ("chips", "problems"):
+        if getattr(given, option) and given.name != "targets":
+            parser.error(f"--{option}: only of `targets`")
     if given.name == EVERYTHING:
         common = set.intersection(*(set(each.SETTINGS) for each in MEASURED.values()))
         if given.settings and given.settings not in common:
@@ -142,7 +149,8 @@ def _chosen(parser: argparse.ArgumentParser, given: Any, platform: str) -> dict[
         if name not in known:
             parser.error(f"--settings: expected one of {list(known)}, got {name}")
         found = {name: known[name]}
-    changes = {"rounds": given.rounds, "minutes": given.minutes}
+    problems = given.problems and tuple(given.problems)
+    changes = {"rounds": given.rounds, "minutes": given.minutes, "problems": problems}
     if given.settings is not None:
         changes["targets"] = given.targets or pods
     found = {

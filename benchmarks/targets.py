@@ -19,7 +19,7 @@ import hashlib
 import itertools
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -52,6 +52,7 @@ class Settings(NamedTuple):
         cases: in their order.
         scaled: the cases by numbers of chips.
         chips: the numbers; none: the cases on as many as the target has.
+        problems: of which cases; none: of all.
         batch: images on a chip; None: as many as suit the target.
         known: rows of the record that is carried on with (`goes_on`).
         save: takes the record so far.
@@ -62,6 +63,7 @@ class Settings(NamedTuple):
     cases: "tuple[Asked, ...]"
     scaled: "tuple[Asked, ...]" = ()
     chips: tuple[int, ...] = ()
+    problems: tuple[str, ...] = ()
     batch: tuple[int, int] | None = None
     minutes: float = math.inf
     known: tuple[Row, ...] = ()
@@ -144,9 +146,10 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
             rows.append(row)
             _compare(rows)
             print(row_text(row), flush=True)
-            rest = _not_in(rows, settings.known)
-            settings.save(_record(settings, [*rows, *rest], left_out) | {"finished": False})
-    return _record(settings, rows, left_out)
+            settings.save(_record(settings, rows, left_out, unfinished=True))
+    if settings.problems:
+        left_out.append(f"all problems but {', '.join(settings.problems)}, where no row has them")
+    return _record(settings, rows, left_out, unfinished=bool(settings.problems))
 
 
 def _rows(settings: Settings, name: str, chips: int | None, end: float) -> Iterator[Row]:
@@ -171,9 +174,29 @@ def _rows(settings: Settings, name: str, chips: int | None, end: float) -> Itera
         yield row
 
 
-def _record(settings: Settings, rows: list[Row], left_out: list[str]) -> dict[str, Any]:
+def _record(
+    settings: Settings, rows: list[Row], left_out: list[str], *, unfinished: bool
+) -> dict[str, Any]:
+    """The rows so far; of an unfinished record with those that are known and not yet looked at."""
     made = _predicted_by(settings) | _scaled_by(settings)
-    return {**made, "left_out": left_out, "rows": rows}
+    if not unfinished:
+        return {**made, "left_out": left_out, "rows": rows}
+    done = set(map(names, rows))
+    rest = [row for row in settings.known if "program" in row and names(row) not in done]
+    every = sorted([*rows, *rest], key=functools.partial(_place, settings))
+    return {**made, "left_out": left_out, "rows": every, "finished": False}
+
+
+def _place(settings: Settings, row: Row) -> tuple[int, ...]:
+    """Where a row stands in a record: by its target, its chips and its case."""
+    cases = [(each.problem, each.method, each.rewrites) for each in _cases(settings)]
+    case = row.get("problem"), row.get("method"), row.get("contender", "").startswith(ONLY)
+    at = cases.index(case) if case in cases else len(cases)
+    return settings.targets.index(row["target"]), chips_of(row), at
+
+
+def _cases(settings: Settings) -> tuple[Asked, ...]:
+    return settings.scaled if settings.chips else settings.cases
 
 
 def _predicted_by(settings: Settings) -> dict[str, dict[str, str]]:
@@ -202,12 +225,6 @@ def goes_on(record: Record, settings: Settings) -> bool:
     return unfinished and made == {key: record.get(key) for key in made}
 
 
-def _not_in(rows: list[Row], known: Sequence[Row]) -> list[Row]:
-    """The known rows whose programs have no row yet."""
-    done = set(map(names, rows))
-    return [row for row in known if "program" in row and names(row) not in done]
-
-
 def names(row: Row) -> tuple[str, ...]:
     """The target, its chips, the case and the contender of a row."""
     return row["target"], f"{chips_of(row)} chips", row.get("case", ""), row.get("contender", "")
@@ -226,7 +243,9 @@ def _programs(
     settings: Settings, target: Accelerator, mesh: Mesh
 ) -> Iterator[tuple[Case, str, Program]]:
     """Each case and contender, and what traces its program."""
-    for asked in settings.scaled if settings.chips else settings.cases:
+    for asked in _cases(settings):
+        if settings.problems and asked.problem not in settings.problems:
+            continue
         case = _case(settings, target, asked)
         ours = functools.partial(programs.by_jaxsal, case, mesh)
         by_hand = functools.partial(programs.by_hand, case, mesh)

@@ -92,6 +92,30 @@ def test_an_unfinished_record_is_carried_on_with_and_a_finished_one_stays(
     assert sorted(tmp_path.glob("*.json")) == sorted([path, kept, other])
 
 
+def test_rows_of_some_problems_come_between_those_that_are_known(here, monkeypatch, tmp_path):
+    asked = [targets.Asked(problem, "gradient") for problem in ("cnn-128", "vit-224", "cnn-224")]
+    few = targets.SETTINGS["toy"]._replace(targets=("h200",), cases=tuple(asked))
+    monkeypatch.setitem(targets.SETTINGS, "toy", few)
+    monkeypatch.setattr(targets, "_compiled", lambda row, *_: dict(MADE))
+    command = ["targets", "--settings", "toy", "--out", str(tmp_path), "--problems"]
+    __main__.main([*command, "cnn-128", "cnn-224"])
+    (path,) = tmp_path.glob("*.json")
+    first = json.loads(path.read_text())
+    assert not first["finished"] and "all problems but cnn-128, cnn-224" in first["left_out"][0]
+    monkeypatch.setattr(targets, "_compiled", lambda row, *_: MADE | {"predicted_ms": 3.0})
+    __main__.main([*command, "vit-224"])
+    rows = json.loads(path.read_text())["rows"]
+    assert [row["problem"] for row in rows[::2]] == ["cnn-128", "vit-224", "cnn-224"]
+    assert [row["predicted_ms"] for row in rows[::2]] == [2.0, 3.0, 2.0]
+    assert [row for row in rows if row["problem"] != "vit-224"] == first["rows"]
+
+
+MADE = {
+    **dict.fromkeys(("cycles", "bytes", "flops", "compile_s", targets.REST), 0),
+    **{"program": "p", "collectives": {}, "predicted_ms": 2.0},
+}
+
+
 @pytest.fixture(scope="module")
 def by_chips(tmp_path_factory):
     """The record of three small programs on one and on all of this machine's devices."""

@@ -141,7 +141,8 @@ def _protocol() -> str:
 def _folds() -> str:
     """A row for each run of the folds: accuracy by fold, and over the networks."""
     folds = (1, 2, 3, 4, 5)
-    head = ["images", *(f"fold {fold}" for fold in folds), "mean", "AUC", "ECE", "machine"]
+    of_folds = [f"fold {fold}" for fold in folds]
+    head = ["images", *of_folds, "mean", "AUC", "ECE", "minutes", "machine"]
     rows = []
     for record in _records("folds"):
         settings = record["settings"]
@@ -153,6 +154,7 @@ def _folds() -> str:
                 _accuracy(record),
                 _interval(record["macro_auc"], 3),
                 _interval(record["calibration"]["ece"], 3),
+                f"{sum(sum(run['timings'].values()) for run in record['folds']) / 60:.0f}",
                 _machine(record),
             ]
         )
@@ -160,10 +162,16 @@ def _folds() -> str:
 
 
 def _of_folds(experiment: str) -> Iterable[tuple[str, Metrics]]:
-    """What an experiment found on the networks of each run of the folds, and of what images."""
-    for record in _records("folds"):
-        if pooled := record["experiments"].get(experiment):
-            yield _data(record["settings"]), pooled
+    """Of what images, and what an experiment found on the networks of their newest folds."""
+    for images, experiments in _newest_folds().items():
+        if pooled := experiments.get(experiment):
+            yield images, pooled
+
+
+def _newest_folds() -> dict[str, dict[str, Metrics]]:
+    """By images the experiments on the networks of the newest run of the folds."""
+    records = sorted(_records("folds"), key=lambda record: str(record["date"]))
+    return {_data(record["settings"]): record["experiments"] for record in records}
 
 
 def _claims() -> str:
@@ -195,16 +203,16 @@ def _methods() -> str:
     """A row for each method on the networks of the folds, by faithfulness, and its verdict."""
     head, rows = ["images", "method", "faithfulness", "behind the first", "localisation"], []
     head += ["above all controls", "ms a map", "randomised layers"]
-    for record in _records("folds"):
-        compared = record["experiments"].get("compare_methods")
-        judged = record["experiments"].get("sanity", {}).get("methods", {})
+    for images, experiments in _newest_folds().items():
+        compared = experiments.get("compare_methods")
+        judged = experiments.get("sanity", {}).get("methods", {})
         for name in compared["methods"] if compared else ():
             above = compared["above_controls"].get(name)
             count = len(compared["families"]["faithfulness"])
             ranks = [compared["ranks"]["faithfulness"], compared["behind"]["faithfulness"]]
             rows.append(
                 [
-                    _data(record["settings"]),
+                    images,
                     name,
                     *(_interval(each[name], 1) for each in ranks),
                     _interval(compared["ranks"]["localisation"][name], 1),

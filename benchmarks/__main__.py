@@ -97,8 +97,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--problems",
         nargs="+",
-        choices=dict.fromkeys(asked.problem for asked in targets.CASES),
-        help="targets: rows of these alone are made; others stay as an unfinished record has them",
+        help='targets: rows of these alone, such as vit-224 "resnet50-224 bfloat16"; others stay '
+        "as the record has them, which a run of all problems finishes",
     )
     given = parser.parse_args(argv)
     for option in ("chips", "problems"):
@@ -159,7 +159,13 @@ def _chosen(parser: argparse.ArgumentParser, given: Any, platform: str) -> dict[
         )
         for name, settings in found.items()
     }
-    return found if given.chips is None else _scaled(parser, found, given.chips)
+    if given.chips:
+        found = _scaled(parser, found, given.chips)
+    for asked in found.values() if problems else ():
+        known_problems = {case.problem: None for case in targets.cases_of(asked)}
+        if unknown := [name for name in problems if name not in known_problems]:
+            parser.error(f"--problems: expected some of {[*known_problems]}, got {unknown}")
+    return found
 
 
 def _scaled(

@@ -1,6 +1,7 @@
 """What the records of `benchmarks targets` say, in words that no measurement is told in."""
 
 import collections
+import re
 from collections.abc import Iterable, Iterator
 
 from benchmarks.records import ONLY, PLAIN, UNWRITTEN, Record, Row, origin, read
@@ -139,7 +140,7 @@ def held_against(rows: list[Row], measured: Iterable[Record]) -> Iterator[tuple[
         for row in rows:
             problem, _, narrow = row["problem"].partition(" ")
             key = _key(row, problem, f"{row['contender']} {narrow}".strip())
-            if row["target"] in record["device"]["kind"].lower().split() and key in times:
+            if row["target"] in re.split(r"\W+", record["device"]["kind"].lower()) and key in times:
                 yield row, times[key]
 
 

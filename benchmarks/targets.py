@@ -148,7 +148,7 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
             print(row_text(row), flush=True)
             settings.save(_record(settings, rows, left_out, unfinished=True))
     if settings.problems:
-        left_out.append(f"all problems but {', '.join(settings.problems)}, where no row has them")
+        left_out.append(f"not looked at: all problems but {', '.join(settings.problems)}")
     return _record(settings, rows, left_out, unfinished=bool(settings.problems))
 
 
@@ -177,25 +177,43 @@ def _rows(settings: Settings, name: str, chips: int | None, end: float) -> Itera
 def _record(
     settings: Settings, rows: list[Row], left_out: list[str], *, unfinished: bool
 ) -> dict[str, Any]:
-    """The rows so far; of an unfinished record with those that are known and not yet looked at."""
+    """The rows so far; of an unfinished record with those that are known and not looked at.
+
+    What failed is tried again, if its problem is asked for.
+    """
     made = _predicted_by(settings) | _scaled_by(settings)
     if not unfinished:
         return {**made, "left_out": left_out, "rows": rows}
     done = set(map(names, rows))
-    rest = [row for row in settings.known if "program" in row and names(row) not in done]
-    every = sorted([*rows, *rest], key=functools.partial(_place, settings))
+    rest = [
+        row
+        for row in settings.known
+        if names(row) not in done
+        and ("program" in row or ("case" in row and not _is_asked(settings, row["problem"])))
+    ]
+    every = sorted([*rows, *rest], key=_place(settings))
     return {**made, "left_out": left_out, "rows": every, "finished": False}
 
 
-def _place(settings: Settings, row: Row) -> tuple[int, ...]:
-    """Where a row stands in a record: by its target, its chips and its case."""
-    cases = [(each.problem, each.method, each.rewrites) for each in _cases(settings)]
-    case = row.get("problem"), row.get("method"), row.get("contender", "").startswith(ONLY)
-    at = cases.index(case) if case in cases else len(cases)
-    return settings.targets.index(row["target"]), chips_of(row), at
+def _place(settings: Settings) -> Callable[[Row], tuple[int, ...]]:
+    """From a row to where it stands in a record: by its target, its chips and its case."""
+    cases = [(each.problem, each.method, each.rewrites) for each in cases_of(settings)]
+    places: dict[Any, int] = {case: place for place, case in enumerate(cases)}
+
+    def place(row: Row) -> tuple[int, ...]:
+        case = row.get("problem"), row.get("method"), row.get("contender", "").startswith(ONLY)
+        at = places.get(case, len(places))
+        return settings.targets.index(row["target"]), chips_of(row), at
+
+    return place
 
 
-def _cases(settings: Settings) -> tuple[Asked, ...]:
+def _is_asked(settings: Settings, problem: str) -> bool:
+    return not settings.problems or problem in settings.problems
+
+
+def cases_of(settings: Settings) -> tuple[Asked, ...]:
+    """The cases of all problems."""
     return settings.scaled if settings.chips else settings.cases
 
 
@@ -243,8 +261,8 @@ def _programs(
     settings: Settings, target: Accelerator, mesh: Mesh
 ) -> Iterator[tuple[Case, str, Program]]:
     """Each case and contender, and what traces its program."""
-    for asked in _cases(settings):
-        if settings.problems and asked.problem not in settings.problems:
+    for asked in cases_of(settings):
+        if not _is_asked(settings, asked.problem):
             continue
         case = _case(settings, target, asked)
         ours = functools.partial(programs.by_jaxsal, case, mesh)

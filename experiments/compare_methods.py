@@ -110,25 +110,27 @@ def pooled(records: Sequence[Findings]) -> dict[str, Any]:
     """One record in place of several networks': who leads, and who is above the controls on all.
 
     `agreement` is how alike the networks rank the methods, by family; not there of one network.
+
+    Raises:
+        ValueError: networks on which other methods were compared, or by other metrics.
     """
+    asked = [(set(each["methods"]), each["families"]) for each in records]
+    if any(each != asked[0] for each in asked):
+        raise ValueError(
+            "records: expected the same methods and metrics on every network, got others; "
+            "take away the older compare_methods.json"
+        )
     found = networks.pooled(records)
-    every = [record["ranks"] for record in records]
-    order = {
-        family: [name for _, name in sorted((rank[0], name) for name, rank in ranked.items())]
+    ranks = {
+        family: {name: _from_one(found["ranks"][family][name]) for name in _by_rank(ranked)}
         for family, ranked in found["ranks"].items()
     }
-    best = {family: names[0] for family, names in order.items()}
-    names = order["faithfulness"]
-
-    def behind(family: str, name: str) -> list[float]:
-        """Of a network's mean rank less that of the first of all networks."""
-        gaps = [ranks[family][name][0] - ranks[family][best[family]][0] for ranks in every]
-        return [float(each) for each in networks.mean_interval(gaps)]
-
+    names = list(ranks["faithfulness"])
     found |= {
         "methods": {name: found["methods"][name] for name in names},
-        "best": best,
-        "behind": {family: {name: behind(family, name) for name in names} for family in best},
+        "ranks": ranks,
+        "best": {family: next(iter(ranked)) for family, ranked in ranks.items()},
+        "behind": {family: _behind(records, family, [*ranked]) for family, ranked in ranks.items()},
         "above_controls": {
             name: [m for m in above if all(m in each["above_controls"][name] for each in records)]
             for name, above in found["above_controls"].items()
@@ -137,10 +139,32 @@ def pooled(records: Sequence[Findings]) -> dict[str, Any]:
     }
     if len(records) > 1:
         found["agreement"] = {
-            family: list(networks.agreement([{n: r[family][n][0] for n in names} for r in every]))
-            for family in best
+            family: list(networks.agreement([_means(each, family) for each in records]))
+            for family in ranks
         }
     return found
+
+
+def _by_rank(ranked: Findings) -> list[str]:
+    """The methods, the first first."""
+    return [name for _, name in sorted((rank[0], name) for name, rank in ranked.items())]
+
+
+def _from_one(rank: list[float]) -> list[float]:
+    """A mean rank and its bounds, of which none is before the first."""
+    return [max(1.0, each) if each == each else each for each in rank]
+
+
+def _means(record: Findings, family: str) -> dict[str, float]:
+    """A network's mean rank of each method."""
+    return {name: rank[0] for name, rank in record["ranks"][family].items()}
+
+
+def _behind(records: Sequence[Findings], family: str, names: list[str]) -> dict[str, list[float]]:
+    """How far each method's mean rank is behind that of the first, network by network."""
+    of_networks = [_means(record, family) for record in records]
+    gaps = {name: [each[name] - each[names[0]] for each in of_networks] for name in names}
+    return {name: list(map(float, networks.mean_interval(gap))) for name, gap in gaps.items()}
 
 
 def _undefined(values: Values, metrics: Iterable[str]) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from experiments.answer import conclusion
-from experiments.claims import Findings, listed, resampled
+from experiments.claims import HOLDS, Findings, listed, resampled, verdict
 from experiments.controls import CONTROLS
 from experiments.methods import SENSITIVITIES
 from experiments.scoring import ROBUSTNESS
@@ -85,7 +85,7 @@ def _intro(record: Findings) -> str:
 def _reading(record: Findings) -> str:
     """What the intervals support: who leads, who is not told apart, who is no better than blind."""
     behind, best = record["behind"]["faithfulness"], record["best"]["faithfulness"]
-    near = [n for n in behind if n != best and behind[n][1] <= 0]
+    near = [n for n in behind if n != best and verdict(behind[n]) != HOLDS]
     level, blind = ([n for n in near if (n in CONTROLS) is control] for control in (False, True))
     cost = record["milliseconds"]
     parts = [f"The most faithful by mean rank, chosen on these same images, is {best}."]
@@ -102,8 +102,11 @@ def _reading(record: Findings) -> str:
     above, count = record["above_controls"], len(record["families"]["faithfulness"])
     always = [name for name, found in above.items() if len(found) == count]
     never = [name for name, found in above.items() if not found]
-    parts.append(f"Above every control in all {count} metrics of faithfulness: {listed(always)}.")
-    parts.append(f"In none of them: {listed(never)}.")
+    where = " on all networks" if record["bootstrap"] == "network" else ""
+    parts.append(
+        f"Above every control in all {count} metrics of faithfulness{where}: {listed(always)}."
+    )
+    parts.append(f"In none of them{where}: {listed(never)}.")
     ahead = [name for name in behind if name in CONTROLS and _before(record, name)]
     if ahead:
         parts.append(f"Controls that some method ranks behind: {listed(ahead)}.")

@@ -49,7 +49,10 @@ FOLLOW_UPS: dict[str, Any] = {
     "compare_methods": compare_methods,
     "completeness": completeness,
 }
-"""The experiments on a finished study: each with its `Settings` and `main`, some with `pooled`."""
+"""The experiments on a finished study: each with its `Settings` and `main`."""
+
+POOLS = {"compare_methods": compare_methods.pooled, "sanity": sanity.pooled}
+"""How findings on several networks become one where `networks.pooled` is not enough."""
 
 EXPLAIN = {"tumor_shape": 0, "compare_methods": 40}
 """Images a network where it is not the experiment's own number; 0 = all."""
@@ -98,7 +101,7 @@ def main(
 
 KEPT = (
     *("accuracy", "accuracy_interval", "bootstrap", "clusters", "confusion", "per_class"),
-    *("macro_auc", "calibration", "completeness", "timings", "settings"),
+    *("macro_auc", "calibration", "completeness", "timings", "resumed", "settings"),
 )
 """What folds.json has of a fold's metrics.json."""
 
@@ -142,8 +145,7 @@ def _record(
 
 def _pooled(name: str, records: list[dict[str, Any]]) -> dict[str, Any]:
     """An experiment's findings on several networks as one, in its own way where it has one."""
-    pool = getattr(FOLLOW_UPS[name], "pooled", networks.pooled)
-    return dict(pool(records))
+    return dict(POOLS.get(name, networks.pooled)(records))
 
 
 FAILED = "failed"

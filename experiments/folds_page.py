@@ -208,14 +208,19 @@ def _ranking(compared: Record | None) -> str:
     """How alike the networks rank the methods, before any ranking; what follows if they do."""
     if not compared:
         return ""
-    agreement = compared.get("agreement", {})
+    agreement = compared.get("agreement")
+    if agreement is None:  # one network
+        return compare_section(compared)
     said = [
         f"{family.capitalize()}: Kendall's tau {with_bounds(tau)} between the networks' rankings."
         for family, tau in agreement.items()
     ]
     section = compare_section(compared)
-    if verdict(agreement.get("faithfulness", [None] * 3)) != HOLDS:
-        said.append("The networks are not shown to rank the methods alike: no ranking follows.")
+    if verdict(agreement["faithfulness"]) != HOLDS:
+        said.append(
+            "The networks are not shown to rank the methods alike: from the ranks below nothing "
+            "is concluded."
+        )
         section = without_conclusions(section)
     return f"<h2>Do the networks agree on the methods?</h2>{bullets(said)}{section}"
 

@@ -17,8 +17,11 @@ from jaxsal.metrics.bootstrap import Interval
 
 COUNTS = ("cases", "without_place", "defined", "few")
 """What is added up over networks."""
-SHARES = ("named", "named_in_others", "changed", "complete", "area")
-"""What lies between 0 and 1, and its bounds with it."""
+LIMITS = {
+    **dict.fromkeys(("named", "named_in_others", "changed", "complete", "area"), (0, 1)),
+    **dict.fromkeys(("in_head", "spearman", "ssim", "cosine"), (-1, 1)),
+}
+"""Shares and similarities: what they lie between, and their bounds with them."""
 
 
 def mean_interval(means: Sequence[float | None], *, level: float = 0.95) -> Interval:
@@ -40,8 +43,8 @@ def mean_interval(means: Sequence[float | None], *, level: float = 0.95) -> Inte
 def pooled(records: Sequence[Findings]) -> dict[str, Any]:
     """One record in place of those of several networks.
 
-    Every `[mean, low, high]` becomes the mean of the networks' means and its interval (of `SHARES`
-    within 0 and 1), every float the mean of the networks', `COUNTS` and the cases by class their
+    Every `[mean, low, high]` becomes the mean of the networks' means and its interval (within
+    `LIMITS`), every float the mean of the networks', `COUNTS` and the cases by class their
     sums; all else is the first's.
     """
     found = {name: _pooled(name, [each.get(name) for each in records]) for name in _names(records)}
@@ -74,7 +77,7 @@ def _pooled(name: str, values: Sequence[Any]) -> Any:
         return {key: _pooled(key, [each.get(key) for each in there]) for key in _names(there)}
     if _is_interval(first):
         found = mean_interval([value[0] for value in there])
-        return [float(each) for each in (np.clip(found, 0, 1) if name in SHARES else found)]
+        return [float(each) for each in np.clip(found, *LIMITS.get(name, (-np.inf, np.inf)))]
     if isinstance(first, float):
         return float(np.mean(there))
     return first

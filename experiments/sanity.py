@@ -151,11 +151,11 @@ def judged(similarity: Similarities, chosen: Chosen, settings: Settings) -> dict
         for schedule in similarity.values()
         for values in schedule.values()
     ]
-    rule = verdict(means, unlike=settings.unlike, alike=settings.alike)
-    return {**means, **rule, "defined": min(counts)}
+    found = by_rule(means, unlike=settings.unlike, alike=settings.alike)
+    return {**means, **found, "defined": min(counts)}
 
 
-def verdict(means: Findings, *, unlike: float, alike: float) -> dict[str, Any]:
+def by_rule(means: Findings, *, unlike: float, alike: float) -> dict[str, Any]:
     """Whether a method passes by the rule, fails, or is undecided, and why.
 
     By the interval of Spearman's correlation in the head. A method passes where that lies below
@@ -178,11 +178,9 @@ def verdict(means: Findings, *, unlike: float, alike: float) -> dict[str, Any]:
 
 def pooled(records: Sequence[Findings]) -> dict[str, Any]:
     """One record in place of several networks': methods are judged by intervals over networks."""
-    found = networks.pooled(records)
-    methods = {
-        name: each | verdict(each, **found["rule"]) for name, each in found["methods"].items()
-    }
-    return found | {"methods": methods}
+    found, rule = networks.pooled(records), records[0]["rule"]
+    by_method = {name: each | by_rule(each, **rule) for name, each in found["methods"].items()}
+    return found | {"rule": rule, "methods": by_method}
 
 
 def _figure(record: dict[str, Any], word: Wording) -> tuple[str, str, bytes]:

@@ -22,9 +22,7 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 PLACES = {
     HERE.parent / "README.md": ("study",),
-    HERE / "README.md": (
-        *("results", "commands", "shape", "protocol", "folds", "claims", "parts", "methods"),
-    ),
+    HERE / "README.md": tuple("results commands shape protocol folds claims parts methods".split()),
 }
 """By README the tables that stand in it."""
 
@@ -154,11 +152,18 @@ def _folds() -> str:
                 _accuracy(record),
                 _interval(record["macro_auc"], 3),
                 _interval(record["calibration"]["ece"], 3),
-                f"{sum(sum(run['timings'].values()) for run in record['folds']) / 60:.0f}",
+                _minutes_of(record["folds"]),
                 _machine(record),
             ]
         )
     return _table(head, rows)
+
+
+def _minutes_of(folds: list[Metrics]) -> str:
+    """Of all folds' training and explaining; not known where one was stopped and resumed."""
+    if any(run.get("resumed") for run in folds):
+        return "–"
+    return f"{sum(sum(run['timings'].values()) for run in folds) / 60:.0f}"
 
 
 def _of_folds(experiment: str) -> Iterable[tuple[str, Metrics]]:
@@ -169,9 +174,10 @@ def _of_folds(experiment: str) -> Iterable[tuple[str, Metrics]]:
 
 
 def _newest_folds() -> dict[str, dict[str, Metrics]]:
-    """By images the experiments on the networks of the newest run of the folds."""
-    records = sorted(_records("folds"), key=lambda record: str(record["date"]))
-    return {_data(record["settings"]): record["experiments"] for record in records}
+    """By images and day the experiments on the networks of the newest run of the folds."""
+    records = sorted(_records("folds"), key=lambda each: (str(each["date"]), each["networks"]))
+    newest = {_data(record["settings"]): record for record in records}
+    return {f"{images}, {r['date']}": r["experiments"] for images, r in newest.items()}
 
 
 def _claims() -> str:
@@ -204,9 +210,9 @@ def _methods() -> str:
     head, rows = ["images", "method", "faithfulness", "behind the first", "localisation"], []
     head += ["above all controls", "ms a map", "randomised layers"]
     for images, experiments in _newest_folds().items():
-        compared = experiments.get("compare_methods")
+        compared = experiments.get("compare_methods", {})
         judged = experiments.get("sanity", {}).get("methods", {})
-        for name in compared["methods"] if compared else ():
+        for name in compared.get("methods", ()):
             above = compared["above_controls"].get(name)
             count = len(compared["families"]["faithfulness"])
             ranks = [compared["ranks"]["faithfulness"], compared["behind"]["faithfulness"]]

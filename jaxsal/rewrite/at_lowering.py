@@ -45,7 +45,7 @@ SETTINGS: dict[str, Callable[[Any], AbstractContextManager[None]]] = {
 
 
 ADDRESSED = 2**31
-"""Elements of an array that a kernel's offsets of 32 bits tell apart."""
+"""A kernel's offsets of 32 bits reach into arrays of fewer elements."""
 
 
 class Axis(NamedTuple):
@@ -141,7 +141,7 @@ def _run(*args: JaxValue, **params: Any) -> Values:
 def _types(
     *args: Any, closed: ClosedJaxpr, axes: tuple[Axis, ...], **params: Any
 ) -> tuple[list[ShapedArray], Any]:
-    if any(map(explicitly_sharded, args)):  # Then JAX says how the results are.
+    if any(map(explicitly_sharded, (*args, *closed.out_avals))):  # JAX knows the results' shardings
         return trace(under(axes, as_it_is(closed)), *args)[0].out_avals, closed.effects
     sizes = tuple(axis.size for axis in reversed(axes))
     return [x.update(shape=(*sizes, *x.shape)) for x in closed.out_avals], closed.effects

@@ -1,5 +1,7 @@
 """A compiled program's text is read as XLA means it: loops by their turns, bytes as they move."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -77,6 +79,8 @@ ENTRY %main (i: s32[], a: f32[4]) -> f32[4] {
 }
 """
     assert parse(text).cycles() == 90
+    without = re.sub(r", backend_config=\{.*\}", "", text)
+    assert parse(without).bytes_moved() == 3 * 2 * 16  # a GPU's: by bytes
 
 
 def test_what_devices_tell_each_other_counts_in_loops_in_fusions_and_on_the_chip():

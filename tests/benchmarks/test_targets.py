@@ -96,17 +96,23 @@ def test_rows_of_some_problems_come_between_those_that_are_known(here, monkeypat
     asked = [targets.Asked(problem, "gradient") for problem in ("cnn-128", "vit-224", "cnn-224")]
     few = targets.SETTINGS["toy"]._replace(targets=("h200",), cases=tuple(asked))
     monkeypatch.setitem(targets.SETTINGS, "toy", few)
-    monkeypatch.setattr(targets, "_compiled", lambda row, *_: dict(MADE))
+    monkeypatch.setattr(
+        targets,
+        "_compiled",
+        lambda row, *_: {"failed": "no memory"} if row["problem"] == "cnn-224" else dict(MADE),
+    )
     command = ["targets", "--settings", "toy", "--out", str(tmp_path), "--problems"]
     __main__.main([*command, "cnn-128", "cnn-224"])
     (path,) = tmp_path.glob("*.json")
     first = json.loads(path.read_text())
     assert not first["finished"] and "all problems but cnn-128, cnn-224" in first["left_out"][0]
+    with pytest.raises(SystemExit):
+        __main__.main([*command, "cnn-toy"])
     monkeypatch.setattr(targets, "_compiled", lambda row, *_: MADE | {"predicted_ms": 3.0})
     __main__.main([*command, "vit-224"])
     rows = json.loads(path.read_text())["rows"]
     assert [row["problem"] for row in rows[::2]] == ["cnn-128", "vit-224", "cnn-224"]
-    assert [row["predicted_ms"] for row in rows[::2]] == [2.0, 3.0, 2.0]
+    assert [row.get("predicted_ms") for row in rows[::2]] == [2.0, 3.0, None]
     assert [row for row in rows if row["problem"] != "vit-224"] == first["rows"]
 
 

@@ -1,5 +1,7 @@
 """What the page of several networks says follows from their numbers, class by class."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -9,6 +11,7 @@ from experiments.interventions_section import interventions_section, readings
 from experiments.parts import PARTS
 from experiments.sanity_section import FAILS, PASSES, UNDECIDED
 from experiments.scoring import ROBUSTNESS
+from jaxsal.common import files
 
 UP, DOWN, OPEN = [1.0, 0.5, 1.5], [-1.0, -2.0, -0.5], [0.1, -1.0, 1.0]
 MEASURES = {name: [0.5, 0.4, 0.6] for name in ("drop", "changed", "area", "amount")}
@@ -124,7 +127,7 @@ def randomised(correlation: float) -> dict:
     values = {"Dense_0": dict.fromkeys(("in_head", "spearman", "ssim", "cosine"), near)}
     rule = {"unlike": 0.5, "alike": 0.95}
     means = {"cascading": values, "independent": values}
-    found = {**means, **sanity.verdict(means, **rule), "defined": 12}
+    found = {**means, **sanity.by_rule(means, **rule), "defined": 12}
     common = {"cases": 12, "draws": 1, "bootstrap": "patient", "rule": rule}
     return {**common, "methods": {"a": found}}
 
@@ -143,9 +146,12 @@ def test_several_networks_have_one_ranking_by_what_holds_on_all() -> None:
         found["behind"]["faithfulness"]["b"], networks.mean_interval([1.0, 1.0, -1.0])
     )
     assert found["behind"]["faithfulness"]["a"] == [0.0, 0.0, 0.0]
+    assert found["ranks"]["faithfulness"]["a"][1] == 1.0  # none is before the first
     tau = found["agreement"]["faithfulness"]
     np.testing.assert_allclose(tau[0], (1 + 1 / 3 + 1 / 3) / 3)
     assert "agreement" not in compare_methods.pooled(orders[:1])
+    with pytest.raises(ValueError, match="take away the older"):
+        compare_methods.pooled([ranked("abc"), ranked("ab")])
 
 
 def test_a_method_is_judged_by_all_networks_and_not_by_the_first() -> None:
@@ -199,7 +205,7 @@ def record() -> dict:
 
 @pytest.fixture(scope="module")
 def page(record: dict) -> str:
-    return folds_page.render(record)
+    return folds_page.render(as_kept(record))
 
 
 def test_networks_at_chance_have_a_banner_and_no_claims(record: dict) -> None:
@@ -222,10 +228,23 @@ def test_networks_that_do_not_agree_rank_nothing(record: dict, page: str) -> Non
     assert "The most faithful by mean rank" not in page
     alike = compare_methods.pooled([ranked("abcd")] * 3)
     agreed = record | {"experiments": {"compare_methods": alike}}
-    page = folds_page.render(agreed)
+    page = folds_page.render(as_kept(agreed))
     assert page.index("tau 1.00 [1.00, 1.00]") < page.index("Ranking and cost")
     assert "The most faithful by mean rank, chosen on these same images, is a." in page
 
 
+@pytest.mark.parametrize("orders", [("abc",), ("abc", "acb")])
+def test_few_networks_have_no_bounds_and_tell_nothing_apart(orders, record: dict) -> None:
+    compared = compare_methods.pooled([ranked(order) for order in orders])
+    page = folds_page.render(as_kept(record | {"experiments": {"compare_methods": compared}}))
+    assert ("not shown to rank the methods alike" in page) == (len(orders) == 2)
+    assert ("is a. Not told apart from it: b and c." in page) == (len(orders) == 1)
+
+
+def as_kept(record: dict) -> dict:
+    """A record as folds.json has it: what is not defined is null."""
+    return json.loads(json.dumps(files.finite(record)))
+
+
 def test_the_verdict_of_the_page_is_that_of_the_networks(page: str) -> None:
-    assert "Undecided: a." in page
+    assert "Undecided: a." in page and "with any one layer below 0.95;" in page

@@ -101,13 +101,13 @@ def test_under_jit_vmap_and_shard_map(faster, method, params, images):
     toy.close(jax.jit(spread)(params, images), expected)
 
 
+@pytest.mark.parametrize("platform", [None, "cpu"])
 @pytest.mark.parametrize("within", [False, True], ids=["mapped", "of-a-batch"])
-def test_on_a_mesh_with_explicit_axes_operations_stay(within, params, images):
+def test_on_a_mesh_with_explicit_axes_operations_stay(within, platform, params, images):
     def maps(images):
-        fast = optimize(gradient, platform="cpu")
-        if within:
-            fast = optimize(jax.vmap(gradient, (None, 0)))
-        return fast(params, images) if within else jax.vmap(fast, (None, 0))(params, images)
+        mapped = functools.partial(jax.vmap, in_axes=(None, 0))
+        fast = functools.partial(optimize, platform=platform)
+        return (fast(mapped(gradient)) if within else mapped(fast(gradient)))(params, images)
 
     mesh = jax.make_mesh((2,), ("i",), axis_types=(jax.sharding.AxisType.Explicit,))
     with jax.set_mesh(mesh):

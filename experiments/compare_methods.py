@@ -135,7 +135,7 @@ def pooled(records: Sequence[Findings]) -> dict[str, Any]:
             name: [m for m in above if all(m in each["above_controls"][name] for each in records)]
             for name, above in found["above_controls"].items()
         },
-        "undefined": {name: sum(each["undefined"][name] for each in records) for name in names},
+        "undefined": {name: found["undefined"][name] for name in names},
     }
     if len(records) > 1:
         found["agreement"] = {

@@ -89,7 +89,7 @@ def main(
         print(f"== fold {fold}", flush=True)
         metrics = _of_fold(settings, fold)
         if metrics:  # of several processes the first one's alone, or all find them finished
-            runs.append({"fold": fold, **{name: metrics[name] for name in KEPT}})
+            runs.append({name: metrics[name] for name in (*KEPT, "relevance")} | {"fold": fold})
         for name, records in followed.items():
             records[fold] = _followed(settings.out / f"fold-{fold}", name)
         if not jax.process_index():
@@ -103,7 +103,7 @@ KEPT = (
     *("accuracy", "accuracy_interval", "bootstrap", "clusters", "confusion", "per_class"),
     *("macro_auc", "calibration", "completeness", "timings", "resumed", "settings"),
 )
-"""What folds.json has of a fold's metrics.json."""
+"""What folds.json has of a fold's metrics.json, beside its relevance, which is pooled."""
 
 OF_CLASSES = ("sensitivity", "specificity", "auc")
 """What folds.json has of each class: the mean over the networks and its interval."""
@@ -125,7 +125,8 @@ def _record(
         **{n: networks.measures([run[n] for run in runs]) for n in ("macro_auc", "calibration")},
         "per_class": networks.measures([_of_classes(run) for run in runs]),
         "networks": len(runs),
-        "folds": runs,
+        "folds": [{"fold": run["fold"], **{name: run[name] for name in KEPT}} for run in runs],
+        "relevance": networks.pooled([run["relevance"] for run in runs]),
         "experiments": {
             name: _pooled(name, [_without_run(each) for each in found.values()])
             for name, records in followed.items()

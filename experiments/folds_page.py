@@ -9,6 +9,7 @@ from experiments.answer import at_chance, without_conclusions
 from experiments.claims import HOLDS, OPEN, SMALL, listed, resampled, together, verdict, with_bounds
 from experiments.compare_section import compare_section
 from experiments.interventions_section import interventions_section, readings
+from experiments.relevance import relevance_section
 from experiments.sanity_section import sanity_section
 from experiments.shape_section import CLAIMS, PAPER, SMALL_SHARE, shape_section
 from experiments.tables import bounds, measured, number, percent, table, text, two, words
@@ -29,6 +30,7 @@ def render(record: Record) -> str:
         _answer(record, doubted),
         "" if doubted else _claims(experiments.get("tumor_shape")),
         _section(interventions_section, experiments.get("interventions")),
+        _section(relevance_section, record.get("relevance")),
         _classification(record),
         _ranking(experiments.get("compare_methods")),
         _section(sanity_section, experiments.get("sanity")),

@@ -17,6 +17,8 @@ from jaxsal.metrics.bootstrap import Interval
 
 COUNTS = ("cases", "without_place", "defined", "few")
 """What is added up over networks."""
+COUNTS_BY_NAME = ("by_class_cases", "excluded", "undefined")
+"""What is added up name by name."""
 LIMITS = {
     **dict.fromkeys(("named", "named_in_others", "changed", "complete", "area"), (0, 1)),
     **dict.fromkeys(("in_head", "spearman", "ssim", "cosine"), (-1, 1)),
@@ -44,8 +46,7 @@ def pooled(records: Sequence[Findings]) -> dict[str, Any]:
     """One record in place of those of several networks.
 
     Every `[mean, low, high]` becomes the mean of the networks' means and its interval (within
-    `LIMITS`), every float the mean of the networks', `COUNTS` and the cases by class their
-    sums; all else is the first's.
+    `LIMITS`), every float the mean of the networks', counts their sums; all else is the first's.
     """
     found = {name: _pooled(name, [each.get(name) for each in records]) for name in _names(records)}
     return found | {"bootstrap": "network", "clusters": len(records)}
@@ -71,7 +72,7 @@ def _pooled(name: str, values: Sequence[Any]) -> Any:
     first = there[0] if there else None
     if name in COUNTS:
         return sum(there)
-    if name == "by_class_cases":
+    if name in COUNTS_BY_NAME:
         return {label: sum(each.get(label, 0) for each in there) for label in _names(there)}
     if isinstance(first, Mapping):
         return {key: _pooled(key, [each.get(key) for each in there]) for key in _names(there)}

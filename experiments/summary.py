@@ -7,7 +7,6 @@ python -m experiments.summary --add RUN ...   takes a finished run, and the fold
 """
 
 import json
-import re
 import shutil
 import sys
 from collections.abc import Iterable
@@ -47,9 +46,8 @@ def folder_name(metrics: Metrics) -> str:
 def tables() -> dict[str, str]:
     """By its name each table in Markdown."""
     every = runs()
-    newest = max(_version(metrics) for metrics in every)
     return {
-        "study": _short([metrics for metrics in every if _version(metrics) == newest]),
+        "study": _short(every),
         "results": _long(every),
         "shape": _shape(),
         "protocol": _protocol(),
@@ -57,20 +55,44 @@ def tables() -> dict[str, str]:
         "claims": _claims(),
         "parts": _parts(),
         "methods": _methods(),
-        "commands": "\n".join(f"{i}. `{run['command']}`" for i, run in enumerate(every, 1)),
+        "commands": "\n".join(
+            f"{i}. `{run['command']}`, commit {run['commit']}" for i, run in enumerate(every, 1)
+        ),
     }
 
 
-def _version(metrics: Metrics) -> tuple[int, ...]:
-    return tuple(int(part) for part in re.findall(r"\d+", metrics["versions"]["jax"]))
-
-
 def _short(every: Iterable[Metrics]) -> str:
+    """The newest run of the folds of each images; of others the newest run of one network."""
     head = ["images", "test accuracy", *REGIONS, "minutes", "machine"]
-    return _table(
-        head,
-        ([_images(m), _accuracy(m), *_densities(m), _minutes(m), _machine(m)] for m in every),
-    )
+    folds = {_data(each["settings"]): each for each in _by_day(_records("folds"))}
+    rows = [
+        [
+            f"{images}, {_tested(m)}",
+            _accuracy(m),
+            *_densities(m),
+            _minutes_of(m),
+            _machine(m),
+        ]
+        for images, m in folds.items()
+    ]
+    known = {each["settings"]["data"] for each in folds.values()}
+    alone = {m["settings"]["data"]: m for m in _by_day(every)}
+    rows += [
+        [_images(m), _accuracy(m), *_densities(m), _minutes(m), _machine(m)]
+        for data, m in alone.items()
+        if data not in known
+    ]
+    return _table(head, rows)
+
+
+def _by_day(every: Iterable[Metrics]) -> list[Metrics]:
+    return sorted(every, key=lambda each: (str(each["date"]), each.get("networks", 1)))
+
+
+def _tested(folds: Metrics) -> str:
+    """How many images were tested, and by how many networks."""
+    images = sum(sum(map(sum, run["confusion"])) for run in folds["folds"])
+    return f"{images} tested by {folds['networks']} networks"
 
 
 def _long(every: Iterable[Metrics]) -> str:
@@ -152,18 +174,23 @@ def _folds() -> str:
                 _accuracy(record),
                 _interval(record["macro_auc"], 3),
                 _interval(record["calibration"]["ece"], 3),
-                _minutes_of(record["folds"]),
+                _minutes_of(record),
                 _machine(record),
             ]
         )
     return _table(head, rows)
 
 
-def _minutes_of(folds: list[Metrics]) -> str:
+def _minutes_of(record: Metrics) -> str:
     """Of all folds' training and explaining; not known where one was stopped and resumed."""
+    folds = record["folds"]
     if any(run.get("resumed") for run in folds):
         return "–"
-    return f"{sum(sum(run['timings'].values()) for run in folds) / 60:.0f}"
+    train, whole = (
+        sum(run["timings"]["train"] if part else sum(run["timings"].values()) for run in folds)
+        for part in (True, False)
+    )
+    return f"{train / 60:.1f} training, {whole / 60:.1f} in all"
 
 
 def _of_folds(experiment: str) -> Iterable[tuple[str, Metrics]]:
@@ -175,8 +202,7 @@ def _of_folds(experiment: str) -> Iterable[tuple[str, Metrics]]:
 
 def _newest_folds() -> dict[str, dict[str, Metrics]]:
     """By images and day the experiments on the networks of the newest run of the folds."""
-    records = sorted(_records("folds"), key=lambda each: (str(each["date"]), each["networks"]))
-    newest = {_data(record["settings"]): record for record in records}
+    newest = {_data(record["settings"]): record for record in _by_day(_records("folds"))}
     return {f"{images}, {r['date']}": r["experiments"] for images, r in newest.items()}
 
 
@@ -249,6 +275,8 @@ def _accuracy(metrics: Metrics) -> str:
 
 
 def _densities(metrics: Metrics) -> list[str]:
+    if "relevance" not in metrics:  # of an older record of the folds
+        return ["–"] * len(REGIONS)
     found = metrics["relevance"]["methods"][METHOD]
     return [_interval(found[region]["density"], 2) for region in REGIONS]
 

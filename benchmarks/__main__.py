@@ -6,7 +6,7 @@
     python -m benchmarks metrics        deletion and insertion beside PyTorch, their memory by steps
     python -m benchmarks scaling        images/s against the number of devices
     python -m benchmarks latency        what a call costs beside plain jit, of a tiny model
-    python -m benchmarks compile        first call, second call, and the persistent cache
+    python -m benchmarks compile        first call, without and with the persistent cache
     python -m benchmarks rewrites       each rewrite on and off
     python -m benchmarks precision      maps in float32 beside float64, jaxsal's beside PyTorch's
     python -m benchmarks profile        where the time of a program goes, operation by operation

@@ -229,9 +229,7 @@ def _compile(record: Record) -> str:
         found = (row["cold_s"], row["cached_s"])
         seconds = " | ".join("failed" if each is None else f"{each:.2f}" for each in found)
         lines.append(f"| {row['method']}, {row['batch']} | {row['contender']} | {seconds} |")
-    later = record["later_call_s"].items()
-    told = ", ".join(f"{name} {value * 1e6:.0f} µs" for name, value in later)
-    return "\n".join([*lines, "", f"A later call on a tiny problem: {told}."])
+    return "\n".join(lines)
 
 
 def _precision(record: Record) -> str:

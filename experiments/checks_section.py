@@ -22,7 +22,9 @@ def checks_section(metrics: Metrics) -> str:
     if not randomised + completeness:
         return ""
     title = (
-        "<h3>Maps of this network beside those of one that has learned nothing</h3>" if rows else ""
+        "<h3>Maps of a trained network beside those of one that has learned nothing</h3>"
+        if rows
+        else ""
     )
     return (
         f'<h2>Do the maps pass?</h2><div class="columns"><div>{title}{randomised}</div>'

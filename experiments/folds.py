@@ -89,7 +89,7 @@ def main(
         print(f"== fold {fold}", flush=True)
         metrics = _of_fold(settings, fold)
         if metrics:  # of several processes the first one's alone, or all find them finished
-            runs.append({name: metrics[name] for name in (*KEPT, "relevance")} | {"fold": fold})
+            runs.append({name: metrics[name] for name in (*KEPT, *POOLED)} | {"fold": fold})
         for name, records in followed.items():
             records[fold] = _followed(settings.out / f"fold-{fold}", name)
         if not jax.process_index():
@@ -103,7 +103,10 @@ KEPT = (
     *("accuracy", "accuracy_interval", "bootstrap", "clusters", "confusion", "per_class"),
     *("macro_auc", "calibration", "completeness", "timings", "resumed", "settings"),
 )
-"""What folds.json has of a fold's metrics.json, beside its relevance, which is pooled."""
+"""What folds.json has of a fold's metrics.json."""
+
+POOLED = {"relevance": networks.pooled, "sanity": networks.pooled_parts}
+"""What it has of all folds' metrics.json together."""
 
 OF_CLASSES = ("sensitivity", "specificity", "auc")
 """What folds.json has of each class: the mean over the networks and its interval."""
@@ -126,7 +129,7 @@ def _record(
         "per_class": networks.measures([_of_classes(run) for run in runs]),
         "networks": len(runs),
         "folds": [{"fold": run["fold"], **{name: run[name] for name in KEPT}} for run in runs],
-        "relevance": networks.pooled([run["relevance"] for run in runs]),
+        **{name: pool([run[name] for run in runs]) for name, pool in POOLED.items()},
         "experiments": {
             name: _pooled(name, [_without_run(each) for each in found.values()])
             for name, records in followed.items()

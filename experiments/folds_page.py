@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from experiments.answer import at_chance, without_conclusions
+from experiments.checks_section import checks_section
 from experiments.claims import HOLDS, OPEN, SMALL, listed, resampled, together, verdict, with_bounds
 from experiments.compare_section import compare_section
 from experiments.interventions_section import interventions_section, readings
@@ -31,6 +32,7 @@ def render(record: Record) -> str:
         "" if doubted else _claims(experiments.get("tumor_shape")),
         _section(interventions_section, experiments.get("interventions")),
         _section(relevance_section, record.get("relevance")),
+        checks_section({"sanity": record.get("sanity", {})}),
         _classification(record),
         _ranking(experiments.get("compare_methods")),
         _section(sanity_section, experiments.get("sanity")),

@@ -48,8 +48,12 @@ def pooled(records: Sequence[Findings]) -> dict[str, Any]:
     Every `[mean, low, high]` becomes the mean of the networks' means and its interval (within
     `LIMITS`), every float the mean of the networks', counts their sums; all else is the first's.
     """
-    found = {name: _pooled(name, [each.get(name) for each in records]) for name in _names(records)}
-    return found | {"bootstrap": "network", "clusters": len(records)}
+    return pooled_parts(records) | {"bootstrap": "network", "clusters": len(records)}
+
+
+def pooled_parts(records: Sequence[Findings]) -> dict[str, Any]:
+    """`pooled` of parts of records, which do not say themselves what their intervals are of."""
+    return {name: _pooled(name, [each.get(name) for each in records]) for name in _names(records)}
 
 
 def measures(values: Sequence[Any]) -> Any:

@@ -191,6 +191,7 @@ def record() -> dict:
         "calibration": {"ece": [0.05, 0.04, 0.06], "brier": [0.2, 0.1, 0.3]},
         "per_class": {"glioma": dict.fromkeys(("sensitivity", "specificity", "auc"), UP)},
         "folds": [run(1, 0.93), run(2, 0.94), run(3, 0.95)],
+        "sanity": networks.pooled_parts([{"gradient": {"in_head": [x, x, x]}} for x in (0.1, 0.2)]),
         "experiments": {
             # Of one network each interval is OPEN; together they are of the three means.
             "tumor_shape": networks.pooled(
@@ -244,6 +245,15 @@ def test_few_networks_have_no_bounds_and_tell_nothing_apart(orders, record: dict
 def as_kept(record: dict) -> dict:
     """A record as folds.json has it: what is not defined is null."""
     return json.loads(json.dumps(files.finite(record)))
+
+
+def test_the_maps_of_the_networks_together_are_put_to_the_check(record: dict, page: str) -> None:
+    assert list(record["sanity"]) == ["gradient"]  # and no unit of its own
+    bounds = networks.mean_interval([0.1, 0.2])[1:]
+    np.testing.assert_allclose(
+        record["sanity"]["gradient"]["in_head"], [0.15, *np.clip(bounds, -1, 1)]
+    )
+    assert "Not shown of: gradient." in page
 
 
 def test_the_verdict_of_the_page_is_that_of_the_networks(page: str) -> None:

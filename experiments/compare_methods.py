@@ -38,6 +38,13 @@ class Settings(Reopened):
 
     explain: int = 32
     """How many test images are explained, at most; 0 = all."""
+    again: int = 16
+    """On how many of them methods are run again and again, for robustness: most of the time."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.again < 0:
+            raise ValueError(f"again: expected at least 0, got {self.again}")
 
 
 def main(settings: Settings) -> str:
@@ -57,10 +64,11 @@ def main(settings: Settings) -> str:
             methods=every,
         )
     with follow_up.timed(timings, "score"):
-        values = scoring.score(found, chosen, explained.maps, every, settings.seed)
+        values = scoring.score(found, chosen, explained.maps, every, settings.seed, settings.again)
     record: dict[str, Any] = {
         "study": found.about,
         "cases": len(chosen.targets),
+        "few": min(settings.again, len(chosen.targets)),
         "bootstrap": chosen.unit,
         "clusters": chosen.drawn_from,
         **compared(values, chosen, settings.seed),
@@ -92,7 +100,6 @@ def compared(values: Values, chosen: Chosen, seed: int) -> dict[str, Any]:
     order = sorted(values, key=lambda name: ranked["faithfulness"].rank[name][0])
     return {
         "families": {name: list(family) for name, family in families.items()},
-        "few": min(scoring.FEW, len(chosen.targets)),
         "methods": bootstrap.summarise({name: values[name] for name in order}, chosen.clusters),
         "undefined": _undefined({name: values[name] for name in order}, families["faithfulness"]),
         "ranks": {family: {n: r.rank[n] for n in order} for family, r in ranked.items()},

@@ -54,8 +54,8 @@ FOLLOW_UPS: dict[str, Any] = {
 POOLS = {"compare_methods": compare_methods.pooled, "sanity": sanity.pooled}
 """How findings on several networks become one where `networks.pooled` is not enough."""
 
-EXPLAIN = {"tumor_shape": 0, "compare_methods": 40}
-"""Images a network where it is not the experiment's own number; 0 = all."""
+CHANGES = {"tumor_shape": {"explain": 0}, "compare_methods": {"explain": 48, "again": 0}}
+"""Settings that are not the experiment's own: all tumours; more images, without robustness."""
 
 
 @dataclass(frozen=True)
@@ -186,9 +186,7 @@ def _of_fold(settings: Settings, fold: int) -> dict[str, Any]:
 def _followed(study: Path, name: str) -> dict[str, Any]:
     """An experiment's record on a fold's network: the one that is there, or a new one."""
     module = FOLLOW_UPS[name]
-    settings = module.Settings(study)
-    if name in EXPLAIN:
-        settings = replace(settings, explain=EXPLAIN[name])
+    settings = module.Settings(study, **CHANGES.get(name, {}))
     path = study / name / f"{name}.json"
     found = _read(path)
     known = {"settings": as_json(settings), "network": checkpoint.fingerprint(study)}

@@ -18,7 +18,6 @@ from jaxsal.types import Image, Key, Map, Scalar, ScoreFn
 
 STEPS = 20  # of deletion and insertion
 ROBUSTNESS = tuple(row.function for row in metrics.TABLE if row.family == "robustness")
-FEW = 16  # images on which methods are run again, by the metrics of robustness
 AGAIN = 4  # times
 
 
@@ -70,8 +69,9 @@ def score(
     maps: Mapping[str, np.ndarray],
     methods: Mapping[str, Any],
     seed: int,
+    again: int,
 ) -> dict[str, dict[str, np.ndarray]]:
-    """`{method: {metric: [N]}}`; those of robustness are NaN but for a few images."""
+    """`{method: {metric: [N]}}`; those of robustness are NaN but for `again` images."""
     size = chosen.examples.images.shape[1]
     apart = {name: m for family in families(size).values() for name, m in family.items()}
     infidelity = apart.pop("infidelity")
@@ -82,7 +82,7 @@ def score(
         for kind in (False, True)
     }
     images, masks, key = chosen.examples.images, chosen.examples.masks, jax.random.key(seed)
-    values, rows = {}, study.drawn(len(chosen.targets), FEW, seed)
+    values, rows = {}, study.drawn(len(chosen.targets), again, seed)[:again]
     for name, batch in tqdm.tqdm(maps.items(), unit="method"):
         # Of one shape for maps with channels and CAMs, so that one program serves all.
         batch = batch if batch.ndim == images.ndim else batch[..., None]
@@ -103,10 +103,12 @@ def _robustness(
         metric.__name__: functools.partial(metric, method=method, samples=AGAIN)
         for metric in ROBUSTNESS
     }
+    whole = {name: np.full(len(chosen.targets), np.nan, np.float32) for name in again}
+    if not len(rows):
+        return whole
     images, targets = chosen.examples.images[rows], chosen.targets[rows]
     evaluate = jaxsal.evaluator(found.apply, again)
     own = evaluate(found.variables, images, maps[rows], targets, key=key)
-    whole = {name: np.full(len(chosen.targets), np.nan, np.float32) for name in again}
     for name, values in own.items():
         whole[name][rows] = values
     return whole

@@ -54,8 +54,13 @@ FOLLOW_UPS: dict[str, Any] = {
 POOLS = {"compare_methods": compare_methods.pooled, "sanity": sanity.pooled}
 """How findings on several networks become one where `networks.pooled` is not enough."""
 
-CHANGES = {"tumor_shape": {"explain": 0}, "compare_methods": {"explain": 48, "again": 0}}
-"""Settings that are not the experiment's own: all tumours; more images, without robustness."""
+COMPARED = 48
+"""Images a network for `compare_methods`."""
+
+
+def changes(compared: int) -> dict[str, dict[str, int]]:
+    """Settings that are not the experiment's own: all tumours; images, without robustness."""
+    return {"tumor_shape": {"explain": 0}, "compare_methods": {"explain": compared, "again": 0}}
 
 
 @dataclass(frozen=True)
@@ -65,10 +70,15 @@ class Given:
     study: Annotated[Settings, tyro.conf.arg(name="")] = field(default_factory=Settings)
     follow: tuple[Experiment, ...] = ("tumor_shape", "interventions")
     """The experiments on each fold's network; sanity and compare_methods take long."""
+    compared: int = COMPARED
+    """How many images of each fold compare_methods explains, at most; a second each and method."""
 
 
 def main(
-    settings: Settings, folds: Sequence[int] = FOLDS, follow: Sequence[str] = ()
+    settings: Settings,
+    folds: Sequence[int] = FOLDS,
+    follow: Sequence[str] = (),
+    compared: int = COMPARED,
 ) -> dict[str, Any]:
     """Runs the study for each fold, and the experiments on it; returns what folds.json holds.
 
@@ -91,7 +101,8 @@ def main(
         if metrics:  # of several processes the first one's alone, or all find them finished
             runs.append({name: metrics[name] for name in (*KEPT, *POOLED)} | {"fold": fold})
         for name, records in followed.items():
-            records[fold] = _followed(settings.out / f"fold-{fold}", name)
+            study = settings.out / f"fold-{fold}"
+            records[fold] = _followed(study, name, changes(compared).get(name, {}))
         if not jax.process_index():
             record = _record(runs, followed, settings)
             files.write_json(settings.out / "folds.json", record)
@@ -175,18 +186,18 @@ def _of_fold(settings: Settings, fold: int) -> dict[str, Any]:
     out = settings.out / f"fold-{fold}"
     one = replace(settings, test_fold=fold, validation_fold=validated, out=out)
     found = _read(out / "metrics.json")
-    if found.get("settings") != as_json(one):
-        return brain_tumor.main(one)
-    # The same settings made another network before its code was changed.
-    network = loop.make_model(resolve(one)[1], len(found["classes"]))
-    same = found.get("network") == json.loads(json.dumps(checkpoint.model_fields(network)))
-    return found if same else brain_tumor.main(one)
+    if found.get("settings") == as_json(one):
+        # The same settings made another network before its code was changed.
+        network = loop.make_model(resolve(one)[1], len(found["classes"]))
+        if found.get("network") == json.loads(json.dumps(checkpoint.model_fields(network))):
+            return found
+    return _read(out / "metrics.json") if brain_tumor.main(one) else {}
 
 
-def _followed(study: Path, name: str) -> dict[str, Any]:
+def _followed(study: Path, name: str, changed: dict[str, int]) -> dict[str, Any]:
     """An experiment's record on a fold's network: the one that is there, or a new one."""
     module = FOLLOW_UPS[name]
-    settings = module.Settings(study, **CHANGES.get(name, {}))
+    settings = module.Settings(study, **changed)
     path = study / name / f"{name}.json"
     found = _read(path)
     known = {"settings": as_json(settings), "network": checkpoint.fingerprint(study)}
@@ -221,7 +232,7 @@ def summary(record: dict[str, Any], out: Path) -> str:
 if __name__ == "__main__":
     given = tyro.cli(Given, prog="python -m experiments.folds", description=__doc__)
     try:
-        if found := main(given.study, follow=given.follow):
+        if found := main(given.study, follow=given.follow, compared=given.compared):
             print(summary(found, given.study.out))
     except (ValueError, TypeError, OSError, FloatingPointError) as error:
         sys.exit(f"error: {error}")

@@ -216,7 +216,10 @@ def test_finished_folds_are_not_run_again(finished_folds: tuple[Path, dict]) -> 
     out, record = finished_folds
     before = {path: path.stat().st_mtime_ns for path in out.glob("fold-*/metrics.json")}
     again = folds.main(replace(TOY, out=out), folds=(4, 5))
-    assert [run["accuracy"] for run in again["folds"]] == [
-        run["accuracy"] for run in record["folds"]
-    ]
+    names = ("folds", "relevance", "sanity")
+    assert [again[name] for name in names] == [record[name] for name in names]
+    density = record["relevance"]["methods"]["gradient"]["rest of head"]["density"]
+    alone = [json.loads(path.read_text())["relevance"] for path in sorted(before)]
+    means = [each["methods"]["gradient"]["rest of head"]["density"][0] for each in alone]
+    assert density[0] == pytest.approx(np.mean(means)) and density[2] > density[0]
     assert {path: path.stat().st_mtime_ns for path in before} == before

@@ -15,6 +15,7 @@ from typing import Any
 
 from experiments.folds_page import SAID, class_verdicts
 from experiments.shape_section import CLAIMS, PAPER
+from experiments.tables import times
 from jaxsal.common import marked_tables, provenance
 
 HERE = Path(__file__).parent
@@ -249,7 +250,7 @@ def _methods() -> str:
                     *(_interval(each[name], 1) for each in ranks),
                     _interval(compared["ranks"]["localisation"][name], 1),
                     "a control" if above is None else f"{len(above)} of {count}",
-                    f"{compared['milliseconds'][name]:.3g}",
+                    times(compared["milliseconds"][name]),
                     judged[name]["verdict"] if name in judged else "–",
                 ]
             )

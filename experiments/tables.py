@@ -19,8 +19,10 @@ def two(value: Any) -> str:
 
 
 def times(value: Any) -> str:
-    """A ratio with three figures: 0.071, 1.02, 18.3."""
-    return f"{value:#.3g}".rstrip(".") if defined(value) else DASH
+    """A number with three figures, or all before the point: 0.071, 1.02, 18.3, 2,776."""
+    if not defined(value):
+        return DASH
+    return f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:#.3g}".rstrip(".")
 
 
 def words(name: str) -> str:

@@ -71,7 +71,7 @@ class Given:
     follow: tuple[Experiment, ...] = ("tumor_shape", "interventions")
     """The experiments on each fold's network; sanity and compare_methods take long."""
     compared: int = COMPARED
-    """How many images of each fold compare_methods explains, at most; a second or two each and method."""
+    """Images of each fold for compare_methods, at most; a second or two each and method."""
 
 
 def main(

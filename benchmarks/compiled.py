@@ -97,9 +97,7 @@ class Program(NamedTuple):
 
     def _cost(self, name: str) -> tuple[int, int]:
         """The cycles of a computation, and its bytes: where cycles are not estimated, they tell."""
-        ran = [(self.computations[place], op, n) for place, op, n in self.executed(name)]
-        cycles = sum(n * ops[op].cycles for ops, op, n in ran)
-        return cycles, sum(n * self._bytes(ops, op) for ops, op, n in ran)
+        return self.cycles(name), self.bytes_moved(name)
 
     def turns(self, place: str, loop: Operation) -> int | None:
         """How often a loop of the computation `place` turns; None where the text does not say."""
@@ -122,9 +120,9 @@ class Program(NamedTuple):
             return None
         return max(0, math.ceil((bound - start) / step))
 
-    def cycles(self) -> int:
-        """The estimated cycles of all operations."""
-        return sum(n * self.computations[c][op].cycles for c, op, n in self.executed())
+    def cycles(self, name: str | None = None) -> int:
+        """The estimated cycles of all operations, or of those of one computation."""
+        return sum(n * self.computations[c][op].cycles for c, op, n in self.executed(name))
 
     def collectives(self) -> dict[str, int]:
         """How often each kind of communication between devices runs."""
@@ -213,9 +211,9 @@ class Program(NamedTuple):
         ops = self.executed()
         return sum(n for c, name, n in ops if self.computations[c][name].kind not in FREE)
 
-    def bytes_moved(self) -> int:
-        """The bytes that each operation reads and writes in the device's main memory."""
-        return sum(n * self._bytes(self.computations[c], name) for c, name, n in self.executed())
+    def bytes_moved(self, name: str | None = None) -> int:
+        """The bytes that they read and write in the device's main memory."""
+        return sum(n * self._bytes(self.computations[c], op) for c, op, n in self.executed(name))
 
     def _bytes(self, computation: Computation, name: str) -> int:
         op = computation[name]

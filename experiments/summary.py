@@ -65,25 +65,15 @@ def tables() -> dict[str, str]:
 def _short(every: Iterable[Metrics]) -> str:
     """The newest run of the folds of each images; of others the newest run of one network."""
     head = ["images", "test accuracy", *REGIONS, "minutes", "machine"]
-    folds = {_data(each["settings"]): each for each in _by_day(_records("folds"))}
-    rows = [
-        [
-            f"{images}, {_tested(m)}",
-            _accuracy(m),
-            *_densities(m),
-            _minutes_of(m),
-            _machine(m),
-        ]
-        for images, m in folds.items()
-    ]
-    known = {each["settings"]["data"] for each in folds.values()}
+    folds = _newest_folds()
+    known = {each["settings"]["data"] for each in folds}
     alone = {m["settings"]["data"]: m for m in _by_day(every)}
-    rows += [
-        [_images(m), _accuracy(m), *_densities(m), _minutes(m), _machine(m)]
-        for data, m in alone.items()
-        if data not in known
-    ]
-    return _table(head, rows)
+    named = [(_tested(m), m, _minutes_of(m)) for m in folds]
+    named += [(_images(m), m, _minutes(m)) for data, m in alone.items() if data not in known]
+    return _table(
+        head,
+        ([images, _accuracy(m), *_densities(m), took, _machine(m)] for images, m, took in named),
+    )
 
 
 def _by_day(every: Iterable[Metrics]) -> list[Metrics]:
@@ -91,9 +81,9 @@ def _by_day(every: Iterable[Metrics]) -> list[Metrics]:
 
 
 def _tested(folds: Metrics) -> str:
-    """How many images were tested, and by how many networks."""
+    """What was tested, how many images, and by how many networks."""
     images = sum(sum(map(sum, run["confusion"])) for run in folds["folds"])
-    return f"{images} tested by {folds['networks']} networks"
+    return f"{_data(folds['settings'])}, {images} tested by {folds['networks']} networks"
 
 
 def _long(every: Iterable[Metrics]) -> str:
@@ -185,26 +175,30 @@ def _folds() -> str:
 def _minutes_of(record: Metrics) -> str:
     """Of all folds' training and explaining; not known where one was stopped and resumed."""
     folds = record["folds"]
-    if any(run.get("resumed") for run in folds):
-        return "–"
-    train, whole = (
-        sum(run["timings"]["train"] if part else sum(run["timings"].values()) for run in folds)
-        for part in (True, False)
-    )
+    return "–" if any(run.get("resumed") for run in folds) else _spent(*folds)
+
+
+def _spent(*runs: Metrics) -> str:
+    """The minutes of runs that nothing stopped."""
+    train = sum(run["timings"]["train"] for run in runs)
+    whole = sum(sum(run["timings"].values()) for run in runs)
     return f"{train / 60:.1f} training, {whole / 60:.1f} in all"
 
 
 def _of_folds(experiment: str) -> Iterable[tuple[str, Metrics]]:
     """Of what images, and what an experiment found on the networks of their newest folds."""
-    for images, experiments in _newest_folds().items():
-        if pooled := experiments.get(experiment):
-            yield images, pooled
+    for record in _newest_folds():
+        if pooled := record["experiments"].get(experiment):
+            yield _data_and_day(record), pooled
 
 
-def _newest_folds() -> dict[str, dict[str, Metrics]]:
-    """By images and day the experiments on the networks of the newest run of the folds."""
-    newest = {_data(record["settings"]): record for record in _by_day(_records("folds"))}
-    return {f"{images}, {r['date']}": r["experiments"] for images, r in newest.items()}
+def _newest_folds() -> list[Metrics]:
+    """The newest run of the folds of each images."""
+    return list({_data(each["settings"]): each for each in _by_day(_records("folds"))}.values())
+
+
+def _data_and_day(record: Metrics) -> str:
+    return f"{_data(record['settings'])}, {record['date']}"
 
 
 def _claims() -> str:
@@ -236,16 +230,16 @@ def _methods() -> str:
     """A row for each method on the networks of the folds, by faithfulness, and its verdict."""
     head, rows = ["images", "method", "faithfulness", "behind the first", "localisation"], []
     head += ["above all controls", "ms a map", "randomised layers"]
-    for images, experiments in _newest_folds().items():
-        compared = experiments.get("compare_methods", {})
-        judged = experiments.get("sanity", {}).get("methods", {})
+    for record in _newest_folds():
+        compared = record["experiments"].get("compare_methods", {})
+        judged = record["experiments"].get("sanity", {}).get("methods", {})
         for name in compared.get("methods", ()):
             above = compared["above_controls"].get(name)
             count = len(compared["families"]["faithfulness"])
             ranks = [compared["ranks"]["faithfulness"], compared["behind"]["faithfulness"]]
             rows.append(
                 [
-                    images,
+                    _data_and_day(record),
                     name,
                     *(_interval(each[name], 1) for each in ranks),
                     _interval(compared["ranks"]["localisation"][name], 1),
@@ -288,10 +282,8 @@ def _even(metrics: Metrics) -> str:
 
 
 def _minutes(metrics: Metrics) -> str:
-    timings = metrics["timings"]
-    if metrics.get("resumed"):
-        return f"resumed after {metrics['resumed']} epochs"
-    return f"{timings['train'] / 60:.1f} training, {sum(timings.values()) / 60:.1f} in all"
+    resumed = metrics.get("resumed")
+    return f"resumed after {resumed} epochs" if resumed else _spent(metrics)
 
 
 def _machine(metrics: Metrics) -> str:

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from typing import NamedTuple
 
 import jax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxsal.compiler import chunks, frameworks, transfer
 from jaxsal.compiler.batch_size import BatchSize, Placed, Size
@@ -17,6 +17,7 @@ from jaxsal.compiler.prepare import Call
 from jaxsal.compiler.program import Schedule, Spec
 from jaxsal.compiler.programs import compiled
 from jaxsal.compiler.progress import Bar
+from jaxsal.rewrite.program import explicitly_sharded
 from jaxsal.types import Tree
 
 Program = Callable[[Tree, Tree], Tree]
@@ -173,9 +174,8 @@ def check_mesh(mesh: object) -> Mesh | None:
 
 def _in_trace(spec: Spec, schedule: Schedule, shared: Tree, rows: Tree) -> Tree:
     run = compiled(spec, schedule, inline=True)
-    mesh = jax.typeof(rows["image"]).sharding.mesh
-    if AxisType.Explicit not in mesh.axis_types:
+    image = jax.typeof(rows["image"])
+    if not explicitly_sharded(image):
         return run(shared, rows)
-    first = jax.typeof(rows["image"]).sharding.spec[0]
-    out = NamedSharding(mesh, PartitionSpec(first))
+    out = NamedSharding(image.sharding.mesh, PartitionSpec(image.sharding.spec[0]))
     return jax.sharding.auto_axes(run, out_sharding=out)(shared, rows)

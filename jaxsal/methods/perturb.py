@@ -13,6 +13,7 @@ from jaxsal.common.points import map_points
 from jaxsal.methods._segments import members, over_axes, segmented, wide
 from jaxsal.rewrite.axes.spatial import bind_axes, spatial_axes, with_axes
 from jaxsal.rewrite.incremental_occlusion import incremental_score
+from jaxsal.rewrite.occlusion.blocks import cut
 from jaxsal.types import Image, Scalar, ScoreFn
 
 Extents = int | tuple[int, ...] | list[int] | Int[np.ndarray, "..."]
@@ -67,10 +68,7 @@ def occlusion(
         inside = jnp.ones(shape, bool)
         for number, axis in enumerate(axes):
             inside &= lax.broadcasted_iota(first.dtype, shape, axis) >= first[number]
-        fill, seen = (
-            lax.dynamic_slice(x, corner, shape, allow_negative_indices=False)
-            for x in (empty, image)
-        )
+        fill, seen = (cut(x, corner, shape) for x in (empty, image))
         return replaced(jnp.where(inside, fill, seen), corner)
 
     scores = map_points(occluded, (windows.begin, windows.first), chunk=chunk)

@@ -15,6 +15,7 @@ from jaxsal.methods._grid import Grid, Mask, corner_of, grid_of
 from jaxsal.methods._segments import over_axes, rounding, wide
 from jaxsal.rewrite.axes.spatial import spatial_axes
 from jaxsal.rewrite.incremental_occlusion import incremental_score
+from jaxsal.rewrite.occlusion.blocks import cut
 from jaxsal.types import Image, Scalar, ScoreFn, SpatialAxes
 
 Perturbation = Callable[[Image, Mask], Image]
@@ -196,10 +197,7 @@ def _local(
         for number, axis in enumerate(axes):
             place = lax.broadcasted_iota(first.dtype, shape, axis)
             inside &= (place >= first[number]) & (place < last[number])
-        own, near, old = (
-            lax.dynamic_slice(x, corner, shape, allow_negative_indices=False)
-            for x in (full, beside, base)
-        )
+        own, near, old = (cut(x, corner, shape) for x in (full, beside, base))
         values = jnp.where(inside, mix(own, near, value).astype(image.dtype), old)
         return wide(replaced(values, corner))
 

@@ -13,13 +13,20 @@ References:
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from jax import lax
 from jax.extend.core import JaxprEqn, Literal, Var
 from jaxtyping import Array
 
 from jaxsal.rewrite.interpreter import inline
 from jaxsal.rewrite.occlusion.block_rules import rule_of
-from jaxsal.rewrite.occlusion.blocks import BlockUpdate, Corner, Operand, Span, Spans, whole_array
+from jaxsal.rewrite.occlusion.blocks import (
+    BlockUpdate,
+    Corner,
+    Operand,
+    Span,
+    Spans,
+    put,
+    whole_array,
+)
 from jaxsal.rewrite.occlusion.canonicalize import canonicalize
 from jaxsal.rewrite.occlusion.savings import Savings
 from jaxsal.rewrite.program import JaxValue, bind, play, read, scope, trace
@@ -44,9 +51,7 @@ def incremental_score(score: ScoreFn, image: Image) -> Callable[[Array, Corner],
         rounding.
     """
     if not getattr(score, "rewrite", True):
-        return lambda values, corner: score(
-            lax.dynamic_update_slice(image, values, corner, allow_negative_indices=False)
-        )
+        return lambda values, corner: score(put(image, values, corner))
     closed = canonicalize(inline(trace(score, image)[0]))
     known = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
     known |= dict(zip(closed.jaxpr.invars, [image], strict=True))

@@ -76,14 +76,22 @@ def union(a: Span | None, b: Span | None, length: int) -> Span | None:
 def read_block(array: Array, spans: Spans, corner: Corner) -> Array:
     """The block of an array that lies at some spans."""
     sizes = [n if s is None else s.size for n, s in zip(array.shape, spans, strict=True)]
-    return lax.dynamic_slice(array, _starts(spans, corner), sizes, allow_negative_indices=False)
+    return cut(array, _starts(spans, corner), sizes)
 
 
 def write_block(array: Array, block: Array, spans: Spans, corner: Corner) -> Array:
     """An array with a block put in at some spans."""
-    return lax.dynamic_update_slice(
-        array, block, _starts(spans, corner), allow_negative_indices=False
-    )
+    return put(array, block, _starts(spans, corner))
+
+
+def cut(array: Array, corner: Sequence[ArrayLike], sizes: Sequence[int]) -> Array:
+    """The block of these sizes at a corner, which is not negative: XLA need not test for it."""
+    return lax.dynamic_slice(array, corner, sizes, allow_negative_indices=False)
+
+
+def put(array: Array, block: Array, corner: Sequence[ArrayLike]) -> Array:
+    """An array with a block put in at a corner, which is not negative."""
+    return lax.dynamic_update_slice(array, block, corner, allow_negative_indices=False)
 
 
 def whole_array(value: BlockUpdate, corner: Corner) -> Array:

@@ -133,7 +133,7 @@ def evaluator(
 
     Args:
         apply, objective, batch_size, mesh, rewrite, dtype, check, spatial_axes, output, progress:
-            as of `explainer`.
+            as of `explainer`; of a dict of maps an image's are all in flight at a time.
         metric: `metric(score, image, map, **options) -> scalar or vector`, of ONE image and its
             map; the name of one in `jaxsal.METRICS`; or a dict of them: a dict of values then.
         **options: the metric's, the same for all images, an array among them traced. What differs
@@ -210,7 +210,7 @@ class _Engine:
         if call.spec.flagged:
             results.warn_not_finite(found.flag, call, what=self._results)
             found = found.results
-        return found if record else self._prepare.ordered(found)
+        return found if record else self._prepare.ordered(found, call.rows.get("map"))
 
     def _verified(self, *args: Any, flagged: bool = False) -> Call:
         """A call that is not run, with its values checked."""
@@ -442,7 +442,7 @@ class Evaluator(_Engine):
         self,
         params: Params,
         images: Batch,
-        maps: Batch,
+        maps: Batch | Mapping[str, Batch],
         targets: Targets = None,
         *,
         key: Keys | None = None,
@@ -450,23 +450,27 @@ class Evaluator(_Engine):
     ) -> Results:
         """The metric of each map, float32.
 
+        Of a dict of maps, such as an explainer of several methods returns, each gets the values
+        that it would get alone; what does not depend on a map (the scores of random perturbations)
+        is computed once for all maps of one shape.
+
         Args:
             params: any pytree of arrays; traced, never a constant.
             images: [B, ...], floating.
-            maps: [B, ...], floating; under targets "all" [B, K, ...].
+            maps: [B, ...], floating; under targets "all" [B, K, ...]; or a dict of such by name.
             targets: an int, integers [B], None for the predicted class, or "all".
             key: for metrics that draw random numbers: one key, or one an image.
             **rows: options of the metric that have an entry an image, such as `mask` [B, ...]:
                 arrays, or pytrees of them; of a dict of metrics, to each what it takes.
 
         Returns:
-            Values [B, ...]; of a dict of metrics, a dict.
+            Values [B, ...]; of a dict of metrics, a dict; of a dict of maps, a dict of these.
 
         Raises:
             TypeError: integer images, targets that are no integers, a leaf of params that is no
                 array, an option that is unknown, given twice or missing.
             ValueError: shapes that do not agree, a missing key, values that are not finite or no
-                class.
+                class, an empty dict.
         """
         batch = {"image": images, "map": maps}
         return self._run(params, batch, targets, key, rows)

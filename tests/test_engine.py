@@ -272,6 +272,65 @@ def test_the_evaluator_gives_each_example_its_own_options() -> None:
     toy.close(values, np.broadcast_to(expected["overlap"][:, None], (5, 3)))
 
 
+def test_of_a_dict_of_maps_each_gets_what_it_gets_alone() -> None:
+    """Of other shapes among them (a CAM), in the order given, under each kind of targets."""
+    images, targets, key = toy.images(5), toy.targets(5), jax.random.key(3)
+    maps = {
+        "z": toy.images(5, seed=1),
+        "cam": toy.images(5, seed=2)[..., 0],
+        "a": toy.images(5, seed=3),
+    }
+    drawn = {
+        "random": functools.partial(
+            jaxsal.metrics.faithfulness_correlation, subset=9, samples=8, baseline=0.0
+        ),
+        "ordered": functools.partial(jaxsal.metrics.deletion, steps=5),
+    }
+    evaluate = jaxsal.evaluator(toy.apply, drawn)
+    together = evaluate(P, images, maps, targets, key=key)
+    assert list(together) == list(maps) and list(together["z"]) == ["random", "ordered"]
+    for name, one in maps.items():
+        toy.close(together[name], evaluate(P, images, one, targets, key=key))
+    few = jaxsal.evaluator(toy.apply, jaxsal.metrics.deletion, steps=5, batch_size=2)
+    for name, values in few(P, images, maps, targets).items():
+        toy.close(values, together[name]["ordered"])
+    every = {name: np.stack([one] * toy.CLASSES, 1) for name, one in maps.items()}
+    of_classes = few(P, images, every, "all")
+    for name, values in of_classes.items():
+        own = np.take_along_axis(np.asarray(values), np.asarray(targets)[:, None], 1)[:, 0]
+        toy.close(own, together[name]["ordered"])
+
+
+def test_what_does_not_depend_on_the_map_is_computed_once_for_all() -> None:
+    """The scores of random sets of pixels are those of any map."""
+    images, samples = toy.images(1), 16
+    metric = functools.partial(
+        jaxsal.metrics.faithfulness_correlation, subset=9, samples=samples, baseline=0.0
+    )
+    evaluate = jaxsal.evaluator(toy.apply, metric, rewrite=False)
+
+    def flops(names: str) -> float:
+        maps = {name: toy.images(1, seed=ord(name)) for name in names}
+        call = jax.jit(lambda maps: evaluate(P, images, maps, 0, key=jax.random.key(0)))
+        return float(call.lower(maps).compile().cost_analysis()["flops"])  # type: ignore[index]
+
+    forward = jax.jit(toy.apply).lower(P, images).compile().cost_analysis()["flops"]  # type: ignore[index]
+    one, eight = flops("a"), flops("abcdefgh")
+    assert one > samples * forward
+    assert eight - one < samples * forward
+
+
+def test_values_that_are_not_finite_are_counted_in_a_dict_of_maps() -> None:
+    def broken(score: object, image: object, map: jax.Array) -> jax.Array:
+        return jnp.log(jnp.sum(map))
+
+    images = np.abs(toy.images(3)) + 1
+    maps = {"fine": images, "wrong": np.where(np.arange(3)[:, None, None, None] == 1, -1, images)}
+    with pytest.warns(RuntimeWarning, match=r"1 of 3 images' are not finite \(image 1\)"):
+        values = jaxsal.evaluator(toy.apply, broken)(P, images, maps, 0)
+    assert np.isfinite(values["fine"]).all()
+
+
 def test_spatial_axes_are_the_options_or_the_models_and_decide_the_maps() -> None:
     weights, images = np.ones((64, 3), np.float32), toy.images(2, shape=(4, 4, 4))
     unread, first, last = (

@@ -174,6 +174,14 @@ WRONG = {
         TypeError,
         "mask: .*again",
     ),
+    "maps of nothing": (evaluate({}), ValueError, "maps: expected at least one"),
+    "named maps of other images": (
+        evaluate({"a": X, "b": X[:3]}),
+        ValueError,
+        r"maps\['b'\]: .*\[4, ...\].*\(3, 8",
+    ),
+    "named maps of integers": (evaluate({"a": X.astype(int)}), TypeError, r"maps\['a'\]: .*int"),
+    "maps without names": (evaluate({1: X}), TypeError, "maps: .*strings"),
     "maps of integers": (evaluate(X.astype(int)), TypeError, "maps: .*int"),
 }
 

@@ -1,5 +1,6 @@
 """What counts as an array: of NumPy, of JAX, of other libraries, and shapes alone."""
 
+from collections.abc import Mapping
 from typing import Any, TypeGuard
 
 import jax
@@ -28,6 +29,13 @@ def as_array(name: str, value: Any) -> Any:
     except Exception as error:  # whatever another library raises
         came = f"{type(value).__name__} ({' '.join(str(error).split())[:100]})"
         raise TypeError(f"{name}: expected an array, got {came}") from error
+
+
+def as_arrays(name: str, value: Any) -> Any:
+    """`as_array`; of a mapping, a dict of what it makes of each value."""
+    if not isinstance(value, Mapping):
+        return as_array(name, value)
+    return {each: as_array(f"{name}[{each!r}]", one) for each, one in value.items()}
 
 
 def is_array(value: object) -> TypeGuard[ArrayOrShape]:

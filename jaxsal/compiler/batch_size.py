@@ -147,6 +147,7 @@ class BatchSize:
             call.size,
             devices,
             classes=call.classes,
+            maps=call.maps,
             points=self._points,
             bound=max(self._bound, evaluations) if one_image else self._bound,
         )

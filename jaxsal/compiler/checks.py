@@ -34,20 +34,30 @@ def check_images(images: object) -> None:
         raise ValueError(f"images: expected at least one, got the shape {tuple(images.shape)}")
 
 
-def check_maps(maps: object, count: int, classes: int | None) -> None:
+def check_maps(maps: object, count: int, classes: int | None, name: str = "maps") -> None:
     """Raises unless `maps` is a floating array with one entry an image (and class, if given).
 
+    Or a dict of such arrays by name.
+
     Raises:
-        TypeError: no array, or not floating.
-        ValueError: another number of maps than of images, or of classes.
+        TypeError: no array, not floating, or a name that is no string.
+        ValueError: another number of maps than of images, or of classes; an empty dict.
     """
+    if isinstance(maps, dict):
+        if not maps:
+            raise ValueError(f"{name}: expected at least one, got an empty dict")
+        if not all(isinstance(each, str) for each in maps):
+            raise TypeError(f"{name}: expected names that are strings, got {list(maps)}")
+        for each, values in maps.items():
+            check_maps(values, count, classes, f"{name}[{each!r}]")
+        return
     if not is_array(maps) or not jnp.issubdtype(maps.dtype, jnp.floating):
-        raise TypeError(f"maps: expected a floating array [B, ...], got {as_text(maps)}")
+        raise TypeError(f"{name}: expected a floating array [B, ...], got {as_text(maps)}")
     expected = (count,) if classes is None else (count, classes)
     if tuple(maps.shape[: len(expected)]) != expected:
         wanted = ", ".join(map(str, expected))
         raise ValueError(
-            f"maps: expected one an image, [{wanted}, ...], got the shape {tuple(maps.shape)}"
+            f"{name}: expected one an image, [{wanted}, ...], got the shape {tuple(maps.shape)}"
         )
 
 

@@ -40,21 +40,23 @@ COMPILATIONS = 3
 
 @dataclass(frozen=True)
 class Plan:
-    """What one program holds at a time on one device: `images` times `class_chunk` times `chunk`.
+    """What one program holds at a time on one device: the product of its attributes.
 
     Attributes:
         images: images.
         class_chunk: classes of each, more than one only where all are explained.
         chunk: points of each, of methods that evaluate as many as we say.
+        maps: maps of each image that a metric is of.
     """
 
     images: int
     class_chunk: int
     chunk: int
+    maps: int = 1
 
     @property
     def evaluations(self) -> int:
-        return self.images * self.class_chunk * self.chunk
+        return self.images * self.class_chunk * self.chunk * self.maps
 
 
 def plan(
@@ -63,6 +65,7 @@ def plan(
     devices: int,
     *,
     classes: int = 1,
+    maps: int = 1,
     points: bool,
     bound: int = 1,
 ) -> Plan:
@@ -76,10 +79,12 @@ def plan(
         count: images in the batch.
         devices: how many the batch is spread over.
         classes: of an image that are explained.
+        maps: of an image that a metric is of; all of them at a time.
         points: whether the method evaluates several points of an image, as many as we say.
         bound: the points that it evaluates at a time if we do not say.
     """
     share = -(-count // devices)
+    evaluations = max(1, evaluations // maps)
     class_chunk = min(classes, max(1, evaluations // bound))
     evaluations = max(1, evaluations // class_chunk)
     most = max(1, evaluations // bound)
@@ -89,7 +94,7 @@ def plan(
         step = -(-most // 8)
         even = -(-share // -(-share // most))
         images = min(most, -(-even // step) * step)
-    return Plan(images, class_chunk, max(1, evaluations // images) if points else 1)
+    return Plan(images, class_chunk, max(1, evaluations // images) if points else 1, maps)
 
 
 def scale_up(evaluations: int, temporaries: float, target: float) -> int:

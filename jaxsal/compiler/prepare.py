@@ -9,7 +9,7 @@ from jax.extend.core import get_opaque_trace_state
 
 from jaxsal.compiler import checks, signatures
 from jaxsal.compiler.addressable import is_addressable, is_concrete
-from jaxsal.compiler.arrays import as_array
+from jaxsal.compiler.arrays import as_arrays
 from jaxsal.compiler.callables import Node, Split, Value, assemble, concrete_options
 from jaxsal.compiler.frameworks import pure
 from jaxsal.compiler.model import check_model, returning_logits
@@ -53,6 +53,12 @@ class Call(NamedTuple):
     def class_chunk(self, plan: Plan) -> int:
         """Classes of an image at a time: as planned, or all, where a pass serves all."""
         return plan.class_chunk if self.classes > 1 else self.spec.classes
+
+    @property
+    def maps(self) -> int:
+        """Maps of an image, each of which a metric is of."""
+        found = self.rows.get("map")
+        return len(found) if isinstance(found, dict) else 1
 
     @property
     def inputs(self) -> Hashable:
@@ -171,8 +177,10 @@ class Prepare:
             self._models[whole] = returning_logits(self._model[0], whole)
         return self._models[whole]
 
-    def ordered(self, results: Tree) -> Tree:
-        """The results of a dict of functions in the order given, which JAX sorts."""
+    def ordered(self, results: Tree, maps: Tree = None) -> Tree:
+        """The results of a dict of functions (and maps) in the order given, which JAX sorts."""
+        if isinstance(maps, dict):
+            return {name: self.ordered(results[name]) for name in maps}
         return results if self._names is None else {name: results[name] for name in self._names}
 
     def __call__(
@@ -259,7 +267,7 @@ class Prepare:
     def _checked_rows(self, rows: dict[str, Tree], each: Mapping[str, Tree]) -> dict[str, Tree]:
         """The rows of a call as arrays, with the options that have an entry an image."""
         words = {"image": "images", "map": "maps"}
-        rows = {name: as_array(words[name], x) for name, x in rows.items()}
+        rows = {name: as_arrays(words[name], x) for name, x in rows.items()}
         checks.check_images(rows["image"])
         count = rows["image"].shape[0]
         if each or self._open:

@@ -171,6 +171,8 @@ def example(spec: Spec, schedule: Schedule, shared: Tree, row: Tree) -> Tree:
     logits, explain = _functions(spec, schedule.chunk, shared, row)
     image = row["image"].astype(accumulator(row["image"].dtype))
     maps = (row["map"],) if "map" in row else ()
+    if isinstance(row.get("map"), dict):
+        explain = _of_each_map(explain)
     if spec.targets == "all":
         target = jnp.arange(spec.classes, dtype=jnp.int32)
         each = (target, *maps)  # a metric's maps have one for each class
@@ -187,7 +189,7 @@ def example(spec: Spec, schedule: Schedule, shared: Tree, row: Tree) -> Tree:
     if not spec.flagged:
         return found
     known = spec.record or spec.targets == "predicted" or not maps
-    sound, loose = _by_definition(spec, results)
+    sound, loose = _by_definition(spec, results, *maps)
     flag = RESULTS * _not_finite(sound) | OPEN * _not_finite(loose)
     for each in _all_steps(steps):
         flag |= UNMET * (~each.converged.all()).astype(jnp.uint8)
@@ -211,8 +213,33 @@ def _all_steps(steps: Tree) -> list[Steps]:
     return [steps] if isinstance(steps, Steps) else list(steps.values())
 
 
-def _by_definition(spec: Spec, results: Tree) -> tuple[Tree, Tree]:
+def _of_each_map(explain: Callable[..., Tree]) -> Callable[..., Tree]:
+    """A metric of an image's maps by name, instead of one: its value of each.
+
+    Maps of one shape are a batch, of which nothing else is a part: under `vmap` what does not
+    depend on the map, such as the scores of random perturbations, is computed once for all.
+    """
+
+    def of_each(target: jax.Array, image: jax.Array, maps: dict[str, jax.Array]) -> Tree:
+        alike: dict[object, list[str]] = {}
+        for name, one in maps.items():
+            alike.setdefault((one.shape, one.dtype), []).append(name)
+        results = {}
+        for names in alike.values():
+            stacked = jnp.stack([maps[name] for name in names])
+            values = jax.vmap(lambda one: explain(target, image, one))(stacked)
+            for place, name in enumerate(names):
+                results[name] = jax.tree.map(lambda x, place=place: x[place], values)
+        return results
+
+    return of_each
+
+
+def _by_definition(spec: Spec, results: Tree, maps: Tree = None) -> tuple[Tree, Tree]:
     """The results that ought to be finite, and those that may be NaN."""
+    if isinstance(maps, dict):
+        parts = [_by_definition(spec, each) for each in results.values()]
+        return [sound for sound, _ in parts], [loose for _, loose in parts]
     if not spec.may_be_nan or "" in spec.may_be_nan:
         return ((), results) if spec.may_be_nan else (results, ())
     loose = {name: results[name] for name in spec.may_be_nan}

@@ -32,6 +32,15 @@ def test_a_plan_fills_the_batch_size_and_never_passes_it(
         assert here.images in (evaluations, 1 << (share - 1).bit_length())
 
 
+@given(evaluations=SIZES, count=SIZES, maps=st.integers(1, 60), points=st.booleans())
+def test_all_maps_of_an_image_are_evaluated_at_a_time(
+    evaluations: int, count: int, maps: int, points: bool
+) -> None:
+    here = plan(evaluations, count, 1, maps=maps, points=points)
+    assert here.maps == maps
+    assert here.evaluations <= max(evaluations, maps)
+
+
 @given(evaluations=SIZES, count=st.integers(1, 5000))
 def test_more_images_than_fit_are_cut_evenly(evaluations: int, count: int) -> None:
     """As few chunks as can be, of at most eight sizes, and little of them is padding."""

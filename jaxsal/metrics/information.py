@@ -95,7 +95,7 @@ def sic(
         2019, https://arxiv.org/abs/1906.02825
     """
     scores, sizes = _curve(
-        score, image, map, thresholds, size, fill, shown, signed=signed, key=key, chunk=chunk
+        score, score, image, map, thresholds, size, fill, shown, signed=signed, key=key, chunk=chunk
     )
     return information_area(information_curve(sizes, scores, points=points))
 
@@ -106,7 +106,7 @@ def aic(
     image: Image,
     map: Map,
     *,
-    threshold: float = 0.0,
+    threshold: float | None = None,
     thresholds: tuple[float, ...] = THRESHOLDS,
     size: Size = entropy_size,
     fill: Fill = from_neighbours,
@@ -118,17 +118,28 @@ def aic(
 ) -> Scalar:
     """Area under the accuracy information curve: `sic` of whether the class is right.
 
-    It is where the score is above `threshold`: of `objective=jaxsal.metrics.margin` (the target's
-    logit less the largest other one) exactly where the class is the predicted one, above 0.
+    It is where the target's logit is the largest, of a score that tells the other classes' (the
+    evaluator's do); of a plain score where it is above 0. With a `threshold` it is where the score
+    is above that.
 
-    Arguments, errors and source as for `sic`. NaN, too, where the class of the image is wrong, or
-    that of the picture that shows nothing right.
+    Other arguments, errors and source as for `sic`. NaN, too, where the class of the image is
+    wrong, or that of the picture that shows nothing right.
     """
+    lead = _lead(score) if threshold is None else score
     scores, sizes = _curve(
-        score, image, map, thresholds, size, fill, shown, signed=signed, key=key, chunk=chunk
+        score, lead, image, map, thresholds, size, fill, shown, signed=signed, key=key, chunk=chunk
     )
-    right = jnp.where(jnp.isnan(scores), jnp.nan, (scores > threshold).astype(scores.dtype))
+    above = (scores > (threshold or 0.0)).astype(scores.dtype)
+    right = jnp.where(jnp.isnan(scores), jnp.nan, above)
     return information_area(information_curve(sizes, right, points=points))
+
+
+def _lead(score: ScoreFn) -> Callable[[Image], Scalar]:
+    """By how much a picture's target is ahead of the other classes; a plain score itself."""
+    logits, target = getattr(score, "class_logits", None), getattr(score, "target", None)
+    if logits is None or target is None:
+        return score
+    return lambda picture: margin(logits(picture), target)
 
 
 def margin(logits: Logits, target: Target) -> Scalar:
@@ -177,6 +188,7 @@ def information_area(curve: Float[Array, " n"]) -> Scalar:
 
 def _curve(
     score: ScoreFn,
+    measure: Callable[[Image], Scalar],
     image: Image,
     map: Map,
     thresholds: tuple[float, ...],
@@ -188,7 +200,7 @@ def _curve(
     key: Key,
     chunk: int,
 ) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
-    """Scores and sizes of the picture that shows nothing, at each threshold, and of the image."""
+    """Measures and sizes of the picture that shows nothing, at each threshold, of the image."""
     rising = all(low < high for low, high in zip((0, *thresholds), (*thresholds, 1), strict=True))
     if not thresholds or not rising:
         raise ValueError(f"thresholds: expected rising shares in (0, 1), got {thresholds}")
@@ -204,7 +216,7 @@ def _curve(
 
     def measured(threshold: Scalar) -> tuple[Scalar, Scalar]:
         picture = fill(image, ~(always | (values >= threshold)), axes)
-        value = score(picture)
+        value = measure(picture)
         bytes_ = size(eight_bits(picture, low, high, (axes[0], axes[1])))
         return value.astype(accumulator(value.dtype)), bytes_.astype(jnp.float32)
 

@@ -123,6 +123,28 @@ def test_a_map_that_shows_what_counts_has_the_larger_area():
     assert jnp.isnan(flat)  # the score does not rise
 
 
+def test_a_class_is_right_where_its_logit_is_the_largest():
+    """By default, where the score tells the other classes': not where its own is above 0."""
+    image = np.zeros((12, 12, 1), np.float32)  # a picture that shows nothing is black
+    image[3:9, 3:9] = np.random.default_rng(3).random((6, 6, 1))
+    options = {"thresholds": (0.05, 0.12, 0.3, 0.6), "points": 50}
+    targets, map = np.zeros(1, int), image[None]
+
+    def apply(shift, x):  # class 0 where the sum is larger than half of the image's
+        first = x.sum((1, 2, 3)) / image.sum()
+        return jnp.stack([first + shift, jnp.full_like(first, 0.5) + shift], 1)
+
+    def aic(shift, **changed):
+        evaluate = jaxsal.evaluator(apply, metrics.aic, **options, **changed)
+        return evaluate(jnp.float32(shift), image[None], map, targets, key=KEY)
+
+    known = aic(0, objective=metrics.margin, threshold=0.0)
+    assert 0 < known < 1
+    for shift in (0, -9, 9):  # what is added to all logits decides no class
+        np.testing.assert_allclose(aic(shift), known, rtol=1e-6)
+    assert jnp.isnan(aic(-9, threshold=0.0)[0])  # the logit is never above 0
+
+
 def test_a_curve_by_hand():
     """Two pictures, the second with a lower score: the highest so far counts."""
     sizes, scores = jnp.asarray([10.0, 15, 20, 30]), jnp.asarray([0.0, 0.8, 0.4, 1.0])

@@ -6,7 +6,7 @@ from experiments.answer import conclusion
 from experiments.claims import HOLDS, Findings, listed, resampled, verdict
 from experiments.controls import CONTROLS
 from experiments.methods import SENSITIVITIES
-from experiments.scoring import ROBUSTNESS
+from experiments.scoring import PROBABILITY, ROBUSTNESS, SIGNED
 from experiments.tables import measured, number, table, text, times, words
 from jaxsal.metrics import LOWER_IS_BETTER
 
@@ -73,9 +73,12 @@ def _intro(record: Findings) -> str:
         f"predicted class. Faithfulness is the mean rank over {faithful}; localisation over "
         f"{local}. Arrows: which way is better. Completeness, sparseness, entropy and robustness "
         f"({listed(robustness)}, on {record['few'] or 'no'} images) count in no rank: a map that "
-        "knows nothing can do well. Of faithfulness infidelity and sensitivity-n take the map's "
-        "sign, the others its magnitude; infidelity takes "
+        "knows nothing can do well. Of faithfulness "
+        f"{listed([*map(words, SIGNED)])} take the map's sign, the others its magnitude; "
+        "infidelity takes "
         f"{listed(SENSITIVITIES)} as changes for a unit of the input, the others as contributions. "
+        f"The score is the logit that the maps explain; of {listed([*map(words, PROBABILITY)])} the "
+        "probability, of AIC whether the class is the one named. "
         "Undefined: images on which faithfulness is, though not for every method; they count "
         "as the worst of the image. Ms a map: one timed call, compilation apart. "
         f"{resampled(record)} In italics: controls that know nothing of the network."

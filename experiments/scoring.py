@@ -1,4 +1,8 @@
-"""Every metric of a map, by family, and what each map of a method is worth."""
+"""Every metric of a map, by family, and what each map of a method is worth.
+
+The score is the class's logit, which methods explain; where a metric is defined on the class's
+probability (`PROBABILITY`), it is that.
+"""
 
 import functools
 from collections.abc import Mapping
@@ -14,11 +18,20 @@ from experiments import study
 from experiments.methods import SENSITIVITIES
 from experiments.study import Chosen, Study
 from jaxsal import metrics
-from jaxsal.types import Image, Key, Map, Scalar, ScoreFn
+from jaxsal.types import Image, Key, Logits, Map, Scalar, ScoreFn, Target
 
 STEPS = 20  # of deletion and insertion
+PATCH = 8  # pixels a side, of region perturbation and selectivity
 ROBUSTNESS = tuple(row.function for row in metrics.TABLE if row.family == "robustness")
 AGAIN = 4  # times
+PROBABILITY = ("average_drop", "average_increase", "sic")
+"""Metrics of the class's probability; the others are of its logit."""
+SIGNED = (
+    *("infidelity", "sensitivity_n", "faithfulness_correlation"),
+    *("region_perturbation", "selectivity", "monotonicity"),
+)
+"""Metrics of faithfulness that take the map's sign; the others take its magnitude."""
+SHARE = 0.16  # of the patches that region perturbation removes: its authors' 100 of 625
 
 
 def mean_sensitivity_n(score: ScoreFn, image: Image, map: Map, *, key: Key, chunk: int) -> Scalar:
@@ -27,28 +40,39 @@ def mean_sensitivity_n(score: ScoreFn, image: Image, map: Map, *, key: Key, chun
     return jnp.mean(values)
 
 
-def mean_region_perturbation(score: ScoreFn, image: Image, map: Map) -> Scalar:
+def mean_region_perturbation(
+    score: ScoreFn, image: Image, map: Map, *, regions: int, chunk: int
+) -> Scalar:
     """The area over the curve of patches that are removed one after another."""
-    return metrics.region_perturbation(score, image, map).mean()
+    options = {"patch": PATCH, "regions": regions, "chunk": chunk}
+    return metrics.region_perturbation(score, image, map, **options).mean()
 
 
-def mean_selectivity(score: ScoreFn, image: Image, map: Map) -> Scalar:
+def mean_selectivity(score: ScoreFn, image: Image, map: Map, *, chunk: int) -> Scalar:
     """The area under the curve of patches that are removed one after another."""
-    return metrics.selectivity(score, image, map).mean()
+    return metrics.selectivity(score, image, map, patch=PATCH, chunk=chunk).mean()
+
+
+def probability(logits: Logits, target: Target) -> Scalar:
+    """The target's softmax."""
+    return jax.nn.softmax(logits)[target]
 
 
 def families(size: int) -> dict[str, dict[str, Any]]:
     """The metrics of one map by family: curves by their areas, sensitivity-n by its mean.
 
     Args:
-        size: the side of the images; top-k takes a hundredth of the pixels.
+        size: the side of the images; top-k takes a hundredth of the pixels. Region perturbation
+            takes a share of the patches: of all of them it would be selectivity once more.
     """
+    patches = (-(-size // PATCH)) ** 2
+    removed = max(1, round(SHARE * patches))
     bound = {
         "deletion": functools.partial(metrics.deletion, steps=STEPS),
         "insertion": functools.partial(metrics.insertion, steps=STEPS),
         "infidelity": functools.partial(metrics.infidelity, normalize=True, samples=30),
         "sensitivity_n": mean_sensitivity_n,
-        "region_perturbation": mean_region_perturbation,
+        "region_perturbation": functools.partial(mean_region_perturbation, regions=removed),
         "selectivity": mean_selectivity,
         "top_k_intersection": functools.partial(
             metrics.top_k_intersection, k=max(1, size * size // 100)
@@ -72,27 +96,43 @@ def score(
     again: int,
 ) -> dict[str, dict[str, np.ndarray]]:
     """`{method: {metric: [N]}}`; those of robustness are NaN but for `again` images."""
+    images, key = chosen.examples.images, jax.random.key(seed)
+    # Of one shape, maps with channels and CAMs alike: what depends on no map is then computed once.
+    alike = {n: x if x.ndim == images.ndim else x[..., None] for n, x in maps.items()}
+    values = _of_all(found, chosen, alike, key)
+    rows = study.drawn(len(chosen.targets), again, seed)[:again]
+    for name in tqdm.tqdm(alike, unit="method"):
+        values[name] |= _robustness(found, chosen, alike[name], methods[name], key, rows)
+    return values
+
+
+def _of_all(
+    found: Study, chosen: Chosen, maps: Mapping[str, np.ndarray], key: Key
+) -> dict[str, dict[str, np.ndarray]]:
+    """The metrics that look at no map but the one, `{method: {metric: [N]}}`."""
     size = chosen.examples.images.shape[1]
     apart = {name: m for family in families(size).values() for name, m in family.items()}
-    infidelity = apart.pop("infidelity")
-    evaluate = jaxsal.evaluator(found.apply, apart)
     # A map of contributions foretells another sum than a map of sensitivities.
-    foretell = {
-        kind: jaxsal.evaluator(found.apply, functools.partial(infidelity, contributions=kind))
+    infidelity = {
+        kind: {"infidelity": functools.partial(apart["infidelity"], contributions=kind)}
         for kind in (False, True)
     }
-    images, masks, key = chosen.examples.images, chosen.examples.masks, jax.random.key(seed)
-    values, rows = {}, study.drawn(len(chosen.targets), again, seed)[:again]
-    for name, batch in tqdm.tqdm(maps.items(), unit="method"):
-        # Of one shape for maps with channels and CAMs, so that one program serves all.
-        batch = batch if batch.ndim == images.ndim else batch[..., None]
-        own = evaluate(found.variables, images, batch, chosen.targets, key=key, mask=masks)
-        values[name] = {metric: np.asarray(value) for metric, value in own.items()}
-        contributions = name not in SENSITIVITIES
-        values[name]["infidelity"] = np.asarray(
-            foretell[contributions](found.variables, images, batch, chosen.targets, key=key)
+    del apart["infidelity"]
+    likely = {name: apart.pop(name) for name in PROBABILITY}
+    kinds = {kind: [n for n in maps if (n not in SENSITIVITIES) is kind] for kind in infidelity}
+    values: dict[str, dict[str, np.ndarray]] = {name: {} for name in maps}
+    for of_maps, names, objective, rows in (
+        (apart, list(maps), None, {"mask": chosen.examples.masks}),
+        (likely, list(maps), probability, {}),
+        *((infidelity[kind], names, None, {}) for kind, names in kinds.items() if names),
+    ):
+        evaluate = jaxsal.evaluator(found.apply, of_maps, objective=objective, progress=True)
+        given = {name: maps[name] for name in names}
+        own = evaluate(
+            found.variables, chosen.examples.images, given, chosen.targets, key=key, **rows
         )
-        values[name] |= _robustness(found, chosen, batch, methods[name], key, rows)
+        for name in names:
+            values[name] |= {metric: np.asarray(value) for metric, value in own[name].items()}
     return values
 
 

@@ -70,6 +70,28 @@ EVERYTHING = "everything"
 
 def main(argv: list[str] | None = None) -> None:
     """Measures, prints, and writes the record as JSON."""
+    parser = _parser()
+    given = parser.parse_args(argv)
+    _check(parser, given)
+    if given.name == EVERYTHING:
+        return _everything(sys.argv[1:] if argv is None else argv)
+    if given.name == "targets":
+        topologies.without_devices()
+    # Asked of a process that ends: a worker wants the device's memory for itself.
+    about = provenance.describe_apart()
+    asked = []
+    for name, settings in _chosen(parser, given, about["device"]["platform"]).items():
+        record = {"name": given.name, "settings": name, **about}
+        earlier = _carried_on(settings, record, given.out)
+        if given.out and (path := given.out / records.file_name(record)).exists():
+            if path != earlier:
+                parser.error(f"--out: {path.name} is there already: move it, or name another")
+        asked.append((settings, record, earlier))
+    for each in asked:
+        _measure(given, *each)
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description=__doc__,
@@ -100,7 +122,11 @@ def main(argv: list[str] | None = None) -> None:
         help='targets: rows of these alone, such as vit-224 "resnet50-224 bfloat16"; others stay '
         "as the record has them, which a run of all problems finishes",
     )
-    given = parser.parse_args(argv)
+    return parser
+
+
+def _check(parser: argparse.ArgumentParser, given: argparse.Namespace) -> None:
+    """Ends with an error where options do not go together, or the folder cannot be made."""
     for option in ("chips", "problems"):
         if getattr(given, option) and given.name != "targets":
             parser.error(f"--{option}: only of `targets`")
@@ -108,33 +134,26 @@ def main(argv: list[str] | None = None) -> None:
         common = set.intersection(*(set(each.SETTINGS) for each in MEASURED.values()))
         if given.settings and given.settings not in common:
             parser.error(f"--settings: expected one of {sorted(common)}, got {given.settings}")
-        return _everything(sys.argv[1:] if argv is None else argv)
-    if given.out:  # before anything is measured that it could not take
+    elif given.out:  # before anything is measured that it could not take
         try:
             given.out.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             parser.error(f"--out: expected a folder, got {given.out}: {error}")
-    if given.name == "targets":
-        topologies.without_devices()
-    # Asked of a process that ends: a worker wants the device's memory for itself.
-    about = provenance.describe_apart()
-    asked = []
-    for name, settings in _chosen(parser, given, about["device"]["platform"]).items():
-        record = {"name": given.name, "settings": name, **about}
-        asked.append((settings, record, _carried_on(settings, record, given.out)))
-        if given.out and (path := given.out / records.file_name(record)).exists():
-            if path != asked[-1][-1]:
-                parser.error(f"--out: {path.name} is there already: move it, or name another")
-    for settings, record, earlier in asked:
-        write = _writer(record, given.out, earlier)
-        if earlier:
-            known = json.loads(earlier.read_text())
-            settings = settings._replace(known=tuple(_stamped(known["rows"], known)))
-        if given.out and "save" in settings._fields:
-            settings = settings._replace(save=write)
-        measured = MEASURED[given.name].run(settings, given.peer_python)
-        if given.out:
-            print(f"\nwrote {write(measured)}")
+
+
+def _measure(
+    given: argparse.Namespace, settings: Any, record: records.Record, earlier: Path | None
+) -> None:
+    """One record: from its beginning, or on from an unfinished one."""
+    write = _writer(record, given.out, earlier)
+    if earlier:
+        known = json.loads(earlier.read_text())
+        settings = settings._replace(known=tuple(_stamped(known["rows"], known)))
+    if given.out and "save" in settings._fields:
+        settings = settings._replace(save=write)
+    measured = MEASURED[given.name].run(settings, given.peer_python)
+    if given.out:
+        print(f"\nwrote {write(measured)}")
 
 
 def _chosen(parser: argparse.ArgumentParser, given: Any, platform: str) -> dict[str, Any]:

@@ -30,6 +30,8 @@ from jaxsal.viz import charts
 
 Values = dict[str, dict[str, np.ndarray]]
 RANKED = ("faithfulness", "localisation")
+DEFINITIONS = scoring.DEFINITIONS
+"""A record of other ones is not a record of this experiment."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,7 @@ def main(settings: Settings) -> str:
     record: dict[str, Any] = {
         "study": found.about,
         "cases": len(chosen.targets),
+        "definitions": DEFINITIONS,
         "few": min(settings.again, len(chosen.targets)),
         "bootstrap": chosen.unit,
         "clusters": chosen.drawn_from,
@@ -121,7 +124,7 @@ def pooled(records: Sequence[Findings]) -> dict[str, Any]:
     Raises:
         ValueError: networks on which other methods were compared, or by other metrics.
     """
-    asked = [(set(each["methods"]), each["families"]) for each in records]
+    asked = [(set(each["methods"]), each["families"], each.get("definitions")) for each in records]
     if any(each != asked[0] for each in asked):
         raise ValueError(
             "records: expected the same methods and metrics on every network, got others; "

@@ -25,13 +25,15 @@ PATCH = 8  # pixels a side, of region perturbation and selectivity
 ROBUSTNESS = tuple(row.function for row in metrics.TABLE if row.family == "robustness")
 AGAIN = 4  # times
 PROBABILITY = ("average_drop", "average_increase", "sic")
-"""Metrics of the class's probability; the others are of its logit."""
+"""Metrics of the class's probability; AIC asks which class is named, the others take its logit."""
 SIGNED = (
     *("infidelity", "sensitivity_n", "faithfulness_correlation"),
     *("region_perturbation", "selectivity", "monotonicity"),
 )
 """Metrics of faithfulness that take the map's sign; the others take its magnitude."""
 SHARE = 0.16  # of the patches that region perturbation removes: its authors' 100 of 625
+DEFINITIONS = {"steps": STEPS, "patch": PATCH, "share": SHARE, "probability": list(PROBABILITY)}
+"""What a value depends on beside its metric's name: a record of other ones is not like this."""
 
 
 def mean_sensitivity_n(score: ScoreFn, image: Image, map: Map, *, key: Key, chunk: int) -> Scalar:
@@ -44,8 +46,10 @@ def mean_region_perturbation(
     score: ScoreFn, image: Image, map: Map, *, regions: int, chunk: int
 ) -> Scalar:
     """The area over the curve of patches that are removed one after another."""
-    options = {"patch": PATCH, "regions": regions, "chunk": chunk}
-    return metrics.region_perturbation(score, image, map, **options).mean()
+    curve = metrics.region_perturbation(
+        score, image, map, patch=PATCH, regions=regions, chunk=chunk
+    )
+    return curve.mean()
 
 
 def mean_selectivity(score: ScoreFn, image: Image, map: Map, *, chunk: int) -> Scalar:
@@ -109,7 +113,7 @@ def score(
 def _of_all(
     found: Study, chosen: Chosen, maps: Mapping[str, np.ndarray], key: Key
 ) -> dict[str, dict[str, np.ndarray]]:
-    """The metrics that look at no map but the one, `{method: {metric: [N]}}`."""
+    """Every metric but those of robustness, of all methods' maps: `{method: {metric: [N]}}`."""
     size = chosen.examples.images.shape[1]
     apart = {name: m for family in families(size).values() for name, m in family.items()}
     # A map of contributions foretells another sum than a map of sensitivities.
@@ -121,12 +125,12 @@ def _of_all(
     likely = {name: apart.pop(name) for name in PROBABILITY}
     kinds = {kind: [n for n in maps if (n not in SENSITIVITIES) is kind] for kind in infidelity}
     values: dict[str, dict[str, np.ndarray]] = {name: {} for name in maps}
-    for of_maps, names, objective, rows in (
+    for together, names, objective, rows in (
         (apart, list(maps), None, {"mask": chosen.examples.masks}),
         (likely, list(maps), probability, {}),
         *((infidelity[kind], names, None, {}) for kind, names in kinds.items() if names),
     ):
-        evaluate = jaxsal.evaluator(found.apply, of_maps, objective=objective, progress=True)
+        evaluate = jaxsal.evaluator(found.apply, together, objective=objective, progress=True)
         given = {name: maps[name] for name in names}
         own = evaluate(
             found.variables, chosen.examples.images, given, chosen.targets, key=key, **rows

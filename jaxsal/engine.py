@@ -133,7 +133,8 @@ def evaluator(
 
     Args:
         apply, objective, batch_size, mesh, rewrite, dtype, check, spatial_axes, output, progress:
-            as of `explainer`; of a dict of maps an image's are all in flight at a time.
+            as of `explainer`. All maps of an image in a dict are evaluated together, and count
+            in `batch_size`: where memory runs out at one image, give fewer of them to a call.
         metric: `metric(score, image, map, **options) -> scalar or vector`, of ONE image and its
             map; the name of one in `jaxsal.METRICS`; or a dict of them: a dict of values then.
         **options: the metric's, the same for all images, an array among them traced. What differs
@@ -208,7 +209,7 @@ class _Engine:
         found = self._execute(call)
         call.verify()  # now that the program is on its way, the device may be waited for
         if call.spec.flagged:
-            results.warn_not_finite(found.flag, call, what=self._results)
+            results.warn_not_finite(found.flag, found.results, call, what=self._results)
             found = found.results
         return found if record else self._prepare.ordered(found, call.rows.get("map"))
 
@@ -452,7 +453,7 @@ class Evaluator(_Engine):
 
         Of a dict of maps, such as an explainer of several methods returns, each gets the values
         that it would get alone; what does not depend on a map (the scores of random perturbations)
-        is computed once for all maps of one shape.
+        is computed once for all maps of one shape and dtype.
 
         Args:
             params: any pytree of arrays; traced, never a constant.

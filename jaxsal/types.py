@@ -55,7 +55,10 @@ Keys = PRNGKeyArray | jax.ShapeDtypeStruct
 """One key, or one an image."""
 
 Results = Tree
-"""Maps or values of a batch, arrays [B, ...]; of a dict of methods or metrics, a dict of them."""
+"""Maps or values of a batch, arrays [B, ...]; of a dict of methods or metrics, a dict of them.
+
+Of a dict of maps, a dict of these.
+"""
 
 ApplyFn = Callable[[Params, Images], Float[Array, "batch classes"]]
 """`apply(params, images) -> logits`, pure; the function, not the framework."""
@@ -71,8 +74,8 @@ class ScoreFn(Protocol):
     The explainer's scores carry `rewrite: bool`, which `rewrite.affine_prefix` and
     `rewrite.incremental_occlusion` read, `parameters`, the model's by their paths, which layers are
     named by, and `spatial_axes`, which `rewrite.axes.spatial` reads; a plain function without them
-    counts as `rewrite=True`. For methods that compare classes they carry `class_logits`, image ->
-    [K], and `target`.
+    counts as `rewrite=True`. For what compares classes they carry `class_logits`, image -> [K], and
+    `target`.
     """
 
     def __call__(self, image: Image, /) -> Scalar: ...

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -275,6 +276,7 @@ def test_the_evaluator_gives_each_example_its_own_options() -> None:
 def test_of_a_dict_of_maps_each_gets_what_it_gets_alone() -> None:
     """Of other shapes among them (a CAM), in the order given, under each kind of targets."""
     images, targets, key = toy.images(5), toy.targets(5), jax.random.key(3)
+    mesh = jax.make_mesh((8,), ("batch",))
     maps = {
         "z": toy.images(5, seed=1),
         "cam": toy.images(5, seed=2)[..., 0],
@@ -291,9 +293,13 @@ def test_of_a_dict_of_maps_each_gets_what_it_gets_alone() -> None:
     assert list(together) == list(maps) and list(together["z"]) == ["random", "ordered"]
     for name, one in maps.items():
         toy.close(together[name], evaluate(P, images, one, targets, key=key))
+    for changed in ({"batch_size": 2}, {"mesh": mesh}):
+        other = jaxsal.evaluator(toy.apply, drawn, **changed)
+        toy.close(other(P, images, maps, targets, key=key), together)
+    toy.close(jax.jit(evaluate)(P, images, maps, targets, key=key), together)
+    predicted = toy.apply(P, images).argmax(1)
+    toy.close(evaluate(P, images, maps, key=key), evaluate(P, images, maps, predicted, key=key))
     few = jaxsal.evaluator(toy.apply, jaxsal.metrics.deletion, steps=5, batch_size=2)
-    for name, values in few(P, images, maps, targets).items():
-        toy.close(values, together[name]["ordered"])
     every = {name: np.stack([one] * toy.CLASSES, 1) for name, one in maps.items()}
     of_classes = few(P, images, every, "all")
     for name, values in of_classes.items():
@@ -302,10 +308,14 @@ def test_of_a_dict_of_maps_each_gets_what_it_gets_alone() -> None:
 
 
 def test_what_does_not_depend_on_the_map_is_computed_once_for_all() -> None:
-    """The scores of random sets of pixels are those of any map."""
+    """The scores of random sets of pixels are those of any map; unshared, eight times as many."""
     images, samples = toy.images(1), 16
     metric = functools.partial(
-        jaxsal.metrics.faithfulness_correlation, subset=9, samples=samples, baseline=0.0
+        jaxsal.metrics.faithfulness_correlation,
+        subset=9,
+        samples=samples,
+        baseline=0.0,
+        chunk=samples,  # no loop: what a loop does is counted once
     )
     evaluate = jaxsal.evaluator(toy.apply, metric, rewrite=False)
 
@@ -326,9 +336,15 @@ def test_values_that_are_not_finite_are_counted_in_a_dict_of_maps() -> None:
 
     images = np.abs(toy.images(3)) + 1
     maps = {"fine": images, "wrong": np.where(np.arange(3)[:, None, None, None] == 1, -1, images)}
-    with pytest.warns(RuntimeWarning, match=r"1 of 3 images' are not finite \(image 1\)"):
-        values = jaxsal.evaluator(toy.apply, broken)(P, images, maps, 0)
-    assert np.isfinite(values["fine"]).all()
+    said = r"values of map 'wrong': 1 of 3 images' are not finite \(image 1\)"
+    for metric in (broken, {"broken": broken, "flat": jaxsal.metrics.completeness}):
+        with pytest.warns(RuntimeWarning, match=said):
+            values = jaxsal.evaluator(toy.apply, metric)(P, images, maps, 0)
+    assert np.isfinite(values["fine"]["broken"]).all()
+    with warnings.catch_warnings():  # NaN by definition
+        warnings.simplefilter("error")
+        flat = jaxsal.evaluator(lambda p, x: 0 * toy.apply(p, x), {"c": "completeness"}, check=True)
+        assert np.isnan(flat(P, images, maps, 0)["fine"]["c"]).all()
 
 
 def test_spatial_axes_are_the_options_or_the_models_and_decide_the_maps() -> None:

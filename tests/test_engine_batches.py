@@ -418,10 +418,32 @@ def test_where_memory_runs_out_half_as_many_are_tried(monkeypatch: pytest.Monkey
     mesh = Mesh(np.array(jax.devices()[:1]), ("batch",))
     explain = jaxsal.explainer(toy.apply, jaxsal.gradient, mesh=mesh)
     toy.close(explain(P, toy.images(13), toy.targets(13)), expected)
-    assert sizes == [16, 16, 7, 4, 4, 4, 4]  # 32 and 16 evaluations both hold 13 images
+    assert sizes == [16, 7, 4, 4, 4, 4]  # 16 evaluations would hold 13 images, as 32 do
     sizes.clear()
     explain(P, toy.images(13), toy.targets(13))
     assert sizes == [4, 4, 4, 4]
+
+
+def test_maps_of_one_image_are_not_tried_again_where_memory_runs_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """All maps of an image are in flight together: no half of them takes less."""
+    tried = []
+
+    def compiled(*program: object, **options: object) -> object:
+        def exhausted(shared: object, rows: dict) -> object:
+            tried.append(rows["image"].shape[0])
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory")
+
+        return exhausted
+
+    monkeypatch.setattr(execute, "compiled", compiled)
+    mesh = Mesh(np.array(jax.devices()[:1]), ("batch",))
+    evaluate = jaxsal.evaluator(toy.apply, jaxsal.metrics.deletion, steps=2, mesh=mesh)
+    maps = {str(number): toy.images(2) for number in range(20)}
+    with pytest.raises(jax.errors.JaxRuntimeError, match="RESOURCE_EXHAUSTED"):
+        evaluate(P, toy.images(2), maps, 0)
+    assert tried == [1]
 
 
 def test_where_compiling_runs_out_of_memory_half_as_many_are_tried(

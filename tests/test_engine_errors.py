@@ -181,6 +181,7 @@ WRONG = {
         r"maps\['b'\]: .*\[4, ...\].*\(3, 8",
     ),
     "named maps of integers": (evaluate({"a": X.astype(int)}), TypeError, r"maps\['a'\]: .*int"),
+    "maps in maps": (evaluate({"a": {"b": X}}), TypeError, r"maps\['a'\]: expected a floating"),
     "maps without names": (evaluate({1: X}), TypeError, "maps: .*strings"),
     "maps of integers": (evaluate(X.astype(int)), TypeError, "maps: .*int"),
 }

@@ -68,11 +68,14 @@ class Size(NamedTuple):
 
 
 class Footprint(NamedTuple):
-    """Bytes on one device: a program's, its temporaries' among them, one image's, one result's."""
+    """Bytes on one device: a program's, its temporaries' among them, one row's, one result's.
+
+    A row is an image with all that has an entry an image: its map, or its maps.
+    """
 
     program: float
     temporaries: float
-    image: float
+    row: float
     result: float
 
 
@@ -107,13 +110,21 @@ class BatchSize:
         return Size(evaluations, here, key, new)
 
     def halved(self, placed: Placed, size: Size, error: Exception) -> Size | None:
-        """Half of a size that ran out of memory; None where the error is to be raised."""
-        if size.key is None or not is_exhausted(error) or size.evaluations == 1:
+        """The next half of a size whose chunks are smaller; None where the error is to be raised.
+
+        Of several classes or maps of an image none are, from where one image is in flight.
+        """
+        if size.key is None or not is_exhausted(error):
             return None
         if not placed.placement.rows.is_fully_addressable:  # the others go on with this program
             return None
-        evaluations = self._found[size.key] = size.evaluations // 2
-        return size._replace(evaluations=evaluations, plan=self._plan(placed, evaluations))
+        evaluations = size.evaluations
+        while (evaluations := evaluations // 2) > 0:
+            smaller = self._plan(placed, evaluations)
+            if smaller != size.plan:
+                self._found[size.key] = evaluations
+                return size._replace(evaluations=evaluations, plan=smaller)
+        return None
 
     def whole(self, call: Call, placement: Placement | None = None) -> Schedule:
         """The batch as one program: under "auto" vmapped whole, else a `lax.map` of that size.
@@ -218,7 +229,7 @@ class BatchSize:
             return 2.0  # where compiling alone, trying algorithms, runs out of memory
         need = found.program
         if here.images * devices < call.size:  # of several chunks, all rows and results are there
-            need += next_power_of_two(call.size) * (2 * found.result + found.image) / devices
+            need += next_power_of_two(call.size) * (2 * found.result + found.row) / devices
         return need / max(budget, 1)
 
     def _temporaries(self, placed: Placed, evaluations: int, *options: CompilerOptions) -> float:
@@ -240,11 +251,11 @@ class BatchSize:
         lowered = compiled(call.spec, placed.schedule(here)).lower(placed.shared, rows)
         program = lowered.compile(compiler_options=options)
         results = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(lowered.out_info))
-        image = rows["image"]
+        given = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(rows))
         return Footprint(
             float(memory.program_bytes(program)),
             float(memory.temporary_bytes(program)),
-            image.size * image.dtype.itemsize / size,
+            given / size,
             results / size,
         )
 

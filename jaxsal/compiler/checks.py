@@ -34,7 +34,7 @@ def check_images(images: object) -> None:
         raise ValueError(f"images: expected at least one, got the shape {tuple(images.shape)}")
 
 
-def check_maps(maps: object, count: int, classes: int | None, name: str = "maps") -> None:
+def check_maps(maps: object, count: int, classes: int | None) -> None:
     """Raises unless `maps` is a floating array with one entry an image (and class, if given).
 
     Or a dict of such arrays by name.
@@ -43,14 +43,17 @@ def check_maps(maps: object, count: int, classes: int | None, name: str = "maps"
         TypeError: no array, not floating, or a name that is no string.
         ValueError: another number of maps than of images, or of classes; an empty dict.
     """
-    if isinstance(maps, dict):
-        if not maps:
-            raise ValueError(f"{name}: expected at least one, got an empty dict")
-        if not all(isinstance(each, str) for each in maps):
-            raise TypeError(f"{name}: expected names that are strings, got {list(maps)}")
-        for each, values in maps.items():
-            check_maps(values, count, classes, f"{name}[{each!r}]")
-        return
+    if not isinstance(maps, dict):
+        return _check_maps("maps", maps, count, classes)
+    if not maps:
+        raise ValueError("maps: expected at least one, got an empty dict")
+    if not all(isinstance(name, str) for name in maps):
+        raise TypeError(f"maps: expected names that are strings, got {list(maps)}")
+    for name, values in maps.items():
+        _check_maps(f"maps[{name!r}]", values, count, classes)
+
+
+def _check_maps(name: str, maps: object, count: int, classes: int | None) -> None:
     if not is_array(maps) or not jnp.issubdtype(maps.dtype, jnp.floating):
         raise TypeError(f"{name}: expected a floating array [B, ...], got {as_text(maps)}")
     expected = (count,) if classes is None else (count, classes)

@@ -9,7 +9,7 @@ from jax.extend.core import get_opaque_trace_state
 
 from jaxsal.compiler import checks, signatures
 from jaxsal.compiler.addressable import is_addressable, is_concrete
-from jaxsal.compiler.arrays import as_arrays
+from jaxsal.compiler.arrays import as_array, as_arrays
 from jaxsal.compiler.callables import Node, Split, Value, assemble, concrete_options
 from jaxsal.compiler.frameworks import pure
 from jaxsal.compiler.model import check_model, returning_logits
@@ -266,8 +266,7 @@ class Prepare:
 
     def _checked_rows(self, rows: dict[str, Tree], each: Mapping[str, Tree]) -> dict[str, Tree]:
         """The rows of a call as arrays, with the options that have an entry an image."""
-        words = {"image": "images", "map": "maps"}
-        rows = {name: as_arrays(words[name], x) for name, x in rows.items()}
+        rows = {**rows, "image": as_array("images", rows["image"])}
         checks.check_images(rows["image"])
         count = rows["image"].shape[0]
         if each or self._open:
@@ -275,6 +274,7 @@ class Prepare:
         if each:
             rows["each"] = {name: checks.check_row(name, x, count) for name, x in each.items()}
         if "map" in rows:
+            rows["map"] = as_arrays("maps", rows["map"])
             checks.check_maps(rows["map"], count, None)
         return rows
 

@@ -189,7 +189,7 @@ def example(spec: Spec, schedule: Schedule, shared: Tree, row: Tree) -> Tree:
     if not spec.flagged:
         return found
     known = spec.record or spec.targets == "predicted" or not maps
-    sound, loose = _by_definition(spec, results, *maps)
+    sound, loose = by_definition(spec, results, *maps)
     flag = RESULTS * _not_finite(sound) | OPEN * _not_finite(loose)
     for each in _all_steps(steps):
         flag |= UNMET * (~each.converged.all()).astype(jnp.uint8)
@@ -235,10 +235,10 @@ def _of_each_map(explain: Callable[..., Tree]) -> Callable[..., Tree]:
     return of_each
 
 
-def _by_definition(spec: Spec, results: Tree, maps: Tree = None) -> tuple[Tree, Tree]:
-    """The results that ought to be finite, and those that may be NaN."""
+def by_definition(spec: Spec, results: Tree, maps: Tree = None) -> tuple[Tree, Tree]:
+    """The results that ought to be finite, and those that may be NaN; of a dict of maps a list."""
     if isinstance(maps, dict):
-        parts = [_by_definition(spec, each) for each in results.values()]
+        parts = [by_definition(spec, each) for each in results.values()]
         return [sound for sound, _ in parts], [loose for _, loose in parts]
     if not spec.may_be_nan or "" in spec.may_be_nan:
         return ((), results) if spec.may_be_nan else (results, ())

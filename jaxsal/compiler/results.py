@@ -8,15 +8,15 @@ import numpy as np
 
 from jaxsal.compiler import addressable
 from jaxsal.compiler.prepare import Call
-from jaxsal.compiler.program import LOGITS, OPEN, RESULTS, UNMET
+from jaxsal.compiler.program import LOGITS, OPEN, RESULTS, UNMET, by_definition
 from jaxsal.compiler.warn import warn
-from jaxsal.types import Params
+from jaxsal.types import Params, Tree
 
 FEW = 5
 """Images and parameters that a warning names."""
 
 
-def warn_not_finite(flags: jax.Array, call: Call, *, what: str) -> None:
+def warn_not_finite(flags: jax.Array, results: Tree, call: Call, *, what: str) -> None:
     """Warns of a call's results that are not finite, or not as complete as asked; waits for them.
 
     Of those that may be NaN by definition only where parameters are broken. Of an array that other
@@ -24,6 +24,7 @@ def warn_not_finite(flags: jax.Array, call: Call, *, what: str) -> None:
 
     Args:
         flags: uint8 [B], as of `program.Flagged`.
+        results: which were flagged; of a dict of maps those that are not finite are named.
         call: what was run.
         what: the results are called.
     """
@@ -37,12 +38,25 @@ def warn_not_finite(flags: jax.Array, call: Call, *, what: str) -> None:
     if all(flag in (0, OPEN) for _, flag in found):
         if not any(flag for _, flag in found) or not broken(call.shared["params"].tree):
             return
+    what += _of_which_maps(results, call)
     parts = [
         f"{name}: {len(rows)} of {len(found)} images' are not finite ({listed('image', rows)})"
         for name, bits in ((what, RESULTS | OPEN), ("logits", LOGITS))
         if (rows := [row for row, flag in found if flag & bits])
     ]
     warn(f"{'; '.join(parts)}. {_reason(call, dict(found))}")
+
+
+def _of_which_maps(results: Tree, call: Call) -> str:
+    """The names of those maps in a dict whose results are not finite, and ought to be."""
+    if not isinstance(call.rows.get("map"), dict):
+        return ""
+    names = [
+        name
+        for name, each in results.items()
+        if not all(map(addressable.is_finite, jax.tree.leaves(by_definition(call.spec, each)[0])))
+    ]
+    return f" of {listed('map', list(map(repr, names)))}" if names else ""
 
 
 def listed(noun: str, names: Sequence[object]) -> str:

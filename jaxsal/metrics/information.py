@@ -9,6 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
 from jaxsal.common.options import count, scale, spatial_shape
@@ -106,7 +107,7 @@ def aic(
     image: Image,
     map: Map,
     *,
-    threshold: float | None = None,
+    threshold: ArrayLike | None = None,
     thresholds: tuple[float, ...] = THRESHOLDS,
     size: Size = entropy_size,
     fill: Fill = from_neighbours,
@@ -118,18 +119,21 @@ def aic(
 ) -> Scalar:
     """Area under the accuracy information curve: `sic` of whether the class is right.
 
-    It is where the target's logit is the largest, of a score that tells the other classes' (the
-    evaluator's do); of a plain score where it is above 0. With a `threshold` it is where the score
-    is above that.
+    It is right where the target's logit is the largest. The evaluator's scores tell all logits, and
+    its objective is not looked at; a function without `class_logits` and `target` is right above 0.
+    With a `threshold` it is right where the score is above that.
 
     Other arguments, errors and source as for `sic`. NaN, too, where the class of the image is
     wrong, or that of the picture that shows nothing right.
+
+    Raises:
+        ValueError: without a threshold, a model of values, which tell no classes.
     """
-    lead = _lead(score) if threshold is None else score
+    lead, least = (_lead(score), 0.0) if threshold is None else (score, threshold)
     scores, sizes = _curve(
         score, lead, image, map, thresholds, size, fill, shown, signed=signed, key=key, chunk=chunk
     )
-    above = (scores > (threshold or 0.0)).astype(scores.dtype)
+    above = (scores > least).astype(scores.dtype)
     right = jnp.where(jnp.isnan(scores), jnp.nan, above)
     return information_area(information_curve(sizes, right, points=points))
 

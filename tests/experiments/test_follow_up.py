@@ -22,6 +22,7 @@ from experiments import (
 )
 from experiments.completeness_section import ADAPTIVE
 from experiments.controls import CONTROLS
+from tests.metrics.test_properties import SIGNED
 
 
 @pytest.fixture
@@ -114,6 +115,15 @@ def test_every_method_is_compared() -> None:
     compared = {name.replace(" ", "_") for name in found}
     assert compared | methods.ELSEWHERE == {*jaxsal.METHODS, *jaxsal.COMBINATORS}
     assert not compared & methods.ELSEWHERE
+
+
+def test_metrics_are_those_that_the_page_says() -> None:
+    faithful = scoring.families(64)["faithfulness"]
+    assert set(scoring.SIGNED) == SIGNED & set(faithful)
+    assert set(scoring.PROBABILITY) <= set(faithful)
+    # Of all 64 patches the mean is the score less that of selectivity: one measure, counted twice.
+    assert faithful["region_perturbation"].keywords["regions"] == 10
+    assert scoring.families(224)["faithfulness"]["region_perturbation"].keywords["regions"] == 125
 
 
 def test_a_study_is_looked_at_with_other_images(untrained: Path) -> None:

@@ -143,6 +143,8 @@ def test_a_class_is_right_where_its_logit_is_the_largest():
     for shift in (0, -9, 9):  # what is added to all logits decides no class
         np.testing.assert_allclose(aic(shift), known, rtol=1e-6)
     assert jnp.isnan(aic(-9, threshold=0.0)[0])  # the logit is never above 0
+    array = aic(0, objective=metrics.margin, threshold=jnp.float32(0))
+    np.testing.assert_allclose(array, known, rtol=1e-6)
 
 
 def test_a_curve_by_hand():

@@ -3,7 +3,7 @@
     python -m benchmarks throughput     images/s of every method, beside captum, PyTorch, plain JAX
     python -m benchmarks training       images/s of a training step, beside PyTorch
     python -m benchmarks memory         peak memory against the number of steps, beside captum
-    python -m benchmarks metrics        deletion and insertion beside PyTorch, their memory by steps
+    python -m benchmarks metrics        deletion, insertion beside PyTorch; several maps at once
     python -m benchmarks scaling        images/s against the number of devices
     python -m benchmarks latency        what a call costs beside plain jit, of a tiny model
     python -m benchmarks compile        first call, without and with the persistent cache

@@ -35,9 +35,28 @@ def by_jaxsal(
     return lambda: evaluate(variables, *rows)
 
 
+def of_several(
+    loaded: Loaded, name: str, options: dict[str, Any], *, together: bool
+) -> Callable[[], Any]:
+    """A metric of several maps of each image: in one call, or in a call a map."""
+    model = jax_worker.network(loaded.problem)
+    count = options["maps"]
+    own = {option: value for option, value in options.items() if option != "maps"}
+    evaluate = jaxsal.evaluator(model.apply, metric(name, own))
+    variables = jax_worker.unflatten(loaded.weights)
+    images, targets = jax.device_put((loaded.images, loaded.targets))
+    first, key = problems.maps(loaded), jax.random.key(0)
+    maps = jax.device_put({str(i): np.roll(first, i, axis=1) for i in range(count)})
+    if together:
+        return lambda: list(evaluate(variables, images, maps, targets, key=key).values())
+    return lambda: [evaluate(variables, images, one, targets, key=key) for one in maps.values()]
+
+
 CONTENDERS: dict[str, Callable[..., Callable[[], Any]]] = {
     "jaxsal": by_jaxsal,
     "jaxsal without rewrites": functools.partial(by_jaxsal, rewrite=False),
+    "jaxsal, maps together": functools.partial(of_several, together=True),
+    "jaxsal, maps one by one": functools.partial(of_several, together=False),
     **{f"jaxsal, {n} at a time": functools.partial(by_jaxsal, batch_size=n) for n in (8, 64, 128)},
 }
 

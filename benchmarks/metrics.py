@@ -1,7 +1,8 @@
 """Deletion and insertion: images a second beside the same loop in PyTorch, and memory by steps.
 
-The areas are shown to agree before anything is timed. Memory is the compiler's own analysis of the
-program: it must not grow with the number of steps.
+And metrics of several maps of an image, in one call and in a call a map. The values are shown to
+agree before anything is timed. Memory is the compiler's own analysis of the program: it must not
+grow with the number of steps.
 """
 
 from typing import Any, NamedTuple
@@ -21,12 +22,22 @@ CONTENDERS = (
     Contender("torch", "torch channels_last, 32 at a time"),
 )
 
+OF_SEVERAL = ("faithfulness_correlation", "deletion")
+"""Metrics of several maps: one that shares all its passes among them, and one that shares none."""
+
+SEVERAL = (
+    Contender("jax", "jaxsal, maps together"),
+    Contender("jax", "jaxsal, maps one by one"),
+)
+
 
 class Settings(NamedTuple):
     """What is measured.
 
     Attributes:
-        steps: of the curves that are timed; memory: of those whose programs are compared.
+        steps: of the curves that are timed, and sets of the correlation; memory: of those whose
+            programs are compared.
+        maps: of each image, where there are several; images: which have them.
     """
 
     problem: str
@@ -37,6 +48,8 @@ class Settings(NamedTuple):
     curves: tuple[str, ...] = tuple(CURVES)
     contenders: tuple[Contender, ...] = CONTENDERS
     precision: str = "highest"
+    maps: int = 8
+    images: int = 8
 
 
 SETTINGS = {
@@ -49,22 +62,15 @@ SETTINGS = {
         rounds=1,
     ),
     "gpu": Settings("cnn-128", 256, rounds=7, precision="tf32"),
-    "toy": Settings("cnn-toy", 4, steps=4, memory=(4, 8), rounds=1),
+    "toy": Settings("cnn-toy", 4, steps=4, memory=(4, 8), rounds=1, maps=2, images=2),
 }
 """By name: a CPU in half an hour, or in minutes, an accelerator, a trial."""
 
 
 def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
     """A row for each curve and contender, and the bytes of jaxsal's program by steps."""
-    cases = [
-        Case(
-            settings.problem,
-            name,
-            settings.batch,
-            {"steps": settings.steps, "baseline": CURVES[name]},
-        )
-        for name in settings.curves
-    ]
+    asked = _asked(settings)
+    cases = [case for case, _ in asked]
     rows = []
     with (
         workers(peer_python, modules=MODULES) as running,
@@ -72,12 +78,12 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
     ):
         folder = folders[settings.problem]
         bytes_by_steps = _memory(running, settings, cases[0], str(folder))
-        for case in cases:
+        for case, contenders in asked:
             print(f"\n{case}, {settings.steps} steps", flush=True)
             for row in contest(
                 running,
                 case,
-                settings.contenders,
+                contenders,
                 folder,
                 rounds=settings.rounds,
                 precision=settings.precision,
@@ -91,6 +97,29 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
         "program_bytes": bytes_by_steps,
         "rows": rows,
     }
+
+
+def _asked(settings: Settings) -> list[tuple[Case, tuple[Contender, ...]]]:
+    """What is timed, and by whom: the curves, then the metrics of several maps."""
+    problem, steps = settings.problem, settings.steps
+    curves = [
+        Case(problem, name, settings.batch, {"steps": steps, "baseline": CURVES[name]})
+        for name in settings.curves
+    ]
+    several = [
+        Case(
+            problem,
+            name,
+            settings.images,
+            {
+                "steps" if name in CURVES else "samples": steps,
+                "baseline": "black",
+                "maps": settings.maps,
+            },
+        )
+        for name in OF_SEVERAL
+    ]
+    return [(case, settings.contenders) for case in curves] + [(case, SEVERAL) for case in several]
 
 
 def _memory(running: Workers, settings: Settings, case: Case, folder: str) -> dict[str, Any]:

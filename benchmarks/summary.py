@@ -163,7 +163,9 @@ def _metrics(record: Record) -> str:
         "|---|---|---|---|---|",
     ]
     for row in record["rows"]:
-        head = f"| {row['case']} | {row['contender']} |"
+        several = row["options"].get("maps")
+        case = f"{row['case']}, {several} maps each" if several else row["case"]
+        head = f"| {case} | {row['contender']} |"
         if "time" in row:
             gap = row["agreement"].get("largest", float("nan"))
             lines.append(f"{head} {_rate(row)} | {row['ratio']:.2f} | {gap:.0e} |")

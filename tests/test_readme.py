@@ -55,6 +55,8 @@ def test_the_lines_that_build_on_each_other(tmp_path, monkeypatch) -> None:
     np.testing.assert_allclose(names["sigmoid"](0.5), jax.nn.sigmoid(0.5), rtol=1e-6)
     exec(code("Is the map true?"), names)
     assert len(names["values"]) == 8 and np.isfinite(names["values"]).all()
+    assert list(names["both"]) == ["mirrored", "random"]
+    assert all(np.isfinite(each).all() for each in names["both"].values())
 
 
 def test_the_command_lines(tmp_path, monkeypatch, capsys) -> None:

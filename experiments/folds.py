@@ -22,6 +22,7 @@ import jax
 import tyro
 
 from experiments import (
+    augmentation,
     brain_tumor,
     compare_methods,
     completeness,
@@ -34,7 +35,7 @@ from experiments import (
 from experiments.follow_up import counted, full_precision
 from experiments.report import write_page
 from experiments.sections import Name as Experiment
-from experiments.settings import Settings, as_json, folded, plain, resolve
+from experiments.settings import Settings, as_json, folded, load, plain, resolve
 from jaxsal.common import files, provenance
 from jaxsal.compiler import processes
 from jaxsal.compiler.processes import Processes
@@ -48,6 +49,7 @@ FOLLOW_UPS: dict[str, Any] = {
     "sanity": sanity,
     "compare_methods": compare_methods,
     "completeness": completeness,
+    "augmentation": augmentation,
 }
 """The experiments on a finished study: each with its `Settings` and `main`."""
 
@@ -186,12 +188,41 @@ def _of_fold(settings: Settings, fold: int) -> dict[str, Any]:
     out = settings.out / f"fold-{fold}"
     one = replace(settings, test_fold=fold, validation_fold=validated, out=out)
     found = _read(out / "metrics.json")
-    if found.get("settings") == as_json(one):
-        # The same settings made another network before its code was changed.
-        network = loop.make_model(resolve(one)[1], len(found["classes"]))
-        if found.get("network") == json.loads(json.dumps(checkpoint.model_fields(network))):
-            return found
+    if _is_of(found, one):
+        if found["settings"] != as_json(one):  # moved: the experiments read where its images are
+            found["settings"] = as_json(one)
+            if not jax.process_index():
+                files.write_json(out / "metrics.json", found)
+        return found
     return _read(out / "metrics.json") if brain_tumor.main(one) else {}
+
+
+PLACES = ("out", "data_dir", "checkpoint", "labels", "test_images")
+"""Settings that say where files lie: a finished run, or its images, may have been moved."""
+
+
+def _same_but_places(found: dict[str, Any], settings: Any) -> bool:
+    """Whether a record's settings are these, wherever the files of either lie."""
+    return _without_places(found.get("settings", {})) == _without_places(as_json(settings))
+
+
+def _without_places(settings: dict[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in settings.items() if name not in PLACES}
+    return {n: _without_places(each) if n == "reading" else each for n, each in kept.items()}
+
+
+def _is_of(found: dict[str, Any], settings: Settings) -> bool:
+    """Whether a finished run is that of these settings, of the same network and images."""
+    if not _same_but_places(found, settings):
+        return False
+    # The same settings made another network before its code was changed.
+    network = loop.make_model(resolve(settings)[1], len(found["classes"]))
+    if found.get("network") != json.loads(json.dumps(checkpoint.model_fields(network))):
+        return False
+    if found["settings"] == as_json(settings):
+        return True
+    tested = load(settings)[1]["test"]
+    return bool(found.get("data", {}).get("tested") == checkpoint.examples_fingerprint(tested))
 
 
 def _followed(study: Path, name: str, changed: dict[str, int]) -> dict[str, Any]:
@@ -200,8 +231,12 @@ def _followed(study: Path, name: str, changed: dict[str, int]) -> dict[str, Any]
     settings = module.Settings(study, **changed)
     path = study / name / f"{name}.json"
     found = _read(path)
-    known = {"settings": as_json(settings), "network": checkpoint.fingerprint(study)}
-    if any(found.get(key) != value for key, value in known.items()):
+    known = {
+        "network": checkpoint.fingerprint(study),
+        "definitions": getattr(module, "DEFINITIONS", None),
+    }
+    current = all(found.get(key) == value for key, value in known.items())
+    if not current or not _same_but_places(found, settings):
         print(f"-- {name}", flush=True)
         try:
             with full_precision(), counted():

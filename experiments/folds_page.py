@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from experiments.answer import at_chance, without_conclusions
+from experiments.augmentation_section import augmentation_section
 from experiments.checks_section import checks_section
 from experiments.claims import HOLDS, OPEN, SMALL, listed, resampled, together, verdict, with_bounds
 from experiments.compare_section import compare_section
@@ -37,6 +38,7 @@ def render(record: Record) -> str:
         _ranking(experiments.get("compare_methods")),
         _section(sanity_section, experiments.get("sanity")),
         _section(shape_section, experiments.get("tumor_shape")),
+        _section(augmentation_section, experiments.get("augmentation")),
         _completeness(record),
         _left_out(record),
     ]

@@ -10,7 +10,10 @@ from experiments.report import write_page
 from jaxsal.training import checkpoint
 
 FOLDER = "sections"
-ORDER = ("tumor_shape", "interventions", "sanity", "compare_methods", "completeness")
+ORDER = (
+    *("tumor_shape", "interventions", "sanity", "compare_methods", "completeness"),
+    "augmentation",
+)
 """In which they stand in the report."""
 
 if TYPE_CHECKING:

@@ -7,19 +7,18 @@ python -m experiments.summary --add RUN ...   takes a finished run, and the fold
 """
 
 import json
-import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
+from experiments import records
 from experiments.folds_page import SAID, class_verdicts
+from experiments.records import Metrics
 from experiments.shape_section import CLAIMS, PAPER
 from experiments.tables import times
-from jaxsal.common import marked_tables, provenance
+from jaxsal.common import marked_tables
 
 HERE = Path(__file__).parent
-RESULTS = HERE / "results"
 PLACES = {
     HERE.parent / "README.md": ("study",),
     HERE / "README.md": tuple("results commands shape protocol folds claims parts methods".split()),
@@ -29,24 +28,10 @@ PLACES = {
 REGIONS = ("tumour", "surround", "rest of head")
 METHOD = "integrated gradients"
 
-Metrics = dict[str, Any]
-
-
-def runs() -> list[Metrics]:
-    """The `metrics.json` of every run, in the order of their folders' names."""
-    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*/metrics.json"))]
-
-
-def folder_name(metrics: Metrics) -> str:
-    """The folder of a run under experiments/results: what was tested, on what hardware, when."""
-    settings = metrics["settings"]
-    what = f"{settings['data']}-{settings['image_size']}-fold{settings['test_fold']}"
-    return f"{what}-{provenance.slug(metrics)}"
-
 
 def tables() -> dict[str, str]:
     """By its name each table in Markdown."""
-    every = runs()
+    every = records.runs()
     return {
         "study": _short(every),
         "results": _long(every),
@@ -65,7 +50,7 @@ def tables() -> dict[str, str]:
 def _short(every: Iterable[Metrics]) -> str:
     """The newest run of the folds of each images; of others the newest run of one network."""
     head = ["images", "test accuracy", *REGIONS, "minutes", "machine"]
-    folds = _newest_folds()
+    folds = newest_folds()
     known = {each["settings"]["data"] for each in folds}
     alone = {m["settings"]["data"]: m for m in _by_day(every)}
     named = [(_tested(m), m, _minutes_of(m)) for m in folds]
@@ -109,7 +94,7 @@ EDITS = ("tumour removed", "surround removed", "shape made a disc")
 def _shape() -> str:
     """A row for each network whose tumours were edited: what an edit costs beyond a sham."""
     rows = []
-    for path in sorted(RESULTS.glob("*/tumor_shape.json")):
+    for path in sorted(records.RESULTS.glob("*/tumor_shape.json")):
         edited = json.loads(path.read_text())
         network = json.loads((path.parent / "metrics.json").read_text())
         rows.append(
@@ -123,18 +108,13 @@ def _shape() -> str:
     return _table(["network", "tumours", "mean logit", *EDITS], rows)
 
 
-def _records(kind: str) -> list[Metrics]:
-    """The records of tune (protocol) or folds, in the order of their names."""
-    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{kind}-*.json"))]
-
-
 def _protocol() -> str:
     """A row for each recipe that was tried, the best first."""
     folds = ("1", "2", "3", "4")
     of_folds = [f"fold {fold}" for fold in folds]
     head = ["recipe", *of_folds, "mean", "AUC", "ECE", "minutes a fold", "machine"]
     rows = []
-    for record in _records("protocol"):
+    for record in records.of_kind("protocol"):
         for row in record["recipes"].values():
             shares = (row["by_fold"].get(fold) for fold in folds)
             rows.append(
@@ -155,7 +135,7 @@ def _folds() -> str:
     of_folds = [f"fold {fold}" for fold in folds]
     head = ["images", *of_folds, "mean", "AUC", "ECE", "minutes", "machine"]
     rows = []
-    for record in _records("folds"):
+    for record in records.of_kind("folds"):
         settings = record["settings"]
         by_fold = {run["fold"]: f"{run['accuracy']:.3f}" for run in record["folds"]}
         rows.append(
@@ -187,14 +167,16 @@ def _spent(*runs: Metrics) -> str:
 
 def _of_folds(experiment: str) -> Iterable[tuple[str, Metrics]]:
     """Of what images, and what an experiment found on the networks of their newest folds."""
-    for record in _newest_folds():
+    for record in newest_folds():
         if pooled := record["experiments"].get(experiment):
             yield _data_and_day(record), pooled
 
 
-def _newest_folds() -> list[Metrics]:
+def newest_folds() -> list[Metrics]:
     """The newest run of the folds of each images."""
-    return list({_data(each["settings"]): each for each in _by_day(_records("folds"))}.values())
+    return list(
+        {_data(each["settings"]): each for each in _by_day(records.of_kind("folds"))}.values()
+    )
 
 
 def _data_and_day(record: Metrics) -> str:
@@ -230,7 +212,7 @@ def _methods() -> str:
     """A row for each method on the networks of the folds, by faithfulness, and its verdict."""
     head, rows = ["images", "method", "faithfulness", "behind the first", "localisation"], []
     head += ["above all controls", "ms a map", "randomised layers"]
-    for record in _newest_folds():
+    for record in newest_folds():
         compared = record["experiments"].get("compare_methods", {})
         judged = record["experiments"].get("sanity", {}).get("methods", {})
         for name in compared.get("methods", ()):
@@ -303,56 +285,16 @@ def place(text: str, names: Iterable[str]) -> str:
     return marked_tables.place(text, wanted, "python -m experiments.summary --write")
 
 
-def add(run: Path, *others: Path) -> Path:
-    """Copies a run's records, and the records and figures of the experiments on it.
-
-    Paths elsewhere on this machine are cut down to their last part. Of a run of tune or folds it is
-    the one record.
-    """
-    for kind in ("protocol", "folds"):
-        if (run / f"{kind}.json").exists():
-            return _add_record(run / f"{kind}.json", kind)
-    metrics = json.loads((run / "metrics.json").read_text())
-    folder = RESULTS / folder_name(metrics)
-    folder.mkdir(parents=True, exist_ok=True)
-    _copy(run / "metrics.json", folder)
-    for other in others:
-        for path in sorted(other.glob("*.json")):
-            _copy(path, folder)
-        for path in sorted(other.glob("*.png")):
-            shutil.copy(path, folder)
-    return folder
-
-
-def _add_record(path: Path, kind: str) -> Path:
-    record = json.loads(path.read_text())
-    settings = record["settings"]
-    what = f"{kind}-{settings['data']}-{settings['image_size']}"
-    target = RESULTS / f"{what}-{provenance.slug(record)}.json"
-    target.write_text(json.dumps(_without_paths(record), indent=1) + "\n")
-    return target
-
-
-def _copy(path: Path, folder: Path) -> None:
-    record = _without_paths(json.loads(path.read_text()))
-    (folder / path.name).write_text(json.dumps(record, indent=1) + "\n")
-
-
-def _without_paths(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_paths(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_without_paths(each) for each in value]
-    return provenance.without_paths(value) if isinstance(value, str) else value
-
-
 def main(words: list[str]) -> None:
     """Prints the tables, writes them, or adds a run."""
     if words == ["--write"]:
         for readme, names in PLACES.items():
             readme.write_text(place(readme.read_text(), names))
     elif len(words) > 1 and words[0] == "--add":
-        print(add(*map(Path, words[1:])))
+        try:
+            print(records.add(*map(Path, words[1:])))
+        except (ValueError, OSError) as error:
+            sys.exit(f"error: {error}")
     elif words:
         sys.exit(f"error: expected --write or --add RUN ..., got {' '.join(words)}")
     else:

@@ -13,7 +13,15 @@ from typing import Any
 
 import jaxsal
 from benchmarks import __main__ as measurements
-from experiments import brain_tumor, compare_methods, completeness, sanity, tumor_shape
+from experiments import (
+    augmentation,
+    brain_tumor,
+    compare_methods,
+    completeness,
+    interventions,
+    sanity,
+    tumor_shape,
+)
 from jaxsal.commands import settings as commands
 
 KEPT = Path(__file__).with_suffix(".json")
@@ -78,7 +86,10 @@ def now() -> dict[str, Any]:
         },
         "experiments": {
             module.__name__: sorted(flags(module.Settings))
-            for module in (brain_tumor, compare_methods, completeness, sanity, tumor_shape)
+            for module in (
+                *(augmentation, brain_tumor, compare_methods, completeness, interventions),
+                *(sanity, tumor_shape),
+            )
         },
         "benchmarks": sorted(measurements.MEASURED),
     }

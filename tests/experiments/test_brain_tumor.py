@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import brain_tumor, explaining, figures, folds, networks, study
+from experiments import brain_tumor, explaining, figures, folds, networks, records, study
 from experiments import settings as settings_module
 from experiments.settings import Settings, load, plain, resolve
 from jaxsal.common.files import finite
@@ -210,6 +210,36 @@ def test_images_without_five_folds_are_not_taken_in_turn(monkeypatch, tmp_path) 
         monkeypatch.setattr(settings_module, "_loaded", lambda _, changed=changed: changed)
         with pytest.raises(ValueError, match=words):
             folds.main(replace(TOY, out=tmp_path))
+
+
+def test_kept_networks_are_finished_folds_wherever_they_lie(
+    finished_folds: tuple[Path, dict], shout: list[Path], monkeypatch, tmp_path: Path
+) -> None:
+    """Copied from where they are kept, they are what the same command adds experiments to."""
+    out, record = finished_folds
+    monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
+    (tmp_path / "results").mkdir()
+    records.add(out)
+    kept, other = records.networks_of(record), tmp_path / "other"
+    assert str(out) not in (kept / "fold-5/metrics.json").read_text()
+    shutil.copytree(kept, other)
+    found = folds.main(replace(TOY, out=other), folds=(4, 5), follow=("shout",))
+    assert found["accuracy"] == record["accuracy"] and len(shout) == 2
+    assert found["experiments"]["shout"]["loud"][0] == 0.5
+    assert not list(other.glob("*/checkpoints"))  # nothing is trained
+    network = study.reopen(study.Reopened(other / "fold-5"))
+    assert (network.predicted == network.test.labels).mean() == record["folds"][1]["accuracy"]
+    run = json.loads((other / "fold-5/metrics.json").read_text())
+    settings, _ = resolve(replace(TOY, out=tmp_path, test_fold=5, validation_fold=4))
+    assert folds._is_of(run, settings)
+    for data in ({"tested": "of other images"}, {}):
+        assert not folds._is_of({**run, "data": data}, settings)
+    assert not folds._is_of(run, replace(settings, epochs=3))
+    with pytest.raises(ValueError, match=r"add: .*model.json is not there"):
+        (out / "fold-4/model.json").rename(out / "fold-4/away.json")
+        records.add(out)
+    (out / "fold-4/away.json").rename(out / "fold-4/model.json")
+    assert (kept / "fold-4/model.json").exists()  # nothing was taken away
 
 
 def test_finished_folds_are_not_run_again(finished_folds: tuple[Path, dict]) -> None:

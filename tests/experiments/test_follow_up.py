@@ -4,11 +4,13 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 import jaxsal
 from experiments import (
+    augmentation,
     compare_methods,
     completeness,
     follow_up,
@@ -20,6 +22,7 @@ from experiments import (
     study,
     tumor_shape,
 )
+from experiments.augmentation_section import augmentation_section
 from experiments.completeness_section import ADAPTIVE
 from experiments.controls import CONTROLS
 from tests.metrics.test_properties import SIGNED
@@ -108,6 +111,24 @@ def test_points_are_added_until_a_map_is_complete(untrained: Path) -> None:
     assert rules["2 points"]["points"][0] == 2
     assert rules[ADAPTIVE]["complete"][0] == 1
     assert 2 <= rules[ADAPTIVE]["points"][0] <= rules[ADAPTIVE]["most_points"] <= settings.max_steps
+
+
+def test_copies_of_an_image_name_it_together(untrained: Path, monkeypatch) -> None:
+    """Copies that are the image change nothing; of a network that says the same nothing does."""
+    record = augmentation.main(augmentation.Settings(untrained, copies=2))
+    found = record_of(untrained, "augmentation")
+    assert found["gain"][0] == 0 and found["copies"] == 2
+    named = [each["named"] for each in found["answers"].values()]
+    assert named[0] == named[1]
+    assert "Whether copies help is not decided" in augmentation_section(found)
+    assert f"{named[0][0]:6.1%}" in record
+    reopened = study.reopen(study.Reopened(untrained))
+    chosen = study.choose(reopened, np.ones(len(reopened.predicted), bool), 3, 0, what="is there")
+    monkeypatch.setattr(augmentation, "augment", lambda key, image: image)
+    same = augmentation.with_copies(reopened, chosen, 3, 0)
+    np.testing.assert_allclose(same, jax.nn.softmax(chosen.logits), rtol=1e-5)
+    with pytest.raises(ValueError, match="copies: expected at least 1, got 0"):
+        augmentation.Settings(untrained, copies=0)
 
 
 def test_every_method_is_compared() -> None:

@@ -2,7 +2,7 @@
 
 import json
 
-from experiments import summary
+from experiments import records, summary
 
 
 def test_the_readmes_hold_the_results_as_they_are() -> None:
@@ -12,19 +12,19 @@ def test_the_readmes_hold_the_results_as_they_are() -> None:
 
 
 def test_every_result_begins_with_its_accuracy_and_lies_in_a_folder_named_by_its_run() -> None:
-    paths = sorted(summary.RESULTS.glob("*/metrics.json"))
+    paths = sorted(records.RESULTS.glob("*/metrics.json"))
     assert paths
     for path in paths:
         assert path.read_text().lstrip("{ \n").startswith('"accuracy":')
         metrics = json.loads(path.read_text())
-        assert path.parent.name == summary.folder_name(metrics)
+        assert path.parent.name == records.folder_name(metrics)
         for other in path.parent.glob("*.json"):
             study = json.loads(other.read_text()).get("study", metrics)
             assert study["accuracy"] == metrics["accuracy"]  # of the same network
 
 
 def test_a_run_is_added_without_the_paths_of_its_machine(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(summary, "RESULTS", tmp_path / "results")
+    monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
     run, shapes = tmp_path / "run", tmp_path / "shapes"
     metrics = {
         "accuracy": 0.5,
@@ -38,7 +38,7 @@ def test_a_run_is_added_without_the_paths_of_its_machine(tmp_path, monkeypatch) 
         folder.mkdir()
         (folder / f"{name}.json").write_text(json.dumps(metrics))
     (shapes / "tumor_shape-effects.png").write_bytes(b"")
-    folder = summary.add(run, shapes)
+    folder = records.add(run, shapes)
     assert folder.name == "folder-16-fold2-nvidia-h200-jax0.12-2026-11-28"
     names = ["metrics.json", "tumor_shape-effects.png", "tumor_shape.json"]
     assert sorted(path.name for path in folder.iterdir()) == names

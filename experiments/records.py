@@ -1,0 +1,105 @@
+"""The finished runs that are kept under experiments/results: read, and taken in."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from jaxsal.common import provenance
+from jaxsal.training import checkpoint
+
+RESULTS = Path(__file__).parent / "results"
+NETWORKS = "networks"
+"""Beside the runs: a folder for each set of images, with the networks of its newest folds."""
+
+Metrics = dict[str, Any]
+
+
+def runs() -> list[Metrics]:
+    """The `metrics.json` of every run, in the order of their folders' names."""
+    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*/metrics.json"))]
+
+
+def folder_name(metrics: Metrics) -> str:
+    """The folder of a run under experiments/results: what was tested, on what hardware, when."""
+    fold = metrics["settings"]["test_fold"]
+    return f"{_what(metrics)}-fold{fold}-{provenance.slug(metrics)}"
+
+
+def of_kind(kind: str) -> list[Metrics]:
+    """The records of tune (protocol) or folds, in the order of their names."""
+    return [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{kind}-*.json"))]
+
+
+def add(run: Path, *others: Path) -> Path:
+    """Copies a run's records, and the records and figures of the experiments on it.
+
+    Paths elsewhere on this machine are cut down to their last part. Of a run of tune or folds it is
+    the one record; of folds the networks too, in place of those of an earlier run.
+    """
+    if (run / "protocol.json").exists():
+        return _add_record(run / "protocol.json", "protocol")
+    if (run / "folds.json").exists():
+        _keep_networks(run)
+        return _add_record(run / "folds.json", "folds")
+    metrics = json.loads((run / "metrics.json").read_text())
+    folder = RESULTS / folder_name(metrics)
+    folder.mkdir(parents=True, exist_ok=True)
+    _copy(run / "metrics.json", folder)
+    for other in others:
+        for path in sorted(other.glob("*.json")):
+            _copy(path, folder)
+        for path in sorted(other.glob("*.png")):
+            shutil.copy(path, folder)
+    return folder
+
+
+def networks_of(record: Metrics) -> Path:
+    """Where the networks of a run of the folds are kept: a folder each, `fold-1` and so on."""
+    return RESULTS / NETWORKS / _what(record)
+
+
+def _keep_networks(run: Path) -> None:
+    """What `--checkpoint` reads of each fold's network, without the images that it has seen.
+
+    Raises:
+        ValueError: a file of a network is not there.
+    """
+    record = json.loads((run / "folds.json").read_text())
+    folds = [f"fold-{each['fold']}" for each in record["folds"]]
+    names = (checkpoint.MODEL, checkpoint.PARAMS, "metrics.json")
+    for path in (run / fold / name for fold in folds for name in names):
+        if not path.exists():
+            raise ValueError(f"add: {path} is not there; expected the --out folder of the folds")
+    shutil.rmtree(networks_of(record), ignore_errors=True)
+    for fold in folds:
+        target = networks_of(record) / fold
+        target.mkdir(parents=True)
+        for name in names[:2]:
+            shutil.copy(run / fold / name, target)
+        _copy(run / fold / "metrics.json", target)
+
+
+def _what(record: Metrics) -> str:
+    settings = record["settings"]
+    return f"{settings['data']}-{settings['image_size']}"
+
+
+def _add_record(path: Path, kind: str) -> Path:
+    record = json.loads(path.read_text())
+    target = RESULTS / f"{kind}-{_what(record)}-{provenance.slug(record)}.json"
+    target.write_text(json.dumps(_without_paths(record), indent=1) + "\n")
+    return target
+
+
+def _copy(path: Path, folder: Path) -> None:
+    record = _without_paths(json.loads(path.read_text()))
+    (folder / path.name).write_text(json.dumps(record, indent=1) + "\n")
+
+
+def _without_paths(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_paths(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_without_paths(each) for each in value]
+    return provenance.without_paths(value) if isinstance(value, str) else value

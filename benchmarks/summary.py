@@ -156,15 +156,17 @@ def _latency(record: Record) -> str:
 def _metrics(record: Record) -> str:
     first = record["rows"][0]
     steps = first["options"]["steps"]
+    several = any("maps" in row["options"] for row in record["rows"])
+    also = "; images with several maps each" if several else ""
     lines = [
-        f"{origin(record)}: deletion and insertion of {first['batch']} images, {steps} steps",
+        f"{origin(record)}: deletion and insertion of {first['batch']} images, {steps} steps{also}",
         "",
         "| curve, problem, batch | contender | images/s | times as slow as jaxsal | difference |",
         "|---|---|---|---|---|",
     ]
     for row in record["rows"]:
-        several = row["options"].get("maps")
-        case = f"{row['case']}, {several} maps each" if several else row["case"]
+        maps = row["options"].get("maps")
+        case = f"{row['case']}, {maps} maps each" if maps else row["case"]
         head = f"| {case} | {row['contender']} |"
         if "time" in row:
             gap = row["agreement"].get("largest", float("nan"))

@@ -4,8 +4,8 @@
 
 Test images of a finished study, and copies of them varied as training's are: the mean of the
 softmax over an image and its copies, beside the softmax of the image alone. The network, and what
-its maps explain, stay as they are. Writes augmentation.json, .html and a figure, and a section of
-the study's report.
+its maps explain, stay as they are. Takes seconds at 64x64 on two CPU cores. Writes
+augmentation.json, .html and a figure, and a section of the study's report.
 """
 
 from dataclasses import dataclass
@@ -24,6 +24,9 @@ from jaxsal.data.augment import augment
 from jaxsal.metrics import bootstrap
 from jaxsal.training import predict
 from jaxsal.viz import charts
+
+BATCH = 128
+"""Images that are varied and named at a time."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +77,15 @@ def main(settings: Settings) -> str:
 
 def with_copies(found: Study, chosen: Chosen, copies: int, seed: int) -> np.ndarray:
     """The mean of the softmax over each image and its varied copies, [N, K]."""
-    answer = predict.make_predict(found.apply, batch_size=128)
-    vary = jax.jit(jax.vmap(augment))
     images, total = chosen.examples.images, jax.nn.softmax(jnp.asarray(chosen.logits))
+    size = min(BATCH, len(images))
+    answer = predict.make_predict(found.apply, batch_size=size)
+    vary = jax.jit(jax.vmap(augment))
     for copy in tqdm.tqdm(range(copies), unit="copy"):
         keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), copy), len(images))
-        varied = np.asarray(vary(keys, images))
-        total += jax.nn.softmax(jnp.asarray(answer(found.variables, varied)))
+        parts = [slice(start, start + size) for start in range(0, len(images), size)]
+        logits = [answer(found.variables, np.asarray(vary(keys[p], images[p]))) for p in parts]
+        total += jax.nn.softmax(jnp.asarray(np.concatenate(logits)))
     return np.asarray(total / (copies + 1))
 
 
@@ -90,7 +95,7 @@ def _named(right: np.ndarray, found: Study, chosen: Chosen) -> dict[str, Any]:
 
     def share(rows: np.ndarray) -> list[float]:
         own = None if clusters is None else clusters[rows]
-        return list(bootstrap.mean_interval(right[rows], own))
+        return list(bootstrap.share_interval(right[rows], own))
 
     classes = {name: labels == number for number, name in enumerate(found.classes)}
     return {

@@ -51,8 +51,7 @@ def main(settings: Settings) -> dict[str, Any]:
         told = understood.record(dataset, division)
     if not jax.process_index():
         print("\n".join(understood.lines(told)), flush=True)
-    dtype = jnp.bfloat16 if settings.bfloat16 else jnp.float32
-    model = loop.make_model(config, len(dataset.classes), dtype=dtype)
+    model = network(settings, len(dataset.classes))
     with _timed(timings, "train"):
         facts = {"data": settings.data, "bfloat16": settings.bfloat16}
         run = loop.prepare(config, model, splits["train"], splits["validation"], facts=facts)
@@ -98,6 +97,12 @@ def main(settings: Settings) -> dict[str, Any]:
     )
     processes.wait("written")
     return metrics
+
+
+def network(settings: Settings, classes: int) -> CNN:
+    """The network of resolved settings, without parameters."""
+    dtype = jnp.bfloat16 if settings.bfloat16 else jnp.float32
+    return loop.make_model(resolve(settings)[1], classes, dtype=dtype)
 
 
 def _classify(logits: np.ndarray, test: Examples, classes: tuple[str, ...]) -> dict[str, Any]:

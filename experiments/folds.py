@@ -26,6 +26,7 @@ from experiments import (
     brain_tumor,
     compare_methods,
     completeness,
+    finished,
     folds_page,
     interventions,
     networks,
@@ -35,11 +36,11 @@ from experiments import (
 from experiments.follow_up import counted, full_precision
 from experiments.report import write_page
 from experiments.sections import Name as Experiment
-from experiments.settings import Settings, as_json, folded, load, plain, resolve
+from experiments.settings import Settings, as_json, folded, plain, resolve
 from jaxsal.common import files, provenance
 from jaxsal.compiler import processes
 from jaxsal.compiler.processes import Processes
-from jaxsal.training import checkpoint, loop
+from jaxsal.training import checkpoint
 
 FOLDS = (1, 2, 3, 4, 5)
 
@@ -101,7 +102,11 @@ def main(
         print(f"== fold {fold}", flush=True)
         metrics = _of_fold(settings, fold)
         if metrics:  # of several processes the first one's alone, or all find them finished
-            runs.append({name: metrics[name] for name in (*KEPT, *POOLED)} | {"fold": fold})
+            trained = checkpoint.fingerprint(settings.out / f"fold-{fold}")
+            runs.append(
+                {name: metrics[name] for name in (*KEPT, *POOLED)}
+                | {"fold": fold, "parameters": trained}
+            )
         for name, records in followed.items():
             study = settings.out / f"fold-{fold}"
             records[fold] = _followed(study, name, changes(compared).get(name, {}))
@@ -115,6 +120,7 @@ def main(
 KEPT = (
     *("accuracy", "accuracy_interval", "bootstrap", "clusters", "confusion", "per_class"),
     *("macro_auc", "calibration", "completeness", "timings", "resumed", "settings"),
+    *("device", "versions", "commit", "date"),
 )
 """What folds.json has of a fold's metrics.json."""
 
@@ -141,7 +147,7 @@ def _record(
         **{n: networks.measures([run[n] for run in runs]) for n in ("macro_auc", "calibration")},
         "per_class": networks.measures([_of_classes(run) for run in runs]),
         "networks": len(runs),
-        "folds": [{"fold": run["fold"], **{name: run[name] for name in KEPT}} for run in runs],
+        "folds": [{name: run[name] for name in ("fold", "parameters", *KEPT)} for run in runs],
         **{name: pool([run[name] for run in runs]) for name, pool in POOLED.items()},
         "experiments": {
             name: _pooled(name, [_without_run(each) for each in found.values()])
@@ -188,41 +194,19 @@ def _of_fold(settings: Settings, fold: int) -> dict[str, Any]:
     out = settings.out / f"fold-{fold}"
     one = replace(settings, test_fold=fold, validation_fold=validated, out=out)
     found = _read(out / "metrics.json")
-    if _is_of(found, one):
+    other = finished.difference(found, one)
+    if not other:
         if found["settings"] != as_json(one):  # moved: the experiments read where its images are
             found["settings"] = as_json(one)
             if not jax.process_index():
                 files.write_json(out / "metrics.json", found)
         return found
+    if (out / checkpoint.MODEL).exists() and not (out / checkpoint.CHECKPOINTS).exists():
+        raise ValueError(
+            f"out: {out} holds a network without the checkpoints of its training, and {other}; "
+            "expected what it was trained with, or another folder"
+        )
     return _read(out / "metrics.json") if brain_tumor.main(one) else {}
-
-
-PLACES = ("out", "data_dir", "checkpoint", "labels", "test_images")
-"""Settings that say where files lie: a finished run, or its images, may have been moved."""
-
-
-def _same_but_places(found: dict[str, Any], settings: Any) -> bool:
-    """Whether a record's settings are these, wherever the files of either lie."""
-    return _without_places(found.get("settings", {})) == _without_places(as_json(settings))
-
-
-def _without_places(settings: dict[str, Any]) -> dict[str, Any]:
-    kept = {name: value for name, value in settings.items() if name not in PLACES}
-    return {n: _without_places(each) if n == "reading" else each for n, each in kept.items()}
-
-
-def _is_of(found: dict[str, Any], settings: Settings) -> bool:
-    """Whether a finished run is that of these settings, of the same network and images."""
-    if not _same_but_places(found, settings):
-        return False
-    # The same settings made another network before its code was changed.
-    network = loop.make_model(resolve(settings)[1], len(found["classes"]))
-    if found.get("network") != json.loads(json.dumps(checkpoint.model_fields(network))):
-        return False
-    if found["settings"] == as_json(settings):
-        return True
-    tested = load(settings)[1]["test"]
-    return bool(found.get("data", {}).get("tested") == checkpoint.examples_fingerprint(tested))
 
 
 def _followed(study: Path, name: str, changed: dict[str, int]) -> dict[str, Any]:
@@ -236,7 +220,7 @@ def _followed(study: Path, name: str, changed: dict[str, int]) -> dict[str, Any]
         "definitions": getattr(module, "DEFINITIONS", None),
     }
     current = all(found.get(key) == value for key, value in known.items())
-    if not current or not _same_but_places(found, settings):
+    if not current or not finished.same_settings(found, settings):
         print(f"-- {name}", flush=True)
         try:
             with full_precision(), counted():

@@ -40,8 +40,9 @@ def add(run: Path, *others: Path) -> Path:
     if (run / "protocol.json").exists():
         return _add_record(run / "protocol.json", "protocol")
     if (run / "folds.json").exists():
+        added = _add_record(run / "folds.json", "folds")
         _keep_networks(run)
-        return _add_record(run / "folds.json", "folds")
+        return added
     metrics = json.loads((run / "metrics.json").read_text())
     folder = RESULTS / folder_name(metrics)
     folder.mkdir(parents=True, exist_ok=True)
@@ -88,6 +89,12 @@ def _what(record: Metrics) -> str:
 def _add_record(path: Path, kind: str) -> Path:
     record = json.loads(path.read_text())
     target = RESULTS / f"{kind}-{_what(record)}-{provenance.slug(record)}.json"
+    earlier = json.loads(target.read_text()) if target.exists() else {}
+    if lost := earlier.get("experiments", {}).keys() - record.get("experiments", {}).keys():
+        raise ValueError(
+            f"add: {target.name} is there already, with {', '.join(sorted(lost))} which {path} "
+            "lacks; run it with these too (--follow), or take the older record away"
+        )
     target.write_text(json.dumps(_without_paths(record), indent=1) + "\n")
     return target
 

@@ -1,7 +1,7 @@
 """Every metric of a map, by family, and what each map of a method is worth.
 
-The score is the class's logit, which methods explain; where a metric is defined on the class's
-probability (`PROBABILITY`), it is that.
+The score is the class's logit, which methods explain. Average drop, average increase and SIC take
+its probability, which their scales need.
 """
 
 import functools
@@ -21,6 +21,8 @@ from jaxsal import metrics
 from jaxsal.types import Image, Key, Logits, Map, Scalar, ScoreFn, Target
 
 STEPS = 20  # of deletion and insertion
+PERTURBATIONS = 30  # of infidelity
+SETS = 16  # of pixels, of each share of sensitivity-n
 PATCH = 8  # pixels a side, of region perturbation and selectivity
 ROBUSTNESS = tuple(row.function for row in metrics.TABLE if row.family == "robustness")
 AGAIN = 4  # times
@@ -32,13 +34,16 @@ SIGNED = (
 )
 """Metrics of faithfulness that take the map's sign; the others take its magnitude."""
 SHARE = 0.16  # of the patches that region perturbation removes: its authors' 100 of 625
-DEFINITIONS = {"steps": STEPS, "patch": PATCH, "share": SHARE, "probability": list(PROBABILITY)}
+DEFINITIONS = {
+    **{"steps": STEPS, "patch": PATCH, "share": SHARE, "probability": list(PROBABILITY)},
+    **{"perturbations": PERTURBATIONS, "sets": SETS, "sensitivities": list(SENSITIVITIES)},
+}
 """What a value depends on beside its metric's name: a record of other ones is not like this."""
 
 
 def mean_sensitivity_n(score: ScoreFn, image: Image, map: Map, *, key: Key, chunk: int) -> Scalar:
     """`jaxsal.metrics.sensitivity_n` averaged over its shares of pixels."""
-    values = metrics.sensitivity_n(score, image, map, samples=16, key=key, chunk=chunk)
+    values = metrics.sensitivity_n(score, image, map, samples=SETS, key=key, chunk=chunk)
     return jnp.mean(values)
 
 
@@ -74,7 +79,7 @@ def families(size: int) -> dict[str, dict[str, Any]]:
     bound = {
         "deletion": functools.partial(metrics.deletion, steps=STEPS),
         "insertion": functools.partial(metrics.insertion, steps=STEPS),
-        "infidelity": functools.partial(metrics.infidelity, normalize=True, samples=30),
+        "infidelity": functools.partial(metrics.infidelity, normalize=True, samples=PERTURBATIONS),
         "sensitivity_n": mean_sensitivity_n,
         "region_perturbation": functools.partial(mean_region_perturbation, regions=removed),
         "selectivity": mean_selectivity,

@@ -167,16 +167,15 @@ def _spent(*runs: Metrics) -> str:
 
 def _of_folds(experiment: str) -> Iterable[tuple[str, Metrics]]:
     """Of what images, and what an experiment found on the networks of their newest folds."""
-    for record in newest_folds():
-        if pooled := record["experiments"].get(experiment):
-            yield _data_and_day(record), pooled
+    for record in newest_folds(experiment):
+        yield _data_and_day(record), record["experiments"][experiment]
 
 
-def newest_folds() -> list[Metrics]:
-    """The newest run of the folds of each images."""
-    return list(
-        {_data(each["settings"]): each for each in _by_day(records.of_kind("folds"))}.values()
-    )
+def newest_folds(experiment: str | None = None) -> list[Metrics]:
+    """The newest run of the folds of each images, or the newest with an experiment."""
+    found = _by_day(records.of_kind("folds"))
+    kept = [each for each in found if experiment is None or each["experiments"].get(experiment)]
+    return list({_data(each["settings"]): each for each in kept}.values())
 
 
 def _data_and_day(record: Metrics) -> str:
@@ -212,10 +211,10 @@ def _methods() -> str:
     """A row for each method on the networks of the folds, by faithfulness, and its verdict."""
     head, rows = ["images", "method", "faithfulness", "behind the first", "localisation"], []
     head += ["above all controls", "ms a map", "randomised layers"]
-    for record in newest_folds():
-        compared = record["experiments"].get("compare_methods", {})
+    for record in newest_folds("compare_methods"):
+        compared = record["experiments"]["compare_methods"]
         judged = record["experiments"].get("sanity", {}).get("methods", {})
-        for name in compared.get("methods", ()):
+        for name in compared["methods"]:
             above = compared["above_controls"].get(name)
             count = len(compared["families"]["faithfulness"])
             ranks = [compared["ranks"]["faithfulness"], compared["behind"]["faithfulness"]]
@@ -269,8 +268,15 @@ def _minutes(metrics: Metrics) -> str:
 
 
 def _machine(metrics: Metrics) -> str:
-    device, jax_version = metrics["device"], metrics["versions"]["jax"]
-    return f"{device['processor']}, {device['cores']} cores, jax {jax_version}, {metrics['date']}"
+    """Where a network was trained and when; of the folds of older records, where they ended."""
+    runs = [run for run in metrics.get("folds", ()) if "device" in run] or [metrics]
+    told = {_hardware(run["device"], run["versions"]) for run in runs}
+    where = told.pop() if len(told) == 1 else "several machines"
+    return f"{where}, {max(run['date'] for run in runs)}"
+
+
+def _hardware(device: Metrics, versions: Metrics) -> str:
+    return f"{device['processor']}, {device['cores']} cores, jax {versions['jax']}"
 
 
 def _interval(values: list[float], digits: int) -> str:

@@ -10,8 +10,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import brain_tumor, explaining, figures, folds, networks, records, study
+from experiments import (
+    brain_tumor,
+    explaining,
+    figures,
+    folds,
+    networks,
+    records,
+    study,
+)
 from experiments import settings as settings_module
+from experiments.finished import difference
 from experiments.settings import Settings, load, plain, resolve
 from jaxsal.common.files import finite
 from jaxsal.training import checkpoint
@@ -187,7 +196,7 @@ def shout(monkeypatch) -> list[Path]:
 
 
 def test_experiments_follow_once_and_one_without_an_answer_is_told(
-    finished_folds: tuple[Path, dict], shout: list[Path]
+    finished_folds: tuple[Path, dict], shout: list[Path], monkeypatch
 ) -> None:
     out, _ = finished_folds
     for turn in (1, 2):
@@ -197,6 +206,10 @@ def test_experiments_follow_once_and_one_without_an_answer_is_told(
         assert pooled["loud"] == [0.5, None, None] and pooled["clusters"] == 1
         assert [folder.name for folder in shout] == ["fold-4", "fold-5", "fold-4"][: turn + 1]
     assert "none of the test images has a mask" in (out / "folds.html").read_text()
+    shout.clear()  # a record of other definitions is not a record of this experiment
+    monkeypatch.setattr(folds.FOLLOW_UPS["shout"], "DEFINITIONS", {"loud": 2}, raising=False)
+    folds.main(replace(TOY, out=out), folds=(4, 5), follow=("shout",))
+    assert [folder.name for folder in shout] == ["fold-4", "fold-5"]
 
 
 def test_images_without_five_folds_are_not_taken_in_turn(monkeypatch, tmp_path) -> None:
@@ -231,10 +244,21 @@ def test_kept_networks_are_finished_folds_wherever_they_lie(
     assert (network.predicted == network.test.labels).mean() == record["folds"][1]["accuracy"]
     run = json.loads((other / "fold-5/metrics.json").read_text())
     settings, _ = resolve(replace(TOY, out=tmp_path, test_fold=5, validation_fold=4))
-    assert folds._is_of(run, settings)
+    assert difference(run, settings) == ""
     for data in ({"tested": "of other images"}, {}):
-        assert not folds._is_of({**run, "data": data}, settings)
-    assert not folds._is_of(run, replace(settings, epochs=3))
+        assert difference({**run, "data": data}, settings) == "was tested on other images"
+    assert difference(run, replace(settings, epochs=3)) == "has epochs=2, not 3"
+    narrow = replace(settings, bfloat16=True)
+    assert difference(run, narrow) == "has bfloat16=False, not True"
+    again = {**run, "settings": run["settings"] | {"bfloat16": True}}
+    assert "is of the network" in difference(again, narrow)
+    network = brain_tumor.network(narrow, len(run["classes"]))
+    again["network"] = json.loads(json.dumps(checkpoint.model_fields(network)))
+    assert difference(again, narrow) == ""
+    del again["settings"]["strict"]  # an option that is newer than the run
+    assert difference(again, narrow) == ""
+    with pytest.raises(ValueError, match=r"without the checkpoints .* has epochs=2, not 3"):
+        folds.main(replace(TOY, out=other, epochs=3), folds=(4, 5))
     with pytest.raises(ValueError, match=r"add: .*model.json is not there"):
         (out / "fold-4/model.json").rename(out / "fold-4/away.json")
         records.add(out)

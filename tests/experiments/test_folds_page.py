@@ -152,6 +152,8 @@ def test_several_networks_have_one_ranking_by_what_holds_on_all() -> None:
     assert "agreement" not in compare_methods.pooled(orders[:1])
     with pytest.raises(ValueError, match="take away the older"):
         compare_methods.pooled([ranked("abc"), ranked("ab")])
+    with pytest.raises(ValueError, match="take away the older"):
+        compare_methods.pooled([ranked("abc"), ranked("abc") | {"definitions": {"patch": 4}}])
 
 
 def test_a_method_is_judged_by_all_networks_and_not_by_the_first() -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -16,13 +17,14 @@ from experiments import (
     follow_up,
     interventions,
     methods,
+    networks,
     sanity,
     scoring,
     sections,
     study,
     tumor_shape,
 )
-from experiments.augmentation_section import augmentation_section
+from experiments.augmentation_section import ALONE, COPIES, augmentation_section
 from experiments.completeness_section import ADAPTIVE
 from experiments.controls import CONTROLS
 from tests.metrics.test_properties import SIGNED
@@ -114,21 +116,56 @@ def test_points_are_added_until_a_map_is_complete(untrained: Path) -> None:
 
 
 def test_copies_of_an_image_name_it_together(untrained: Path, monkeypatch) -> None:
-    """Copies that are the image change nothing; of a network that says the same nothing does."""
-    record = augmentation.main(augmentation.Settings(untrained, copies=2))
+    augmentation.main(augmentation.Settings(untrained, copies=2))
     found = record_of(untrained, "augmentation")
-    assert found["gain"][0] == 0 and found["copies"] == 2
+    assert found["gain"][0] == 0 and found["copies"] == 2  # a network that says the same of all
     named = [each["named"] for each in found["answers"].values()]
     assert named[0] == named[1]
-    assert "Whether copies help is not decided" in augmentation_section(found)
-    assert f"{named[0][0]:6.1%}" in record
-    reopened = study.reopen(study.Reopened(untrained))
-    chosen = study.choose(reopened, np.ones(len(reopened.predicted), bool), 3, 0, what="is there")
-    monkeypatch.setattr(augmentation, "augment", lambda key, image: image)
-    same = augmentation.with_copies(reopened, chosen, 3, 0)
-    np.testing.assert_allclose(same, jax.nn.softmax(chosen.logits), rtol=1e-5)
     with pytest.raises(ValueError, match="copies: expected at least 1, got 0"):
         augmentation.Settings(untrained, copies=0)
+    reopened = study.reopen(study.Reopened(untrained))
+    chosen = study.choose(reopened, np.ones(len(reopened.predicted), bool), 5, 0, what="is there")
+    monkeypatch.setattr(augmentation, "augment", lambda key, image: 0.5 * image)
+    monkeypatch.setattr(augmentation, "BATCH", 2)  # in parts, the last one short
+    darker = reopened.apply(reopened.variables, 0.5 * jnp.asarray(chosen.examples.images))
+    expected = (jax.nn.softmax(chosen.logits) + 3 * jax.nn.softmax(darker)) / 4
+    found = augmentation.with_copies(reopened, chosen, 3, 0)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
+    assert np.abs(expected - jax.nn.softmax(chosen.logits)).max() > 1e-5
+
+
+def test_copies_of_an_image_are_drawn_anew(untrained: Path, monkeypatch) -> None:
+    reopened = study.reopen(study.Reopened(untrained))
+    chosen = study.choose(reopened, np.ones(len(reopened.predicted), bool), 2, 0, what="is there")
+    drawn: list[list[int]] = []
+
+    def seen(key: jax.Array, image: jax.Array) -> jax.Array:
+        jax.debug.callback(lambda data: drawn.append(data.tolist()), jax.random.key_data(key))
+        return image
+
+    monkeypatch.setattr(augmentation, "augment", seen)
+    augmentation.with_copies(reopened, chosen, 3, 0)
+    jax.effects_barrier()
+    assert len(drawn) == len(set(map(tuple, drawn))) == 6
+
+
+@pytest.mark.parametrize(
+    ("gain", "said"),
+    [
+        ([0.012, 0.004, 0.02], "copies more images are named right: 1.2 [0.4, 2.0] points"),
+        ([-0.012, -0.02, -0.004], "copies fewer images are named right: -1.2 [-2.0, -0.4] points"),
+        ([0.001, -0.01, 0.012], "not decided: 0.1 [-1.0, 1.2] points"),
+        ([0.001, None, None], "not decided: 0.1 points"),
+    ],
+)
+def test_what_copies_are_worth_is_said_as_the_interval_has_it(gain: list, said: str) -> None:
+    share = {"named": [0.9, 0.8, 1.0]}
+    answers = {name: {**share, "by_class": {"glioma": share}} for name in (ALONE, COPIES)}
+    record = {"cases": 9, "copies": 4, "bootstrap": "patient", "answers": answers, "gain": gain}
+    assert said in augmentation_section(record)
+    pooled = networks.pooled([{**record, "gain": [x, None, None]} for x in (0.01, 0.03)])
+    assert pooled["cases"] == 18 and pooled["gain"][0] == pytest.approx(0.02)
+    assert "named by the network that it is new to" in augmentation_section(pooled)
 
 
 def test_every_method_is_compared() -> None:
@@ -141,10 +178,38 @@ def test_every_method_is_compared() -> None:
 def test_metrics_are_those_that_the_page_says() -> None:
     faithful = scoring.families(64)["faithfulness"]
     assert set(scoring.SIGNED) == SIGNED & set(faithful)
-    assert set(scoring.PROBABILITY) <= set(faithful)
+    assert scoring.PROBABILITY == ("average_drop", "average_increase", "sic")
     # Of all 64 patches the mean is the score less that of selectivity: one measure, counted twice.
     assert faithful["region_perturbation"].keywords["regions"] == 10
     assert scoring.families(224)["faithfulness"]["region_perturbation"].keywords["regions"] == 125
+
+
+def test_each_metric_has_the_score_that_it_is_defined_on(untrained: Path, monkeypatch) -> None:
+    """Average drop the probability; infidelity takes a CAM as contributions, a gradient not."""
+    every = scoring.families(32)
+    few = {name: every["faithfulness"][name] for name in ("infidelity", *scoring.PROBABILITY)}
+    few["relevance_mass"] = every["localisation"]["relevance_mass"]
+    monkeypatch.setattr(scoring, "families", lambda size: {"some": few})
+    found, chosen = study.tumours(study.Reopened(untrained, explain=2))
+    images = chosen.examples.images
+    maps = {"gradient": images - 0.3, "grad cam": images[..., 0] ** 2}
+    values = scoring.score(found, chosen, maps, dict.fromkeys(maps), 0, 0)
+    called = (found.variables, images)
+    drop = jaxsal.evaluator(
+        found.apply, "average_drop", objective=lambda z, t: jax.nn.softmax(z)[t]
+    )
+    for name, map in maps.items():
+        expected = drop(*called, map, chosen.targets)
+        np.testing.assert_allclose(values[name]["average_drop"], expected, rtol=1e-4, atol=1e-6)
+        infidelity = jaxsal.evaluator(
+            found.apply,
+            "infidelity",
+            normalize=True,
+            samples=scoring.PERTURBATIONS,
+            contributions=name == "grad cam",
+        )
+        expected = infidelity(*called, map, chosen.targets, key=jax.random.key(0))
+        np.testing.assert_allclose(values[name]["infidelity"], expected, rtol=1e-3, atol=1e-9)
 
 
 def test_a_study_is_looked_at_with_other_images(untrained: Path) -> None:

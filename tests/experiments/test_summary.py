@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from experiments import records, summary
 
 
@@ -21,6 +23,33 @@ def test_every_result_begins_with_its_accuracy_and_lies_in_a_folder_named_by_its
         for other in path.parent.glob("*.json"):
             study = json.loads(other.read_text()).get("study", metrics)
             assert study["accuracy"] == metrics["accuracy"]  # of the same network
+
+
+def test_a_record_is_not_replaced_by_one_without_its_experiments(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
+    (tmp_path / "results").mkdir()
+    record = {
+        "settings": {"data": "folder", "image_size": 16},
+        "device": {"platform": "gpu", "kind": "NVIDIA H200"},
+        "versions": {"jax": "0.12.0.1"},
+        "date": "2026-11-28",
+        "networks": 0,
+        "folds": [],
+    }
+    (tmp_path / "folds.json").write_text(json.dumps({**record, "experiments": {"sanity": {}}}))
+    added = records.add(tmp_path)
+    (tmp_path / "folds.json").write_text(json.dumps({**record, "experiments": {}}))
+    with pytest.raises(ValueError, match=r"is there already, with sanity which .* lacks"):
+        records.add(tmp_path)
+    assert json.loads(added.read_text())["experiments"] == {"sanity": {}}
+    older = {**record, "date": "2026-11-27", "experiments": {"sanity": {"methods": {}}}}
+    (tmp_path / "folds.json").write_text(json.dumps(older))
+    added.unlink()
+    records.add(tmp_path)
+    (tmp_path / "folds.json").write_text(json.dumps({**record, "experiments": {}}))
+    records.add(tmp_path)
+    assert [each["date"] for each in summary.newest_folds()] == ["2026-11-28"]
+    assert [each["date"] for each in summary.newest_folds("sanity")] == ["2026-11-27"]
 
 
 def test_a_run_is_added_without_the_paths_of_its_machine(tmp_path, monkeypatch) -> None:

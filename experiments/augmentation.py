@@ -4,7 +4,7 @@
 
 Test images of a finished study, and copies of them varied as training's are: the mean of the
 softmax over an image and its copies, beside the softmax of the image alone. The network, and what
-its maps explain, stay as they are. Takes seconds at 64x64 on two CPU cores. Writes
+its maps explain, stay as they are. Under a minute for 600 images of 64x64 on two CPU cores. Writes
 augmentation.json, .html and a figure, and a section of the study's report.
 """
 

@@ -31,17 +31,19 @@ def of_kind(kind: str) -> list[Metrics]:
     return [json.loads(path.read_text()) for path in sorted(RESULTS.glob(f"{kind}-*.json"))]
 
 
-def add(run: Path, *others: Path) -> Path:
+def add(run: Path, *others: Path, with_networks: bool = False) -> Path:
     """Copies a run's records, and the records and figures of the experiments on it.
 
     Paths elsewhere on this machine are cut down to their last part. Of a run of tune or folds it is
-    the one record; of folds the networks too, in place of those of an earlier run.
+    the one record; of folds the networks too, where these are asked for (megabytes, that a
+    repository never loses again), in place of those of an earlier run.
     """
     if (run / "protocol.json").exists():
         return _add_record(run / "protocol.json", "protocol")
     if (run / "folds.json").exists():
         added = _add_record(run / "folds.json", "folds")
-        _keep_networks(run)
+        if with_networks:
+            _keep_networks(run)
         return added
     metrics = json.loads((run / "metrics.json").read_text())
     folder = RESULTS / folder_name(metrics)

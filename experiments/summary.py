@@ -3,7 +3,8 @@
 python -m experiments.summary                 prints them
 python -m experiments.summary --write         puts them between the marks of the READMEs
 python -m experiments.summary --add RUN ...   takes a finished run, and the folders of the
-                                              experiments on it, into experiments/results
+                                              experiments on it, into experiments/results;
+                                              with --networks those of the folds too
 """
 
 import json
@@ -24,6 +25,8 @@ PLACES = {
     HERE / "README.md": tuple("results commands shape protocol folds claims parts methods".split()),
 }
 """By README the tables that stand in it."""
+
+NETWORKS = "--networks"
 
 REGIONS = ("tumour", "surround", "rest of head")
 METHOD = "integrated gradients"
@@ -297,12 +300,13 @@ def main(words: list[str]) -> None:
         for readme, names in PLACES.items():
             readme.write_text(place(readme.read_text(), names))
     elif len(words) > 1 and words[0] == "--add":
+        runs = [Path(word) for word in words[1:] if word != NETWORKS]
         try:
-            print(records.add(*map(Path, words[1:])))
+            print(records.add(*runs, with_networks=NETWORKS in words))
         except (ValueError, OSError) as error:
             sys.exit(f"error: {error}")
     elif words:
-        sys.exit(f"error: expected --write or --add RUN ..., got {' '.join(words)}")
+        sys.exit(f"error: expected --write or --add RUN ... [--networks], got {' '.join(words)}")
     else:
         print(*tables().values(), sep="\n\n")
 

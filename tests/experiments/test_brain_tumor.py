@@ -232,7 +232,7 @@ def test_kept_networks_are_finished_folds_wherever_they_lie(
     out, record = finished_folds
     monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
     (tmp_path / "results").mkdir()
-    records.add(out)
+    records.add(out, with_networks=True)
     kept, other = records.networks_of(record), tmp_path / "other"
     assert str(out) not in (kept / "fold-5/metrics.json").read_text()
     shutil.copytree(kept, other)
@@ -261,7 +261,7 @@ def test_kept_networks_are_finished_folds_wherever_they_lie(
         folds.main(replace(TOY, out=other, epochs=3), folds=(4, 5))
     with pytest.raises(ValueError, match=r"add: .*model.json is not there"):
         (out / "fold-4/model.json").rename(out / "fold-4/away.json")
-        records.add(out)
+        records.add(out, with_networks=True)
     (out / "fold-4/away.json").rename(out / "fold-4/model.json")
     assert (kept / "fold-4/model.json").exists()  # nothing was taken away
 

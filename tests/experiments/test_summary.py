@@ -5,6 +5,7 @@ import json
 import pytest
 
 from experiments import records, summary
+from jaxsal.training import checkpoint
 
 
 def test_the_readmes_hold_the_results_as_they_are() -> None:
@@ -23,6 +24,19 @@ def test_every_result_begins_with_its_accuracy_and_lies_in_a_folder_named_by_its
         for other in path.parent.glob("*.json"):
             study = json.loads(other.read_text()).get("study", metrics)
             assert study["accuracy"] == metrics["accuracy"]  # of the same network
+
+
+def test_the_networks_that_are_kept_are_those_of_the_newest_run_of_the_folds() -> None:
+    kept = [each for each in summary.newest_folds() if records.networks_of(each).exists()]
+    assert kept
+    for record in kept:
+        folder = records.networks_of(record)
+        for run in record["folds"]:
+            about = json.loads((folder / f"fold-{run['fold']}" / "metrics.json").read_text())
+            network = checkpoint.load(folder / f"fold-{run['fold']}")
+            assert all(about[name] == run[name] for name in ("accuracy", "confusion", "timings"))
+            assert network.classes == tuple(about["classes"])
+            assert checkpoint.fingerprint(folder / f"fold-{run['fold']}") == run["parameters"]
 
 
 def test_a_record_is_not_replaced_by_one_without_its_experiments(tmp_path, monkeypatch) -> None:

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from experiments import sections
 from jaxsal.common import provenance
 from jaxsal.training import checkpoint
 
@@ -63,7 +64,9 @@ def networks_of(record: Metrics) -> Path:
 
 
 def _keep_networks(run: Path) -> None:
-    """What `--checkpoint` reads of each fold's network, without the images that it has seen.
+    """What `--checkpoint` reads of each fold's network, and the records of the experiments on it.
+
+    Without the images that it has seen.
 
     Raises:
         ValueError: a file of a network is not there.
@@ -81,6 +84,11 @@ def _keep_networks(run: Path) -> None:
         for name in names[:2]:
             shutil.copy(run / fold / name, target)
         _copy(run / fold / "metrics.json", target)
+        for name in sections.ORDER:
+            path = run / fold / name / f"{name}.json"
+            if path.exists():
+                (target / name).mkdir()
+                _copy(path, target / name)
 
 
 def _what(record: Metrics) -> str:

@@ -232,9 +232,14 @@ def test_kept_networks_are_finished_folds_wherever_they_lie(
     out, record = finished_folds
     monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
     (tmp_path / "results").mkdir()
+    (out / "fold-5/completeness").mkdir()
+    (out / "fold-5/completeness/completeness.json").write_text('{"out": "/somewhere/else"}')
     records.add(out, with_networks=True)
     kept, other = records.networks_of(record), tmp_path / "other"
     assert str(out) not in (kept / "fold-5/metrics.json").read_text()
+    text = (kept / "fold-5/completeness/completeness.json").read_text()
+    assert json.loads(text) == {"out": "else"}
+    shutil.rmtree(out / "fold-5/completeness")
     shutil.copytree(kept, other)
     found = folds.main(replace(TOY, out=other), folds=(4, 5), follow=("shout",))
     assert found["accuracy"] == record["accuracy"] and len(shout) == 2

@@ -293,18 +293,19 @@ def test_of_a_dict_of_maps_each_gets_what_it_gets_alone() -> None:
     assert list(together) == list(maps) and list(together["z"]) == ["random", "ordered"]
     for name, one in maps.items():
         toy.close(together[name], evaluate(P, images, one, targets, key=key))
-    for changed in ({"batch_size": 2}, {"mesh": mesh}):
-        other = jaxsal.evaluator(toy.apply, drawn, **changed)
-        toy.close(other(P, images, maps, targets, key=key), together)
-    toy.close(jax.jit(evaluate)(P, images, maps, targets, key=key), together)
-    predicted = toy.apply(P, images).argmax(1)
-    toy.close(evaluate(P, images, maps, key=key), evaluate(P, images, maps, predicted, key=key))
+    spread = jaxsal.evaluator(toy.apply, drawn, batch_size=2, mesh=mesh)
+    toy.close(spread(P, images, maps, targets, key=key), together)
     few = jaxsal.evaluator(toy.apply, jaxsal.metrics.deletion, steps=5, batch_size=2)
+    ordered = {name: values["ordered"] for name, values in together.items()}
+    toy.close(few(P, images, maps, targets), ordered)
+    toy.close(jax.jit(few)(P, images, maps, targets), ordered)
+    predicted = np.asarray(toy.apply(P, images).argmax(1), np.int32)
+    toy.close(few(P, images, maps), few(P, images, maps, predicted))
     every = {name: np.stack([one] * toy.CLASSES, 1) for name, one in maps.items()}
     of_classes = few(P, images, every, "all")
     for name, values in of_classes.items():
         own = np.take_along_axis(np.asarray(values), np.asarray(targets)[:, None], 1)[:, 0]
-        toy.close(own, together[name]["ordered"])
+        toy.close(own, ordered[name])
 
 
 def test_what_does_not_depend_on_the_map_is_computed_once_for_all() -> None:

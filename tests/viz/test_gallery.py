@@ -25,7 +25,7 @@ def test_the_page_is_well_formed_escaped_and_in_order() -> None:
     ways = ["score-", "score", "name", "place"]
     assert re.findall(r'<option value="([^"]+)"', page) == ways
     assert re.findall(r'data-place="(\d)"', page) == ["1", "0", "2"]
-    assert "map of: pituitary" in page and "http" not in page
+    assert "map of: pituitary" in page and "://" not in page
 
 
 def test_slices_of_a_scan_stay_in_order_until_they_are_sorted() -> None:

@@ -28,9 +28,10 @@ def difference(found: Found, settings: Settings) -> str:
     if not found:
         return "is not finished"
     kept = _without_places({**as_json(Settings()), **found.get("settings", {})})
-    for name, value in _without_places(as_json(settings)).items():
-        if kept.get(name) != value:
-            return f"has {name}={kept.get(name)!r}, not {value!r}"
+    asked = _without_places(as_json(settings))
+    for name in {**asked, **kept}:
+        if kept.get(name) != asked.get(name):
+            return f"has {name}={kept.get(name)!r}, not {asked.get(name)!r}"
     # The same settings made another network before its code was changed.
     network = checkpoint.model_fields(brain_tumor.network(settings, len(found["classes"])))
     if found.get("network") != json.loads(json.dumps(network)):

@@ -42,9 +42,11 @@ def add(run: Path, *others: Path, with_networks: bool = False) -> Path:
     if (run / "protocol.json").exists():
         return _add_record(run / "protocol.json", "protocol")
     if (run / "folds.json").exists():
+        if with_networks:  # before anything is written
+            _check_networks(run)
         added = _add_record(run / "folds.json", "folds")
         if with_networks:
-            _keep_networks(run)
+            _keep_networks(run, networks_of(json.loads(added.read_text())))
         return added
     metrics = json.loads((run / "metrics.json").read_text())
     folder = RESULTS / folder_name(metrics)
@@ -63,32 +65,44 @@ def networks_of(record: Metrics) -> Path:
     return RESULTS / NETWORKS / _what(record)
 
 
-def _keep_networks(run: Path) -> None:
-    """What `--checkpoint` reads of each fold's network, and the records of the experiments on it.
+FILES = (checkpoint.MODEL, checkpoint.PARAMS, "metrics.json")
+"""What is kept of a network."""
 
-    Without the images that it has seen.
+
+def _check_networks(run: Path) -> None:
+    """Raises unless each fold's network is there.
 
     Raises:
         ValueError: a file of a network is not there.
     """
-    record = json.loads((run / "folds.json").read_text())
-    folds = [f"fold-{each['fold']}" for each in record["folds"]]
-    names = (checkpoint.MODEL, checkpoint.PARAMS, "metrics.json")
-    for path in (run / fold / name for fold in folds for name in names):
+    for path in (fold / name for fold in _folds(run) for name in FILES):
         if not path.exists():
             raise ValueError(f"add: {path} is not there; expected the --out folder of the folds")
-    shutil.rmtree(networks_of(record), ignore_errors=True)
-    for fold in folds:
-        target = networks_of(record) / fold
-        target.mkdir(parents=True)
-        for name in names[:2]:
-            shutil.copy(run / fold / name, target)
-        _copy(run / fold / "metrics.json", target)
+
+
+def _keep_networks(run: Path, target: Path) -> None:
+    """What `--checkpoint` reads of each fold's network, and the records of the experiments on it.
+
+    Without the images that it has seen.
+    """
+    shutil.rmtree(target, ignore_errors=True)
+    for fold in _folds(run):
+        kept = target / fold.name
+        kept.mkdir(parents=True)
+        for name in (checkpoint.MODEL, checkpoint.PARAMS):
+            shutil.copy(fold / name, kept)
+        _copy(fold / "metrics.json", kept)
         for name in sections.ORDER:
-            path = run / fold / name / f"{name}.json"
+            path = fold / name / f"{name}.json"
             if path.exists():
-                (target / name).mkdir()
-                _copy(path, target / name)
+                (kept / name).mkdir()
+                _copy(path, kept / name)
+
+
+def _folds(run: Path) -> list[Path]:
+    """The folders of the folds that a record is of."""
+    record = json.loads((run / "folds.json").read_text())
+    return [run / f"fold-{each['fold']}" for each in record["folds"]]
 
 
 def _what(record: Metrics) -> str:

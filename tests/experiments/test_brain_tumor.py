@@ -253,6 +253,8 @@ def test_kept_networks_are_finished_folds_wherever_they_lie(
     for data in ({"tested": "of other images"}, {}):
         assert difference({**run, "data": data}, settings) == "was tested on other images"
     assert difference(run, replace(settings, epochs=3)) == "has epochs=2, not 3"
+    others = {**run, "settings": run["settings"] | {"reading": {"exclude": ["extra/*"]}}}
+    assert difference(others, settings) == "has reading={'exclude': ['extra/*']}, not None"
     narrow = replace(settings, bfloat16=True)
     assert difference(run, narrow) == "has bfloat16=False, not True"
     again = {**run, "settings": run["settings"] | {"bfloat16": True}}

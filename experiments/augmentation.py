@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import tqdm
 
@@ -22,6 +21,7 @@ from experiments.study import Chosen, Reopened, Study
 from jaxsal import render
 from jaxsal.data.augment import augment
 from jaxsal.metrics import bootstrap
+from jaxsal.metrics.classification import softmax
 from jaxsal.training import predict
 from jaxsal.viz import charts
 
@@ -48,9 +48,7 @@ def main(settings: Settings) -> str:
     """Runs the experiment; returns what it found, in a few lines."""
     timings: dict[str, float] = {}
     with follow_up.timed(timings, "load"):
-        found = study.reopen(settings)
-        every = np.ones(len(found.predicted), bool)
-        chosen = study.choose(found, every, settings.explain, settings.seed, what="is there")
+        found, chosen = study.images(settings)
     with follow_up.timed(timings, "predict"):
         likely = with_copies(found, chosen, settings.copies, settings.seed)
     labels = chosen.examples.labels
@@ -77,7 +75,7 @@ def main(settings: Settings) -> str:
 
 def with_copies(found: Study, chosen: Chosen, copies: int, seed: int) -> np.ndarray:
     """The mean of the softmax over each image and its varied copies, [N, K]."""
-    images, total = chosen.examples.images, jax.nn.softmax(jnp.asarray(chosen.logits))
+    images, total = chosen.examples.images, softmax(chosen.logits)
     size = min(BATCH, len(images))
     answer = predict.make_predict(found.apply, batch_size=size)
     vary = jax.jit(jax.vmap(augment))
@@ -85,8 +83,8 @@ def with_copies(found: Study, chosen: Chosen, copies: int, seed: int) -> np.ndar
         keys = jax.random.split(jax.random.fold_in(jax.random.key(seed), copy), len(images))
         parts = [slice(start, start + size) for start in range(0, len(images), size)]
         logits = [answer(found.variables, np.asarray(vary(keys[p], images[p]))) for p in parts]
-        total += jax.nn.softmax(jnp.asarray(np.concatenate(logits)))
-    return np.asarray(total / (copies + 1))
+        total += softmax(np.concatenate(logits))
+    return total / (copies + 1)
 
 
 def _named(right: np.ndarray, found: Study, chosen: Chosen) -> dict[str, Any]:

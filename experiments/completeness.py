@@ -44,9 +44,7 @@ def main(settings: Settings) -> str:
     """Runs the experiment; returns what it found, in a few lines."""
     timings: dict[str, float] = {}
     with follow_up.timed(timings, "load"):
-        found = study.reopen(settings)
-        every = np.ones(len(found.predicted), bool)
-        chosen = study.choose(found, every, settings.explain, settings.seed, what="is there")
+        found, chosen = study.images(settings)
     difference = _difference(found, chosen)
     rules: dict[str, dict[str, Any]] = {}
     for name, options in _rules(settings).items():

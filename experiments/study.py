@@ -218,6 +218,17 @@ def tumours(given: Reopened) -> tuple[Study, Chosen]:
     return found, choose(found, wanted, given.explain, given.seed, what=what)
 
 
+def images(given: Reopened) -> tuple[Study, Chosen]:
+    """A study, and those of its test images that an experiment looks at, whatever they show.
+
+    Raises:
+        ValueError: as of `reopen`.
+    """
+    found = reopen(given)
+    every = np.ones(len(found.predicted), bool)
+    return found, choose(found, every, given.explain, given.seed, what="is there")
+
+
 def subset(chosen: Chosen, rows: np.ndarray) -> Chosen:
     """Some of the chosen images."""
     rows = rows.astype(np.int32)

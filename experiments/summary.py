@@ -26,7 +26,7 @@ PLACES = {
 }
 """By README the tables that stand in it."""
 
-NETWORKS = "--networks"
+WITH_NETWORKS = "--networks"
 
 REGIONS = ("tumour", "surround", "rest of head")
 METHOD = "integrated gradients"
@@ -300,9 +300,9 @@ def main(words: list[str]) -> None:
         for readme, names in PLACES.items():
             readme.write_text(place(readme.read_text(), names))
     elif len(words) > 1 and words[0] == "--add":
-        runs = [Path(word) for word in words[1:] if word != NETWORKS]
+        runs = [Path(word) for word in words[1:] if word != WITH_NETWORKS]
         try:
-            print(records.add(*runs, with_networks=NETWORKS in words))
+            print(records.add(*runs, with_networks=WITH_NETWORKS in words))
         except (ValueError, OSError) as error:
             sys.exit(f"error: {error}")
     elif words:

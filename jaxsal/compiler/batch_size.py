@@ -112,7 +112,7 @@ class BatchSize:
     def halved(self, placed: Placed, size: Size, error: Exception) -> Size | None:
         """The next half of a size whose chunks are smaller; None where the error is to be raised.
 
-        Of several classes or maps of an image none are, from where one image is in flight.
+        Of several maps of an image none are, once one image is in flight.
         """
         if size.key is None or not is_exhausted(error):
             return None
@@ -250,14 +250,16 @@ class BatchSize:
         rows = jax.tree.map(lambda x: abstract(x, (size, *x.shape[1:]), placement.rows), call.rows)
         lowered = compiled(call.spec, placed.schedule(here)).lower(placed.shared, rows)
         program = lowered.compile(compiler_options=options)
-        results = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(lowered.out_info))
-        given = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(rows))
         return Footprint(
             float(memory.program_bytes(program)),
             float(memory.temporary_bytes(program)),
-            given / size,
-            results / size,
+            _bytes(rows) / size,
+            _bytes(lowered.out_info) / size,
         )
+
+
+def _bytes(arrays: Tree) -> int:
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(arrays))
 
 
 def is_exhausted(error: Exception) -> bool:

@@ -1,11 +1,10 @@
 """What a score's model says of every class, for methods that compare its classes."""
 
 from collections.abc import Callable
-from typing import Any
 
-import jax.numpy as jnp
 from jaxtyping import Array, Int
 
+from jaxsal.common.classes import told_classes
 from jaxsal.types import Image, Logits, Scalar, ScoreFn
 
 
@@ -20,14 +19,13 @@ def classes_of(score: ScoreFn, who: str) -> tuple[Callable[[Image], Logits], Int
     Raises:
         TypeError: a score that says nothing of the other classes.
     """
-    logits: Any = getattr(score, "class_logits", None)
-    target: Any = getattr(score, "target", None)
-    if logits is None or target is None:
+    found = told_classes(score)
+    if found is None:
         raise TypeError(
             f"score: {who} compares classes; expected a score with the attributes "
             f"`class_logits(image) -> [K]` and `target`, as the explainer's have, got {score!r}"
         )
-    return logits, jnp.asarray(target).astype(jnp.int32)
+    return found
 
 
 def like(score: ScoreFn, function: Callable[[Image], Scalar]) -> ScoreFn:

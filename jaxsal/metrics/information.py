@@ -12,6 +12,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float
 
+from jaxsal.common.classes import told_classes
 from jaxsal.common.options import count, scale, spatial_shape
 from jaxsal.common.points import map_points
 from jaxsal.metrics._relevance import pixels
@@ -140,9 +141,10 @@ def aic(
 
 def _lead(score: ScoreFn) -> Callable[[Image], Scalar]:
     """By how much a picture's target is ahead of the other classes; a plain score itself."""
-    logits, target = getattr(score, "class_logits", None), getattr(score, "target", None)
-    if logits is None or target is None:
+    found = told_classes(score)
+    if found is None:
         return score
+    logits, target = found
     return lambda picture: margin(logits(picture), target)
 
 

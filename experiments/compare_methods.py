@@ -9,7 +9,8 @@ complexity; a ranking with intervals, and milliseconds a map. About seven minute
 study's report.
 """
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,13 +23,14 @@ from experiments.claims import Findings
 from experiments.compare_section import compare_section
 from experiments.controls import CONTROLS
 from experiments.ranking import Ranking
-from experiments.study import Chosen, Reopened
+from experiments.scoring import Values
+from experiments.study import Chosen, Reopened, Study
+from experiments.unfinished import Part, Unfinished, unfinished
 from experiments.wording import Wording
 from jaxsal import render
 from jaxsal.metrics import LOWER_IS_BETTER, bootstrap
 from jaxsal.viz import charts
 
-Values = dict[str, dict[str, np.ndarray]]
 RANKED = ("faithfulness", "localisation")
 DEFINITIONS = scoring.DEFINITIONS
 """A record of other ones is not a record of this experiment."""
@@ -55,18 +57,12 @@ def main(settings: Settings) -> str:
     with follow_up.timed(timings, "load"):
         found, chosen = study.tumours(settings)
     every = methods.with_controls(found.about["image_size"], found.background)
-    with follow_up.timed(timings, "explain"), tqdm.tqdm(total=len(every), unit="method") as bar:
-        explained = explaining.explain(
-            found.apply,
-            found.variables,
-            chosen.examples.images,
-            chosen.targets,
-            key=jax.random.key(settings.seed),
-            on_method=lambda name: bar.update() and None,
-            methods=every,
-        )
+    parts = unfinished("compare_methods", settings, chosen, DEFINITIONS)
+    with follow_up.timed(timings, "explain"):
+        explained = _explained(found, chosen, every, settings.seed, parts)
+    maps = {name: part["map"] for name, part in explained.items()}
     with follow_up.timed(timings, "score"):
-        values = scoring.score(found, chosen, explained.maps, every, settings.seed, settings.again)
+        values = scoring.score(found, chosen, maps, every, settings.seed, settings.again, parts)
     record: dict[str, Any] = {
         "study": found.about,
         "cases": len(chosen.targets),
@@ -76,12 +72,15 @@ def main(settings: Settings) -> str:
         "clusters": chosen.drawn_from,
         **compared(values, chosen, settings.seed),
         "milliseconds": {
-            name: 1e3 * seconds / len(chosen.targets) for name, seconds in explained.seconds.items()
+            name: 1e3 * float(part["seconds"]) / len(chosen.targets)
+            for name, part in explained.items()
         },
         "timings": timings,
+        "earlier_parts": parts.earlier,
     }
     drawn = [_figure(record, found.word)]
     out = follow_up.publish("compare_methods", settings, record, drawn, compare_section)
+    parts.remove()
     lines = [
         f"  {found.word(name):<22} faithfulness rank {rank[0]:5.1f}   localisation rank "
         f"{record['ranks']['localisation'][name][0]:5.1f}   "
@@ -89,6 +88,28 @@ def main(settings: Settings) -> str:
         for name, rank in record["ranks"]["faithfulness"].items()
     ]
     return "\n".join([*lines, f"wrote {out}"])
+
+
+def _explained(
+    found: Study, chosen: Chosen, every: Mapping[str, Any], seed: int, parts: Unfinished
+) -> dict[str, Part]:
+    """By method its `map` of each image, and the `seconds` that they took."""
+
+    def made(name: str) -> Part:
+        explained = explaining.explain(
+            found.apply,
+            found.variables,
+            chosen.examples.images,
+            chosen.targets,
+            key=jax.random.key(seed),
+            methods={name: every[name]},
+        )
+        return {"map": explained.maps[name], "seconds": np.float64(explained.seconds[name])}
+
+    return {
+        name: parts.part(f"map, {name}", functools.partial(made, name))
+        for name in tqdm.tqdm(every, unit="method")
+    }
 
 
 def compared(values: Values, chosen: Chosen, seed: int) -> dict[str, Any]:

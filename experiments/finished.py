@@ -17,7 +17,7 @@ Found = Mapping[str, Any]
 
 def same_settings(found: Found, settings: Any) -> bool:
     """Whether a record's settings are these, wherever the files of either lie."""
-    return _without_places(found.get("settings", {})) == _without_places(as_json(settings))
+    return without_places(found.get("settings", {})) == without_places(as_json(settings))
 
 
 def difference(found: Found, settings: Settings) -> str:
@@ -27,8 +27,8 @@ def difference(found: Found, settings: Settings) -> str:
     """
     if not found:
         return "is not finished"
-    kept = _without_places({**as_json(Settings()), **found.get("settings", {})})
-    asked = _without_places(as_json(settings))
+    kept = without_places({**as_json(Settings()), **found.get("settings", {})})
+    asked = without_places(as_json(settings))
     for name in {**asked, **kept}:
         if kept.get(name) != asked.get(name):
             return f"has {name}={kept.get(name)!r}, not {asked.get(name)!r}"
@@ -43,6 +43,7 @@ def difference(found: Found, settings: Settings) -> str:
     return ""
 
 
-def _without_places(settings: Found) -> dict[str, Any]:
+def without_places(settings: Found) -> dict[str, Any]:
+    """Settings but for where files lie."""
     kept = {name: value for name, value in settings.items() if name not in PLACES}
-    return {n: _without_places(each) if n == "reading" else each for n, each in kept.items()}
+    return {n: without_places(each) if n == "reading" else each for n, each in kept.items()}

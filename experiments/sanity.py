@@ -8,6 +8,7 @@ jaxsal, with controls, on test images of a finished study. About five minutes fo
 on two CPU cores. Writes sanity.json, .html and a figure, and a section of the study's report.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ from experiments.claims import Findings
 from experiments.head_similarity import HEAD_SIMILARITIES, headed
 from experiments.sanity_section import FAILS, PASSES, UNDECIDED, sanity_section
 from experiments.study import Chosen, Reopened, Study
+from experiments.unfinished import unfinished
 from experiments.wording import Wording
 from jaxsal import render
 from jaxsal.metrics import bootstrap, sanity
@@ -64,16 +66,10 @@ def main(settings: Settings) -> str:
         found, chosen = study.tumours(settings)
     with follow_up.timed(timings, "randomise"):
         every = methods.with_controls(found.about["image_size"], found.background)
+        parts = unfinished("sanity", settings, chosen)
         similarity = {
-            name: averaged(
-                [
-                    randomised(
-                        found, chosen, every[name], settings.seed, fresh=settings.seed + draw
-                    )
-                    for draw in range(1, settings.draws + 1)
-                ]
-            )
-            for name in tqdm.tqdm(every, unit="method")
+            name: parts.part(name, functools.partial(_drawn_anew, found, chosen, method, settings))
+            for name, method in tqdm.tqdm(every.items(), unit="method")
         }
     record: dict[str, Any] = {
         "study": found.about,
@@ -84,15 +80,25 @@ def main(settings: Settings) -> str:
         "rule": {"unlike": settings.unlike, "alike": settings.alike},
         "methods": {name: judged(values, chosen, settings) for name, values in similarity.items()},
         "timings": timings,
+        "earlier_parts": parts.earlier,
     }
     drawn = [_figure(record, found.word)]
     out = follow_up.publish("sanity", settings, record, drawn, sanity_section)
+    parts.remove()
     lines = [
         f"  {found.word(name):<22} {each['verdict']:<9} all layers "
         f"{each['final']['in_head'][0]:6.2f}   ignores: {', '.join(each['ignored']) or 'none'}"
         for name, each in record["methods"].items()
     ]
     return "\n".join([*lines, f"wrote {out}"])
+
+
+def _drawn_anew(found: Study, chosen: Chosen, method: Any, settings: Settings) -> Similarities:
+    """How like a method's maps stay, on average over the networks drawn anew."""
+    seeds = range(settings.seed + 1, settings.seed + settings.draws + 1)
+    return averaged(
+        [randomised(found, chosen, method, settings.seed, fresh=fresh) for fresh in seeds]
+    )
 
 
 def layer(path: Any) -> str:

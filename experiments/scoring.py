@@ -6,7 +6,7 @@ its probability, which their scales need.
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,8 +17,12 @@ import jaxsal
 from experiments import study
 from experiments.methods import SENSITIVITIES
 from experiments.study import Chosen, Study
+from experiments.unfinished import Unfinished
 from jaxsal import metrics
 from jaxsal.types import Image, Key, Logits, Map, Scalar, ScoreFn, Target
+
+Values = dict[str, dict[str, np.ndarray]]
+"""`{method: {metric: [N]}}`."""
 
 STEPS = 20  # of deletion and insertion
 PERTURBATIONS = 30  # of infidelity
@@ -26,6 +30,7 @@ SETS = 16  # of pixels, of each share of sensitivity-n
 PATCH = 8  # pixels a side, of region perturbation and selectivity
 ROBUSTNESS = tuple(row.function for row in metrics.TABLE if row.family == "robustness")
 AGAIN = 4  # times
+BLOCK = 8  # images scored at a time, of which a kill loses what is done
 PROBABILITY = ("average_drop", "average_increase", "sic")
 """Metrics of the class's probability; AIC asks which class is named, the others take its logit."""
 SIGNED = (
@@ -103,43 +108,88 @@ def score(
     methods: Mapping[str, Any],
     seed: int,
     again: int,
-) -> dict[str, dict[str, np.ndarray]]:
+    parts: Unfinished,
+) -> Values:
     """`{method: {metric: [N]}}`; those of robustness are NaN but for `again` images."""
     images, key = chosen.examples.images, jax.random.key(seed)
     # Of one shape, maps with channels and CAMs alike: what depends on no map is then computed once.
     alike = {n: x if x.ndim == images.ndim else x[..., None] for n, x in maps.items()}
-    values = _of_all(found, chosen, alike, key)
+    values = _of_blocks(found, chosen, alike, key, parts)
     rows = study.drawn(len(chosen.targets), again, seed)[:again]
     for name in tqdm.tqdm(alike, unit="method"):
-        values[name] |= _robustness(found, chosen, alike[name], methods[name], key, rows)
+        again_of = functools.partial(
+            _robustness, found, chosen, alike[name], methods[name], key, rows
+        )
+        values[name] |= parts.part(f"robustness, {name}", again_of)
     return values
 
 
-def _of_all(
-    found: Study, chosen: Chosen, maps: Mapping[str, np.ndarray], key: Key
-) -> dict[str, dict[str, np.ndarray]]:
-    """Every metric but those of robustness, of all methods' maps: `{method: {metric: [N]}}`."""
-    size = chosen.examples.images.shape[1]
-    apart = {name: m for family in families(size).values() for name, m in family.items()}
-    # A map of contributions foretells another sum than a map of sensitivities.
-    infidelity = {
-        kind: {"infidelity": functools.partial(apart["infidelity"], contributions=kind)}
-        for kind in (False, True)
+class Together(NamedTuple):
+    """An evaluator of some metrics, and whose maps it is for.
+
+    Attributes:
+        masked: whether a metric asks for the tumour's mask.
+    """
+
+    evaluate: Any
+    names: list[str]
+    masked: bool = False
+
+
+def _of_blocks(
+    found: Study, chosen: Chosen, maps: Mapping[str, np.ndarray], key: Key, parts: Unfinished
+) -> Values:
+    """Every metric but those of robustness, of all methods' maps, some images after others."""
+    evaluators = _evaluators(found, list(maps), chosen.examples.images.shape[1])
+
+    def scored(rows: np.ndarray) -> Values:
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, rows)  # of an image, in any block
+        few = {name: values[rows] for name, values in maps.items()}
+        return _of_all(evaluators, found, study.subset(chosen, rows), few, keys)
+
+    count = len(chosen.targets)
+    blocks = [
+        parts.part(f"scores from {start}", functools.partial(scored, rows))
+        for start in tqdm.trange(0, count, BLOCK, unit="block")
+        for rows in [np.arange(start, min(start + BLOCK, count))]
+    ]
+    return {
+        name: {metric: np.concatenate([each[name][metric] for each in blocks]) for metric in of_map}
+        for name, of_map in blocks[0].items()
     }
-    del apart["infidelity"]
+
+
+def _evaluators(found: Study, names: list[str], size: int) -> list[Together]:
+    """The evaluators of every metric but those of robustness."""
+    apart = {name: m for family in families(size).values() for name, m in family.items()}
+    infidelity = apart.pop("infidelity")
     likely = {name: apart.pop(name) for name in PROBABILITY}
-    kinds = {kind: [n for n in maps if (n not in SENSITIVITIES) is kind] for kind in infidelity}
-    values: dict[str, dict[str, np.ndarray]] = {name: {} for name in maps}
-    for together, names, objective, rows in (
-        (apart, list(maps), None, {"mask": chosen.examples.masks}),
-        (likely, list(maps), probability, {}),
-        *((infidelity[kind], names, None, {}) for kind, names in kinds.items() if names),
-    ):
-        evaluate = jaxsal.evaluator(found.apply, together, objective=objective, progress=True)
+    evaluators = [
+        Together(jaxsal.evaluator(found.apply, apart), names, masked=True),
+        Together(jaxsal.evaluator(found.apply, likely, objective=probability), names),
+    ]
+    # A map of contributions foretells another sum than a map of sensitivities.
+    for kind in (False, True):
+        foretold = {"infidelity": functools.partial(infidelity, contributions=kind)}
+        if own := [name for name in names if (name not in SENSITIVITIES) is kind]:
+            evaluators.append(Together(jaxsal.evaluator(found.apply, foretold), own))
+    return evaluators
+
+
+def _of_all(
+    evaluators: list[Together],
+    found: Study,
+    chosen: Chosen,
+    maps: Mapping[str, np.ndarray],
+    keys: Key,
+) -> Values:
+    """The metrics of some images' maps by all methods."""
+    images, targets = chosen.examples.images, chosen.targets
+    values: Values = {name: {} for name in maps}
+    for evaluate, names, masked in evaluators:
         given = {name: maps[name] for name in names}
-        own = evaluate(
-            found.variables, chosen.examples.images, given, chosen.targets, key=key, **rows
-        )
+        rows = {"mask": chosen.examples.masks} if masked else {}
+        own = evaluate(found.variables, images, given, targets, key=keys, **rows)
         for name in names:
             values[name] |= {metric: np.asarray(value) for metric, value in own[name].items()}
     return values

@@ -23,6 +23,7 @@ from experiments import (
     sections,
     study,
     tumor_shape,
+    unfinished,
 )
 from experiments.augmentation_section import ALONE, COPIES, augmentation_section
 from experiments.completeness_section import ADAPTIVE
@@ -90,9 +91,29 @@ def test_sanity(untrained: Path, few) -> None:
     assert record["methods"]["gradient"]["final"]["in_head"][0] < 0.9
 
 
-def test_compare_methods(untrained: Path, few) -> None:
-    compare_methods.main(compare_methods.Settings(untrained, explain=3))
+class Killed(Exception):
+    """In place of the end of a process."""
+
+
+def test_compare_methods(untrained: Path, few, monkeypatch) -> None:
+    monkeypatch.setattr(scoring, "BLOCK", 2)  # the second one short
+
+    def killed(*args):
+        raise Killed
+
+    settings = compare_methods.Settings(untrained, explain=3)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(scoring, "_robustness", killed)
+        compare_methods.main(settings)
+    with monkeypatch.context() as patch:  # what was done is not done again
+        patch.setattr(compare_methods.explaining, "explain", None)
+        patch.setattr(scoring, "_of_all", None)
+        compare_methods.main(settings)
+    assert not (untrained / "compare_methods" / unfinished.FOLDER).exists()
     record = record_of(untrained, "compare_methods")
+    assert record["earlier_parts"] == len(few) + 2
+    page = (untrained / "compare_methods" / "compare_methods.html").read_text()
+    assert f"An earlier run had finished {len(few) + 2} parts" in page
     assert set(record["methods"]) == set(few) == set(record["milliseconds"])
     names = {name for family in record["families"].values() for name in family}
     names |= {"deletion_curve", "insertion_curve", "road_curve"}

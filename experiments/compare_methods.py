@@ -57,12 +57,14 @@ def main(settings: Settings) -> str:
     with follow_up.timed(timings, "load"):
         found, chosen = study.tumours(settings)
     every = methods.with_controls(found.about["image_size"], found.background)
-    parts = unfinished("compare_methods", settings, chosen, DEFINITIONS)
+    parts = unfinished("compare_methods", settings, found, chosen)
     with follow_up.timed(timings, "explain"):
         explained = _explained(found, chosen, every, settings.seed, parts)
     maps = {name: part["map"] for name, part in explained.items()}
     with follow_up.timed(timings, "score"):
-        values = scoring.score(found, chosen, maps, every, settings.seed, settings.again, parts)
+        values = scoring.score(
+            found, chosen, maps, every, settings.seed, settings.again, parts.part
+        )
     record: dict[str, Any] = {
         "study": found.about,
         "cases": len(chosen.targets),

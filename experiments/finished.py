@@ -5,11 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from experiments import brain_tumor
-from experiments.settings import Settings, as_json, load
+from experiments.settings import Settings, as_json, load, without_places
 from jaxsal.training import checkpoint
-
-PLACES = ("out", "data_dir", "checkpoint", "labels", "test_images")
-"""Settings that say where files lie: a finished run, or its images, may have been moved."""
 
 Found = Mapping[str, Any]
 """What the JSON file of a finished run holds."""
@@ -41,9 +38,3 @@ def difference(found: Found, settings: Settings) -> str:
         if found.get("data", {}).get("tested") != tested:
             return "was tested on other images"
     return ""
-
-
-def without_places(settings: Found) -> dict[str, Any]:
-    """Settings but for where files lie."""
-    kept = {name: value for name, value in settings.items() if name not in PLACES}
-    return {n: without_places(each) if n == "reading" else each for n, each in kept.items()}

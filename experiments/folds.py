@@ -181,8 +181,10 @@ def _of_classes(run: dict[str, Any]) -> dict[str, Any]:
 
 def _without_run(record: dict[str, Any]) -> dict[str, Any]:
     """What was found, and of what data: not on what machine, nor when."""
-    own = ("settings", "timings", "network", "versions", "device", "commit", "command", "date")
-    own += ("earlier_parts",)
+    own = (
+        *("settings", "timings", "earlier_parts", "network"),
+        *("versions", "device", "commit", "command", "date"),
+    )
     found = {name: value for name, value in record.items() if name not in own}
     return found | {"study": {"data": record["study"]["data"]}}
 

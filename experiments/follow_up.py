@@ -44,7 +44,7 @@ def publish(
     Returns:
         Where the page is.
     """
-    out = settings.out or settings.checkpoint / name
+    out = settings.folder(name)
     out.mkdir(parents=True, exist_ok=True)
     network = checkpoint.fingerprint(settings.checkpoint)
     about = {"network": network, "settings": plain(settings), **provenance.describe()}
@@ -56,13 +56,21 @@ def publish(
     word = wording(record["study"]["data"], record["study"]["classes"])
     html = word(section(record) + figures_html(drawn))
     title = word(name.replace("_", " ")).capitalize()
-    whole = page(title, html + run_section(record))
+    whole = page(title, html + _earlier(record) + run_section(record))
     write_page(out / f"{name}.html", whole)
     files.write_json(out / f"{name}.json", record)
     sections.write(settings.checkpoint, name, html)
     finished = settings.checkpoint / "metrics.json"
     outputs.write_study_report(settings.checkpoint, json.loads(finished.read_text()))
     return out
+
+
+def _earlier(record: dict[str, Any]) -> str:
+    """That parts are of an earlier run, whose time is not among the timings."""
+    if not (count := record.get("earlier_parts")):
+        return ""
+    said = f"{count} of its parts are of an earlier run, whose time is not in the timings."
+    return f"<p>{said}</p>"
 
 
 @contextmanager

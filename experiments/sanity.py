@@ -66,9 +66,9 @@ def main(settings: Settings) -> str:
         found, chosen = study.tumours(settings)
     with follow_up.timed(timings, "randomise"):
         every = methods.with_controls(found.about["image_size"], found.background)
-        parts = unfinished("sanity", settings, chosen)
+        parts = unfinished("sanity", settings, found, chosen)
         similarity = {
-            name: parts.part(name, functools.partial(_drawn_anew, found, chosen, method, settings))
+            name: parts.part(name, functools.partial(_likeness, found, chosen, method, settings))
             for name, method in tqdm.tqdm(every.items(), unit="method")
         }
     record: dict[str, Any] = {
@@ -93,7 +93,7 @@ def main(settings: Settings) -> str:
     return "\n".join([*lines, f"wrote {out}"])
 
 
-def _drawn_anew(found: Study, chosen: Chosen, method: Any, settings: Settings) -> Similarities:
+def _likeness(found: Study, chosen: Chosen, method: Any, settings: Settings) -> Similarities:
     """How like a method's maps stay, on average over the networks drawn anew."""
     seeds = range(settings.seed + 1, settings.seed + settings.draws + 1)
     return averaged(

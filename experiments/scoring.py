@@ -5,7 +5,7 @@ its probability, which their scales need.
 """
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -17,12 +17,13 @@ import jaxsal
 from experiments import study
 from experiments.methods import SENSITIVITIES
 from experiments.study import Chosen, Study
-from experiments.unfinished import Unfinished
 from jaxsal import metrics
 from jaxsal.types import Image, Key, Logits, Map, Scalar, ScoreFn, Target
 
 Values = dict[str, dict[str, np.ndarray]]
 """`{method: {metric: [N]}}`."""
+
+InParts = Callable[[str, Callable[[], Any]], Any]
 
 STEPS = 20  # of deletion and insertion
 PERTURBATIONS = 30  # of infidelity
@@ -108,23 +109,32 @@ def score(
     methods: Mapping[str, Any],
     seed: int,
     again: int,
-    parts: Unfinished,
+    part: InParts = lambda name, make: make(),
 ) -> Values:
-    """`{method: {metric: [N]}}`; those of robustness are NaN but for `again` images."""
+    """`{method: {metric: [N]}}`; those of robustness are NaN but for `again` images.
+
+    Args:
+        again: how many images robustness is measured on.
+        part: takes the name of a part and what makes it, and returns what that does.
+    """
     images, key = chosen.examples.images, jax.random.key(seed)
     # Of one shape, maps with channels and CAMs alike: what depends on no map is then computed once.
     alike = {n: x if x.ndim == images.ndim else x[..., None] for n, x in maps.items()}
-    values = _of_blocks(found, chosen, alike, key, parts)
+    values = _of_blocks(found, chosen, alike, key, part)
     rows = study.drawn(len(chosen.targets), again, seed)[:again]
-    for name in tqdm.tqdm(alike, unit="method"):
-        again_of = functools.partial(
+    for name in tqdm.tqdm(alike if again else (), unit="method"):
+        measured = functools.partial(
             _robustness, found, chosen, alike[name], methods[name], key, rows
         )
-        values[name] |= parts.part(f"robustness, {name}", again_of)
-    return values
+        values[name] |= part(f"robustness, {name}", measured)
+    unknown = np.full(len(images), np.nan, np.float32)
+    return {
+        name: {metric.__name__: unknown for metric in ROBUSTNESS} | own
+        for name, own in values.items()
+    }
 
 
-class Together(NamedTuple):
+class Group(NamedTuple):
     """An evaluator of some metrics, and whose maps it is for.
 
     Attributes:
@@ -137,9 +147,9 @@ class Together(NamedTuple):
 
 
 def _of_blocks(
-    found: Study, chosen: Chosen, maps: Mapping[str, np.ndarray], key: Key, parts: Unfinished
+    found: Study, chosen: Chosen, maps: Mapping[str, np.ndarray], key: Key, part: InParts
 ) -> Values:
-    """Every metric but those of robustness, of all methods' maps, some images after others."""
+    """Every metric but those of robustness, of all methods' maps, a block of images at a time."""
     evaluators = _evaluators(found, list(maps), chosen.examples.images.shape[1])
 
     def scored(rows: np.ndarray) -> Values:
@@ -148,10 +158,10 @@ def _of_blocks(
         return _of_all(evaluators, found, study.subset(chosen, rows), few, keys)
 
     count = len(chosen.targets)
+    rows_of = np.split(np.arange(count), range(BLOCK, count, BLOCK))
     blocks = [
-        parts.part(f"scores from {start}", functools.partial(scored, rows))
-        for start in tqdm.trange(0, count, BLOCK, unit="block")
-        for rows in [np.arange(start, min(start + BLOCK, count))]
+        part(f"scores from {rows[0]}", functools.partial(scored, rows))
+        for rows in tqdm.tqdm(rows_of, unit="block")
     ]
     return {
         name: {metric: np.concatenate([each[name][metric] for each in blocks]) for metric in of_map}
@@ -159,25 +169,25 @@ def _of_blocks(
     }
 
 
-def _evaluators(found: Study, names: list[str], size: int) -> list[Together]:
+def _evaluators(found: Study, names: list[str], size: int) -> list[Group]:
     """The evaluators of every metric but those of robustness."""
     apart = {name: m for family in families(size).values() for name, m in family.items()}
     infidelity = apart.pop("infidelity")
     likely = {name: apart.pop(name) for name in PROBABILITY}
     evaluators = [
-        Together(jaxsal.evaluator(found.apply, apart), names, masked=True),
-        Together(jaxsal.evaluator(found.apply, likely, objective=probability), names),
+        Group(jaxsal.evaluator(found.apply, apart), names, masked=True),
+        Group(jaxsal.evaluator(found.apply, likely, objective=probability), names),
     ]
     # A map of contributions foretells another sum than a map of sensitivities.
     for kind in (False, True):
         foretold = {"infidelity": functools.partial(infidelity, contributions=kind)}
         if own := [name for name in names if (name not in SENSITIVITIES) is kind]:
-            evaluators.append(Together(jaxsal.evaluator(found.apply, foretold), own))
+            evaluators.append(Group(jaxsal.evaluator(found.apply, foretold), own))
     return evaluators
 
 
 def _of_all(
-    evaluators: list[Together],
+    evaluators: list[Group],
     found: Study,
     chosen: Chosen,
     maps: Mapping[str, np.ndarray],
@@ -203,8 +213,6 @@ def _robustness(
         for metric in ROBUSTNESS
     }
     whole = {name: np.full(len(chosen.targets), np.nan, np.float32) for name in again}
-    if not len(rows):
-        return whole
     images, targets = chosen.examples.images[rows], chosen.targets[rows]
     evaluate = jaxsal.evaluator(found.apply, again)
     own = evaluate(found.variables, images, maps[rows], targets, key=key)

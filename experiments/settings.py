@@ -1,6 +1,7 @@
 """The settings of the brain-tumour study, with what depends on the data filled in."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -133,3 +134,13 @@ def plain(settings: Any) -> dict[str, Any]:
     if reading := {n: v for n, v in kept.pop("reading", {}).items() if v != own[n]}:
         kept["reading"] = {n: str(v) if isinstance(v, Path) else v for n, v in reading.items()}
     return {n: str(v) if isinstance(v, Path) else v for n, v in kept.items()}
+
+
+PLACES = ("out", "data_dir", "checkpoint", "labels", "test_images")
+"""Settings that say where files lie: a finished run, or its images, may have been moved."""
+
+
+def without_places(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings but for where files lie."""
+    kept = {name: value for name, value in settings.items() if name not in PLACES}
+    return {n: without_places(each) if n == "reading" else each for n, each in kept.items()}

@@ -40,6 +40,10 @@ class Reopened:
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: expected at least 0, got {getattr(self, name)}")
 
+    def folder(self, experiment: str) -> Path:
+        """Where the record of an experiment lies."""
+        return self.out or self.checkpoint / experiment
+
 
 class Study(NamedTuple):
     """A trained network and its test images.

@@ -1,7 +1,13 @@
-"""The parts of an experiment that are done, on disk until its record is: a kill loses one part."""
+"""The parts of an experiment that are done, kept on disk until its record is written.
+
+A part is a method's maps, or the scores of some images: a kill loses the one that was being made.
+"""
 
 import hashlib
+import io
 import json
+import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,16 +18,29 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 import experiments
 import jaxsal
-from experiments import finished
-from experiments.settings import as_json
-from experiments.study import Chosen, Reopened
+from experiments.settings import as_json, without_places
+from experiments.study import Chosen, Reopened, Study
 from jaxsal.common import files, provenance
 from jaxsal.training import checkpoint
 
-FOLDER, IDENTITY, BETWEEN = "unfinished", "identity.json", "|"
+FOLDER, BETWEEN = "unfinished", "|"
 
 Part = dict[str, Any]
-"""Arrays by name, or by name dicts of such, to any depth."""
+"""Arrays by name, or by name dicts of such, to any depth; without "|" in a name."""
+
+
+def _code() -> str:
+    """A fingerprint of the source of jaxsal and of the experiments."""
+    content = hashlib.sha256()
+    for package in (experiments, jaxsal):
+        root = Path(package.__path__[0])
+        for path in sorted(root.rglob("*.py")):
+            content.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    return content.hexdigest()[:16]
+
+
+CODE = _code()
+"""As it is imported: files may change while it runs."""
 
 
 class Unfinished:
@@ -31,78 +50,60 @@ class Unfinished:
         earlier: how many an earlier run left behind.
     """
 
-    def __init__(self, folder: Path, identity: dict[str, Any]) -> None:
-        """Opens the parts that an earlier run left behind.
+    def __init__(self, out: Path, experiment: str, identity: dict[str, Any]) -> None:
+        """Finds the parts that an earlier run left behind, and says what it finds.
 
         Args:
-            folder: where they lie; what it holds of another identity is taken away.
-            identity: JSON-able facts that decide what a part holds.
+            out: the folder of the experiment's record.
+            experiment: its name.
+            identity: JSON-able facts that decide what a part holds; parts of others are not used.
         """
-        self.folder = folder
-        identity = json.loads(json.dumps(identity))
-        try:
-            known = json.loads((folder / IDENTITY).read_text()) == identity
-        except (OSError, ValueError):
-            known = False
-        self.earlier = len([*folder.glob("*.npz")]) if known else 0
-        if known:
-            print(f"{self.earlier} parts are done by an earlier run", flush=True)
-            return
-        self._clear()
-        files.write_json(folder / IDENTITY, identity)
+        digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
+        self.folder = out / FOLDER / f"{experiment}-{digest}"
+        self.earlier = len([*self.folder.glob("*.npz")])
+        if self.earlier:
+            print(f"an earlier run left {self.earlier} finished parts", flush=True)
+        for other in sorted((out / FOLDER).glob(f"{experiment}-*")):
+            if other != self.folder:
+                print(f"not used: parts of other settings, images or code in {other}", flush=True)
 
     def part(self, name: str, make: Callable[[], Part]) -> Part:
         """A part: read where it is done, else made and written."""
         path = self.folder / f"{quote(name, safe=' ')}.npz"
         if path.exists():
-            with np.load(path) as arrays:
-                return dict(unflatten_dict(dict(arrays), sep=BETWEEN))
-        made = make()
-        with files.write_atomically(path) as partial, partial.open("wb") as file:
-            np.savez(file, **flatten_dict(made, sep=BETWEEN))
+            try:
+                with np.load(path) as arrays:
+                    return dict(unflatten_dict(dict(arrays), sep=BETWEEN))
+            except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+                print(f"{path} cannot be read ({error}): made again", flush=True)
+        made, content = make(), io.BytesIO()
+        np.savez(content, **flatten_dict(made, sep=BETWEEN))
+        files.write_result(path, content.getvalue())
         return made
 
     def remove(self) -> None:
-        """Takes all parts away, now that the experiment's record is written."""
-        self._clear()
-        if not any(self.folder.iterdir()):
-            self.folder.rmdir()
-
-    def _clear(self) -> None:
-        """Removes the parts, those that a kill left half-written too, and nothing else."""
-        for pattern in ("*.npz", ".*.npz.partial", IDENTITY):
-            for path in self.folder.glob(pattern):
-                path.unlink()
+        """Takes these parts away, now that the experiment's record is written."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.folder.parent.exists() and not any(self.folder.parent.iterdir()):
+            self.folder.parent.rmdir()
 
 
-def unfinished(
-    name: str, settings: Reopened, chosen: Chosen, definitions: Any = None
-) -> Unfinished:
-    """The parts of an experiment that are done: of this network, these images, settings and code.
+def unfinished(experiment: str, settings: Reopened, found: Study, chosen: Chosen) -> Unfinished:
+    """The parts that are done of an experiment on this network, with these images and settings.
 
-    And of this machine, since some of them are times.
-
-    Args:
-        name: of the experiment.
-        definitions: what else its values depend on.
+    By this code and on this machine, since some of them are times.
     """
     about = provenance.describe()
+    data = hashlib.sha256()
+    for array in (chosen.examples.masks, chosen.targets, found.background):
+        data.update(np.ascontiguousarray(array))
     identity = {
         "network": checkpoint.fingerprint(settings.checkpoint),
-        "images": checkpoint.examples_fingerprint(chosen.examples),
-        "settings": finished.without_places(as_json(settings)),
-        "definitions": definitions,
+        "model": (settings.checkpoint / checkpoint.MODEL).read_text(),
+        "images": [checkpoint.examples_fingerprint(chosen.examples), data.hexdigest()],
+        "settings": without_places(as_json(settings)),
         "versions": about["versions"],
-        "machine": [about["device"][each] for each in ("kind", "count", "processor", "cores")],
-        "code": _code(),
+        "machine": {name: each for name, each in about["device"].items() if name != "load_1min"},
+        "code": CODE,
     }
-    return Unfinished((settings.out or settings.checkpoint / name) / FOLDER, identity)
-
-
-def _code() -> str:
-    """A fingerprint of the source of jaxsal and of the experiments."""
-    content = hashlib.sha256()
-    for package in (experiments, jaxsal):
-        for path in sorted(Path(package.__path__[0]).rglob("*.py")):
-            content.update(path.read_bytes())
-    return content.hexdigest()[:16]
+    return Unfinished(settings.folder(experiment), experiment, identity)

@@ -24,11 +24,7 @@ def run_section(metrics: Mapping[str, Any]) -> str:
 
 
 def _resumed(metrics: Mapping[str, Any]) -> str:
-    """That an earlier run had done a part; nothing where none had."""
-    if parts := metrics.get("earlier_parts"):
-        return (
-            f"<p>An earlier run had finished {parts} parts: their time is not in the timings.</p>"
-        )
+    """That an earlier run had trained some or all epochs; nothing where none had."""
     if not (before := metrics.get("resumed")):
         return ""
     trained = len(metrics.get("history", {}).get("train_loss", ()))

@@ -23,7 +23,6 @@ from experiments import (
     sections,
     study,
     tumor_shape,
-    unfinished,
 )
 from experiments.augmentation_section import ALONE, COPIES, augmentation_section
 from experiments.completeness_section import ADAPTIVE
@@ -105,15 +104,16 @@ def test_compare_methods(untrained: Path, few, monkeypatch) -> None:
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(scoring, "_robustness", killed)
         compare_methods.main(settings)
+    left = sorted((untrained / "compare_methods").rglob("*.npz"))
     with monkeypatch.context() as patch:  # what was done is not done again
         patch.setattr(compare_methods.explaining, "explain", None)
         patch.setattr(scoring, "_of_all", None)
         compare_methods.main(settings)
-    assert not (untrained / "compare_methods" / unfinished.FOLDER).exists()
+    assert len(left) == len(few) + 2 and not left[0].parent.parent.exists()
     record = record_of(untrained, "compare_methods")
     assert record["earlier_parts"] == len(few) + 2
     page = (untrained / "compare_methods" / "compare_methods.html").read_text()
-    assert f"An earlier run had finished {len(few) + 2} parts" in page
+    assert f"{len(few) + 2} of its parts are of an earlier run" in page
     assert set(record["methods"]) == set(few) == set(record["milliseconds"])
     names = {name for family in record["families"].values() for name in family}
     names |= {"deletion_curve", "insertion_curve", "road_curve"}
@@ -206,7 +206,11 @@ def test_metrics_are_those_that_the_page_says() -> None:
 
 
 def test_each_metric_has_the_score_that_it_is_defined_on(untrained: Path, monkeypatch) -> None:
-    """Average drop the probability; infidelity takes a CAM as contributions, a gradient not."""
+    """Average drop the probability; infidelity takes a CAM as contributions, a gradient not.
+
+    And in blocks of images what is drawn is what would be of all together.
+    """
+    monkeypatch.setattr(scoring, "BLOCK", 1)
     every = scoring.families(32)
     few = {name: every["faithfulness"][name] for name in ("infidelity", *scoring.PROBABILITY)}
     few["relevance_mass"] = every["localisation"]["relevance_mass"]

@@ -7,11 +7,15 @@ from collections.abc import Hashable
 import jax
 
 from jaxsal.compiler.callables import references
+from jaxsal.compiler.memory import mappings_taken
 from jaxsal.compiler.program import Schedule, Spec, batch
+from jaxsal.compiler.warn import warn
 from jaxsal.types import Tree
 
 MOST = 512
 """Size of the cache; the oldest program is dropped first."""
+CROWDED = 0.6
+"""The share of the process's memory mappings beyond which older programs are dropped."""
 
 
 def compiled(spec: Spec, schedule: Schedule, *, inline: bool = False) -> jax.stages.Wrapped:
@@ -31,13 +35,27 @@ def compiled(spec: Spec, schedule: Schedule, *, inline: bool = False) -> jax.sta
         forget = functools.partial(_forget, key)
         used = references(spec.parts) + (references(spec.params) if spec.params else [])
         watched = [weakref.ref(each.referent(), forget) for each in used]
+        _make_room()
         found = _PROGRAMS[key] = _jitted(spec, schedule, inline), watched
-        for old in list(_PROGRAMS)[:-MOST]:
-            _PROGRAMS.pop(old, None)
     return found[0]
 
 
 _PROGRAMS: dict[Hashable, tuple[jax.stages.Wrapped, list[weakref.ref]]] = {}
+
+
+def _make_room() -> None:
+    """Drops the oldest programs: those beyond `MOST`, and half of all where mappings run short."""
+    old = list(_PROGRAMS)
+    drop = max(0, len(old) + 1 - MOST)
+    if old and (taken := mappings_taken()) > CROWDED:
+        drop = -(-len(old) // 2)
+        warn(
+            f"compiled programs: {taken:.0%} of the memory mappings that a process may have are in "
+            f"use; {drop} of {len(old)} older programs are dropped, and compiled again where they "
+            "are called"
+        )
+    for key in old[:drop]:
+        _PROGRAMS.pop(key, None)
 
 
 def _jitted(spec: Spec, schedule: Schedule, inline: bool) -> jax.stages.Wrapped:

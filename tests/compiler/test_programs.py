@@ -17,6 +17,8 @@ import pytest
 from flax import nnx
 
 import jaxsal
+from jaxsal.compiler import programs
+from jaxsal.compiler.memory import mappings_taken
 from tests import toy
 
 P = toy.params()
@@ -236,6 +238,29 @@ def test_clearing_the_caches_of_jax_clears_the_programs() -> None:
     jax.clear_caches()
     with toy.compilations() as counter:
         toy.close(explain(P, X, 0), maps)
+    assert counter.count >= 1
+
+
+@pytest.mark.skipif(not mappings_taken(), reason="only Linux counts memory mappings")
+def test_programs_are_dropped_before_the_process_has_no_mapping_left(monkeypatch) -> None:
+    """XLA ends the process there: a few dozen programs of a real network are enough on a CPU."""
+    jax.clear_caches()
+    monkeypatch.setattr(programs, "_PROGRAMS", {})
+    first, second, third = (
+        jaxsal.explainer(toy.apply, functools.partial(jaxsal.integrated_gradients, steps=steps))
+        for steps in (2, 3, 4)
+    )
+    maps = first(P, X, 0)
+    second(P, X, 0)
+    taken = mappings_taken()
+    monkeypatch.setattr(programs, "CROWDED", 0.0)
+    with pytest.warns(
+        RuntimeWarning, match="1 of 2 older programs are dropped, and compiled again"
+    ):
+        third.lower(P, X, 0)
+    assert mappings_taken() < taken  # that of the first is gone, the third is not compiled
+    with toy.compilations() as counter, pytest.warns(RuntimeWarning, match="older programs"):
+        toy.close(first(P, X, 0), maps)
     assert counter.count >= 1
 
 

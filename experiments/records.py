@@ -112,15 +112,31 @@ def _what(record: Metrics) -> str:
 
 def _add_record(path: Path, kind: str) -> Path:
     record = json.loads(path.read_text())
-    target = RESULTS / f"{kind}-{_what(record)}-{provenance.slug(record)}.json"
+    target = RESULTS / f"{kind}-{_what(record)}-{provenance.slug(_trained(record))}.json"
     earlier = json.loads(target.read_text()) if target.exists() else {}
     if lost := earlier.get("experiments", {}).keys() - record.get("experiments", {}).keys():
         raise ValueError(
             f"add: {target.name} is there already, with {', '.join(sorted(lost))} which {path} "
             "lacks; run it with these too (--follow), or take the older record away"
         )
+    if any(known := _parameters(earlier)) and known != _parameters(record):
+        raise ValueError(
+            f"add: {target.name} is there already, of other networks than {path}; give the older "
+            "record another name, or take it away"
+        )
     target.write_text(json.dumps(_without_paths(record), indent=1) + "\n")
     return target
+
+
+def _trained(record: Metrics) -> Metrics:
+    """Where and when what a record is of was trained: experiments may be added elsewhere, later."""
+    runs = [run for run in record.get("folds", ()) if "device" in run]
+    return max(runs, key=lambda run: str(run["date"])) if runs else record
+
+
+def _parameters(record: Metrics) -> list[str | None]:
+    """The fingerprints of the networks of a record; None where an older one does not say it."""
+    return [run.get("parameters") for run in record.get("folds", ())]
 
 
 def _copy(path: Path, folder: Path) -> None:

@@ -66,6 +66,33 @@ def test_a_record_is_not_replaced_by_one_without_its_experiments(tmp_path, monke
     assert [each["date"] for each in summary.newest_folds("sanity")] == ["2026-11-27"]
 
 
+def test_a_record_of_folds_has_the_name_of_where_its_networks_were_trained(
+    tmp_path, monkeypatch
+) -> None:
+    """Experiments that another machine adds make no other record, nor take another run's place."""
+    monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
+    (tmp_path / "results").mkdir()
+    there = {
+        "device": {"platform": "gpu", "kind": "NVIDIA H200"},
+        "versions": {"jax": "0.12.0.1"},
+        "date": "2026-11-28",
+    }
+    here = {**there, "device": {"platform": "gpu", "kind": "A100"}, "date": "2026-11-30"}
+
+    def add(fingerprint: str, about: dict) -> str:
+        folds = [{"fold": 1, "parameters": fingerprint, **there}]
+        record = {**about, "settings": {"data": "folder", "image_size": 16}, "folds": folds}
+        (tmp_path / "folds.json").write_text(json.dumps(record))
+        return records.add(tmp_path).name
+
+    first = add("a", there)
+    assert first == add("a", here) == "folds-folder-16-nvidia-h200-jax0.12-2026-11-28.json"
+    with pytest.raises(ValueError, match="is there already, of other networks than"):
+        add("b", here)
+    (kept,) = records.of_kind("folds")
+    assert kept["folds"][0]["parameters"] == "a"
+
+
 def test_a_run_is_added_without_the_paths_of_its_machine(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(records, "RESULTS", tmp_path / "results")
     run, shapes = tmp_path / "run", tmp_path / "shapes"

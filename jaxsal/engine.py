@@ -187,7 +187,11 @@ class _Engine:
         self._prepare = prepare
         self._settings = {"batch_size": batch_size, "mesh": mesh, "progress": progress}
         size = BatchSize(
-            batch_size, points=prepare.points, bound=prepare.chunk, varies=prepare.varies
+            batch_size,
+            points=prepare.points,
+            windows=prepare.windows,
+            bound=prepare.chunk,
+            varies=prepare.varies,
         )
         self._execute = Executor(size, mesh, bar_of(self._results) if progress else None)
 

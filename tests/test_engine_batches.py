@@ -269,6 +269,31 @@ def test_more_images_leave_less_room(monkeypatch: pytest.MonkeyPatch) -> None:
     assert explain._execute.plan(many)[0].images < CAPS["cpu"]
 
 
+@pytest.mark.parametrize(
+    ("method", "count", "size", "one"),
+    [
+        (functools.partial(jaxsal.occlusion, window=4), 4, "auto", True),
+        (functools.partial(jaxsal.occlusion, window=4), 3, "auto", True),  # padded to four
+        (functools.partial(jaxsal.occlusion, window=4), 2, "auto", False),
+        (functools.partial(jaxsal.occlusion, window=4), 4, 32, False),
+        (functools.partial(jaxsal.sobol, designs=2), 4, "auto", True),
+        ({"o": functools.partial(jaxsal.occlusion, window=4), "i": PATH}, 4, "auto", False),
+        (PATH, 4, "auto", False),
+    ],
+)
+def test_windows_that_all_images_share_are_taken_one_by_one(
+    monkeypatch: pytest.MonkeyPatch, method: object, count: int, size: int | str, one: bool
+) -> None:
+    """As on a TPU, where a window is cut out of all images at once, a chunk of them in a loop."""
+    monkeypatch.setattr(batch_size, "ONE_WINDOW", {"cpu": 4})
+    mesh = Mesh(np.array(jax.devices()[:1]), ("batch",))
+    explain = jaxsal.explainer(toy.apply, method, mesh=mesh, batch_size=size)
+    call = explain._prepare(P, {"image": toy.images(count)}, 0, jax.random.key(0))
+    execute = explain._execute
+    for chunk in (execute.plan(call)[0].chunk, execute._batch_size.whole(call).chunk):
+        assert (chunk == 1) == one
+
+
 def planned(monkeypatch: pytest.MonkeyPatch, temporaries: Callable[[int], int]) -> int:
     """How many of 64 images "auto" takes at a time, by the temporaries of so many."""
     mesh = Mesh(np.array(jax.devices()[:1]), ("batch",))

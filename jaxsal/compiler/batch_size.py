@@ -1,5 +1,6 @@
 """How many evaluations are in flight at a time: as given, or as many as pay and fit in memory."""
 
+import dataclasses
 import math
 from collections.abc import Hashable
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from jaxsal.compiler.placement import Placement
 from jaxsal.compiler.plan import (
     CAPS,
     ONE_IMAGE,
+    ONE_WINDOW,
     TEMPORARIES_LIMIT,
     TEMPORARIES_TARGET,
     Plan,
@@ -82,17 +84,20 @@ class Footprint(NamedTuple):
 class BatchSize:
     """How many evaluations are in flight: the number given, or under "auto" a measured one."""
 
-    def __init__(self, batch_size: object, *, points: bool, bound: int, varies: bool) -> None:
+    def __init__(
+        self, batch_size: object, *, points: bool, windows: bool, bound: int, varies: bool
+    ) -> None:
         """A batch size, checked.
 
         Args:
             batch_size: evaluations in flight on one device, or "auto".
             points: whether a method evaluates several points of an image, as many as we say.
+            windows: whether these are windows at the same places of all images.
             bound: the points that it evaluates at a time if we do not say.
             varies: whether images need different numbers of them.
         """
         self._given = checks.check_batch_size(batch_size)
-        self._points, self._bound, self._varies = points, bound, varies
+        self._points, self._windows, self._bound, self._varies = points, windows, bound, varies
         self._found: dict[Hashable, int] = {}
         self._measured: dict[Hashable, Footprint] = {}
 
@@ -153,7 +158,7 @@ class BatchSize:
 
     def _plan_on(self, call: Call, devices: int, platform: str, evaluations: int) -> Plan:
         one_image = self._one_image(platform)
-        return plan(
+        found = plan(
             evaluations,
             call.size,
             devices,
@@ -162,6 +167,10 @@ class BatchSize:
             points=self._points,
             bound=max(self._bound, evaluations) if one_image else self._bound,
         )
+        one_window = self._windows and self._given == "auto" and platform in ONE_WINDOW
+        if one_window and found.images >= ONE_WINDOW[platform]:
+            return dataclasses.replace(found, chunk=1)
+        return found
 
     def _one_image(self, platform: str) -> bool:
         """Whether "auto" takes one image after another."""

@@ -126,8 +126,9 @@ class Prepare:
             complete=not by_example,
             role="metric" if by_example else "method",
         )
-        self.points = any(signatures.accepts(f, "chunk") for f in functions)
-        self.points = self.points and "chunk" not in options
+        pointwise = [f for f in functions if signatures.accepts(f, "chunk")]
+        self.points = bool(pointwise) and "chunk" not in options
+        self.windows = all(map(signatures.shares_windows, pointwise))
         self.varies = any(signatures.refined(f, options) for f in functions)
         self._functions, self._options = functions, tuple(options)
         self._forward_only = not by_example and all(map(signatures.forward_only, functions))

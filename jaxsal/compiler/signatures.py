@@ -60,6 +60,11 @@ def forward_only(function: Function) -> bool:
     return bool(getattr(innermost(function)[0], "forward_only", False))
 
 
+def shares_windows(function: Function) -> bool:
+    """Whether a method says that its points are windows, at the same places of all images."""
+    return bool(getattr(innermost(function)[0], "shares_windows", False))
+
+
 def differentiates(function: Function) -> bool:
     """Whether a method takes a derivative of the image: not a layer's, where it is of a layer."""
     inner = innermost(function)[0]

@@ -79,6 +79,7 @@ def occlusion(
 
 occlusion.concrete = ("window", "stride")  # type: ignore[attr-defined]
 occlusion.forward_only = True  # type: ignore[attr-defined]
+occlusion.shares_windows = True  # type: ignore[attr-defined]
 
 
 @segmented

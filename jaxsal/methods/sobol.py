@@ -83,6 +83,7 @@ def sobol(
 
 
 sobol.forward_only = True  # type: ignore[attr-defined]
+sobol.shares_windows = True  # type: ignore[attr-defined]
 
 
 def draw_designs(designs: int, cells: int) -> Float[np.ndarray, "designs twice_cells"]:

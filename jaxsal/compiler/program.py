@@ -168,7 +168,7 @@ def _in_turns(one: Callable[[Tree], Tree], rows: Tree, schedule: Schedule) -> Tr
 
 def example(spec: Spec, schedule: Schedule, shared: Tree, row: Tree) -> Tree:
     """The result of one example: the function, or the dict of functions, at its score and image."""
-    logits, explain = _functions(spec, schedule.chunk, shared, row)
+    logits, explain = _functions(spec, schedule, shared, row)
     image = row["image"].astype(accumulator(row["image"].dtype))
     maps = (row["map"],) if "map" in row else ()
     if isinstance(row.get("map"), dict):
@@ -247,7 +247,7 @@ def by_definition(spec: Spec, results: Tree, maps: Tree = None) -> tuple[Tree, T
 
 
 def _functions(
-    spec: Spec, chunk: int, shared: Tree, row: Tree
+    spec: Spec, schedule: Schedule, shared: Tree, row: Tree
 ) -> tuple[Callable[[jax.Array], jax.Array], Callable[..., Tree]]:
     """`logits(image)`, and `explain(target, image, *maps) -> results`, of one example."""
     apply, function, objective, options = assemble(spec.parts, shared["arrays"])
@@ -265,6 +265,7 @@ def _functions(
     def explain(target: jax.Array, *inputs: jax.Array) -> Tree:
         score = _score(logits, target, objective, spec)
         score.parameters = named  # type: ignore[attr-defined]
+        score.platform = schedule.platform or jax.default_backend()  # type: ignore[attr-defined]
         given = {**each, **dict(spec.bounds)}
         call = functools.partial(
             _call,
@@ -273,7 +274,7 @@ def _functions(
             options=options,
             each=given,
             key=key,
-            chunk=chunk,
+            chunk=schedule.chunk,
         )
         results = jax.tree.map(call, function, is_leaf=callable)
         return jax.tree.map(_narrowed, results, is_leaf=lambda x: isinstance(x, Refined))
@@ -286,7 +287,7 @@ def axes_read(spec: Spec, shared: Tree, row: Tree) -> tuple[int, ...] | None:
     found: list[tuple[int, ...] | None] = []
 
     def read(shared: Tree, row: Tree) -> None:
-        logits, _ = _functions(spec, 1, shared, row)
+        logits, _ = _functions(spec, Schedule(class_chunk=1), shared, row)
         score = _score(logits, jnp.int32(0), assemble(spec.parts, shared["arrays"])[2], spec)
         image = row["image"].astype(accumulator(row["image"].dtype))
         try:

@@ -11,7 +11,9 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 import jaxsal
+from jaxsal.rewrite import incremental_occlusion
 from jaxsal.rewrite.incremental_occlusion import incremental_score
+from jaxsal.rewrite.notes import collect_notes
 from jaxsal.rewrite.occlusion.blocks import Span, clamped_span, union
 from tests import toy
 
@@ -107,6 +109,26 @@ def test_only_what_the_window_reaches_is_computed():
     assert largest_convolution(score) <= 8 * 8 * 2
     score.rewrite = False
     assert largest_convolution(score) == 21 * 18 * 2
+
+
+def test_where_a_window_costs_too_much_for_a_platform_the_whole_is_computed(monkeypatch):
+    def score(image):
+        return plain(image)
+
+    def noted():
+        with collect_notes() as notes:
+            values = jnp.ones((2, 2, 1))
+            found = at_corners(incremental_score, score, IMAGE, values, corners((2, 2)))
+        return found, notes[0]
+
+    inside, costs = noted()
+    score.platform = "tpu"
+    monkeypatch.setattr(incremental_occlusion, "MOST_COST", {"tpu": 0.01})
+    outside, refused = noted()
+    toy.close(outside, inside)
+    assert costs.done and not refused.done and "less than 1% pays" in refused.why
+    score.platform = "gpu"
+    assert noted()[1].done
 
 
 def test_under_vmap_and_shard_map():

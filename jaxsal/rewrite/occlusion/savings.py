@@ -50,12 +50,19 @@ class Savings:
         for stop in stops:
             self._after[stop] = self._after.get(stop, 0.0) + cost
 
-    def report(self) -> None:
-        """Notes it."""
+    @property
+    def share(self) -> float:
+        """A window's cost as a share of the score's; 0 of a score without any."""
+        return self._spent / self._total if self._total else 0.0
+
+    def report(self, most: float) -> None:
+        """Notes it, or that it is more than `most` and the whole is computed."""
         if not self._total:
             return
-        unit = "FLOPs" if self._flops else "values"
-        share = self._spent / self._total
+        unit, share = "FLOPs" if self._flops else "values", self.share
+        if share > most:
+            why = f"a window costs {share:.0%} of its {unit}; less than {most:.0%} pays"
+            return note(Note("occlusion", "the score", False, why))
         if share < 1 - MIN_SHARE:
             note(
                 Note("occlusion", f"a window costs {100 * share:.2g}% of the score's {unit}", True)

@@ -119,7 +119,8 @@ def _add_record(path: Path, kind: str) -> Path:
             f"add: {target.name} is there already, with {', '.join(sorted(lost))} which {path} "
             "lacks; run it with these too (--follow), or take the older record away"
         )
-    if any(known := _parameters(earlier)) and known != _parameters(record):
+    known, now = _parameters(earlier), _parameters(record)
+    if any(now[fold] != known[fold] for fold in known.keys() & now.keys()):
         raise ValueError(
             f"add: {target.name} is there already, of other networks than {path}; give the older "
             "record another name, or take it away"
@@ -130,13 +131,18 @@ def _add_record(path: Path, kind: str) -> Path:
 
 def _trained(record: Metrics) -> Metrics:
     """Where and when what a record is of was trained: experiments may be added elsewhere, later."""
-    runs = [run for run in record.get("folds", ()) if "device" in run]
-    return max(runs, key=lambda run: str(run["date"])) if runs else record
+    return max(trainings(record), key=lambda run: str(run["date"]))
 
 
-def _parameters(record: Metrics) -> list[str | None]:
-    """The fingerprints of the networks of a record; None where an older one does not say it."""
-    return [run.get("parameters") for run in record.get("folds", ())]
+def trainings(record: Metrics) -> list[Metrics]:
+    """Where and when each network of a record was trained; of an older one where the last was."""
+    return [run for run in record.get("folds", ()) if "device" in run] or [record]
+
+
+def _parameters(record: Metrics) -> dict[int, str]:
+    """By fold the fingerprint of its network, where a record says it."""
+    folds = record.get("folds", ())
+    return {run["fold"]: run["parameters"] for run in folds if run.get("parameters")}
 
 
 def _copy(path: Path, folder: Path) -> None:

@@ -24,6 +24,7 @@ Values = dict[str, dict[str, np.ndarray]]
 """`{method: {metric: [N]}}`."""
 
 InParts = Callable[[str, Callable[[], Any]], Any]
+"""The name of a part and what makes it -> the part, made now or before."""
 
 STEPS = 20  # of deletion and insertion
 PERTURBATIONS = 30  # of infidelity

@@ -272,7 +272,7 @@ def _minutes(metrics: Metrics) -> str:
 
 def _machine(metrics: Metrics) -> str:
     """Where a network was trained and when; of the folds of older records, where they ended."""
-    runs = [run for run in metrics.get("folds", ()) if "device" in run] or [metrics]
+    runs = records.trainings(metrics)
     told = {_hardware(run["device"], run["versions"]) for run in runs}
     where = told.pop() if len(told) == 1 else "several machines"
     return f"{where}, {max(run['date'] for run in runs)}"

@@ -47,7 +47,7 @@ class Unfinished:
     """The finished parts of one experiment on one study, in a folder of their own.
 
     Attributes:
-        earlier: how many an earlier run left behind.
+        earlier: how many were read that an earlier run had left.
     """
 
     def __init__(self, out: Path, experiment: str, identity: dict[str, Any]) -> None:
@@ -60,12 +60,13 @@ class Unfinished:
         """
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
         self.folder = out / FOLDER / f"{experiment}-{digest}"
-        self.earlier = len([*self.folder.glob("*.npz")])
-        if self.earlier:
-            print(f"an earlier run left {self.earlier} finished parts", flush=True)
+        self.earlier = 0
+        if left := len([*self.folder.glob("*.npz")]):
+            print(f"an earlier run left {left} finished parts", flush=True)
         for other in sorted((out / FOLDER).glob(f"{experiment}-*")):
             if other != self.folder:
-                print(f"not used: parts of other settings, images or code in {other}", flush=True)
+                told = f"not used: parts of other settings, images or code in {other}"
+                print(f"{told}; it can be removed", flush=True)
 
     def part(self, name: str, make: Callable[[], Part]) -> Part:
         """A part: read where it is done, else made and written."""
@@ -73,7 +74,9 @@ class Unfinished:
         if path.exists():
             try:
                 with np.load(path) as arrays:
-                    return dict(unflatten_dict(dict(arrays), sep=BETWEEN))
+                    found = dict(unflatten_dict(dict(arrays), sep=BETWEEN))
+                self.earlier += 1
+                return found
             except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
                 print(f"{path} cannot be read ({error}): made again", flush=True)
         made, content = make(), io.BytesIO()

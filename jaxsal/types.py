@@ -71,11 +71,11 @@ Objective = Callable[[Logits, Target], Scalar]
 class ScoreFn(Protocol):
     """`score(image) -> scalar`: one image, one class; differentiable.
 
-    The explainer's scores carry `rewrite: bool`, which `rewrite.affine_prefix` and
+    The explainer's scores carry `rewrite: bool` and `platform`, which `rewrite.affine_prefix` and
     `rewrite.incremental_occlusion` read, `parameters`, the model's by their paths, which layers are
     named by, and `spatial_axes`, which `rewrite.axes.spatial` reads; a plain function without them
-    counts as `rewrite=True`. For what compares classes they carry `class_logits`, image -> [K], and
-    `target`.
+    counts as `rewrite=True`, on no platform that is told apart. For what compares classes they
+    carry `class_logits`, image -> [K], and `target`.
     """
 
     def __call__(self, image: Image, /) -> Scalar: ...

@@ -277,6 +277,12 @@ def test_more_images_leave_less_room(monkeypatch: pytest.MonkeyPatch) -> None:
         (functools.partial(jaxsal.occlusion, window=4), 2, "auto", False),
         (functools.partial(jaxsal.occlusion, window=4), 4, 32, False),
         (functools.partial(jaxsal.sobol, designs=2), 4, "auto", True),
+        (
+            jaxsal.smoothgrad(functools.partial(jaxsal.occlusion, window=4), samples=40),
+            4,
+            "auto",
+            False,
+        ),
         ({"o": functools.partial(jaxsal.occlusion, window=4), "i": PATH}, 4, "auto", False),
         (PATH, 4, "auto", False),
     ],

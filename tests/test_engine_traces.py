@@ -260,6 +260,24 @@ def test_a_program_for_a_mesh_has_the_rules_of_its_devices(monkeypatch: Any) -> 
         assert text.count(SCATTER) == count
 
 
+@pytest.mark.parametrize("score", [lambda score: score, lambda s: jaxsal.neuron(s, None, 0)])
+def test_a_method_knows_the_platform_that_it_is_for(monkeypatch: Any, score: Any) -> None:
+    """Through a score that another is made of, too."""
+    told = []
+
+    def method(given: jaxsal.ScoreFn, image: jax.Array) -> jax.Array:
+        told.append(score(given).platform)  # type: ignore[attr-defined]
+        return image
+
+    mesh = Mesh(np.array(jax.devices()[:2]), ("data",))
+    explain = jaxsal.explainer(toy.apply, method, mesh=mesh, check=False)
+    for platform in ("cpu", "tpu"):
+        monkeypatch.setattr(placement.Placement, "platform", platform)
+        explain.lower(P, toy.images(2), 1)
+        assert set(told) == {platform}
+        told.clear()
+
+
 def test_an_explainer_of_baselines_exports_too() -> None:
     baseline = np.full(toy.SHAPE, 0.5, np.float32)
     explain = jaxsal.explainer(toy.apply, jaxsal.integrated_gradients, steps=2, baseline=baseline)

@@ -1,6 +1,5 @@
 """How many evaluations are in flight at a time: as given, or as many as pay and fit in memory."""
 
-import dataclasses
 import math
 from collections.abc import Hashable
 from typing import NamedTuple
@@ -141,7 +140,7 @@ class BatchSize:
         devices = placement.devices if placement else 1
         where = platform or jax.default_backend()
         automatic = self._given == "auto"
-        size = self._cap(where) if automatic else int(self._given)
+        size = self._cap(where, call, devices) if automatic else int(self._given)
         here = self._plan_on(call, devices, where, size)
         automatic = automatic and not self._one_image(where)
         return Schedule(
@@ -158,7 +157,7 @@ class BatchSize:
 
     def _plan_on(self, call: Call, devices: int, platform: str, evaluations: int) -> Plan:
         one_image = self._one_image(platform)
-        found = plan(
+        return plan(
             evaluations,
             call.size,
             devices,
@@ -167,23 +166,22 @@ class BatchSize:
             points=self._points,
             bound=max(self._bound, evaluations) if one_image else self._bound,
         )
-        one_window = self._windows and self._given == "auto" and platform in ONE_WINDOW
-        if one_window and found.images >= ONE_WINDOW[platform]:
-            return dataclasses.replace(found, chunk=1)
-        return found
 
     def _one_image(self, platform: str) -> bool:
         """Whether "auto" takes one image after another."""
         return self._varies and self._given == "auto" and platform in ONE_IMAGE
 
-    def _cap(self, platform: str) -> int:
-        """Where "auto" starts, whatever the call."""
-        return (ONE_IMAGE if self._one_image(platform) else CAPS).get(platform, 32)
+    def _cap(self, platform: str, call: Call, devices: int) -> int:
+        """Where "auto" starts, whatever the classes: with as many as pay, or one window of all."""
+        cap = (ONE_IMAGE if self._one_image(platform) else CAPS).get(platform, 32)
+        images = next_power_of_two(-(-call.size // devices))
+        one_window = self._windows and images >= ONE_WINDOW.get(platform, math.inf)
+        return min(cap, images) if one_window else cap
 
     def _most(self, placed: Placed) -> int:
         """Where "auto" starts: with all classes of as many images as there are, or as pay."""
         call, placement = placed.call, placed.placement
-        cap = self._cap(placement.platform)
+        cap = self._cap(placement.platform, call, placement.devices)
         images = -(-call.size // placement.devices)
         several = call.classes > 1 and not self._points
         return call.classes * (min(cap, next_power_of_two(images)) if several else cap)

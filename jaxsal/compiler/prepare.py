@@ -128,7 +128,7 @@ class Prepare:
         )
         pointwise = [f for f in functions if signatures.accepts(f, "chunk")]
         self.points = bool(pointwise) and "chunk" not in options
-        self.windows = all(map(signatures.shares_windows, pointwise))
+        self.windows = self.points and all(map(signatures.shares_windows, pointwise))
         self.varies = any(signatures.refined(f, options) for f in functions)
         self._functions, self._options = functions, tuple(options)
         self._forward_only = not by_example and all(map(signatures.forward_only, functions))

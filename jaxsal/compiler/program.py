@@ -117,7 +117,11 @@ class Schedule:
     images: int | None = None
     """Images evaluated at a time on each device; None: the whole batch."""
     platform: str | None = None
-    """The platform whose rewrites `batch` applies; None: that which it is lowered for."""
+    """The platform whose rewrites `batch` applies; None: that which it is lowered for.
+
+    What is decided while a method is traced (occlusion's windows, the affine prefix, points at a
+    time) is the default platform's then: a program that is exported for another wants a mesh of it.
+    """
     sharding: Sharding | None = None
     """How images and results are spread over the devices; None: left to the caller."""
     home: Sharding | None = None

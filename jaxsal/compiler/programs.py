@@ -16,6 +16,8 @@ MOST = 512
 """Size of the cache; the oldest program is dropped first."""
 CROWDED = 0.6
 """The share of the process's memory mappings beyond which older programs are dropped."""
+KEPT = 8
+"""The newest programs, which stay: it may be others' that take the mappings."""
 
 
 def compiled(spec: Spec, schedule: Schedule, *, inline: bool = False) -> jax.stages.Wrapped:
@@ -44,18 +46,23 @@ _PROGRAMS: dict[Hashable, tuple[jax.stages.Wrapped, list[weakref.ref]]] = {}
 
 
 def _make_room() -> None:
-    """Drops the oldest programs: those beyond `MOST`, and half of all where mappings run short."""
-    old = list(_PROGRAMS)
+    """Drops the oldest programs: those beyond `MOST`, and half of all where mappings run short.
+
+    Warns:
+        RuntimeWarning: mappings run short.
+    """
+    old, taken = list(_PROGRAMS), 0.0
     drop = max(0, len(old) + 1 - MOST)
-    if old and (taken := mappings_taken()) > CROWDED:
-        drop = -(-len(old) // 2)
+    if len(old) >= KEPT and (taken := mappings_taken()) > CROWDED:
+        drop = max(1, min(len(old) // 2, len(old) + 1 - KEPT))
+    for key in old[:drop]:
+        _PROGRAMS.pop(key, None)
+    if taken > CROWDED:
         warn(
             f"compiled programs: {taken:.0%} of the memory mappings that a process may have are in "
             f"use; {drop} of {len(old)} older programs are dropped, and compiled again where they "
             "are called"
         )
-    for key in old[:drop]:
-        _PROGRAMS.pop(key, None)
 
 
 def _jitted(spec: Spec, schedule: Schedule, inline: bool) -> jax.stages.Wrapped:

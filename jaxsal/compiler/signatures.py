@@ -61,8 +61,13 @@ def forward_only(function: Function) -> bool:
 
 
 def shares_windows(function: Function) -> bool:
-    """Whether a method says that its points are windows, at the same places of all images."""
-    return bool(getattr(innermost(function)[0], "shares_windows", False))
+    """Whether a method says that its points are windows, at the same places of all images.
+
+    Not a combinator of one: its points are its own.
+    """
+    while isinstance(function, functools.partial):
+        function = function.func
+    return bool(getattr(function, "shares_windows", False))
 
 
 def differentiates(function: Function) -> bool:

@@ -51,7 +51,8 @@ def incremental_score(score: ScoreFn, image: Image) -> Callable[[Array, Corner],
     """The score as a function of a window's new values and its corner in the image.
 
     Args:
-        score: `score(image) -> scalar`. Where `score.rewrite` is False the whole is computed.
+        score: `score(image) -> scalar`. Where `score.rewrite` is False, or a window costs more
+            than `MOST_COST` of it on `score.platform`, the whole is computed.
         image: one image.
 
     Returns:

@@ -25,7 +25,7 @@ def test_a_part_is_made_once_and_read_back_in_its_order(tmp_path: Path) -> None:
     assert first.part("a part/of it", lambda: VALUES) is VALUES and first.earlier == 0
     again = Unfinished(tmp_path, "sanity", {"sizes": [1, 2], "seed": 0})
     found = again.part("a part/of it", forbidden)
-    assert again.earlier == 1
+    assert again.earlier == 1 and first.earlier == 0
     assert list(found) == ["last/first", "x"] and list(found["last/first"]) == ["b", "a"]
     np.testing.assert_array_equal(found["last/first"]["a"], VALUES["last/first"]["a"])
     assert found["last/first"]["b"].dtype == np.arange(3).dtype and found["x"] == 7

@@ -126,7 +126,7 @@ def test_where_a_window_costs_too_much_for_a_platform_the_whole_is_computed(monk
     monkeypatch.setattr(incremental_occlusion, "MOST_COST", {"tpu": 0.01})
     outside, refused = noted()
     toy.close(outside, inside)
-    assert costs.done and not refused.done and "less than 1% pays" in refused.why
+    assert costs.done and not refused.done and "at most 1% pays" in refused.why
     score.platform = "gpu"
     assert noted()[1].done
 

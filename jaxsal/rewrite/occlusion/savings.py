@@ -61,7 +61,7 @@ class Savings:
             return
         unit, share = "FLOPs" if self._flops else "values", self.share
         if share > most:
-            why = f"a window costs {share:.0%} of its {unit}; less than {most:.0%} pays"
+            why = f"a window costs {share:.0%} of its {unit}; at most {most:.0%} pays"
             return note(Note("occlusion", "the score", False, why))
         if share < 1 - MIN_SHARE:
             note(

@@ -12,6 +12,7 @@ References:
 
 from collections.abc import Callable, Mapping
 
+import jax
 import numpy as np
 from jax.extend.core import JaxprEqn, Literal, Var
 from jaxtyping import Array
@@ -66,10 +67,28 @@ def incremental_score(score: ScoreFn, image: Image) -> Callable[[Array, Corner],
     known = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
     known |= dict(zip(closed.jaxpr.invars, [image], strict=True))
     play(closed.jaxpr.eqns, known)
-    reported: list[bool] = []
     most = MOST_COST.get(getattr(score, "platform", ""), 1.0)
+    reported: list[bool] = []
 
     def replaced(values: Array, corner: Corner) -> Scalar:
+        if most < 1 and cost(values, corner) > most:
+            return score(put(image, values, corner))
+        result, saved = changed_by(values, corner)
+        if not reported:
+            saved.report(most)
+        reported.append(True)
+        return result
+
+    def cost(values: Array, corner: Corner) -> float:
+        """A window's share of the score's cost, found by a trace that is no part of the program."""
+        found: list[Savings] = []
+        jax.eval_shape(lambda *given: found.append(changed_by(*given)[1]), values, corner)
+        if not reported and found[0].share > most:
+            found[0].report(most)
+            reported.append(True)
+        return found[0].share
+
+    def changed_by(values: Array, corner: Corner) -> tuple[Scalar, Savings]:
         spans = tuple(
             None if size == length else Span(np.arange(length - size + 1), size, axis)
             for axis, (size, length) in enumerate(zip(values.shape, image.shape, strict=True))
@@ -84,13 +103,8 @@ def incremental_score(score: ScoreFn, image: Image) -> Callable[[Array, Corner],
                     outs, share, why = _step(eqn, known, changed, corner)
                 changed.update(zip(eqn.outvars, outs, strict=True))
                 saved.step(eqn, share, why)
-        if not reported:
-            saved.report(most)
-        reported.append(True)
-        if saved.share > most:
-            return score(put(image, values, corner))
         result = closed.jaxpr.outvars[0]
-        return _whole(read(result, known | changed), corner)
+        return _whole(read(result, known | changed), corner), saved
 
     return replaced
 

@@ -292,12 +292,15 @@ def test_windows_that_all_images_share_are_taken_one_by_one(
 ) -> None:
     """As on a TPU, where a window is cut out of all images at once, a chunk of them in a loop."""
     monkeypatch.setattr(batch_size, "ONE_WINDOW", {"cpu": 4})
+    monkeypatch.setattr(batch_size, "WINDOWS_CAPS", {"cpu": 6})
     mesh = Mesh(np.array(jax.devices()[:1]), ("batch",))
     explain = jaxsal.explainer(toy.apply, method, mesh=mesh, batch_size=size)
     call = explain._prepare(P, {"image": toy.images(count)}, 0, jax.random.key(0))
     execute = explain._execute
     for chunk in (execute.plan(call)[0].chunk, execute._batch_size.whole(call).chunk):
         assert (chunk == 1) == one
+        if count == 2:  # of fewer images a few windows at a time
+            assert chunk == 3
 
 
 def planned(monkeypatch: pytest.MonkeyPatch, temporaries: Callable[[int], int]) -> int:

@@ -15,6 +15,7 @@ from jaxsal.compiler.plan import (
     ONE_WINDOW,
     TEMPORARIES_LIMIT,
     TEMPORARIES_TARGET,
+    WINDOWS_CAPS,
     Plan,
     limit_temporaries,
     next_power_of_two,
@@ -174,9 +175,12 @@ class BatchSize:
     def _cap(self, platform: str, call: Call, devices: int) -> int:
         """Where "auto" starts, whatever the classes: with as many as pay, or one window of all."""
         cap = (ONE_IMAGE if self._one_image(platform) else CAPS).get(platform, 32)
+        if not self._windows:
+            return cap
         images = next_power_of_two(-(-call.size // devices))
-        one_window = self._windows and images >= ONE_WINDOW.get(platform, math.inf)
-        return min(cap, images) if one_window else cap
+        if images >= ONE_WINDOW.get(platform, math.inf):
+            return min(cap, images)
+        return WINDOWS_CAPS.get(platform, cap)
 
     def _most(self, placed: Placed) -> int:
         """Where "auto" starts: with all classes of as many images as there are, or as pay."""

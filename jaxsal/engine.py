@@ -266,8 +266,7 @@ class Explainer(_Engine):
 
         Warns:
             RuntimeWarning: maps or logits that are not finite, or maps that cannot depend on their
-                images or on the parameters; older programs that are dropped, where a process runs
-                out of memory mappings.
+                images or on the parameters.
         """
         return self._run(params, {"image": images}, targets, key, rows)
 

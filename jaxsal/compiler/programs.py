@@ -1,6 +1,7 @@
 """A cache of jitted programs, shared by all explainers while their functions are alive."""
 
 import functools
+import logging
 import weakref
 from collections.abc import Hashable
 
@@ -9,8 +10,9 @@ import jax
 from jaxsal.compiler.callables import references
 from jaxsal.compiler.memory import mappings_taken
 from jaxsal.compiler.program import Schedule, Spec, batch
-from jaxsal.compiler.warn import warn
 from jaxsal.types import Tree
+
+_LOG = logging.getLogger(__name__)
 
 MOST = 512
 """Size of the cache; the oldest program is dropped first."""
@@ -48,8 +50,7 @@ _PROGRAMS: dict[Hashable, tuple[jax.stages.Wrapped, list[weakref.ref]]] = {}
 def _make_room() -> None:
     """Drops the oldest programs: those beyond `MOST`, and half of all where mappings run short.
 
-    Warns:
-        RuntimeWarning: mappings run short.
+    That is logged and no warning: nothing is wrong, and a warning may be made an error.
     """
     old, taken = list(_PROGRAMS), 0.0
     drop = max(0, len(old) + 1 - MOST)
@@ -58,10 +59,10 @@ def _make_room() -> None:
     for key in old[:drop]:
         _PROGRAMS.pop(key, None)
     if taken > CROWDED:
-        warn(
-            f"compiled programs: {taken:.0%} of the memory mappings that a process may have are in "
-            f"use; {drop} of {len(old)} older programs are dropped, and compiled again where they "
-            "are called"
+        _LOG.warning(
+            "%.0f%% of the memory mappings that a process may have are in use: %d of %d older "
+            "compiled programs are dropped, and compiled again where they are called",
+            *(100 * taken, drop, len(old)),
         )
 
 

@@ -16,7 +16,7 @@ _LOG = logging.getLogger(__name__)
 
 MOST = 512
 """Size of the cache; the oldest program is dropped first."""
-CROWDED = 0.6
+CROWDED = 0.8
 """The share of the process's memory mappings beyond which older programs are dropped."""
 KEPT = 8
 """The newest programs, which stay: it may be others' that take the mappings."""

@@ -123,16 +123,15 @@ def score(
     alike = {n: x if x.ndim == images.ndim else x[..., None] for n, x in maps.items()}
     values = _of_blocks(found, chosen, alike, key, part)
     rows = study.drawn(len(chosen.targets), again, seed)[:again]
-    for name in tqdm.tqdm(alike if again else (), unit="method"):
-        measured = functools.partial(
-            _robustness, found, chosen, alike[name], methods[name], key, rows
-        )
-        values[name] |= part(f"robustness, {name}", measured)
-    unknown = np.full(len(images), np.nan, np.float32)
-    return {
-        name: {metric.__name__: unknown for metric in ROBUSTNESS} | own
-        for name, own in values.items()
-    }
+    for name in tqdm.tqdm(alike, unit="method", disable=not again):
+        whole = {m.__name__: np.full(len(images), np.nan, np.float32) for m in ROBUSTNESS}
+        if again:
+            given = found, chosen, alike[name], methods[name], key, rows
+            few = part(f"robustness, {name}", functools.partial(_robustness, *given))
+            for metric, own in few.items():
+                whole[metric][rows] = own
+        values[name] |= whole
+    return values
 
 
 class Group(NamedTuple):
@@ -209,14 +208,11 @@ def _of_all(
 def _robustness(
     found: Study, chosen: Chosen, maps: Any, method: Any, key: Any, rows: np.ndarray
 ) -> dict[str, np.ndarray]:
+    """The metrics of robustness of a method, of the images of these rows."""
     again = {
         metric.__name__: functools.partial(metric, method=method, samples=AGAIN)
         for metric in ROBUSTNESS
     }
-    whole = {name: np.full(len(chosen.targets), np.nan, np.float32) for name in again}
     images, targets = chosen.examples.images[rows], chosen.targets[rows]
     evaluate = jaxsal.evaluator(found.apply, again)
-    own = evaluate(found.variables, images, maps[rows], targets, key=key)
-    for name, values in own.items():
-        whole[name][rows] = values
-    return whole
+    return jax.device_get(evaluate(found.variables, images, maps[rows], targets, key=key))

@@ -22,8 +22,7 @@ CHUNK = "a concrete integer >= 1"
 
 def name_of(function: object) -> str:
     """A readable name, for messages."""
-    while isinstance(function, functools.partial):
-        function = function.func
+    function = _unbound(function)
     return str(getattr(function, "__name__", type(function).__name__))
 
 
@@ -65,8 +64,7 @@ def shares_windows(function: Function) -> bool:
 
     Not a combinator of one: its points are its own.
     """
-    while isinstance(function, functools.partial):
-        function = function.func
+    function = _unbound(function)
     return bool(getattr(function, "shares_windows", False))
 
 
@@ -233,6 +231,13 @@ def _rounded(number: int) -> int:
     """Up to a multiple of an eighth of the next power of two."""
     step = max(1, (1 << max(number - 1, 0).bit_length()) // 8)
     return -(-number // step) * step
+
+
+def _unbound(function: Any) -> Any:
+    """What partials are of."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return function
 
 
 def innermost(function: Function) -> tuple[Function, set[str]]:

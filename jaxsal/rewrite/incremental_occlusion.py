@@ -71,22 +71,20 @@ def incremental_score(score: ScoreFn, image: Image) -> Callable[[Array, Corner],
     reported: list[bool] = []
 
     def replaced(values: Array, corner: Corner) -> Scalar:
-        if most < 1 and cost(values, corner) > most:
-            return score(put(image, values, corner))
-        result, saved = changed_by(values, corner)
+        if most < 1 and (saved := looked_at(values, corner)).share > most:
+            result = score(put(image, values, corner))
+        else:
+            result, saved = changed_by(values, corner)
         if not reported:
             saved.report(most)
         reported.append(True)
         return result
 
-    def cost(values: Array, corner: Corner) -> float:
-        """A window's share of the score's cost, found by a trace that is no part of the program."""
+    def looked_at(values: Array, corner: Corner) -> Savings:
+        """What a window costs, by a trace that is no part of the program."""
         found: list[Savings] = []
         jax.eval_shape(lambda *given: found.append(changed_by(*given)[1]), values, corner)
-        if not reported and found[0].share > most:
-            found[0].report(most)
-            reported.append(True)
-        return found[0].share
+        return found[0]
 
     def changed_by(values: Array, corner: Corner) -> tuple[Scalar, Savings]:
         spans = tuple(

@@ -205,10 +205,13 @@ def _scaled(
 
 
 def _carried_on(settings: Any, record: records.Record, folder: Path | None) -> Path | None:
-    """The unfinished record that a run goes on with: the newest of its name, of `targets` only."""
+    """The unfinished record that a run goes on with: the newest, of `targets` only.
+
+    Of any machine: what is predicted depends on the compiler alone.
+    """
     if folder is None or not isinstance(settings, targets.Settings):
         return None
-    found = records.same_but_date(record, folder)
+    found = records.of_the_same(record, folder)
     fit = [path for path in found if targets.goes_on(json.loads(path.read_text()), settings)]
     return fit[-1] if fit else None
 

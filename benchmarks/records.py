@@ -38,11 +38,19 @@ def write(record: Record, folder: Path, instead_of: Path | None = None) -> Path:
     return path
 
 
-def same_but_date(record: Record, folder: Path) -> list[Path]:
-    """The files of a folder with a record's name, of any date, the oldest first."""
-    stem = file_name(record).removesuffix(f"{record['date']}.json")
-    pattern = rf"{re.escape(stem)}\d{{4}}-\d\d-\d\d\.json"
-    return [path for path in sorted(folder.glob("*.json")) if re.fullmatch(pattern, path.name)]
+def of_the_same(record: Record, folder: Path) -> list[Path]:
+    """The files of a folder with a record's measurement, settings and JAX, the oldest first.
+
+    They may be of any date and any machine.
+    """
+
+    def found(path: Path) -> bool:
+        other = json.loads(path.read_text())
+        same = all(other[key] == record[key] for key in ("name", "settings"))
+        return same and other["versions"]["jax"] == record["versions"]["jax"]
+
+    paths = filter(found, folder.glob("*.json"))
+    return sorted(paths, key=lambda path: (json.loads(path.read_text())["date"], path.name))
 
 
 def read(folder: Path = RESULTS, name: str | None = None) -> list[Record]:

@@ -79,7 +79,8 @@ def test_an_unfinished_record_is_carried_on_with_and_a_finished_one_stays(
     assert path.read_text() == text and path.name in capsys.readouterr().err
 
     monkeypatch.setattr(jax.stages.Lowered, "compile", _refuse)
-    before = _dated(whole, tmp_path, finished=False, commit="before")
+    elsewhere = {"device": whole["device"] | {"processor": "another"}}
+    before = _dated(whole, tmp_path, finished=False, commit="before", **elsewhere)
     for row in (old := json.loads(before.read_text()))["rows"]:
         row |= {"commit": "", "date": old["date"], "predicted_ms": 0.0}
     before.write_text(json.dumps(old))

@@ -25,11 +25,16 @@ def verdict(interval: Sequence[Any], *, margin: float = 0.0) -> str:
     return SMALL if interval[2] < margin else OPEN
 
 
-def together(verdicts: Sequence[str]) -> str:
-    """One of several that must all hold: it is small where one of them is."""
-    if all(each == HOLDS for each in verdicts):
+def of_edit(over_sham: Sequence[Any], over_control: Sequence[Any], *, margin: float) -> str:
+    """What an edit's cost says, less that of its sham and less that of its control.
+
+    It is shown where both lie above 0. Small at most is by the sham alone: a control may change
+    more than the edit does, so that an edit that costs less than it is no proof of anything.
+    """
+    if verdict(over_sham) == verdict(over_control) == HOLDS:
         return HOLDS
-    return SMALL if SMALL in verdicts else OPEN
+    bounded = all(map(defined, over_sham)) and over_sham[2] < margin
+    return SMALL if bounded else OPEN
 
 
 def with_bounds(interval: Sequence[Any], digits: int = 2) -> str:

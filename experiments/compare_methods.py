@@ -10,6 +10,7 @@ study's report.
 """
 
 import functools
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -142,7 +143,9 @@ def compared(values: Values, chosen: Chosen, seed: int) -> dict[str, Any]:
 def pooled(records: Sequence[Findings]) -> dict[str, Any]:
     """One record in place of several networks': who leads, and who is above the controls on all.
 
-    `agreement` is how alike the networks rank the methods, by family; not there of one network.
+    `agreement` is how alike the networks rank the methods, by family, without the controls, which
+    are first or last on every network, and the duplicates; not there of one network.
+    `duplicates` names methods whose values are those of another one.
 
     Raises:
         ValueError: networks on which other methods were compared, or by other metrics.
@@ -170,12 +173,27 @@ def pooled(records: Sequence[Findings]) -> dict[str, Any]:
         },
         "undefined": {name: found["undefined"][name] for name in names},
     }
+    found["duplicates"] = twins = _duplicates(records)
     if len(records) > 1:
+        ranked = [name for name in names if name not in (*CONTROLS, *twins)]
         found["agreement"] = {
-            family: list(networks.agreement([_means(each, family) for each in records]))
+            family: list(networks.agreement([_means(each, family, ranked) for each in records]))
             for family in ranks
         }
     return found
+
+
+def _duplicates(records: Sequence[Findings]) -> dict[str, str]:
+    """By method, another one that has the same value by every metric on every network."""
+    first: dict[str, str] = {}
+    others = {
+        name: first.setdefault(_scores(records, name), name) for name in records[0]["methods"]
+    }
+    return {name: other for name, other in others.items() if other != name}
+
+
+def _scores(records: Sequence[Findings], name: str) -> str:
+    return json.dumps([record["methods"][name] for record in records], sort_keys=True)
 
 
 def _by_rank(ranked: Findings) -> list[str]:
@@ -188,14 +206,14 @@ def _from_one(rank: list[float]) -> list[float]:
     return [max(1.0, each) if each == each else each for each in rank]
 
 
-def _means(record: Findings, family: str) -> dict[str, float]:
-    """A network's mean rank of each method."""
-    return {name: rank[0] for name, rank in record["ranks"][family].items()}
+def _means(record: Findings, family: str, names: Iterable[str]) -> dict[str, float]:
+    """A network's mean rank of each of these methods."""
+    return {name: record["ranks"][family][name][0] for name in names}
 
 
 def _behind(records: Sequence[Findings], family: str, names: list[str]) -> dict[str, list[float]]:
     """How far each method's mean rank is behind that of the first, network by network."""
-    of_networks = [_means(record, family) for record in records]
+    of_networks = [_means(record, family, names) for record in records]
     gaps = {name: [each[name] - each[names[0]] for each in of_networks] for name in names}
     return {name: list(map(float, networks.mean_interval(gap))) for name, gap in gaps.items()}
 

@@ -85,12 +85,17 @@ def flattened(cut: Cut) -> Image:
 
 def rounded(cut: Cut) -> Image:
     """The tumour's texture on a disc of equal area: each ray is stretched to the disc's radius."""
-    y, x = _positions(cut.mask) - cut.centre
-    away, angle = jnp.hypot(y, x), jnp.arctan2(y, x)
-    stretch = _reach(cut)(angle) / cut.radius
-    source = cut.centre + jnp.stack([y, x]) * stretch[None]
-    cover = jnp.clip(cut.radius - away + 0.5, 0, 1)
-    return _pasted(cut, source, cover)
+    away = jnp.hypot(*(_positions(cut.mask) - cut.centre))
+    return _pasted(cut, _of_disc(cut), jnp.clip(cut.radius - away + 0.5, 0, 1))
+
+
+def resampled_as_disc(cut: Cut) -> Image:
+    """The tumour in its shape, each pixel off its place by the fraction that the disc's is.
+
+    So it is interpolated with the disc's weights, and blurred as much.
+    """
+    source = _of_disc(cut)
+    return _warped(cut, _positions(cut.mask) + source - jnp.round(source))
 
 
 def nudged(cut: Cut) -> Image:
@@ -143,6 +148,7 @@ EDITS: dict[str, Callable[[Cut], Image]] = {
     "nudged": nudged,
     "turned": turned,
     "shape made a disc": rounded,
+    "resampled as the disc": resampled_as_disc,
     "moved": moved,
     "dilated": dilated,
     "eroded": eroded,
@@ -153,7 +159,7 @@ CONTROLS = {
     "tumour removed": "put back",
     "moved": "put back",
     "turned": "nudged",
-    "shape made a disc": "nudged",
+    "shape made a disc": "resampled as the disc",
     "dilated": "nudged",
     "eroded": "nudged",
 }
@@ -169,6 +175,13 @@ def edited(image: Image, mask: Mask, place: Int[Array, " 2"]) -> dict[str, Image
 
 def _positions(mask: Mask) -> Positions:
     return jnp.stack(jnp.mgrid[: mask.shape[0], : mask.shape[1]]).astype(jnp.float32)
+
+
+def _of_disc(cut: Cut) -> Positions:
+    """Where in the tumour each pixel of the disc is taken from."""
+    y, x = _positions(cut.mask) - cut.centre
+    stretch = _reach(cut)(jnp.arctan2(y, x)) / cut.radius
+    return cut.centre + jnp.stack([y, x]) * stretch[None]
 
 
 def _resized(cut: Cut, area: float) -> Image:

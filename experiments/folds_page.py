@@ -8,12 +8,18 @@ import numpy as np
 from experiments.answer import at_chance, without_conclusions
 from experiments.augmentation_section import augmentation_section
 from experiments.checks_section import checks_section
-from experiments.claims import HOLDS, OPEN, SMALL, listed, resampled, together, verdict, with_bounds
+from experiments.claims import HOLDS, OPEN, SMALL, listed, resampled, verdict, with_bounds
 from experiments.compare_section import compare_section
 from experiments.interventions_section import interventions_section, readings
 from experiments.relevance import relevance_section
 from experiments.sanity_section import sanity_section
-from experiments.shape_section import CLAIMS, PAPER, SMALL_SHARE, shape_section
+from experiments.shape_section import (
+    CLAIMS,
+    PAPER,
+    SMALL_SHARE,
+    class_verdicts,
+    shape_section,
+)
 from experiments.tables import bounds, measured, number, percent, table, text, two, words
 from experiments.wording import tells_tumours, wording
 from jaxsal.commands.run_section import run_section
@@ -106,28 +112,6 @@ def _by_class(verdicts: Mapping[str, str]) -> str:
     return ", ".join(f"{SAID[kind]} for {listed(names)}" for kind, names in by.items() if names)
 
 
-def class_verdicts(shape: Record) -> dict[str, dict[str, str]]:
-    """By claim of the paper and class: holds, is small at most, or is not decided.
-
-    An edit has to cost more than its sham and its control; small is below `SMALL_SHARE` of the
-    class's logit.
-    """
-
-    def judged(edit: Record, name: str) -> str:
-        margin = max(0.0, SMALL_SHARE * shape["logit_by_class"][name][0])
-        return together([verdict(edit[gap][name], margin=margin) for gap in GAPS_BY_CLASS])
-
-    edits = {claim: shape["edits"][CLAIMS[claim]] for claim in PAPER}
-    return {
-        claim: {name: judged(edit, name) for name in edit["by_class"]}
-        for claim, edit in edits.items()
-    }
-
-
-GAPS_BY_CLASS = ("by_class", "over_control_by_class")
-"""A drop less that of its sham, and of its control."""
-
-
 def _claims(shape: Record | None) -> str:
     """Effect, sham, interval and verdict of each claim by class."""
     if not shape:
@@ -135,6 +119,7 @@ def _claims(shape: Record | None) -> str:
     told = tells_tumours(shape["study"]["data"])
     heading = "The paper's claim, class by class" if told else "What matters, class by class"
     found = class_verdicts(shape)
+    over = shape.get("over_black_by_class", shape["logit_by_class"])  # older records: the logit
     rows = []
     for claim in PAPER:
         edit = shape["edits"][CLAIMS[claim]]
@@ -147,7 +132,8 @@ def _claims(shape: Record | None) -> str:
                     measured(edit["sham_by_class"][name], two),
                     measured(gap, two),
                     measured(edit["over_control_by_class"][name], two),
-                    percent(gap[0] / shape["logit_by_class"][name][0]),
+                    percent(gap[0] / over[name][0]),
+                    measured(edit["changed_by_class"][name], percent),
                     f"<b>{kept}</b>" if kept == HOLDS else kept,
                 )
             )
@@ -157,7 +143,8 @@ def _claims(shape: Record | None) -> str:
         "drop, sham",
         "tumour − sham",
         "over control",
-        "of the logit",
+        "of the logit over black's",
+        "changed",
         "verdict",
     ]
     intro = (
@@ -165,8 +152,10 @@ def _claims(shape: Record | None) -> str:
         f"shape is made a disc, over {shape['cases']} correctly classified test tumours, less that "
         "of the same edit elsewhere in the head (sham), and less that of a control that only cuts "
         f"out and puts back, or resamples. {resampled(shape)} A claim holds where both intervals "
-        f"lie above 0; it is small at most where one ends below {percent(SMALL_SHARE)} of the "
-        "logit. Each is a 95 % interval by itself: of twenty, one may miss."
+        f"lie above 0; else it is small at most where that less the sham ends below "
+        f"{percent(SMALL_SHARE)} of the logit over that of a black image. Changed: of the "
+        "predictions, less those that the sham changes. Each is a 95 % interval by itself: of "
+        "twenty, one may miss."
     )
     return (
         f"<h2>{heading}</h2><p>{text(intro)}</p>"
@@ -218,9 +207,12 @@ def _ranking(compared: Record | None) -> str:
     if agreement is None:  # one network
         return compare_section(compared)
     said = [
-        f"{family.capitalize()}: Kendall's tau {with_bounds(tau)} between the networks' rankings."
+        f"{family.capitalize()}: Kendall's tau {with_bounds(tau)} between the networks' rankings "
+        "of the methods, controls and duplicates apart."
         for family, tau in agreement.items()
     ]
+    if pairs := [f"{name} as {other}" for name, other in compared.get("duplicates", {}).items()]:
+        said.append(f"With the same value by every metric on every network: {listed(pairs)}.")
     section = compare_section(compared)
     if verdict(agreement["faithfulness"]) != HOLDS:
         said.append(

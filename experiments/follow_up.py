@@ -58,10 +58,10 @@ def publish(
     title = word(name.replace("_", " ")).capitalize()
     whole = page(title, html + _earlier(record) + run_section(record))
     write_page(out / f"{name}.html", whole)
-    files.write_json(out / f"{name}.json", record)
     sections.write(settings.checkpoint, name, html)
     finished = settings.checkpoint / "metrics.json"
     outputs.write_study_report(settings.checkpoint, json.loads(finished.read_text()))
+    files.write_json(out / f"{name}.json", record)  # last: who finds it takes all for done
     return out
 
 

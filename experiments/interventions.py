@@ -82,7 +82,7 @@ def _check_classes(chosen: Chosen, classes: tuple[str, ...]) -> None:
 def answered(found: Study, chosen: Chosen) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """By what is left the network's answers, [N, K] shares; and the reduced first of each class."""
     images, masks = chosen.examples.images, chosen.examples.masks
-    columns = images, masks, parts.matched(images)
+    columns = images, masks, parts.matched(images), np.arange(len(images))
     predict = make_predict(found.apply, batch_size=CHUNK)
     first = _first_of_each(chosen.examples.labels)
     answers: dict[str, list[np.ndarray]] = {name: [] for name in parts.PARTS}
@@ -102,9 +102,10 @@ def answered(found: Study, chosen: Chosen) -> tuple[dict[str, np.ndarray], dict[
 
 @jax.jit
 @jax.vmap
-def _reduced(image: Image, mask: Mask, everyone: Image) -> dict[str, list[Image]]:
+def _reduced(image: Image, mask: Mask, everyone: Image, number: Any) -> dict[str, list[Image]]:
     """An image reduced in every way."""
-    seen = parts.scene(image, mask, everyone)
+    key = jax.random.fold_in(jax.random.key(0), number)
+    seen = parts.scene(image, mask, everyone, key)
     return {name: [way(seen) for way in ways] for name, ways in parts.PARTS.items()}
 
 

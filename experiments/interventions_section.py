@@ -16,6 +16,7 @@ ALONE = (
     "tumour's outline alone",
     "tumour and surround alone",
     "rest of head alone",
+    "rest of head, noise in the gap",
     "head's outline alone",
     "head blurred",
     "skull alone",
@@ -29,6 +30,12 @@ WITHOUT = {
     "head shifted": "its place in the image",
 }
 """What the image has lost where all else is left."""
+
+DEFAULT = (
+    "It is what the network answers to a black image: a part may tell it by what it shows of the "
+    "other classes, without speaking for it."
+)
+"""Of the class that is named where nothing speaks for another."""
 
 MUCH = 0.1
 """Of the difference of the whole image: a loss of less is called small."""
@@ -69,7 +76,8 @@ def _intro(record: Findings) -> str:
     return (
         f"{record['cases']} test tumours, right and wrong ones, each reduced to a part of its head "
         "(all else black; of the rest of the head the tumour and its surround are imputed from "
-        "their neighbours) or without one property. The share of a class's images on which the "
+        "their neighbours, which leaves a smooth patch of their size in their place; once more "
+        "with noise in it) or without one property. The share of a class's images on which the "
         "network names it, less the share of the other classes' images on which it does: 1 tells "
         "the class apart without fail, 0 not at all, whatever the network answers when it sees "
         f"nothing. {resampled(record)} Each is a 95 % interval by itself: of twenty, one may miss."
@@ -95,7 +103,7 @@ def _reading(record: Findings, name: str) -> str:
     answer = record["parts"][NOTHING][name]["named"][0]
     parts = [f"{name.capitalize()}: told from the others by {two(whole)} on whole images; {alone}."]
     parts.append(f"On average it is told nearly as well without {listed(lost)}." if lost else "")
-    parts.append("It is what the network answers to a black image." if answer > 0.5 else "")
+    parts.append(DEFAULT if answer > 0.5 else "")
     return " ".join(filter(None, parts))
 
 

@@ -17,6 +17,8 @@ from jaxsal.metrics.bootstrap import Interval
 
 COUNTS = ("cases", "without_place", "defined", "few")
 """What is added up over networks."""
+LARGEST = ("most_points",)
+"""Of what the largest over networks counts."""
 COUNTS_BY_NAME = ("by_class_cases", "excluded", "undefined")
 """What is added up name by name."""
 LIMITS = {
@@ -76,6 +78,8 @@ def _pooled(name: str, values: Sequence[Any]) -> Any:
     first = there[0] if there else None
     if name in COUNTS:
         return sum(there)
+    if name in LARGEST:
+        return max(there)
     if name in COUNTS_BY_NAME:
         return {label: sum(each.get(label, 0) for each in there) for label in _names(there)}
     if isinstance(first, Mapping):

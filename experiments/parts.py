@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float
 from experiments.head import head
 from jaxsal.metrics import impute
 from jaxsal.metrics.regions import distance, ring
-from jaxsal.types import Image
+from jaxsal.types import Image, Key
 
 SURROUND = 0.5  # equivalent diameters of the tumour, as in the study
 RIM = 0.1  # how much of the head's equivalent diameter is skull and scalp
@@ -30,16 +30,18 @@ class Scene(NamedTuple):
     Attributes:
         mask: of the tumour. inside: of the head, tumour included.
         matched: the image with the grey values of all heads in the place of its own.
+        key: of what is drawn.
     """
 
     image: Image
     mask: Bool[Array, "height width"]
     inside: Bool[Array, "height width"]
     matched: Image
+    key: Key
 
 
-def scene(image: Image, mask: Bool[Array, "height width"], matched: Image) -> Scene:
-    return Scene(image, mask, head(image) | mask, matched)
+def scene(image: Image, mask: Bool[Array, "height width"], matched: Image, key: Key) -> Scene:
+    return Scene(image, mask, head(image) | mask, matched, key)
 
 
 def untouched(seen: Scene) -> Image:
@@ -70,6 +72,17 @@ def tumour_outline(seen: Scene) -> Image:
 def rest_of_head(seen: Scene) -> Image:
     """The head without tumour and surround, which are imputed from their neighbours."""
     return impute(seen.image, seen.mask | _around(seen))
+
+
+def rest_of_head_noisy(seen: Scene) -> Image:
+    """The same with noise in the gap, as strong as the rest of the head's step between pixels."""
+    gap = seen.mask | _around(seen)  # a smooth patch could itself tell the class
+    outside = seen.inside & ~gap
+    steps = jnp.diff(seen.image, axis=1, append=seen.image[:, -1:])
+    count = jnp.maximum(jnp.sum(outside, dtype=jnp.float32), 1) * seen.image.shape[-1]
+    noise = jnp.sqrt(jnp.sum(steps**2, where=outside[..., None]) / (2 * count))
+    drawn = noise * jax.random.normal(seen.key, seen.image.shape, seen.image.dtype)
+    return jnp.where(gap[..., None], rest_of_head(seen) + drawn, seen.image)
 
 
 def head_outline(seen: Scene) -> Image:
@@ -140,6 +153,7 @@ PARTS: dict[str, tuple[Callable[[Scene], Image], ...]] = {
     "tumour's outline alone": (tumour_outline,),
     "tumour and surround alone": (tumour_and_surround,),
     "rest of head alone": (rest_of_head,),
+    "rest of head, noise in the gap": (rest_of_head_noisy,),
     "head's outline alone": (head_outline,),
     "head blurred": (head_blurred,),
     "skull alone": (skull_alone,),

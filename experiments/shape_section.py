@@ -1,6 +1,6 @@
 """The report on edited tumours: a table, and what its intervals say of the paper's claim."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.answer import conclusion
@@ -9,8 +9,8 @@ from experiments.claims import (
     SMALL,
     Findings,
     listed,
+    of_edit,
     resampled,
-    together,
     verdict,
     with_bounds,
 )
@@ -29,8 +29,6 @@ CLAIMS = {
 }
 """Each claim, and the edit that tests it: it has to cost more than its sham and its control."""
 
-GAPS = ("over_sham", "over_control")
-
 PAPER = {
     "The tumour matters": "the tumour",
     "Its surround matters": "its surround",
@@ -39,9 +37,12 @@ PAPER = {
 """Which of them the paper concludes, and of what."""
 
 SMALL_SHARE = 0.05
-"""Of the logit: an effect shown to be below is called small."""
+"""Of the logit less that of a black image: an effect shown to be below is called small.
 
-QUIET = {"untouched", "put back", "nudged", "turned"}
+What a logit's zero is, the classes' shares do not know; a difference of logits has none.
+"""
+
+QUIET = {"untouched", "put back", "nudged", "turned", "resampled as the disc"}
 
 
 def shape_section(record: Findings) -> str:
@@ -116,26 +117,52 @@ def _intro(record: Findings) -> str:
         f"{record['without_place']} more images have no such place and are left out). A drop is "
         f"the logit of the predicted class before ({with_bounds(record['logit'])} on average) less "
         "after. An edit's control does what its means do, without its end. Put back: the tumour "
-        "cut out and put back, the control of removing and moving it. Nudged: by half a pixel, "
-        "which resamples and no more, the control of the edits that resample. The control of the "
-        "others is the image untouched. A sham has the tumour's area, not its contrast: mean "
-        "change says how much more the edit of the tumour alters the pixels. "
+        "cut out and put back, the control of removing and moving it. Resampled as the disc: in "
+        "its shape, but interpolated between pixels as the disc is. Nudged: by half a pixel, which "
+        "blurs most, the control of the other edits that resample. The control of the others is "
+        "the image untouched. A sham has the tumour's area, not its contrast: mean change says how "
+        f"much more the edit of the tumour alters the pixels. {_apart(record)}"
         f"{resampled(record)} Bold: above zero."
+    )
+
+
+def _apart(record: Findings) -> str:
+    """How many shams have a surround that is off the tumour's; nothing of older records."""
+    if "shams_apart" not in record:
+        return ""
+    return (
+        f"{percent(record['shams_apart'])} of the shams have a surround that is wholly off the "
+        "tumour's; where there is no such place, removing a sham's surround may take a part of "
+        "the tumour's with it. "
     )
 
 
 def verdicts(record: Findings) -> dict[str, str]:
     """Each claim of `CLAIMS`: shown, small at most, or not decided."""
-    edits, margin = record["edits"], _margin(record)
+    margin = margin_of(record.get("over_black", record["logit"]))
+    edits = {claim: record["edits"][edit] for claim, edit in CLAIMS.items()}
     return {
-        claim: together([verdict(edits[edit][gap], margin=margin) for gap in GAPS])
-        for claim, edit in CLAIMS.items()
+        claim: of_edit(edit["over_sham"], edit["over_control"], margin=margin)
+        for claim, edit in edits.items()
     }
 
 
-def _margin(record: Findings) -> float:
-    """In logits, what counts as small."""
-    return max(0.0, SMALL_SHARE * record["logit"][0])
+def class_verdicts(record: Findings) -> dict[str, dict[str, str]]:
+    """By claim of the paper and class: shown, small at most, or not decided."""
+    over = record.get("over_black_by_class", record["logit_by_class"])  # older records: the logit
+    edits = {claim: record["edits"][CLAIMS[claim]] for claim in PAPER}
+    return {
+        claim: {
+            name: of_edit(gap, edit["over_control_by_class"][name], margin=margin_of(over[name]))
+            for name, gap in edit["by_class"].items()
+        }
+        for claim, edit in edits.items()
+    }
+
+
+def margin_of(over_black: Sequence[float]) -> float:
+    """In logits, what counts as small where the logit is so much over that of a black image."""
+    return max(0.0, SMALL_SHARE * over_black[0])
 
 
 def _reading(record: Findings) -> str:
@@ -179,12 +206,13 @@ def _conclusion(record: Findings, found: Mapping[str, str]) -> str:
     parts = ["The paper: tumour and surround play a significant role, and so does shape."]
     parts = parts if told else []
     holding = [claim for claim in PAPER if found[claim] == HOLDS]
-    small = [claim for claim in PAPER if found[claim] == SMALL]
-    open_ = [claim for claim in PAPER if claim not in holding + small]
+    little = [claim for claim in PAPER if found[claim] == SMALL]
+    open_ = [claim for claim in PAPER if claim not in holding + little]
     if holding:
         parts.append(f"Over all tumours here, shown to matter: {_of(holding)}.")
-    if small:
-        parts.append(f"Shown to cost less than {percent(SMALL_SHARE)} of the logit: {_of(small)}.")
+    if little:
+        share = f"{percent(SMALL_SHARE)} of the logit over that of a black image"
+        parts.append(f"Shown to cost less than {share}: {_of(little)}.")
     if open_:
         parts.append(f"Not decided: {_of(open_)}.")
     for claim in holding:

@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from experiments import records
-from experiments.folds_page import SAID, class_verdicts
+from experiments.folds_page import SAID
 from experiments.records import Metrics
-from experiments.shape_section import CLAIMS, PAPER
+from experiments.shape_section import CLAIMS, PAPER, class_verdicts
 from experiments.tables import times
 from jaxsal.common import marked_tables
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from experiments import edits, follow_up, sham_controls, shape_figures, study
@@ -60,14 +61,16 @@ def main(settings: Settings) -> str:
     with follow_up.timed(timings, "edit"):
         rows = shape_figures.picked(chosen.targets)
         own, other, shown = outcomes(found, chosen, places, rows)
+        black = np.asarray(found.apply(found.variables, jnp.zeros_like(chosen.examples.images[:1])))
     record: dict[str, Any] = {
         "study": found.about,
         "cases": len(chosen.targets),
         "without_place": homeless,
         "shams": settings.shams,
+        "shams_apart": places.apart_share(),
         "bootstrap": chosen.unit,
         "clusters": chosen.drawn_from,
-        **summary(own, other, chosen, found.classes),
+        **summary(own, other, chosen, found.classes, black[0]),
         "timings": timings,
     }
     drawn = [
@@ -152,9 +155,20 @@ def _outcome(chosen: Chosen, images: np.ndarray, after: np.ndarray, logits: np.n
 
 
 def summary(
-    own: dict[str, Outcome], other: dict[str, Outcome], chosen: Chosen, classes: tuple[str, ...]
+    own: dict[str, Outcome],
+    other: dict[str, Outcome],
+    chosen: Chosen,
+    classes: tuple[str, ...],
+    black: np.ndarray,
 ) -> dict[str, Any]:
-    """Means and intervals of every edit, of its differences to sham and control."""
+    """Means and intervals of every edit, of its differences to sham and control.
+
+    Args:
+        own, other: by edit, of the tumours and of their shams.
+        chosen: the tumours.
+        classes: K names.
+        black: [K], the logits of a black image, which the logits' zero does not change.
+    """
 
     def mean(values: np.ndarray, rows: Any = slice(None)) -> list[float]:
         clusters = None if chosen.clusters is None else chosen.clusters[rows]
@@ -174,6 +188,8 @@ def summary(
     return {
         "logit": mean(logit),
         "logit_by_class": by_class(logit),
+        "over_black": mean(logit - black[chosen.targets]),
+        "over_black_by_class": by_class(logit - black[chosen.targets]),
         "edits": {
             name: {
                 "tumour": measures(own[name]),

@@ -54,6 +54,7 @@ def test_moved_is_the_same_tumour_elsewhere(black) -> None:
         ("nudged", 1),
         ("turned", 1),
         ("shape made a disc", 1),
+        ("resampled as the disc", 1),
         ("dilated", 2),
         ("eroded", 0.5),
     ],
@@ -72,8 +73,18 @@ def test_only_the_disc_is_round(black) -> None:
         values = np.linalg.eigvalsh(spread)
         return float(np.sqrt(values[1] / values[0]))
 
-    assert elongation("put back") > 2.3 and elongation("turned") > 2.3
+    for name in ("put back", "turned", "resampled as the disc"):
+        assert elongation(name) > 2.3
     assert elongation("shape made a disc") < 1.2
+
+
+def test_the_discs_control_keeps_each_pixel_within_half_a_pixel_of_its_place() -> None:
+    ramp = np.where(TALL, GRID[0] / 40, 0.0)[..., None].astype(np.float32)  # 1/40 a pixel
+    found = _edit(ramp, TALL, PLACE)["resampled as the disc"]
+    inner = TALL & np.roll(TALL, 2, 0) & np.roll(TALL, -2, 0) & np.roll(TALL, 1, 1)
+    inner &= np.roll(TALL, -1, 1)
+    gap = np.abs(found - ramp)[inner]
+    assert gap.max() <= 0.5 / 40 + 1e-6 and gap.max() > 0.1 / 40
 
 
 def test_the_surround_goes_and_the_tumour_stays() -> None:
@@ -101,6 +112,22 @@ def test_shams_lie_in_the_head_and_off_the_tumour() -> None:
         onward = sham_controls.shifted(sham, second)
         assert not (onward & ~head).any() and not (onward & (sham | small)).any()
     assert len(np.unique(places.first[0], axis=0)) == 5
+
+
+def test_shams_have_their_surround_off_the_tumours_where_there_is_room() -> None:
+    wide, narrow = (np.hypot(GRID[0] - 20, GRID[1] - 20) < radius for radius in (19, 12))
+    small = (np.abs(GRID[0] - 14) <= 2) & (np.abs(GRID[1] - 20) <= 2)
+    scenes = np.stack([0.4 * head[..., None].astype(np.float32) for head in (wide, narrow)])
+    places = sham_controls.draw(scenes, np.stack([small] * 2), 4, width=edits.SURROUND, seed=0)
+    assert places.apart.tolist() == [[True] * 4, [True] * 4] and places.apart_share() == 1.0
+    whole = small | np.asarray(ring(jnp.asarray(small), width=edits.SURROUND))
+    for by in places.first.reshape(-1, 2):
+        assert not (sham_controls.shifted(whole, by) & whole).any()
+    tight, tighter = (np.hypot(GRID[0] - 20, GRID[1] - 20) < radius for radius in (7.5, 7))
+    scenes = np.stack([0.4 * head[..., None].astype(np.float32) for head in (tight, tighter)])
+    places = sham_controls.draw(scenes, np.stack([small] * 2), 4, width=edits.SURROUND, seed=0)
+    assert places.found.all() and places.apart.sum(1).tolist() == [2, 0]
+    assert places.apart_share() == 0.25
 
 
 def test_the_figure_of_edits_shows_every_class() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from experiments import claims, compare_methods, folds_page, networks, sanity
+from experiments.controls import CONTROLS
 from experiments.edits import EDITS
 from experiments.interventions_section import interventions_section, readings
 from experiments.parts import PARTS
@@ -23,6 +24,7 @@ def shape(**over: dict[str, list[float]]) -> dict:
     def edit(name: str) -> dict:
         gap = over.get(name.replace(" ", "_"), {"glioma": OPEN, "pituitary": OPEN})
         names = ("by_class", "over_control_by_class", "tumour_by_class", "sham_by_class")
+        names += ("changed_by_class",)
         return {
             "tumour": MEASURES,
             "sham": MEASURES,
@@ -95,7 +97,8 @@ def test_what_tells_a_class_is_what_is_enough_and_what_it_can_do_without() -> No
         "Glioma: told from the others by 0.80 on whole images; by rest of head alone 0.75 "
         "[0.60, 0.90] and head's outline alone 0.40 [0.20, 0.60] where that is all that is left. "
         "On average it is told nearly as well without tumour and surround (0.75). It is what the "
-        "network answers to a black image."
+        "network answers to a black image: a part may tell it by what it shows of the other "
+        "classes, without speaking for it."
     )
     assert other == "<b>: not told from the others on whole images (0.10)."
     assert "<b>: not" not in interventions_section(record)
@@ -111,7 +114,10 @@ def ranked(order: str, above: tuple[str, ...] = ()) -> dict:
         "few": 8,
         "bootstrap": "patient",
         "families": {"faithfulness": ["deletion", "road"], "localisation": ["roc_auc"]},
-        "methods": {n: {"deletion": UP, "road": UP, "roc_auc": UP, **robustness} for n in names},
+        "methods": {
+            n: {"deletion": [ord(n), 1.0, 2.0], "road": UP, "roc_auc": UP, **robustness}
+            for n in names
+        },
         "ranks": {"faithfulness": ranks, "localisation": ranks},
         "behind": {"faithfulness": ranks, "localisation": ranks},
         "best": {"faithfulness": order[0], "localisation": order[0]},
@@ -150,10 +156,32 @@ def test_several_networks_have_one_ranking_by_what_holds_on_all() -> None:
     tau = found["agreement"]["faithfulness"]
     np.testing.assert_allclose(tau[0], (1 + 1 / 3 + 1 / 3) / 3)
     assert "agreement" not in compare_methods.pooled(orders[:1])
+    assert found["duplicates"] == {}
     with pytest.raises(ValueError, match="take away the older"):
         compare_methods.pooled([ranked("abc"), ranked("ab")])
     with pytest.raises(ValueError, match="take away the older"):
         compare_methods.pooled([ranked("abc"), ranked("abc") | {"definitions": {"patch": 4}}])
+
+
+def _renamed(name: str, control: str) -> str:
+    return control if name == "c" else name
+
+
+def test_networks_agree_on_methods_and_not_on_controls_or_twice_on_one() -> None:
+    control = next(iter(CONTROLS))
+    orders = [ranked("abcd"), ranked("bacd"), ranked("abcd")]
+    for order in orders:
+        for key in ("methods", "above_controls", "undefined", "milliseconds"):
+            order[key] = {_renamed(n, control): each for n, each in order[key].items()}
+        for key in ("ranks", "behind"):
+            order[key] = {
+                family: {_renamed(n, control): each for n, each in ranks.items()}
+                for family, ranks in order[key].items()
+            }
+        order["methods"]["d"] = order["methods"]["a"]
+    found = compare_methods.pooled(orders)
+    assert found["duplicates"] == {"d": "a"}
+    np.testing.assert_allclose(found["agreement"]["faithfulness"][0], (-1 + 1 - 1) / 3)  # of a, b
 
 
 def test_a_method_is_judged_by_all_networks_and_not_by_the_first() -> None:

@@ -18,13 +18,13 @@ IMAGE = IMAGE[..., None].astype(np.float32)
 
 @functools.cache
 def reduced() -> dict[str, list[np.ndarray]]:
-    seen = parts.Scene(IMAGE, TUMOUR, HEAD, parts.matched(IMAGE[None])[0])
+    seen = parts.Scene(IMAGE, TUMOUR, HEAD, parts.matched(IMAGE[None])[0], jax.random.key(0))
     run = jax.jit(lambda seen: {n: [way(seen) for way in ways] for n, ways in parts.PARTS.items()})
     return jax.device_get(run(seen))
 
 
 def test_the_head_is_found() -> None:
-    found = parts.scene(IMAGE, TUMOUR, IMAGE).inside
+    found = parts.scene(IMAGE, TUMOUR, IMAGE, jax.random.key(0)).inside
     assert np.mean(np.asarray(found) != HEAD) < 0.01
 
 
@@ -51,6 +51,16 @@ def test_surround_is_added_to_the_tumour_and_taken_from_the_rest() -> None:
     rest = reduced()["rest of head alone"][0]
     np.testing.assert_array_equal(rest[~kept], IMAGE[~kept])
     assert not np.isclose(rest[kept], IMAGE[kept]).any()
+
+
+def test_the_gap_has_the_noise_of_what_is_around_it() -> None:
+    gap = reduced()["tumour and surround alone"][0][..., 0] > 0
+    smooth = reduced()["rest of head alone"][0]
+    noisy = reduced()["rest of head, noise in the gap"][0]
+    np.testing.assert_array_equal(noisy[~gap], IMAGE[~gap])
+    # Of independent values between 0.4 and 1 the deviation; at the head's edge steps are larger.
+    assert (noisy - smooth)[gap].std() == pytest.approx(0.6 / 12**0.5, rel=0.2)
+    assert abs((noisy - smooth)[gap].mean()) < 0.03
 
 
 def test_skull_and_what_it_holds_are_the_head() -> None:

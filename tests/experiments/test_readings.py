@@ -33,10 +33,22 @@ def test_only_an_interval_below_the_margin_shows_an_effect_to_be_small() -> None
     assert claims.verdict([0.02, 0.01, 0.04], margin=0.05) == claims.HOLDS
 
 
-def test_of_several_verdicts_all_must_hold() -> None:
-    assert claims.together([claims.HOLDS, claims.HOLDS]) == claims.HOLDS
-    assert claims.together([claims.HOLDS, claims.OPEN]) == claims.OPEN
-    assert claims.together([claims.OPEN, claims.SMALL]) == claims.SMALL
+@pytest.mark.parametrize(
+    ("over_sham", "over_control", "expected"),
+    [
+        (UP, UP, claims.HOLDS),
+        (UP, OPEN, claims.OPEN),
+        (UP, DOWN, claims.OPEN),  # a control that costs more than the edit bounds nothing
+        (OPEN, DOWN, claims.OPEN),
+        (DOWN, UP, claims.SMALL),
+        (DOWN, NONE, claims.SMALL),
+        (NONE, DOWN, claims.OPEN),
+        ([0.02, 0.01, 0.04], OPEN, claims.SMALL),  # an effect, but a small one
+        ([0.02, 0.01, 0.04], UP, claims.HOLDS),
+    ],
+)
+def test_an_edit_is_small_by_its_sham_and_shown_by_both(over_sham, over_control, expected) -> None:
+    assert claims.of_edit(over_sham, over_control, margin=0.05) == expected
 
 
 def shape_record(over_control: dict[str, list] | None = None, **over: list) -> dict:
@@ -82,7 +94,8 @@ def test_the_papers_claim_stands_and_falls_with_the_intervals() -> None:
     page = shape_section(part)
     assert "Over all tumours here, shown to matter: the tumour." in page
     assert "the tumour is shown to matter for pituitary, not for glioma." in page
-    assert "Shown to cost less than 5.0 % of the logit: its shape." in page
+    share = "5.0 % of the logit over that of a black image"
+    assert f"Shown to cost less than {share}: its shape." in page
     assert "Not decided: its surround." in page
     assert "The paper" in page
     assert "The paper" not in shape_section(part | {"study": {"data": "folder"}})
@@ -107,9 +120,15 @@ def test_figures_are_in_the_words_of_their_images(monkeypatch) -> None:
 def test_an_effect_has_to_be_above_both_sham_and_control() -> None:
     open_and_above = shape_record({"shape made a disc": UP}, shape_made_a_disc=OPEN)
     assert verdicts(open_and_above)["Its shape matters"] == claims.OPEN
-    near = [-0.03, -0.06, 0.0]
-    open_and_near = shape_record({"shape made a disc": near}, shape_made_a_disc=OPEN)
-    assert verdicts(open_and_near)["Its shape matters"] == claims.SMALL
+    less = shape_record({"shape made a disc": DOWN}, shape_made_a_disc=UP)
+    assert verdicts(less)["Its shape matters"] == claims.OPEN
+
+
+def test_small_is_small_beside_what_the_logit_is_over_that_of_a_black_image() -> None:
+    near = [0.01, -0.02, 0.04]
+    record = shape_record(shape_made_a_disc=near) | {"logit": [9.0, 8.0, 10.0]}
+    assert verdicts(record | {"over_black": UP})["Its shape matters"] == claims.SMALL
+    assert verdicts(record | {"over_black": [0.5, 0.4, 0.6]})["Its shape matters"] == claims.OPEN
 
 
 def sanity_record(verdicts: dict[str, str], ignored: dict[str, list[str]]) -> dict:

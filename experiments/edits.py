@@ -167,6 +167,11 @@ CONTROLS = {
 where and as it was; of the others it is the untouched image."""
 
 
+def control(edit: str) -> str:
+    """The edit that an edit is compared with."""
+    return CONTROLS.get(edit, "untouched")
+
+
 def edited(image: Image, mask: Mask, place: Int[Array, " 2"]) -> dict[str, Image]:
     """The image after each edit."""
     cut = cut_out(image, mask, place)

@@ -28,6 +28,8 @@ from jaxsal.types import Image
 from jaxsal.viz import charts
 
 CHUNK = 32  # images reduced at a time
+DEFINITIONS = {"parts": list(parts.PARTS)}
+"""A record of other ones is not a record of this experiment."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,7 @@ def main(settings: Settings) -> str:
     record: dict[str, Any] = {
         "study": found.about,
         "cases": len(chosen.targets),
+        "definitions": DEFINITIONS,
         "bootstrap": chosen.unit,
         "clusters": chosen.drawn_from,
         **summary(answers, chosen, found.classes),

@@ -22,6 +22,9 @@ from jaxsal.metrics import bootstrap
 from jaxsal.training.predict import make_predict
 
 CHUNK = 32  # images edited at a time
+DEFINITIONS = {"controls": {name: edits.control(name) for name in edits.EDITS}, "shams": "apart"}
+"""A record of other ones is not a record of this experiment: each edit's control, and that a sham's
+surround is off the tumour's where it can be."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ def main(settings: Settings) -> str:
         "study": found.about,
         "cases": len(chosen.targets),
         "without_place": homeless,
+        "definitions": DEFINITIONS,
         "shams": settings.shams,
         "shams_apart": places.apart_share(),
         "bootstrap": chosen.unit,
@@ -196,10 +200,10 @@ def summary(
                 "sham": measures(other[name]),
                 "over_sham": mean(own[name].drop - other[name].drop),
                 "changed_over_sham": mean(own[name].changed - other[name].changed),
-                "control": control(name),
-                "over_control": mean(own[name].drop - own[control(name)].drop),
+                "control": edits.control(name),
+                "over_control": mean(own[name].drop - own[edits.control(name)].drop),
                 "by_class": by_class(own[name].drop - other[name].drop),
-                "over_control_by_class": by_class(own[name].drop - own[control(name)].drop),
+                "over_control_by_class": by_class(own[name].drop - own[edits.control(name)].drop),
                 "tumour_by_class": by_class(own[name].drop),
                 "sham_by_class": by_class(other[name].drop),
                 "changed_by_class": by_class(own[name].changed - other[name].changed),
@@ -209,11 +213,6 @@ def summary(
         },
         "by_class_cases": {name: int(rows.sum()) for name, rows in labels.items()},
     }
-
-
-def control(edit: str) -> str:
-    """The edit that an edit is compared with, see `edits.CONTROLS`."""
-    return edits.CONTROLS.get(edit, "untouched")
 
 
 MEASURES = ("drop", "area", "amount")

@@ -65,6 +65,16 @@ def networks_of(record: Metrics) -> Path:
     return RESULTS / NETWORKS / _what(record)
 
 
+def are_kept(record: Metrics) -> bool:
+    """Whether the networks that are kept are those of this run of the folds."""
+    kept = networks_of(record)
+    known = _parameters(record)
+    return bool(known) and all(
+        (kept / f"fold-{fold}").is_dir() and checkpoint.fingerprint(kept / f"fold-{fold}") == each
+        for fold, each in known.items()
+    )
+
+
 FILES = (checkpoint.MODEL, checkpoint.PARAMS, "metrics.json")
 """What is kept of a network."""
 

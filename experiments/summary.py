@@ -30,6 +30,7 @@ WITH_NETWORKS = "--networks"
 
 REGIONS = ("tumour", "surround", "rest of head")
 METHOD = "integrated gradients"
+EVEN = "tumour, of a map even in the head"
 
 
 def tables() -> dict[str, str]:
@@ -52,7 +53,7 @@ def tables() -> dict[str, str]:
 
 def _short(every: Iterable[Metrics]) -> str:
     """The newest run of the folds of each images; of others the newest run of one network."""
-    head = ["images", "test accuracy", *REGIONS, "minutes", "machine"]
+    head = ["images", "test accuracy", *REGIONS, EVEN, "minutes", "machine"]
     folds = newest_folds()
     known = {each["settings"]["data"] for each in folds}
     alone = {m["settings"]["data"]: m for m in _by_day(every)}
@@ -60,7 +61,10 @@ def _short(every: Iterable[Metrics]) -> str:
     named += [(_images(m), m, _minutes(m)) for data, m in alone.items() if data not in known]
     return _table(
         head,
-        ([images, _accuracy(m), *_densities(m), took, _machine(m)] for images, m, took in named),
+        (
+            [images, _accuracy(m), *_densities(m), _even(m), took, _machine(m)]
+            for images, m, took in named
+        ),
     )
 
 
@@ -76,7 +80,7 @@ def _tested(folds: Metrics) -> str:
 
 def _long(every: Iterable[Metrics]) -> str:
     head = [
-        *("images", "test accuracy", *REGIONS, "tumour, of a map even in the head"),
+        *("images", "test accuracy", *REGIONS, EVEN),
         *("complete to 1 %", "minutes", "machine"),
     ]
     return _table(
@@ -175,10 +179,17 @@ def _of_folds(experiment: str) -> Iterable[tuple[str, Metrics]]:
 
 
 def newest_folds(experiment: str | None = None) -> list[Metrics]:
-    """The newest run of the folds of each images, or the newest with an experiment."""
-    found = _by_day(records.of_kind("folds"))
+    """The newest run of the folds of each images, or the newest with an experiment.
+
+    Of several that ended on one day it is the one whose networks are kept.
+    """
+    found = sorted(_by_day(records.of_kind("folds")), key=_age)
     kept = [each for each in found if experiment is None or each["experiments"].get(experiment)]
     return list({_data(each["settings"]): each for each in kept}.values())
+
+
+def _age(record: Metrics) -> tuple[str, bool]:
+    return str(record["date"]), records.are_kept(record)
 
 
 def _data_and_day(record: Metrics) -> str:
@@ -261,7 +272,7 @@ def _densities(metrics: Metrics) -> list[str]:
 
 
 def _even(metrics: Metrics) -> str:
-    control = metrics["relevance"]["methods"].get("even in the head")
+    control = metrics.get("relevance", {}).get("methods", {}).get("even in the head")
     return f"{control['tumour']['density'][0]:.2f}" if control else "–"
 
 

@@ -10,9 +10,10 @@ from jaxtyping import Array, Float
 
 from jaxsal.rewrite.dataflow import SAME_VALUES, Dataflow
 from jaxsal.rewrite.layers.flatten import flatten
-from jaxsal.rewrite.layers.names import within
+from jaxsal.rewrite.layers.names import type_of, within
 from jaxsal.rewrite.notes import Note, note
 from jaxsal.rewrite.program import call_name, play, read, shape_of, trace, variables
+from jaxsal.rewrite.relevance.softmax import find_softmaxes
 from jaxsal.types import Image, Scalar, ScoreFn
 
 
@@ -23,6 +24,13 @@ class Attention(NamedTuple):
     gradient: Float[Array, "heads n n"]
 
 
+class _Product(NamedTuple):
+    """A product, and which of its two operands is the matrix."""
+
+    eqn: JaxprEqn
+    side: int
+
+
 def attention(score: ScoreFn, image: Image) -> list[Attention]:
     """The self-attention matrices of a score's program, in the order of execution.
 
@@ -30,18 +38,18 @@ def attention(score: ScoreFn, image: Image) -> list[Attention]:
     of a product with image-dependent values. Loops over blocks are unrolled.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is none, or one is a softmax over another axis.
     """
     closed = trace(score, image)[0]
     flat = flatten(closed, unroll=lambda eqn: any(map(_is_product, within(eqn))))
-    found = [var for var in _softmaxes(flat) if _weighs(flat, var)]
+    found = _matrices(flat)
     if not found:
         raise ValueError(
             "score: expected a program with self-attention, a softmax of [..., n, n] whose result "
             "multiplies values that depend on the image; found none"
         )
     note(*(Note("attention", f"{len(found)} attention matrices", True),))
-    run = _with_added(flat, found, image)
+    run = _with_added(flat, list(found), image)
     zeros = [jnp.zeros(var.aval.shape, var.aval.dtype) for var in found]  # type: ignore[attr-defined]
     gradients, weights = jax.grad(run, has_aux=True)(zeros)
     flat_heads = lambda x: x.reshape(-1, *x.shape[-2:]).astype(jnp.float32)  # noqa: E731
@@ -67,47 +75,70 @@ def _with_added(
     return run
 
 
-def _softmaxes(flat: ClosedJaxpr) -> list[Var]:
-    """Results of softmaxes of squares: a call of that name, or exp(x) divided by its sum."""
+def _matrices(flat: ClosedJaxpr) -> dict[Var, _Product]:
+    """Softmaxes of squares over their last axis, each with the product in which it weighs values.
+
+    Raises:
+        ValueError: one that weighs values is over the axis before, or over what cannot be read.
+    """
+    found = {}
+    for var, axes in _softmaxes(flat).items():
+        last = len(shape_of(var)) - 1
+        product = _product_with_values(flat, var)
+        if product is None or (axes and not {last - 1, last} & {*axes}):
+            continue
+        if axes != (last,):
+            over = f"over its axes {axes}" if axes else "in whose body no sum tells its axis"
+            raise ValueError(
+                f"score: expected attention as a softmax over the last axis, a row for each query; "
+                f"got a softmax {type_of(var)} {over}; transpose it, and the product with the "
+                "values, in the model"
+            )
+        found[var] = product
+    return found
+
+
+def _softmaxes(flat: ClosedJaxpr) -> dict[Var, tuple[int, ...]]:
+    """Results of softmaxes of squares, each with the axes that it is over."""
     flow = Dataflow(flat)
-    made = {var: eqn for eqn in flat.jaxpr.eqns for var in eqn.outvars}
-    return [
-        eqn.outvars[0]
+    by_hand = {var: each.axes for var, each in find_softmaxes(flat).items()}
+    called = {
+        eqn.outvars[0]: _reduced(eqn)
         for eqn in flat.jaxpr.eqns
-        if (call_name(eqn).strip("_") == "softmax" or _divides_by_sum(eqn, made))
-        and flow.depends(eqn.outvars[0])
-        and len(shape_of(eqn.outvars[0])) > 1
-        and shape_of(eqn.outvars[0])[-1] == shape_of(eqn.outvars[0])[-2]
+        if call_name(eqn).strip("_") == "softmax" and flow.depends(eqn.outvars[0])
+    }
+    order = [eqn.outvars[0] for eqn in flat.jaxpr.eqns if eqn.outvars]
+    known = by_hand | called
+    return {var: known[var] for var in order if var in known and _is_square(shape_of(var))}
+
+
+def _is_square(shape: tuple[int, ...]) -> bool:
+    return len(shape) > 1 and shape[-1] == shape[-2]
+
+
+def _reduced(call: JaxprEqn) -> tuple[int, ...]:
+    """The axes that the body of a call takes sums and maxima over; empty where it takes none."""
+    rank = len(shape_of(call.outvars[0]))
+    over = [
+        int(axis)
+        for eqn in within(call)
+        if eqn.primitive.name in ("reduce_sum", "reduce_max")
+        and len(shape_of(eqn.invars[0])) == rank
+        for axis in eqn.params["axes"]
     ]
+    return tuple(sorted({*over}))
 
 
-def _divides_by_sum(eqn: JaxprEqn, made: dict[Var, JaxprEqn]) -> bool:
-    if eqn.primitive.name != "div" or len(variables(eqn.invars)) < 2:
-        return False
-    above, below = eqn.invars
-    while below in made and made[below].primitive.name in SAME_VALUES | {"broadcast_in_dim"}:
-        below = made[below].invars[0]
-    last = len(shape_of(above)) - 1
-    return (
-        above in made
-        and made[above].primitive.name == "exp"
-        and below in made
-        and made[below].primitive.name == "reduce_sum"
-        and made[below].invars[0] is above
-        and tuple(made[below].params["axes"]) == (last,)
-    )
-
-
-def _weighs(flat: ClosedJaxpr, var: Var) -> bool:
-    """Whether a value, moved at most, is a factor of a product with what depends on the image."""
+def _product_with_values(flat: ClosedJaxpr, var: Var) -> _Product | None:
+    """The product of a value, moved at most, with what depends on the image; `None` if none is."""
     flow, moved = Dataflow(flat), {var}
     for eqn in flat.jaxpr.eqns:
         mine = moved.intersection(variables(eqn.invars))
         if mine and eqn.primitive.name in SAME_VALUES:
             moved.update(eqn.outvars)
         if mine and _is_product(eqn) and all(map(flow.depends, eqn.invars)):
-            return True
-    return False
+            return _Product(eqn, side=0 if eqn.invars[0] in mine else 1)
+    return None
 
 
 def _is_product(eqn: JaxprEqn) -> bool:

@@ -64,3 +64,59 @@ def test_a_batch_on_all_devices_equals_single_images(found):
     close(np.asarray(maps["generic"]), found["whole"])
     single = explain(PARAMS, IMAGES[1:2], TARGETS[1:2])
     close(np.asarray(single["rollout"]), np.asarray(maps["rollout"])[1:2])
+
+
+IMAGE = jnp.asarray(np.random.default_rng(0).normal(size=(8, 8, 2)), jnp.float32)
+DRAWN = np.random.default_rng(1).normal(size=(4, 8, 12)).astype(np.float32)
+
+
+def patches(x, side=2):
+    """Patches of 2x2, as tokens [16, 8]."""
+    size = 8 // side
+    return x.reshape(size, side, size, side, 2).transpose(0, 2, 1, 3, 4).reshape(size**2, -1)
+
+
+def attended(tokens, heads=2, softmax=jax.nn.softmax):
+    """Tokens [..., n, 8] through attention of heads, [..., n, 8]."""
+    split = lambda x: jnp.moveaxis(x.reshape(*x.shape[:-1], heads, -1), -2, -3)  # noqa: E731
+    q, k, v = (split(tokens @ DRAWN[i, :, :8]) for i in range(3))
+    mixed = jnp.moveaxis(softmax(q @ jnp.swapaxes(k, -1, -2)) @ v, -3, -2)
+    return mixed.reshape(*tokens.shape[:-1], 8)
+
+
+def down(scores):
+    return jax.nn.softmax(scores, axis=-2)
+
+
+def summed_over_rows(scores):
+    exponential = jnp.exp(scores)
+    return exponential / exponential.sum(-1)[:, None]
+
+
+@pytest.fixture(params=[False, True])
+def as_call(request):
+    """Whether JAX's softmax is a call with a derivative of its own."""
+    before = jax.config.jax_softmax_custom_jvp
+    jax.config.update("jax_softmax_custom_jvp", request.param)
+    yield
+    jax.config.update("jax_softmax_custom_jvp", before)
+
+
+@pytest.mark.usefixtures("as_call")
+def test_a_softmax_over_another_axis_than_the_last_is_refused():
+    """By hand or as a call of JAX's; one whose rows do not sum to one is none."""
+    score = lambda softmax: lambda x: attended(patches(x), softmax=softmax).sum()  # noqa: E731
+    with pytest.raises(ValueError, match=r"softmax over the last axis.*over its axes \(1,\)"):
+        attention(score(down), IMAGE)
+    (found,) = attention(score(jax.nn.softmax), IMAGE)
+    np.testing.assert_allclose(found.weights.sum(-1), 1, rtol=1e-5)
+    with pytest.raises(ValueError, match="found none"):
+        attention(score(summed_over_rows), IMAGE)
+
+
+def test_attention_in_a_narrow_dtype():
+    """JAX sums a softmax of bfloat16 in float32."""
+    narrow = lambda x: x.astype(jnp.bfloat16)  # noqa: E731
+    softmax = lambda scores: jax.nn.softmax(narrow(scores)).astype(jnp.float32)  # noqa: E731
+    (found,) = attention(lambda x: attended(patches(x), softmax=softmax).sum(), IMAGE)
+    np.testing.assert_allclose(found.weights.sum(-1), 1, atol=0.02)

@@ -45,10 +45,13 @@ def _parts(
     chain = _up(below, "reduce_sum", flow)
     if exponential is None or exponential.primitive.name != "exp" or chain is None:
         return None
-    rank = len(shape_of(above))
-    if variables(chain[-1].invars) != [above] or not _in_place(chain, rank):
+    rank, (summed,) = len(shape_of(above)), variables(chain[-1].invars)
+    casts = []
+    if (cast := flow.producer(summed)) is not None and cast.primitive.name in _CASTS:
+        casts, (summed,) = [cast], variables(cast.invars)  # narrow numbers are summed in float32
+    if summed is not above or not _in_place(chain, rank):
         return None
-    equations = [division, exponential, *chain]
+    equations = [division, exponential, *chain, *casts]
     (inside,) = variables(exponential.invars)
     axes = tuple(chain[-1].params["axes"])
     shift = flow.producer(inside)

@@ -1,5 +1,6 @@
 """Attention matrices in a program: softmaxes whose results weigh values by a product."""
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -8,6 +9,9 @@ import jax.numpy as jnp
 from jax.extend.core import ClosedJaxpr, JaxprEqn, Var
 from jaxtyping import Array, Float
 
+from jaxsal.rewrite.axes.factors import image_axes
+from jaxsal.rewrite.axes.layout import AxisLayout, layout
+from jaxsal.rewrite.axes.spatial import stated_axes
 from jaxsal.rewrite.dataflow import SAME_VALUES, Dataflow
 from jaxsal.rewrite.layers.flatten import flatten
 from jaxsal.rewrite.layers.names import type_of, within
@@ -38,7 +42,8 @@ def attention(score: ScoreFn, image: Image) -> list[Attention]:
     of a product with image-dependent values. Loops over blocks are unrolled.
 
     Raises:
-        ValueError: there is none, or one is a softmax over another axis.
+        ValueError: there is none, one is a softmax over another axis, or one is of some of the
+            image's tokens alone, as those of windows are.
     """
     closed = trace(score, image)[0]
     flat = flatten(closed, unroll=lambda eqn: any(map(_is_product, within(eqn))))
@@ -48,6 +53,9 @@ def attention(score: ScoreFn, image: Image) -> list[Attention]:
             "score: expected a program with self-attention, a softmax of [..., n, n] whose result "
             "multiplies values that depend on the image; found none"
         )
+    lay = layout(flat, stated_axes(score, image.ndim))
+    for var, product in found.items():
+        _check_leading_axes(var, product, lay)
     note(*(Note("attention", f"{len(found)} attention matrices", True),))
     run = _with_added(flat, list(found), image)
     zeros = [jnp.zeros(var.aval.shape, var.aval.dtype) for var in found]  # type: ignore[attr-defined]
@@ -96,6 +104,36 @@ def _matrices(flat: ClosedJaxpr) -> dict[Var, _Product]:
             )
         found[var] = product
     return found
+
+
+def _check_leading_axes(var: Var, product: _Product, lay: AxisLayout) -> None:
+    """Raises unless a matrix's leading axes are of heads, each of which sees all tokens.
+
+    Windows lie along the image's positions. Where that is not known, one axis may have values of
+    its own, the heads'; grouped queries have another, which shares its values with its neighbours.
+    """
+    shape, labels = shape_of(var)[:-2], lay.labels[var]
+    long = [axis for axis, length in enumerate(shape) if length > 1]
+    windows = [axis for axis in long if image_axes(labels[axis]) & {*lay.spatial}]
+    if not windows and (len(long) < 2 or _shares_values(product, [shape[axis] for axis in long])):
+        return
+    why = (
+        f"axis {windows[0]} runs along the image's positions, as windows do"
+        if windows
+        else f"leading axes {shape} have values of their own each, as heads and windows do"
+    )
+    raise ValueError(
+        f"score: expected matrices of all tokens, [heads, n, n] or of grouped queries "
+        f"[heads, group, n, n]; got {type_of(var)}, whose {why}. Matrices of windows have no "
+        "product over layers: take another method for this model, such as a gradient or occlusion"
+    )
+
+
+def _shares_values(product: _Product, lengths: list[int]) -> bool:
+    """Whether all leading axes but one, of these lengths, are free in the product with values."""
+    eqn, side = product
+    shape, batch = shape_of(eqn.invars[side]), eqn.params["dimension_numbers"][1][side]
+    return math.prod(shape[axis] for axis in batch) in lengths
 
 
 def _softmaxes(flat: ClosedJaxpr) -> dict[Var, tuple[int, ...]]:

@@ -84,6 +84,60 @@ def attended(tokens, heads=2, softmax=jax.nn.softmax):
     return mixed.reshape(*tokens.shape[:-1], 8)
 
 
+def in_windows(x, heads):
+    """Attention within windows of 2x2 tokens."""
+    tokens = patches(x).reshape(2, 2, 2, 2, 8).transpose(0, 2, 1, 3, 4).reshape(4, 4, 8)
+    return attended(tokens, heads).sum()
+
+
+def in_merged_windows(x):
+    """Windows and heads in one axis, as a batched product has them."""
+    tokens = patches(x).reshape(2, 2, 2, 2, 8).transpose(0, 2, 1, 3, 4).reshape(4, 4, 8)
+    q, k, v = (
+        (tokens @ DRAWN[i, :, :8]).reshape(4, 4, 2, 4).transpose(0, 2, 1, 3).reshape(8, 4, 4)
+        for i in range(3)
+    )
+    return (jax.nn.softmax(q @ k.transpose(0, 2, 1)) @ v).sum()
+
+
+def in_lost_windows(x):
+    """Windows of tokens whose place is not known."""
+    tokens = jnp.sort(x.ravel()).reshape(4, 4, 8)
+    return attended(tokens).sum()
+
+
+@pytest.mark.parametrize(
+    ("score", "why"),
+    [
+        (lambda x: in_windows(x, 2), r"f32\[4,2,4,4\], whose axis 0 runs along the image's posit"),
+        (lambda x: in_windows(x, 1), r"f32\[4,1,4,4\], whose axis 0 runs along the image's posit"),
+        (in_merged_windows, r"f32\[8,4,4\], whose axis 0 runs along the image's positions"),
+        (in_lost_windows, r"f32\[4,2,4,4\], whose leading axes \(4, 2\) have values of their own"),
+    ],
+)
+def test_windows_are_refused(score, why):
+    for method in (attention_rollout, generic_attention):
+        with pytest.raises(ValueError, match=f"score: expected matrices of all tokens, .*{why}"):
+            method(score, IMAGE)
+
+
+def test_grouped_queries_are_heads():
+    """Queries that share keys and values are as many heads, each with a copy of them."""
+
+    def score(x, repeats):
+        tokens = patches(x)[None]
+        q, k, v = (tokens @ DRAWN[i] for i in range(3))
+        q, k, v = q.reshape(1, 16, 4, 3), *(y[..., :6].reshape(1, 16, 2, 3) for y in (k, v))
+        k, v = (jnp.repeat(y, repeats, 2) for y in (k, v))
+        return jnp.square(jax.nn.dot_product_attention(q, k, v)).sum()
+
+    for method in (attention_rollout, generic_attention):
+        explain = lambda n: method(lambda x: score(x, n), IMAGE, token=None, resize=False)  # noqa: B023, E731
+        close(*map(np.asarray, jax.jit(lambda: (explain(1), explain(2)))()))  # noqa: B023
+    (found,) = attention(lambda x: score(x, 1), IMAGE)
+    assert found.weights.shape == (4, 16, 16)
+
+
 def down(scores):
     return jax.nn.softmax(scores, axis=-2)
 

@@ -5,8 +5,8 @@ Called as `method(score, image, *, token=0, resize=True, spatial=None)`.
 Args:
     score: image -> scalar, with self-attention in its program (`jaxsal.rewrite.attention`).
     image: `[...]` float.
-    token: the token whose row of the product is shown, the class token; None: the mean of all rows,
-        for a model that averages its tokens.
+    token: the token whose row of the product is shown, the class token unless it is given; None:
+        the mean of all rows, for a model that averages its tokens.
     resize: as of `jaxsal.methods.cam`.
     spatial: from tokens `[n, 1]` to `[*s, 1]`, by reshaping and selecting; None: the last tokens as
         a grid of the image's proportions, where their number allows one.
@@ -15,10 +15,13 @@ Returns:
     A float32 map of the image's spatial shape.
 
 Raises:
-    ValueError: no self-attention, matrices of different sizes, tokens that are no grid.
+    TypeError: a token that is no integer.
+    ValueError: no self-attention, or that of windows; matrices of different sizes; tokens that are
+        no grid; all tokens are positions of the image, and none is given; a token there is none of.
 """
 
 import math
+import operator
 from collections.abc import Callable
 from functools import reduce
 
@@ -29,11 +32,18 @@ from jaxtyping import Array, Float
 from jaxsal.methods._featuremaps import Resize, Spatial, resized
 from jaxsal.rewrite.attention import attention
 from jaxsal.rewrite.axes.spatial import spatial_axes
-from jaxsal.types import Image, Map, ScoreFn
+from jaxsal.types import Image, Map, ScoreFn, SpatialAxes
 
 _FUSIONS: dict[str, Callable[..., Array]] = {"mean": jnp.mean, "max": jnp.max, "min": jnp.min}
 _EXTRA = 8
 """The most tokens (class token, registers) that may precede those of the grid."""
+
+
+class _ClassToken(int):
+    """The class token's place, where nothing else was given: told apart from the same number."""
+
+
+_CLASS = _ClassToken(0)
 
 
 def attention_rollout(
@@ -41,7 +51,7 @@ def attention_rollout(
     image: Image,
     *,
     fusion: str = "mean",
-    token: int | None = 0,
+    token: int | None = _CLASS,
     resize: Resize = True,
     spatial: Spatial | None = None,
 ) -> Map:
@@ -71,7 +81,7 @@ def generic_attention(
     score: ScoreFn,
     image: Image,
     *,
-    token: int | None = 0,
+    token: int | None = _CLASS,
     resize: Resize = True,
     spatial: Spatial | None = None,
 ) -> Map:
@@ -113,19 +123,46 @@ def _over_image(
     resize: Resize,
     spatial: Spatial | None,
 ) -> Map:
-    row = relevance.mean(axis=0) if token is None else relevance[token]
+    row = _row(relevance, token)
     axes = spatial_axes(score, image)
     sizes = tuple(image.shape[axis] for axis in axes)
     if spatial is None:
         grid = _grid(len(row), sizes)
-        return resized(row[len(row) - math.prod(grid) :].reshape(grid), sizes, resize)
+        values = row[len(row) - math.prod(grid) :].reshape(grid)
+    else:
+        values = _shaped(spatial, row, axes)
+    if isinstance(token, _ClassToken) and values.size == len(row):
+        raise ValueError(
+            f"token: all {len(row)} tokens are positions of the image, so that none is a class "
+            "token; give token=None for the mean of all rows, or the position whose row is meant"
+        )
+    return resized(values, sizes, resize)
+
+
+def _row(relevance: Float[Array, "n n"], token: int | None) -> Float[Array, " n"]:
+    """What a token has from each of them; None: what all of them have on average."""
+    if token is None:
+        return relevance.mean(axis=0)
+    number = len(relevance)
+    try:
+        place = operator.index(token)
+    except TypeError as error:
+        raise TypeError(f"token: expected an integer or None, got {token!r}") from error
+    if not -number <= place < number:
+        raise ValueError(f"token: expected one of {number}, 0 to {number - 1}, got {place}")
+    return relevance[place]
+
+
+def _shaped(
+    spatial: Spatial, row: Float[Array, " n"], axes: SpatialAxes
+) -> Float[Array, "*spatial"]:
     values = spatial(row[:, None])
     if values.ndim != len(axes) + 1 or values.shape[-1] != 1:
         raise ValueError(
             f"spatial: expected it to turn tokens {row[:, None].shape} into {len(axes)} spatial "
             f"axes and one of length 1, got the shape {values.shape}"
         )
-    return resized(values[..., 0], sizes, resize)
+    return values[..., 0]
 
 
 def _grid(tokens: int, sizes: tuple[int, ...]) -> tuple[int, ...]:

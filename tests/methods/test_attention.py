@@ -174,3 +174,17 @@ def test_attention_in_a_narrow_dtype():
     softmax = lambda scores: jax.nn.softmax(narrow(scores)).astype(jnp.float32)  # noqa: E731
     (found,) = attention(lambda x: attended(patches(x), softmax=softmax).sum(), IMAGE)
     np.testing.assert_allclose(found.weights.sum(-1), 1, atol=0.02)
+
+
+def test_the_row_of_a_class_token_that_there_is_none_of_is_refused():
+    score = lambda x: jnp.square(attended(patches(x))).sum()  # noqa: E731
+    grid = {"spatial": lambda tokens: tokens.reshape(4, 4, 1)}
+    for method in (attention_rollout, generic_attention):
+        for more in ({}, grid):
+            with pytest.raises(ValueError, match=r"token: all 16 tokens are positions.*token=None"):
+                method(score, IMAGE, **more)
+        rows = [method(score, IMAGE, token=i, resize=False) for i in range(16)]
+        mean = method(score, IMAGE, token=None, resize=False)
+        close(np.mean(rows, 0), np.asarray(mean))
+        with pytest.raises(ValueError, match="token: expected one of 16, 0 to 15, got 16"):
+            method(score, IMAGE, token=16)

@@ -8,10 +8,18 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxsal.common.options import Baseline, baseline_image, count, over_image, scale, spatial_shape
+from jaxsal.common.options import (
+    Baseline,
+    baseline_image,
+    channel_axes,
+    count,
+    over_image,
+    scale,
+    spatial_shape,
+)
 from jaxsal.common.points import map_points
 from jaxsal.metrics._relevance import as_image, by_largest
-from jaxsal.rewrite.axes.spatial import bind_axes, checked, with_axes
+from jaxsal.rewrite.axes.spatial import bind_axes, checked, spatial_axes, with_axes
 from jaxsal.types import (
     Image,
     Key,
@@ -90,7 +98,8 @@ def infidelity(
     A is a sensitivity, the score's change for a unit of the input. A map of `contributions`, which
     holds the input's factor already (input x gradient, integrated gradients, occlusion, CAMs),
     foretells `Σ_p A(p) I_j(p) / (x - b)(p)`: of a square removed, its sum there. Where x = b, I is
-    not divided.
+    not divided. A map without channels, or equal over them (as of occlusion and of segments), is of
+    pixels: its value counts once for a pixel, by the mean of I / (x - b) over its channels.
 
     Args:
         score: `score(image) -> scalar`; need not be differentiable.
@@ -134,16 +143,20 @@ def as_sensitivity(
 ) -> Image:
     """A map of contributions over what they hold of the input: `A / (x - b)`, A where x = b.
 
-    A map without channels counts once for each pixel: it is shared evenly among the channels.
+    A pixel's value, of a map without channels or equal over them, counts once for the pixel: it is
+    shared evenly among the channels with x != b (all of them, where there is none).
 
     Args:
         score, image: whose spatial axes count. map: [*spatial] or of the image's shape.
     """
-    relevance = as_image(score, map, image)
-    relevance = relevance * (relevance.size / image.size)
-    baseline = with_axes(baseline, score, image)
-    factor = (image - baseline_image(baseline, image)).astype(relevance.dtype)
-    return relevance / jnp.where(factor == 0, 1, factor)
+    values, axes = as_image(score, map, image), spatial_axes(score, image)
+    channels = channel_axes(image, axes)
+    factor = image - baseline_image(bind_axes(baseline, axes), image)
+    held = factor != 0
+    sharing = (held | ~jnp.any(held, channels, keepdims=True)).astype(values.dtype)
+    of_pixels = jnp.all(values == jnp.max(values, channels, keepdims=True))
+    share = jnp.where(of_pixels, sharing / jnp.sum(sharing, channels, keepdims=True), 1)
+    return values * share / jnp.where(held, factor, 1).astype(values.dtype)
 
 
 def infidelity_over(

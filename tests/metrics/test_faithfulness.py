@@ -62,6 +62,21 @@ def test_contributions_to_a_linear_score_have_no_infidelity(baseline):
     assert noisy(contributions, **told) < 1e-6
 
 
+def test_the_contributions_of_pixels_count_once_for_all_channels():
+    """Occlusion of single pixels is exact for a linear score, with or without its channels.
+
+    A square's pixels that have no input in some channels, or in none, are pixels all the same.
+    """
+    image = IMAGE.at[2:4, :, 0].set(0).at[5].set(0)
+    infidelity = partial(metrics.infidelity, linear, image, contributions=True, key=KEY, samples=9)
+    losses = jaxsal.occlusion(linear, image, window=1)
+    maps = jnp.stack([losses, 2 * losses])
+    exact, wrong = jax.jit(jax.vmap(infidelity))(maps)
+    assert exact < 1e-8 and wrong > 1e-3
+    for map in (losses[..., 0], losses[..., :1]):
+        np.testing.assert_allclose(jax.jit(infidelity)(map), exact, atol=1e-8)
+
+
 def test_a_map_that_forecasts_nothing_gets_the_mean_square_of_the_changes():
     infidelity = partial(metrics.infidelity, linear, IMAGE, key=KEY, samples=9)
     zero = jnp.zeros(SHAPE)

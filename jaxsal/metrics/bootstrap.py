@@ -37,8 +37,8 @@ def mean_interval(
 
     Args:
         values: `[N]` numbers or truth values; what is not finite is left out before the draw.
-        clusters: `[N]` labels of any type; each value labelled "" is a cluster of its own, and with
-            None every value is.
+        clusters: `[N]` labels of any type; each value without a label ("", None, NaN) is a cluster
+            of its own, and with None every value is.
         level: probability content. resamples: number of draws. seed: of the draws.
         fewest: clusters below which there are no bounds; 2 at least (nothing to resample).
 
@@ -198,7 +198,27 @@ def _checked(
     labels = np.asarray(clusters)
     if labels.shape != values.shape:
         raise ValueError(f"clusters {labels.shape}: expected {values.shape} as the values")
-    _, groups = np.unique(labels, return_inverse=True)
-    # A value without a name is a cluster of its own.
-    unnamed = labels == "" if labels.dtype.kind in "US" else np.zeros(len(labels), bool)
-    return values, np.where(unnamed, len(values) + own, groups)
+    names = labels.tolist()
+    named = np.asarray([_is_named(each) for each in names], bool)
+    number = {each: i for i, each in enumerate(_ordered(names, named))}
+    groups = [number[each] if known else -1 for each, known in zip(names, named, strict=True)]
+    return values, np.where(named, groups, len(values) + own)
+
+
+def _is_named(label: Any) -> bool:
+    """Whether a label says whose a value is: not "", None, NaN or pandas' NA."""
+    if isinstance(label, str | bytes):
+        return len(label) > 0
+    try:
+        return label is not None and bool(label == label)
+    except TypeError:  # NA is neither true nor false
+        return False
+
+
+def _ordered(names: list[Any], named: np.ndarray) -> list[Any]:
+    """The different names in order, by which they are drawn; of several types as they come."""
+    distinct = dict.fromkeys(each for each, known in zip(names, named, strict=True) if known)
+    try:
+        return sorted(distinct)
+    except TypeError:
+        return list(distinct)

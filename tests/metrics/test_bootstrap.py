@@ -66,6 +66,35 @@ def test_one_cluster_a_value_is_no_clustering_and_unnamed_patients_are_their_own
     assert mean_interval(values, [""] * 12) == pytest.approx(expected)
 
 
+MISSING = ["", "a", "", "b", "a", ""]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array(MISSING, object),
+        np.array(MISSING, "S"),
+        np.array(MISSING, np.dtypes.StringDType()),
+        np.array([each or None for each in MISSING], object),
+        np.array([each or np.nan for each in MISSING], object),
+        np.array([{"a": 1.0, "b": 2.0}.get(each, np.nan) for each in MISSING]),
+        np.array(
+            ["NaT" if not each else f"2020-01-0{1 + (each == 'b')}" for each in MISSING], "M8[D]"
+        ),
+    ],
+    ids=lambda labels: str(labels.dtype),
+)
+def test_patients_without_a_name_are_their_own_whatever_the_dtype(labels):
+    values = np.array([1.0, 2.0, 4.0, 8.0, 16.0, 32.0])
+    own = [2, 0, 3, 1, 0, 4]
+    assert cluster_count(values, labels) == 5
+    assert mean_interval(values, labels, fewest=2) == mean_interval(values, own, fewest=2)
+
+
+def test_labels_of_several_types_are_apart():
+    assert cluster_count([1.0, 2.0, 3.0], np.array(["1", 1, "1"], object)) == 2
+
+
 def test_what_is_not_finite_is_left_out():
     values = np.array([1.0, np.nan, 2.0, np.inf, 4.0])
     patients = np.array(["a", "a", "b", "c", "d"])

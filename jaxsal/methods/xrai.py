@@ -44,11 +44,13 @@ def xrai(
         steps: of integrated gradients, for each of the two baselines.
         algorithm: "full" or "fast".
         min_pixels: new ones that a segment has to add.
-        n_segments: how many labels there are at most; needed where these are traced.
+        n_segments: how many labels there are at most; needed where these are traced. With more the
+            map is NaN.
         chunk: points of a path evaluated at a time.
 
     Returns:
-        A map of the image's shape, float32, equal over channels.
+        A map of the image's shape, float32, equal over channels; NaN where no segment has
+        `min_pixels`, of segments that are traced or given to an explainer's call.
 
     Raises:
         TypeError: labels that are traced without `n_segments`, or neither bool nor integers;
@@ -90,7 +92,7 @@ def masks_of(
     if parts.place.size != np.prod(space):
         raise ValueError(f"segments: expected one label a pixel, {space}, got {parts.place.shape}")
     labels = np.arange(parts.number, dtype=np.int32).reshape(-1, *(1,) * len(space))
-    return parts.place.reshape(1, *space) == labels
+    return (parts.place.reshape(1, *space) == labels) & (parts.own <= parts.number)
 
 
 def regions(
@@ -102,13 +104,15 @@ def regions(
 ) -> Float[Array, "*spatial"]:
     """The deterministic core of `xrai`: what is done with an attribution of each pixel.
 
+    NaN where no traced mask has `min_pixels`.
+
     Raises:
         TypeError: `min_pixels` is no integer.
-        ValueError: an unknown algorithm, no mask of `min_pixels`.
+        ValueError: an unknown algorithm, no concrete mask of `min_pixels`.
     """
     if algorithm not in ("full", "fast"):
         raise ValueError(f"algorithm: expected full or fast, got {algorithm!r}")
-    least, number = count("min_pixels", min_pixels, least=0), len(masks)
+    least, number = max(count("min_pixels", min_pixels, least=0), 1), len(masks)
     _check_sizes(masks, least)
     values = attribution.ravel()
     inside = jnp.asarray(masks).reshape(number, -1).astype(values.dtype)
@@ -120,19 +124,20 @@ def regions(
         free, map = state
         candidates = inside if algorithm == "full" else inside[order[step]][None]
         means, new = _means(candidates, values, free)
-        means = jnp.where(new >= max(least, 1), means, -jnp.inf)
+        means = jnp.where(new >= least, means, -jnp.inf)
         best = jnp.argmax(means)
         chosen = candidates[best] * free * (means[best] > -jnp.inf).astype(free.dtype)
         return free * (1 - chosen), jnp.where(chosen > 0, means[best], map)
 
     start = (jnp.ones_like(values), jnp.zeros_like(values))
     free, map = lax.fori_loop(0, number, grown, start)
-    rest = _means(free[None], values, free)[0][0]
+    some = jnp.any(free == 0)  # no region is no map: what is left would be all of it, in one tone
+    rest = jnp.where(some, _means(free[None], values, free)[0][0], jnp.nan)
     return jnp.where(free > 0, rest, map).reshape(attribution.shape)
 
 
 def _check_sizes(masks: Masks, least: int) -> None:
-    """Raises where no mask is large enough to be a region; traced masks are not checked."""
+    """Raises where no concrete mask is large enough to be a region."""
     if isinstance(masks, jax.core.Tracer):
         return
     largest = int(np.asarray(masks).reshape(len(masks), -1).sum(1).max())

@@ -52,6 +52,25 @@ def test_regions_of_a_linear_score_have_the_means_of_their_parts():
         jaxsal.explainer(apply, small)({}, image[None], 0)
 
 
+def test_segments_of_a_call_none_of_which_is_large_enough_are_no_map():
+    """An image's own segments are traced: its map is NaN, and a warning counts it."""
+    images = jnp.asarray(np.random.default_rng(2).normal(size=(3, 6, 6, 1)), jnp.float32)
+    apply = lambda params, images: jnp.square(images).sum((1, 2))  # noqa: E731
+    labels = np.stack([jaxsal.segments(images[0], cells=n) for n in (2, 3, 6)])
+    segments = labels[:, None] == np.arange(36)[:, None, None]
+    explain = jaxsal.explainer(apply, jaxsal.xrai, steps=2, min_pixels=4)
+    for kind in (segments, labels):
+        with pytest.warns(RuntimeWarning, match="1 of 3 images' are not finite"):
+            maps = explain({}, images, 0, segments=kind)
+        assert np.isfinite(maps[:2]).all() and np.isnan(maps[2]).all()
+    with pytest.warns(RuntimeWarning, match="3 of 3 images' are not finite"):
+        jaxsal.explainer(apply, jaxsal.xrai, steps=2, min_pixels=0)(
+            {}, images, 0, segments=np.zeros_like(segments)
+        )
+    few = jax.jit(partial(jaxsal.xrai, jnp.sum, images[0], steps=2, min_pixels=1, n_segments=3))
+    assert np.isnan(few(segments=labels[0])).all()
+
+
 def test_a_grid_has_the_cells_over_the_pixels_centres():
     labels = jaxsal.segments(np.zeros((7, 9, 3)), cells=3)
     np.testing.assert_array_equal(labels[:, 0], [0, 0, 3, 3, 3, 6, 6])

@@ -75,7 +75,8 @@ class ScoreFn(Protocol):
     `rewrite.incremental_occlusion` read, `parameters`, the model's by their paths, which layers are
     named by, and `spatial_axes`, which `rewrite.axes.spatial` reads; a plain function without them
     counts as `rewrite=True`, on no platform that is told apart. For what compares classes they
-    carry `class_logits`, image -> [K], and `target`.
+    carry `class_logits`, image -> [K], and `target`; for what tells a difference from rounding
+    `dtype`, the coarsest that they compute in: that of a plain function's value, where it has none.
     """
 
     def __call__(self, image: Image, /) -> Scalar: ...

@@ -9,7 +9,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr
 
 from jaxsal.compiler import addressable
-from jaxsal.rewrite.cost import products
+from jaxsal.rewrite.precision import computes_in
 from jaxsal.rewrite.program import equations
 from jaxsal.rewrite.row_independence import Mixed
 from jaxsal.types import ApplyFn, ArrayOrShape, Params
@@ -121,9 +121,8 @@ def _same(one: np.ndarray, other: np.ndarray) -> np.ndarray:
 
 def _rounding(closed: ClosedJaxpr) -> float:
     """The tolerance for the narrowest dtype that a convolution or a product computes in."""
-    dtypes = {v.aval.dtype for eqn in products(closed.jaxpr) for v in eqn.invars}  # type: ignore[attr-defined]
-    eps = [float(jnp.finfo(d).eps) for d in dtypes if jnp.issubdtype(d, jnp.floating)]
-    return max(ROUNDING, 16 * max(eps, default=0.0))
+    dtype = computes_in(closed.jaxpr)
+    return ROUNDING if dtype is None else max(ROUNDING, 16 * float(jnp.finfo(dtype).eps))
 
 
 def _where(closed: ClosedJaxpr, mixed: Mixed) -> str:

@@ -3,7 +3,7 @@
 import contextlib
 import functools
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,20 @@ from jaxsal.compiler.outputs import Output
 from jaxsal.compiler.parameters import Arrays, assemble_params
 from jaxsal.compiler.program import cast
 from jaxsal.rewrite.cost import products
+from jaxsal.rewrite.precision import computes_in
 from jaxsal.types import ApplyFn, ArrayOrShape, Objective, Params, Tree, accumulator
+
+
+class ModelShape(NamedTuple):
+    """What a model's program tells of its outputs.
+
+    Attributes:
+        outputs: their number, K.
+        dtype: the coarsest that they are computed in.
+    """
+
+    outputs: int
+    dtype: np.dtype | None
 
 
 def check_model(
@@ -30,8 +43,8 @@ def check_model(
     output: Output,
     model: ApplyFn,
     whole: Node | None = None,
-) -> int:
-    """The number of outputs, K; nothing is computed.
+) -> ModelShape:
+    """The model's outputs, from its program; nothing is computed.
 
     Args:
         model: `returning_logits(apply, whole)`, which JAX traces once for all who ask with it.
@@ -71,7 +84,7 @@ def check_model(
             f"dtype: expected a model that computes in {name}, but no convolution or product does: "
             f"a module that fixes its own dtype must be built for {name} itself"
         )
-    return int(logits.shape[1])
+    return ModelShape(int(logits.shape[1]), computes_in(program.jaxpr, logits.dtype))
 
 
 class _NoLogits(ValueError):

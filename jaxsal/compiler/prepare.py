@@ -12,7 +12,7 @@ from jaxsal.compiler.addressable import is_addressable, is_concrete
 from jaxsal.compiler.arrays import as_array, as_arrays
 from jaxsal.compiler.callables import Node, Split, Value, assemble, concrete_options
 from jaxsal.compiler.frameworks import pure
-from jaxsal.compiler.model import check_model, returning_logits
+from jaxsal.compiler.model import ModelShape, check_model, returning_logits
 from jaxsal.compiler.model_checks import ModelChecks
 from jaxsal.compiler.outputs import output_of
 from jaxsal.compiler.parameters import Arrays, ParameterCache, Parameters, Signature
@@ -149,7 +149,7 @@ class Prepare:
         self._parts, self._arrays, self._kept = _taken_apart(*self._model, function, options)
         self._rewrite, self.check = rewrite, check
         self._axes = checked(spatial_axes)
-        self._outputs: dict[Hashable, int] = {}
+        self._shapes: dict[Hashable, ModelShape] = {}
         self._kinds: dict[Hashable, Kind] = {}
         self._parameters = ParameterCache()
 
@@ -246,7 +246,8 @@ class Prepare:
         signature = inputs, mode, keys, bounds, record
         found = self._kinds.get((signature, flagged))
         if found is None:
-            classes = self._classes(inputs, mode, known.whole, params, rows["image"])
+            shape = self._shape(inputs, mode, known.whole, params, rows["image"])
+            classes = self.output.classes(shape.outputs)
             spec = Spec(
                 parts=self._parts,
                 params=known.whole,
@@ -254,6 +255,7 @@ class Prepare:
                 output=self.output,
                 targets=mode,
                 dtype=self._dtype,
+                computes_in=shape.dtype,
                 rewrite=self._rewrite,
                 spatial_axes=checked(self._axes, len(rows["image"].shape) - 1),
                 bounds=bounds,
@@ -279,23 +281,23 @@ class Prepare:
             checks.check_maps(rows["map"], count, None)
         return rows
 
-    def _classes(
+    def _shape(
         self,
         signature: Hashable,
         mode: str,
         whole: Node | None,
         params: Arrays,
         images: ArrayOrShape,
-    ) -> int:
-        """How many targets the model has; it is looked at once for each signature."""
-        if signature not in self._outputs:
+    ) -> ModelShape:
+        """What the model's program tells; it is looked at once for each signature."""
+        if signature not in self._shapes:
             model = self._model_of(whole)
-            self._outputs[signature] = check_model(
+            self._shapes[signature] = check_model(
                 *self._model, params, images, self._dtype, self.output, model, whole
             )
         if mode == "predicted":
-            self.output.check_predicts(self._outputs[signature])
-        return self.output.classes(self._outputs[signature])
+            self.output.check_predicts(self._shapes[signature].outputs)
+        return self._shapes[signature]
 
     def _bounds(self, rows: dict[str, Tree]) -> tuple[tuple[str, int], ...]:
         """Options read off the rows that this process can look at."""

@@ -93,6 +93,8 @@ class Spec:
     """`given` (in the rows), `predicted` or `all`."""
     dtype: np.dtype | None
     """What the score computes in; None: what it is given."""
+    computes_in: np.dtype | None
+    """The coarsest dtype that it then computes in, as its program says."""
     rewrite: bool
     spatial_axes: SpatialAxes | None
     """Of an image, as the option says; None: as the program does."""
@@ -316,6 +318,7 @@ def _score(
 
     score.rewrite = spec.rewrite  # type: ignore[attr-defined]
     score.spatial_axes = spec.spatial_axes  # type: ignore[attr-defined]
+    score.dtype = spec.computes_in  # type: ignore[attr-defined]
     score.readings = {}  # type: ignore[attr-defined]
     score.class_logits = lambda image: spec.output.class_logits(logits(image))  # type: ignore[attr-defined]
     score.target = target  # type: ignore[attr-defined]

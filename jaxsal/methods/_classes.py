@@ -30,7 +30,7 @@ def classes_of(score: ScoreFn, who: str) -> tuple[Callable[[Image], Logits], Int
 
 def like(score: ScoreFn, function: Callable[[Image], Scalar]) -> ScoreFn:
     """A function of the image as a score of the same model: its options, axes and parameters."""
-    for name in ("rewrite", "platform", "spatial_axes", "parameters"):
+    for name in ("rewrite", "platform", "spatial_axes", "parameters", "dtype"):
         if hasattr(score, name):
             setattr(function, name, getattr(score, name))
     return function

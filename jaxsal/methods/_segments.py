@@ -19,9 +19,6 @@ from jaxsal.types import Image, Key, Scalar, ScoreFn, SpatialAxes, accumulator
 T = TypeVar("T")
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-ULPS = 4
-"""By how many units in the last place of the largest score equal ones may differ."""
-
 Labels = Array | np.ndarray
 """A label for each element, or each pixel, of an image."""
 
@@ -212,11 +209,6 @@ def over_axes(values: Iterable[T], axes: SpatialAxes, others: Sequence[T]) -> tu
     for axis, value in zip(axes, values, strict=True):
         found[axis] = value
     return tuple(found)
-
-
-def rounding(scores: Array) -> Scalar:
-    """By how much scores that are equal may differ."""
-    return ULPS * float(jnp.finfo(scores.dtype).eps) * jnp.max(jnp.abs(scores))
 
 
 def wide(scores: Array) -> Array:

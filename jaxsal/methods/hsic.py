@@ -2,14 +2,15 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from jaxsal.common.options import Baseline, baseline_image, count, over_image
 from jaxsal.common.points import map_points
+from jaxsal.common.rounding import dtype_of, rounding
 from jaxsal.methods._grid import grid_of
 from jaxsal.methods._least_squares import product
-from jaxsal.methods._segments import Coalition, Coalitions, random_bits, rounding, wide
+from jaxsal.methods._segments import Coalition, Coalitions, random_bits, wide
 from jaxsal.rewrite.axes.spatial import bind_axes, spatial_axes
 from jaxsal.types import Image, Key, Scalar, ScoreFn
 
@@ -94,7 +95,8 @@ def hsic_over(
         return wide(score(jnp.where(seen, image, empty)))
 
     scores = map_points(masked, shown, chunk=count("chunk", chunk))
-    values = dependence(shown.astype(jnp.float32), scores, median_difference(scores))
+    width = median_difference(scores, dtype=dtype_of(score, image))
+    values = dependence(shown.astype(jnp.float32), scores, width)
     return cells.spread(values, image, resize)
 
 
@@ -113,13 +115,14 @@ def dependence(
     return 2 * jnp.sum(centred * product(alike, centred), 0) / len(masks)
 
 
-def median_difference(scores: Float[Array, " n"]) -> Scalar:
+def median_difference(scores: Float[Array, " n"], *, dtype: DTypeLike | None = None) -> Scalar:
     """The median of |y - y'| over pairs, their mean where it is 0; infinite where all are equal.
 
-    Scores that differ by rounding alone are equal ones.
+    Scores that differ by rounding alone, in the `dtype` that they were computed in, are equal ones;
+    None: in their own.
     """
     first, second = np.triu_indices(len(scores), 1)
     away = jnp.abs(scores[first] - scores[second])
     median = jnp.median(away)
     width = jnp.where(median > 0, median, jnp.mean(away))
-    return jnp.where(jnp.max(away) > rounding(scores), width, jnp.inf)
+    return jnp.where(jnp.max(away) > rounding(scores, dtype), width, jnp.inf)

@@ -29,7 +29,8 @@ def neuron(score: ScoreFn, layer: LayerName, index: Index) -> ScoreFn:
             traced ones are not checked.
 
     Returns:
-        A score with the parameters, the spatial axes, `rewrite` and `platform` of the first.
+        A score with the parameters, the spatial axes, the dtype, `rewrite` and `platform` of the
+        first.
 
     Raises:
         TypeError: (when called) an index that is no integers.

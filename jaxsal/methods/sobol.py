@@ -7,12 +7,14 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from jaxsal.common.options import count, over_image
 from jaxsal.common.points import map_points
+from jaxsal.common.rounding import dtype_of, rounding
 from jaxsal.methods._grid import Grid, Mask, corner_of, grid_of
-from jaxsal.methods._segments import over_axes, rounding, wide
+from jaxsal.methods._segments import over_axes, wide
 from jaxsal.rewrite.axes.spatial import spatial_axes
 from jaxsal.rewrite.incremental_occlusion import incremental_score
 from jaxsal.rewrite.occlusion.blocks import cut
@@ -122,21 +124,26 @@ def sobol_over(
     design = _design(score, image, cells, perturbation, min(chunk, cells.number))
     masks = jnp.asarray(draws, jnp.float32).reshape(len(draws), 2, cells.number)
     whole, changed = map_points(design, masks, chunk=max(1, chunk // cells.number))
-    return cells.spread(total_indices(whole, changed), image, resize)
+    indices = total_indices(whole, changed, dtype=dtype_of(score, image))
+    return cells.spread(indices, image, resize)
 
 
 def total_indices(
-    whole: Float[Array, " designs"], changed: Float[Array, "designs cells"]
+    whole: Float[Array, " designs"],
+    changed: Float[Array, "designs cells"],
+    *,
+    dtype: DTypeLike | None = None,
 ) -> Float[Array, " cells"]:
     """Jansen's estimate of the total indices; 0 where a cell changes nothing.
 
-    So are all of them where no scores differ by more than rounding.
+    So are all of them where no scores differ by more than rounding in the `dtype` that they were
+    computed in; None: their own.
     """
     # About the first value: the mean of scores far from zero would round their differences.
     apart, away = whole - whole[0], whole[:, None] - changed
     change, variance = jnp.mean(jnp.square(away), 0) / 2, jnp.var(apart, ddof=1)
     most = jnp.maximum(jnp.max(jnp.abs(apart)), jnp.max(jnp.abs(away)))
-    nothing = (change == 0) | (most <= rounding(whole))
+    nothing = (change == 0) | (most <= rounding(whole, dtype))
     return jnp.where(nothing, 0, change / jnp.where(nothing, 1, variance))
 
 

@@ -15,10 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, Num
 from jaxsal.common.options import channel_axes, over_image, spatial_shape
 from jaxsal.metrics import ranks
 from jaxsal.rewrite.axes.spatial import spatial_axes
-from jaxsal.types import ArrayOrShape, Image, Map, Scalar, ScoreFn, accumulator
-
-ULPS = 4
-"""By how many units in the last place of the largest value equal ones may differ."""
+from jaxsal.types import ArrayOrShape, Image, Map, Scalar, ScoreFn
 
 Mask = Bool[Array, "*space"]
 Pixels = Float[Array, "*space"]
@@ -118,12 +115,6 @@ def by_largest(values: Float[Array, "..."]) -> tuple[Float[Array, "..."], Scalar
     """
     top = jnp.max(jnp.abs(values))
     return values / jnp.where(top == 0, 1, top), top
-
-
-def rounding(values: Float[Array, "..."]) -> Scalar:
-    """By how much values that are equal may differ: a few units in the largest's last place."""
-    wide = values.astype(accumulator(values.dtype))
-    return ULPS * float(jnp.finfo(values.dtype).eps) * jnp.max(jnp.abs(wide))
 
 
 def descending_ranks(values: Pixels) -> Int[Array, "*space"]:

@@ -7,7 +7,8 @@ one image; their averages are those of the literature.
 import jax.numpy as jnp
 
 from jaxsal.common.options import Baseline, baseline_image, over_image
-from jaxsal.metrics._relevance import by_largest, pixels, rounding
+from jaxsal.common.rounding import dtype_of, rounding
+from jaxsal.metrics._relevance import by_largest, pixels
 from jaxsal.rewrite.axes.spatial import bind_axes, spatial_axes
 from jaxsal.types import Image, Map, Scalar, ScoreFn, accumulator, may_be_nan
 
@@ -46,7 +47,7 @@ def average_increase(score: ScoreFn, image: Image, map: Map, *, baseline: Baseli
     finite. Arguments, errors and source as for `average_drop`.
     """
     before, after = _scores(score, image, map, baseline)
-    more = after - before > rounding(jnp.stack([before, after]))
+    more = after - before > rounding(jnp.stack([before, after]), dtype_of(score, image))
     known = jnp.isfinite(before) & jnp.isfinite(after)
     return jnp.where(known, more.astype(after.dtype), jnp.nan)
 

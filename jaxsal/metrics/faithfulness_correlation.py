@@ -9,6 +9,7 @@ from jaxtyping import Array, Bool
 
 from jaxsal.common.options import Baseline, baseline_image, count, over_image
 from jaxsal.common.points import map_points
+from jaxsal.common.rounding import dtype_of
 from jaxsal.metrics._relevance import pixels
 from jaxsal.metrics.baselines import minimum
 from jaxsal.metrics.sensitivity_n import correlation
@@ -94,4 +95,5 @@ def faithfulness_correlation_over(
 
     points = np.arange(samples, dtype=np.int32)
     sums, scores = map_points(relevance_and_score, points, chunk=count("chunk", chunk))
-    return jnp.where(jnp.all(jnp.isfinite(values)), correlation(sums, -scores), jnp.nan)
+    found = correlation(sums, -scores, dtype=dtype_of(score, image))
+    return jnp.where(jnp.all(jnp.isfinite(values)), found, jnp.nan)

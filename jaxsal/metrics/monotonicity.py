@@ -5,7 +5,8 @@ from jaxtyping import Array, Int
 
 from jaxsal.common.options import Baseline, baseline_image, count, over_image
 from jaxsal.common.points import map_points
-from jaxsal.metrics._relevance import descending_ranks, pixels, rounding
+from jaxsal.common.rounding import dtype_of, rounding
+from jaxsal.metrics._relevance import descending_ranks, pixels
 from jaxsal.metrics.baselines import minimum
 from jaxsal.metrics.curves import shares
 from jaxsal.rewrite.axes.spatial import bind_axes, spatial_axes
@@ -60,6 +61,7 @@ def monotonicity(
         return value.astype(accumulator(value.dtype))
 
     curve = map_points(with_first, shares(values.shape, steps)[1:], chunk=count("chunk", chunk))
-    rising = jnp.mean((jnp.diff(curve) >= -rounding(curve)).astype(curve.dtype))
+    least = -rounding(curve, dtype_of(score, image))
+    rising = jnp.mean((jnp.diff(curve) >= least).astype(curve.dtype))
     known = jnp.all(jnp.isfinite(values)) & jnp.all(jnp.isfinite(curve))
     return jnp.where(known, rising, jnp.nan)

@@ -1,13 +1,17 @@
 """Sensitivity-n: does the relevance of n pixels go with what the score loses without them?"""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from jaxsal.common.options import Baseline, baseline_image, count, over_image
 from jaxsal.common.points import map_points
-from jaxsal.metrics._relevance import by_largest, pixels, rounding
+from jaxsal.common.rounding import dtype_of, rounding
+from jaxsal.metrics._relevance import by_largest, pixels
 from jaxsal.rewrite.axes.spatial import bind_axes, spatial_axes
 from jaxsal.types import Image, Key, Map, Scalar, ScoreFn, accumulator, may_be_nan
 
@@ -78,21 +82,30 @@ def sensitivity_n(
     points = (np.arange(len(sizes) * samples, dtype=np.int32), np.repeat(sizes, samples))
     sums, scores = map_points(relevance_and_score, points, chunk=count("chunk", chunk))
     rows = (len(sizes), samples)
-    correlations = jax.vmap(correlation)(sums.reshape(rows), -scores.reshape(rows))
+    of_share = partial(correlation, dtype=dtype_of(score, image))
+    correlations = jax.vmap(of_share)(sums.reshape(rows), -scores.reshape(rows))
     return jnp.where(jnp.all(jnp.isfinite(values)), correlations, jnp.nan)
 
 
-def correlation(first: Float[Array, " n"], second: Float[Array, " n"]) -> Scalar:
-    """Pearson's; NaN where either side's values differ by rounding alone."""
+def correlation(
+    first: Float[Array, " n"], second: Float[Array, " n"], *, dtype: DTypeLike | None = None
+) -> Scalar:
+    """Pearson's; NaN where either side's values differ by rounding alone.
+
+    Args:
+        dtype: what the second ones were computed in; None: as they are.
+    """
     # Losses differ as scores do. Less one of its own, a row has no bias left that would round
     # its mean: the score of the whole image may be far away.
-    a, b = (_apart(row, row[0]) for row in (first, second))
+    a, b = _apart(first, first[0]), _apart(second, second[0], dtype)
     a, b = a - jnp.mean(a), b - jnp.mean(b)
     return jnp.sum(a * b) / jnp.sqrt(jnp.sum(a * a) * jnp.sum(b * b))
 
 
-def _apart(values: Float[Array, "*n"], reference: Scalar) -> Float[Array, "*n"]:
+def _apart(
+    values: Float[Array, "*n"], reference: Scalar, dtype: DTypeLike | None = None
+) -> Float[Array, "*n"]:
     """The values less `reference`, over the largest such; NaN where they differ by rounding."""
     wide = values.astype(accumulator(values.dtype))
     scaled, top = by_largest(wide - reference.astype(wide.dtype))
-    return jnp.where(top > rounding(values), scaled, jnp.nan).astype(jnp.float32)
+    return jnp.where(top > rounding(values, dtype), scaled, jnp.nan).astype(jnp.float32)

@@ -1,0 +1,90 @@
+"""Scores that differ by rounding alone are equal, in whatever dtype they are computed."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxsal
+from jaxsal import metrics
+from jaxsal.common.rounding import dtype_of, rounding
+
+WEIGHTS = jnp.asarray(np.random.default_rng(0).normal(size=(16, 1)) / 8, jnp.float32)
+IMAGES = np.random.default_rng(1).normal(size=(2, 4, 4, 1)).astype(np.float32)
+MAPS = IMAGES * np.asarray(WEIGHTS).reshape(4, 4, 1)
+KEY = jax.random.key(0)
+NARROW = jnp.bfloat16
+
+
+def model(weights, images):
+    """One number near 100, where neighbours of bfloat16 are a half apart."""
+    product = images.reshape(len(images), -1) @ weights
+    return product + jnp.asarray(100, product.dtype)
+
+
+def narrow(weights, images):
+    return model(weights.astype(NARROW), images.astype(NARROW))
+
+
+def narrow_inside(weights, images):
+    return narrow(weights, images).astype(jnp.float32)
+
+
+MEASURES = {
+    "monotonicity": partial(metrics.monotonicity, steps=8),
+    "increase": metrics.average_increase,
+    "sensitivity_n": partial(metrics.sensitivity_n, shares=(0.3,), samples=8),
+    "correlation": partial(metrics.faithfulness_correlation, subset=5, samples=8),
+}
+METHODS = {
+    "sobol": partial(jaxsal.sobol, grid=2, designs=4),
+    "hsic": partial(jaxsal.hsic, grid=2, designs=8),
+}
+SAID = {"output": "value", "spatial_axes": (0, 1)}
+
+
+def found(apply, **options):
+    measures = jaxsal.evaluator(apply, MEASURES, **SAID, **options)
+    values = measures(WEIGHTS, IMAGES, MAPS, 0, key=KEY)
+    maps = jaxsal.explainer(apply, METHODS, **SAID, **options)(WEIGHTS, IMAGES, 0, key=KEY)
+    return jax.tree.map(np.asarray, {**values, **maps})
+
+
+def test_changes_of_a_score_are_seen_in_float32():
+    got = found(model)
+    assert (got["monotonicity"] < 1).all() and got["increase"].any()
+    assert np.isfinite(got["sensitivity_n"]).all() and np.isfinite(got["correlation"]).all()
+    assert got["sobol"].any() and got["hsic"].any()
+
+
+@pytest.mark.parametrize(
+    ("apply", "options"),
+    [(model, {"dtype": NARROW}), (narrow_inside, {})],
+    ids=["dtype", "inside"],
+)
+def test_steps_of_a_narrow_dtype_are_no_changes(apply, options):
+    """By the explainer's dtype, and of a model that computes so and returns wider logits."""
+    got = found(apply, **options)
+    assert (got["monotonicity"] == 1).all() and not got["increase"].any()
+    assert np.isnan(got["sensitivity_n"]).all() and np.isnan(got["correlation"]).all()
+    assert not got["sobol"].any() and not got["hsic"].any()
+
+
+def test_a_plain_score_computes_in_the_dtype_of_its_value():
+    image, map = jnp.asarray(IMAGES[0]), jnp.asarray(MAPS[0])
+    for apply, expected in ((narrow, NARROW), (model, jnp.float32)):
+        score = lambda x: apply(WEIGHTS, x[None])[0, 0]  # noqa: B023, E731
+        assert dtype_of(score, image) == expected
+        rising = jax.jit(partial(MEASURES["monotonicity"], score))(image, map)
+        assert (rising == 1) == (apply is narrow)
+        score.dtype = NARROW
+        assert dtype_of(jaxsal.neuron(score, 0, 0), image) == dtype_of(score, image) == NARROW
+
+
+def test_rounding_is_that_of_the_coarser_dtype():
+    values = jnp.asarray([-100.0, 3.0])
+    assert rounding(values) == pytest.approx(400 * 2**-23)
+    assert rounding(values, NARROW) == rounding(values.astype(NARROW)) == 400 * 2**-7
+    assert rounding(values.astype(NARROW), jnp.float32) == 400 * 2**-7

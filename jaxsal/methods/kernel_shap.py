@@ -39,8 +39,10 @@ def kernel_shap(
     .. math:: min_φ Σⱼ (s(xⱼ) - s(b) - Σ_{i ∈ Sⱼ} φᵢ)²  subject to  Σᵢ φᵢ = s(x) - s(b)
 
     Coalition Sⱼ has k of the M segments by chance ~ (M - 1) / (k (M - k)), and is uniform among
-    those of its size: the weights of SHAP's kernel. Both ends are constraints, so that the map is
-    complete whatever the draws. What the coalitions do not tell apart is shared evenly.
+    those of its size: the weights of SHAP's kernel. Both ends are constraints, so that the
+    segments' values φ are complete whatever the draws; the map, which has a segment's value at each
+    of its elements, is once it is divided by their number. What the coalitions do not tell apart is
+    shared evenly.
 
     Args:
         score: `score(image) -> scalar`; need not be differentiable.

@@ -42,8 +42,10 @@ def shapley_sampling(
 
     .. math:: φᵢ = (1/n) Σⱼ s(x of the segments up to i in order j) - s(x of those before i)
 
-    An unbiased estimate of the Shapley values. The map is complete for any number of samples: the
-    gains of each order add up to s(x) - s(b). An order takes a score for each segment but one.
+    An unbiased estimate of the Shapley values. The segments' values φ are complete for any number
+    of samples: the gains of each order add up to s(x) - s(b). The map, which has a segment's value
+    at each of its elements, is once it is divided by their number. An order takes a score for each
+    segment but one.
 
     Args:
         score: `score(image) -> scalar`; need not be differentiable.
@@ -140,8 +142,8 @@ def shapley_values(
 
     .. math:: φᵢ = Σ_{S ∌ i} |S|! (M - |S| - 1)! / M! (s(x of S and i) - s(x of S))
 
-    The only values that are efficient (they sum to s(x) - s(b)), symmetric, linear in the score,
-    and zero for a segment that changes nothing.
+    The only values that are efficient (over segments they sum to s(x) - s(b)), symmetric, linear in
+    the score, and zero for a segment that changes nothing.
 
     Args:
         score, image, segments, baseline, n_segments: as for `shapley_sampling`; 16 segments at

@@ -16,7 +16,8 @@ def completeness(score: ScoreFn, image: Image, map: Map, *, baseline: Baseline =
 
     The map's sign counts. A number, never a test of equality: float32 sums are not exact. NaN where
     the score of image and baseline are the same. It says nothing about where the relevance lies: a
-    map that is rescaled to the right sum is complete.
+    map that is rescaled to the right sum is complete. A map that has a segment's value at each of
+    its elements (Shapley values, LIME, `feature_ablation`) is first divided by their number.
 
     Args:
         score: `score(image) -> scalar`.

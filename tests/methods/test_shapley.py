@@ -62,6 +62,27 @@ def test_every_method_is_complete(seed, origin):
         assert error < 3e-5 + 2e-6 * abs(origin), name
 
 
+def test_a_map_is_complete_over_the_sizes_of_its_segments():
+    """Every element has its segment's whole value: a sum over elements counts it for each."""
+    image = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4, 2)), jnp.float32)
+    score = lambda x: jnp.prod(1 + jnp.sum(x, (1, 2)))  # noqa: E731
+    labels = np.asarray([[0, 0, 0, 1], [1, 1, 2, 2], [2, 2, 2, 2]])
+    sizes = 2.0 * np.bincount(labels.ravel())[labels][..., None].astype(np.float32)
+
+    @jax.jit
+    def misses():
+        options = {"segments": labels}
+        maps = (
+            jaxsal.shapley_values(score, image, **options),
+            jaxsal.kernel_shap(score, image, **options, samples=4, key=KEY),
+        )
+        miss = partial(jaxsal.metrics.completeness, score, image)
+        return [(miss(map / sizes), miss(map)) for map in maps]
+
+    for divided, whole in misses():
+        assert divided < 1e-5 < 0.1 < whole
+
+
 @given(st.integers(0, 2**20))
 def test_all_coalitions_and_all_orders_are_exact(seed):
     found = explained(drawn(seed))

@@ -32,6 +32,9 @@ Carry = TypeVar("Carry")
 Terms = TypeVar("Terms")
 """What a function makes of a point: a pytree of arrays."""
 
+Beside = TypeVar("Beside")
+"""What a function says of a point beside its terms, kept for each point: a few numbers."""
+
 Moments = tuple[Array, Array, Array, Array]
 """Of the points so far: how many, the first's value, the mean beside it, squared deviations."""
 
@@ -48,22 +51,46 @@ def sum_points(
         like: an array whose placement (the mesh axes it varies over) the sum shares: the image.
         chunk: points evaluated at a time.
     """
+    return sum_points_beside(_alone(fun), points, weights, like=like, chunk=chunk)[0]
+
+
+def sum_points_beside(
+    fun: Callable[[Point], tuple[Terms, Beside]],
+    points: Points,
+    weights: ArrayLike,
+    *,
+    like: Array,
+    chunk: int,
+) -> tuple[Terms, Beside]:
+    """`sum_points` of the first of the pairs that `fun` gives, and the second of each point."""
     fun = _traced_once(fun)
     blocks, valid = _blocks((weights, points), chunk)
 
-    def add(total: Terms, block: Blocks) -> tuple[Terms, None]:
+    def add(total: Terms, block: Blocks) -> tuple[Terms, Beside]:
         (weight, point), mask = block
         real = None if valid.all() else mask
-        terms = jax.tree.map(lambda x: _contract(weight, x, real), jax.vmap(fun)(point))
-        return jax.tree.map(jnp.add, total, terms), None
+        values, beside = jax.vmap(fun)(point)
+        terms = jax.tree.map(lambda x: _contract(weight, x, real), values)
+        return jax.tree.map(jnp.add, total, terms), beside
 
-    return _fold(add, _zeros(fun, points, like), (blocks, valid))
+    total, beside = _fold(add, _zeros(fun, points, like)[0], (blocks, valid))
+    return total, _unblocked(beside, _count(points))
 
 
 def variance_points(
     fun: Callable[[Point], Array], points: Points, *, like: Array, chunk: int
 ) -> Array:
     """(1/n) Σₖ (f(pₖ) - mean)², never negative, each point evaluated once.
+
+    Arguments as of `sum_points`.
+    """
+    return variance_points_beside(_alone(fun), points, like=like, chunk=chunk)[0]
+
+
+def variance_points_beside(
+    fun: Callable[[Point], tuple[Array, Beside]], points: Points, *, like: Array, chunk: int
+) -> tuple[Array, Beside]:
+    """`variance_points` of the first of the pairs that `fun` gives, and the second of each point.
 
     All values are taken relative to the first, so that a large mean does not cancel (E[f²] - E[f]²
     would, and turn negative). Within a chunk the variance is two-pass, first the mean, then the
@@ -74,11 +101,12 @@ def variance_points(
     blocks, valid = _blocks(points, chunk)
     valid = valid.astype(np.float32)
 
-    def merge(carry: Moments, block: Blocks) -> tuple[Moments, None]:
+    def merge(carry: Moments, block: Blocks) -> tuple[Moments, Beside]:
         count, first, mean, squares = carry
         point, mask = block
         mask = jnp.asarray(mask, mean.dtype)
-        values = jax.vmap(fun)(point).astype(mean.dtype)
+        values, beside = jax.vmap(fun)(point)
+        values = values.astype(mean.dtype)
         first = jnp.where(count == 0, values[0], first)
         values = values - first[None]
         new = jnp.sum(mask)
@@ -86,12 +114,16 @@ def variance_points(
         shift, share = local - mean, new / (count + new)
         squares += _contract(mask, jnp.square(values - local[None]))
         squares += jnp.square(shift) * (count * share)
-        return (count + new, first, mean + shift * share, squares), None
+        return (count + new, first, mean + shift * share, squares), beside
 
-    zeros = _zeros(fun, points, like)
+    zeros = _zeros(fun, points, like)[0]
     none = jnp.zeros((), zeros.dtype)
-    count, _, _, squares = _fold(merge, (none, zeros, zeros, zeros), (blocks, valid))
-    return squares / count
+    moments, beside = _fold(merge, (none, zeros, zeros, zeros), (blocks, valid))
+    return moments[-1] / moments[0], _unblocked(beside, _count(points))
+
+
+def _alone(fun: Callable[[Point], Terms]) -> Callable[[Point], tuple[Terms, tuple[()]]]:
+    return lambda point: (fun(point), ())
 
 
 def sum_increments(
@@ -121,7 +153,7 @@ def sum_increments(
         return (total, *(x[-1] for x in pair)), None
 
     total = zeros[0] * zeros[1]
-    return _fold(add, (total, *zeros), (blocks, valid))[0]
+    return _fold(add, (total, *zeros), (blocks, valid))[0][0]
 
 
 def _shifted(last: Array, values: Shaped[Array, "n ..."]) -> Shaped[Array, "n ..."]:
@@ -135,7 +167,11 @@ def map_points(fun: Callable[[Point], Terms], points: Points, *, chunk: int) -> 
     blocks, _ = _blocks(points, chunk)
     if _count(blocks) == 1:
         return jax.vmap(fun)(jax.tree.map(lambda x: x[0], blocks))
-    stacked = lax.map(jax.vmap(fun), blocks)
+    return _unblocked(lax.map(jax.vmap(fun), blocks), count)
+
+
+def _unblocked(stacked: Blocks, count: int) -> Points:
+    """What was made of blocks of points, of each point alone."""
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:count], stacked)
 
 
@@ -157,11 +193,12 @@ def _blocks(points: Points, chunk: int) -> tuple[Blocks, Bool[np.ndarray, "block
 
 
 def _fold(
-    step: Callable[[Carry, Blocks], tuple[Carry, None]], init: Carry, blocks: Blocks
-) -> Carry:
+    step: Callable[[Carry, Blocks], tuple[Carry, Any]], init: Carry, blocks: Blocks
+) -> tuple[Carry, Blocks]:
     if _count(blocks) == 1:  # outside a loop, XLA shares passes and picks faster convolutions
-        return step(init, jax.tree.map(lambda x: x[0], blocks))[0]
-    return lax.scan(step, init, blocks)[0]
+        total, beside = step(init, jax.tree.map(lambda x: x[0], blocks))
+        return total, jax.tree.map(lambda x: x[None], beside)
+    return lax.scan(step, init, blocks)
 
 
 def _traced_once(fun: Callable[[Point], Terms]) -> Callable[[Point], Terms]:

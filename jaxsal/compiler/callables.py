@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from jax.tree_util import PyTreeDef
 
-from jaxsal.compiler.signatures import Function, innermost
+from jaxsal.compiler.signatures import Function, innermost, is_combined, is_here
 from jaxsal.types import ArrayOrShape
 
 
@@ -158,7 +158,7 @@ class Split:
         if type(value) is functools.partial and _is_ours(value):
             bound = (value.func, value.args, value.keywords)
             return Node(functools.partial, (self._take(bound, concrete_options(value), False),))
-        if _is_combined(value):
+        if is_combined(value):
             fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
             return Node(type(value), (self._take(fields, concrete, known),))
         if callable(value):
@@ -217,21 +217,11 @@ def _is_ours(method: Any) -> bool:
     """
     if type(method) is functools.partial:
         return _is_ours(method.func)
-    if _is_combined(method):
+    if is_combined(method):
         return _is_ours(method.inner)
     module, name = str(getattr(method, "__module__", "")), getattr(method, "__qualname__", "")
     # A wrapper has the name of what it wraps, but is another object.
-    return _is_here(module) and getattr(sys.modules.get(module), name, None) is method
-
-
-def _is_combined(value: object) -> bool:
-    """Whether a value is what one of this library's combinators returns: a frozen dataclass."""
-    ours = _is_here(type(value).__module__) and hasattr(value, "inner")
-    return ours and dataclasses.is_dataclass(value) and callable(value)
-
-
-def _is_here(module: str) -> bool:
-    return module.partition(".")[0] == __name__.partition(".")[0]
+    return is_here(module) and getattr(sys.modules.get(module), name, None) is method
 
 
 def _is_named(value: object) -> bool:

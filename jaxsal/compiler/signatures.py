@@ -1,5 +1,6 @@
 """Reads from its signature which options a method takes, through partials and combinators."""
 
+import dataclasses
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping
@@ -78,12 +79,19 @@ def differentiates(function: Function) -> bool:
 def refined(function: Function, options: Mapping[str, Any]) -> Function | None:
     """The method as one that says how many points it took, where it takes what an image needs.
 
-    None where it has no attribute `refined`, or is given no tolerance.
+    None where it has no attribute `refined`, or is given no tolerance. A combinator's is the same
+    over its own method's.
     """
     bound: dict[str, Any] = {}
     while isinstance(function, functools.partial):
         bound = {**function.keywords, **bound}
         function = function.func
+    if is_combined(function):
+        combined: Any = function
+        inner = refined(combined.inner, {**bound, **options})
+        if inner is None:
+            return None
+        return functools.partial(dataclasses.replace(combined, inner=inner).refined, **bound)
     telling = getattr(function, "refined", None)
     wanted = {**bound, **options}.get("tolerance") is not None
     return functools.partial(telling, **bound) if telling is not None and wanted else None
@@ -251,6 +259,17 @@ def innermost(function: Function) -> tuple[Function, set[str]]:
             function = function.inner  # type: ignore[attr-defined]
         else:
             return function, bound
+
+
+def is_combined(value: object) -> bool:
+    """Whether a value is what one of this library's combinators returns: a frozen dataclass."""
+    ours = is_here(type(value).__module__) and hasattr(value, "inner")
+    return ours and dataclasses.is_dataclass(value) and callable(value)
+
+
+def is_here(module: str) -> bool:
+    """Whether a module, by its name, is this library's."""
+    return module.partition(".")[0] == __name__.partition(".")[0]
 
 
 def _parameters(function: Function) -> Mapping[str, inspect.Parameter]:

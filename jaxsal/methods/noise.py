@@ -12,14 +12,20 @@ from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from jaxsal.common.options import count, scale, takes_key
-from jaxsal.common.points import sum_points, variance_points
-from jaxsal.types import Image, Key, Map, Method, ScoreFn, accumulator
+from jaxsal.common.points import sum_points_beside, variance_points_beside
+from jaxsal.types import Image, Key, Map, Method, Refined, ScoreFn, accumulator
 
 Draw = tuple[Image, dict[str, Any]]
 """One sample: the noise added to the image, and the inner method's options (a key, or none)."""
 
-Statistic = Callable[..., Map]
-"""`statistic(maps, indices, *, like, chunk) -> map`, of the maps at the given sample indices."""
+Sampled = tuple[Map, tuple[Array, ...]]
+"""A sample's map, and what it took: the points and whether it converged, or nothing."""
+
+Statistic = Callable[..., Sampled]
+"""`statistic(maps, indices, *, like, chunk)`: of the maps at the given sample indices.
+
+With what each of them took, [n].
+"""
 
 
 def smoothgrad(
@@ -109,13 +115,23 @@ class Noisy:
     def __call__(
         self, score: ScoreFn, image: Image, *, key: Key, chunk: int = 1, **options: Any
     ) -> Map:
+        return self._sampled(score, image, key, chunk, options)[0]
+
+    def refined(
+        self, score: ScoreFn, image: Image, *, key: Key, chunk: int = 1, **options: Any
+    ) -> Refined:
+        """The same over an inner method that returns a `Refined`: what all samples took."""
+        map, (points, converged) = self._sampled(score, image, key, chunk, options)
+        return Refined(map, jnp.sum(points, dtype=jnp.int32), jnp.all(converged))
+
+    def _sampled(
+        self, score: ScoreFn, image: Image, key: Key, chunk: int, options: dict[str, Any]
+    ) -> Sampled:
         draw = draw_noise(
             key, image, noise=self.noise, relative=self.relative, needs_key=takes_key(self.inner)
         )
         method = functools.partial(self.inner, **options) if options else self.inner
-        return statistic_over(
-            self.statistic, method, score, image, draw, samples=self.samples, chunk=chunk
-        )
+        return _sampled_over(self.statistic, method, score, image, draw, self.samples, chunk)
 
 
 def draw_noise(
@@ -157,31 +173,53 @@ def statistic_over(
         chunk: samples evaluated at a time.
     """
 
-    def explain(index: Array) -> Map:
+    return _sampled_over(statistic, method, score, image, draw, samples, chunk)[0]
+
+
+def _sampled_over(
+    statistic: Statistic,
+    method: Callable[..., Map | Refined],
+    score: ScoreFn,
+    image: Image,
+    draw: Callable[[Array], Draw],
+    samples: int,
+    chunk: int,
+) -> Sampled:
+    """`statistic_over` of a method that may tell what it took, and what each sample did, [n]."""
+
+    def explain(index: Array) -> Sampled:
         perturbation, inner = draw(index)
-        map = method(score, image + perturbation, **inner)
-        return map.astype(accumulator(map.dtype))
+        found = method(score, image + perturbation, **inner)
+        map, took = (found.map, found[1:]) if isinstance(found, Refined) else (found, ())
+        return map.astype(accumulator(map.dtype)), took
 
     indices = np.arange(count("samples", samples))
     return statistic(explain, indices, like=image, chunk=count("chunk", chunk))
 
 
-def mean(maps: Callable[[Array], Map], indices: np.ndarray, *, like: Image, chunk: int) -> Map:
+Maps = Callable[[Array], Sampled]
+"""Sample index to its map."""
+
+
+def mean(maps: Maps, indices: np.ndarray, *, like: Image, chunk: int) -> Sampled:
     """`(1/n) Σⱼ Mⱼ`."""
     weights = np.full(len(indices), 1 / len(indices))
-    return sum_points(maps, indices, weights, like=like, chunk=chunk)
+    return sum_points_beside(maps, indices, weights, like=like, chunk=chunk)
 
 
-def mean_square(
-    maps: Callable[[Array], Map], indices: np.ndarray, *, like: Image, chunk: int
-) -> Map:
+def mean_square(maps: Maps, indices: np.ndarray, *, like: Image, chunk: int) -> Sampled:
     """`(1/n) Σⱼ Mⱼ²`."""
-    return mean(lambda index: jnp.square(maps(index)), indices, like=like, chunk=chunk)
+
+    def squared(index: Array) -> Sampled:
+        map, took = maps(index)
+        return jnp.square(map), took
+
+    return mean(squared, indices, like=like, chunk=chunk)
 
 
-def variance(maps: Callable[[Array], Map], indices: np.ndarray, *, like: Image, chunk: int) -> Map:
+def variance(maps: Maps, indices: np.ndarray, *, like: Image, chunk: int) -> Sampled:
     """`(1/n) Σⱼ (Mⱼ - mean)²`."""
-    return variance_points(maps, indices, like=like, chunk=chunk)
+    return variance_points_beside(maps, indices, like=like, chunk=chunk)
 
 
 _NAMES = {mean: "smoothgrad", mean_square: "smoothgrad_squared", variance: "vargrad"}

@@ -1,6 +1,7 @@
 """Integrated gradients with a tolerance: as complete as asked, or said not to be."""
 
 import functools
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -63,6 +64,59 @@ def test_images_do_not_wait_for_each_other_on_a_cpu():
         plans[name] = explain._execute.plan(call)[0]
     assert (plans["adaptive"].images, plans["adaptive"].chunk) == (1, 4)
     assert plans["fixed"].images == len(IMAGES)
+
+
+LIMITS = {"tolerance": 0.05, "max_steps": 5}
+WAVES = IMAGES[:3, :4, :4]
+NOISE = {"samples": 3, "noise": 0.3, "relative": False}
+
+
+def waves(params, images):
+    return jnp.sin(3 * images).sum((1, 2))
+
+
+def told(method, **options):
+    """What a record of waves says, and whether something was warned of."""
+    explain = jaxsal.explainer(waves, method, mesh=one_device(), spatial_axes=(0, 1), **options)
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        steps = explain.record({}, WAVES, 0, key=jax.random.key(0)).steps
+    return steps, [str(each.message).split(" are ")[0] for each in found]
+
+
+def test_a_combinator_tells_what_its_method_took():
+    """All samples' points, of each map; a map is as asked where all of its samples are."""
+
+    @jax.jit
+    @jax.vmap
+    def sample(image, key):
+        image = image + 0.3 * jax.random.normal(key, image.shape)
+        score = lambda x: waves({}, x[None])[0, 0]  # noqa: E731
+        return jaxsal.integrated_gradients.refined(score, image, **LIMITS)
+
+    points, converged = [], []
+    for row, image in enumerate(WAVES):
+        own = jax.random.fold_in(jax.random.key(0), row)
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(own, np.arange(3))
+        took = sample(jnp.stack([image] * 3), keys)
+        points.append(int(took.points.sum()))
+        converged.append(bool(took.converged.all()))
+    assert 0 < sum(converged) < 3
+    warned = [f"tolerance: maps of {3 - sum(converged)} of 3 images"]
+
+    bound = functools.partial(jaxsal.integrated_gradients, **LIMITS)
+    steps, said = told(jaxsal.smoothgrad(jaxsal.integrated_gradients, **NOISE), **LIMITS)
+    both, again = told(
+        {
+            "var": jaxsal.vargrad(bound, **NOISE),
+            "twice": jaxsal.smoothgrad(jaxsal.smoothgrad_squared(bound, **NOISE), samples=2),
+        }
+    )
+    for found in (steps, both["var"]):
+        np.testing.assert_array_equal(found.points, points)
+        np.testing.assert_array_equal(found.converged, converged)
+    assert said == warned and len(again) == 1
+    assert (both["twice"].points >= 2 * 3 * 2).all() and both["twice"].points.dtype == np.int32
 
 
 def test_what_max_steps_do_not_suffice_for_is_said():

@@ -64,13 +64,8 @@ def integrated_gradients(
         https://arxiv.org/abs/1703.01365
     """
     if tolerance is not None:
-        if (steps, rule) != (50, "gausslegendre"):
-            raise ValueError(
-                f"tolerance: expected no steps or rule beside it, got steps={steps!r}, "
-                f"rule={rule!r}; an image takes as many points as it needs, max_steps at most"
-            )
         limits: dict[str, Any] = {"tolerance": tolerance, "max_steps": max_steps, "chunk": chunk}
-        return _refined(score, image, baseline=baseline, **limits).map
+        return _refined(score, image, baseline=baseline, steps=steps, rule=rule, **limits).map
     start = baseline_image(with_axes(baseline, score, image), image)
     positions, weights = quadrature(rule, count("steps", steps))
     gradient_at, pull_back = path_gradient(score, start, image)
@@ -85,13 +80,22 @@ def _refined(
     image: Image,
     *,
     baseline: Baseline = 0.0,
+    steps: int = 50,
+    rule: str = "gausslegendre",
     tolerance: ArrayLike,
     max_steps: int = 1024,
     chunk: int = 1,
-    **unused: Any,
 ) -> Refined:
-    """`integrated_gradients` with a tolerance, and what it took, without `steps` and `rule`."""
-    del unused
+    """`integrated_gradients` with a tolerance, and what it took.
+
+    Raises:
+        ValueError: steps or a rule beside it.
+    """
+    if (steps, rule) != (50, "gausslegendre"):
+        raise ValueError(
+            f"tolerance: expected no steps or rule beside it, got steps={steps!r}, rule={rule!r}; "
+            "an image takes as many points as it needs, max_steps at most"
+        )
     start = baseline_image(with_axes(baseline, score, image), image)
     return refined_integral(
         score,

@@ -165,3 +165,5 @@ def test_wrong_options(options, message):
 def test_what_a_tolerance_takes_the_place_of_is_refused(other):
     with pytest.raises(ValueError, match="no steps or rule beside it"):
         METHOD(lambda image: jnp.sum(image**2), jnp.ones((4, 4, 1)), **other)
+    with pytest.raises(ValueError, match="no steps or rule beside it"):
+        told(METHOD, **other)

@@ -26,7 +26,9 @@ def confusion_matrix(labels: ArrayValues, predictions: ArrayValues, classes: int
     for name, index in (("labels", labels), ("predictions", predictions)):
         if index.size and not (0 <= index.min() and index.max() < classes):
             raise ValueError(f"{name} in [{index.min()}, {index.max()}]: expected [0, {classes})")
-    counts = np.bincount(labels * classes + predictions, minlength=classes**2)
+    # A cell's number, up to K² - 1, need not fit the labels' own integers.
+    rows, columns = (x.astype(np.int64, casting="same_kind") for x in (labels, predictions))
+    counts = np.bincount(rows * classes + columns, minlength=classes**2)
     return counts.reshape(classes, classes)
 
 

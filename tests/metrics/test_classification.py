@@ -52,6 +52,14 @@ def test_the_brier_score_is_the_sum_of_the_classes_own(seed):
     assert cl.brier_score(probabilities, labels) == pytest.approx(sum(own))
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.uint64, np.int64])
+def test_a_confusion_matrix_of_more_cells_than_the_labels_integers_hold(dtype):
+    labels, predictions = np.random.default_rng(0).integers(0, 60, (2, 500)).astype(dtype)
+    found = cl.confusion_matrix(labels, predictions, 60)
+    expected = sk.confusion_matrix(labels, predictions, labels=np.arange(60))
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_calibration_error_by_hand():
     # Bin (3/5, 4/5] holds two images, half of them right; bin (4/5, 1] one, wrong.
     probabilities = np.array([[0.8, 0.2], [0.7, 0.3], [0.05, 0.95]])

@@ -41,7 +41,8 @@ def refined_integral(
 
     The points of one level are among those of the next. A level gives two maps, the trapezoid
     rule's T and Simpson's (4 T - T') / 3, T' of the level before; that which is nearer to complete
-    is looked at: |sum(map) - (s(x) - s(b))| <= tolerance |s(x) - s(b)|.
+    is looked at: |sum(map) - (s(x) - s(b))| <= tolerance |s(x) - s(b)|. Errors of pixels that
+    cancel in the sum are not seen.
 
     Args:
         score, start, end: s, b and x.

@@ -47,7 +47,10 @@ def integrated_gradients(
             the place of both: from two on, all intervals are halved until |sum of the map - (s(x) -
             s(b))| <= tolerance |s(x) - s(b)|, by the trapezoid rule or Simpson's. `explain.record`
             tells the points; images on which `max_steps` do not suffice are counted in a warning.
-            Such a map has no reverse-mode derivative of its own.
+            The sum alone is asked for: errors of pixels may cancel in it, so that a map that adds
+            up may still be coarse (of x₁³ - x₂³ at (1, 1) two points meet any tolerance with
+            (1.5, -1.5), in the place of (1, -1)). Such a map has no reverse-mode derivative of its
+            own.
         max_steps: the most points of an image, with a tolerance.
         chunk: points evaluated at a time; memory grows with it, never with `steps`.
 

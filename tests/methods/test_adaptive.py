@@ -149,6 +149,14 @@ def test_a_path_without_length_and_a_polynomial():
     np.testing.assert_allclose(tangent, 3 * image**2, rtol=1e-5)
 
 
+def test_errors_that_cancel_in_the_sum_are_not_seen():
+    """As the docstring says: completeness is asked for, of the map as a whole."""
+    score = lambda x: x[0] ** 3 - x[1] ** 3  # noqa: E731
+    found = jaxsal.integrated_gradients.refined(score, jnp.ones(2), tolerance=0.0)
+    assert found.converged and found.points == 2
+    np.testing.assert_allclose(found.map, [1.5, -1.5])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -153,5 +153,9 @@ def axes_by_shape(shape: tuple[int, ...]) -> SpatialAxes:
 
 
 def usual_axes(shape: tuple[int, ...]) -> SpatialAxes:
-    """The spatial axes where nobody says which: by the shape, else all but the last of several."""
+    """The spatial axes where nobody says which: by the shape, else all but the last of several.
+
+    So of two axes it is the first, as of a signal or of tokens [T, C]: a picture without channels,
+    [H, W], is given with `spatial_axes=(0, 1)`, or with a channel, [H, W, 1].
+    """
     return axes_by_shape(shape) or tuple(range(max(len(shape) - 1, 1)))

@@ -31,7 +31,8 @@ def segments(
         size: Felzenszwalb's scale, of an image of the range [0, 1] as this one is brought to: the
             larger, the larger the segments. sigma: of the Gaussian that smooths it first, in
             pixels. min_size: pixels of a segment, at least.
-        spatial_axes: the image's; None: the usual ones (`jaxsal.types.usual_axes`).
+        spatial_axes: the image's; None: the usual ones (`jaxsal.types.usual_axes`), which of an
+            image [H, W] are not both: give (0, 1).
 
     Returns:
         Integers [*spatial], from 0.

@@ -1,7 +1,7 @@
 """Images without what was there: functions of an image, for every option `baseline`.
 
 Their option `spatial_axes` is bound by the method or metric that they are given to; alone they
-take the usual ones (`jaxsal.types.usual_axes`).
+take the usual ones (`jaxsal.types.usual_axes`): of an image [H, W] give `spatial_axes=(0, 1)`.
 """
 
 import jax.numpy as jnp

@@ -2,6 +2,8 @@
 
 Of ONE map, its channels summed; of the model, its reading of the axes alone counts. Both ignore the
 map's scale and sign. An all-zero map, and one with a value that is not finite, has neither (NaN).
+Without a model, an image [H, W] is given with a channel, [H, W, 1]: of two axes the last holds
+channels.
 """
 
 import jax

@@ -1,4 +1,8 @@
-"""Methods that know nothing of the model but its axes: what a map must be compared with."""
+"""Methods that know nothing of the model but its axes: what a map must be compared with.
+
+Without a model, an image [H, W] is given with a channel, [H, W, 1]: of two axes the last holds
+channels.
+"""
 
 import jax
 import jax.numpy as jnp

@@ -32,7 +32,8 @@ def spatial_axes(score: ScoreFn | None, image: Image) -> SpatialAxes:
     Raises:
         ValueError: the score is an explainer's, and nothing says which they are. (Of a plain
             function and of `None` they are `usual_axes` then, all but the last by convention: a
-            function may have an attribute `spatial_axes` that says otherwise.)
+            function may have an attribute `spatial_axes` that says otherwise. An image [H, W] needs
+            it, or a channel, [H, W, 1].)
     """
     if score is None:
         return usual_axes(image.shape)

@@ -17,6 +17,7 @@ from jaxsal.data.reading import Reading
 
 TEST = "--test-images"
 """What names of the images of a test folder of its own begin with."""
+IDLE = "a mask of a row that is left out"
 
 
 class Found(NamedTuple):
@@ -95,6 +96,7 @@ def understood(root: Path, reading: Reading, prefix: str = "") -> Understood:
         outlines |= _masks_of_table(root, table.entries, pictures)
         used = {mask for own in outlines.values() for mask in own}
         absent = (path for path in images if root / path not in used)
+        left_out = [(name, why) for name, why in left_out if root / name not in used]
         left_out += _not_listed(absent, table, reading.labels.name)
     found, lost = _labelled(images, table, layout.parts)
     whose = _whose(found, table, layout, reading)
@@ -143,14 +145,18 @@ def _masks_of_table(
 ) -> dict[PurePath, tuple[Path, ...]]:
     """The masks that a table names, of those that are there."""
     named = tables.by_names(files)
-    found = {path: tables.find(entry.mask, named) for path, entry in entries.items() if entry.mask}
-    return {path: (root / own[0],) for path, own in found.items() if len(own) == 1}
+    found: dict[PurePath, tuple[Path, ...]] = {}
+    for path, entry in entries.items():
+        own = [there for cell in entry.masks if len(there := tables.find(cell, named)) == 1]
+        if own:
+            found[path] = tuple(dict.fromkeys(root / mask for (mask,) in own))
+    return found
 
 
 def _by_folder(layout: layouts.Layout) -> dict[PurePath, tables.Entry]:
     """What folders say of images, in a table's words."""
     return {
-        path: tables.Entry(folders[0] if folders else "", "", "", "")
+        path: tables.Entry(folders[0] if folders else "", "", "", ())
         for path, folders in layout.folders.items()
     }
 
@@ -158,10 +164,12 @@ def _by_folder(layout: layouts.Layout) -> dict[PurePath, tables.Entry]:
 def _not_listed(
     images: Iterable[PurePath], table: tables.Table, name: str
 ) -> list[tuple[str, str]]:
-    """Images without a row."""
+    """Images without a row, and masks of rows that are left out."""
     known = {row for row, _ in table.left_out}
-    unnamed = (path for path in images if path not in table.entries)
-    return [(p.as_posix(), f"not in {name}") for p in unnamed if p.as_posix() not in known]
+    rest = [p for p in images if p not in table.entries and p.as_posix() not in known]
+    named = tables.by_names(rest)
+    idle = {path for cell in table.idle for path in tables.find(cell, named)}
+    return [(p.as_posix(), IDLE if p in idle else f"not in {name}") for p in rest]
 
 
 def _labelled(

@@ -28,12 +28,12 @@ Row = dict[str, str]
 
 
 class Entry(NamedTuple):
-    """What a table says of one file; "" where it says nothing."""
+    """What the rows of one file say of it together; "" where they say nothing."""
 
     label: str
     patient: str
     split: str
-    mask: str
+    masks: tuple[str, ...]
 
 
 class Table(NamedTuple):
@@ -42,6 +42,7 @@ class Table(NamedTuple):
     Attributes:
         entries: of each file that it names.
         left_out: rows and files that are not used, each with the reason.
+        idle: the masks that such rows name.
         notes: in words, which column is what.
         patients: whether it has a column of them.
     """
@@ -50,6 +51,7 @@ class Table(NamedTuple):
     left_out: tuple[tuple[str, str], ...]
     notes: tuple[str, ...]
     patients: bool
+    idle: tuple[str, ...] = ()
 
 
 def read(
@@ -61,6 +63,8 @@ def read(
     others: Sequence[PurePath] = (),
 ) -> Table:
     """Reads a CSV file (commas, semicolons or tabs) with a row an image.
+
+    Of an image with several rows, such as one a lesion, the masks are gathered.
 
     Args:
         files: the images that it may name, relative, in any form: path or name, with its suffix or
@@ -82,28 +86,19 @@ def read(
     if "file" not in roles:
         raise ValueError(_lacks("file", path, header))
     marked = _marked(roles, header, rows, path)
-    entries: dict[PurePath, Entry] = {}
-    left_out: list[tuple[str, str]] = []
+    gathered = _Gathered()
     moved: list[str] = []
     for line, row in enumerate(rows, 2):
         text = row[roles["file"]].strip()
         found, where = find(text, named), f"{path.name}, line {line}: {text[:100]}"
         label, fault = _label(row, roles, marked)
+        entry = _entry(row, roles, label)
         if len(found) != 1:
             absent = "it names a file that is left out" if find(text, unused) else NO_FILE
-            left_out.append((where, "it names several files" if found else absent))
-            continue
-        rest = (row[roles[r]].strip() if r in roles else "" for r in ("patient", "split", "mask"))
-        entry = Entry(label, *rest)
-        file = found[0]
-        if entries.get(file, entry).label != label:
-            left_out.append((where, "the file has another label in an earlier row"))
-        elif fault:
-            left_out.append((file.as_posix(), fault))
-        else:
-            entries.setdefault(file, entry)
-            moved += [] if _in_folder(text, root / file) else [text]
-    if not entries:
+            gathered.leave(where, "it names several files" if found else absent, entry)
+        elif gathered.take(found[0], where, entry, fault):
+            moved += [] if _in_folder(text, root / found[0]) else [text]
+    if not gathered.entries:
         raise ValueError(
             f"labels: no row of {path.name} names an image: {roles['file']!r} holds "
             f"{[row[roles['file']] for row in rows[:2]]}, images are called "
@@ -116,7 +111,77 @@ def read(
         notes.append(
             f"{path.name}: {len(moved)} {what} in other folders ({moved[0]}): taken by their names"
         )
-    return Table(entries, tuple(left_out), tuple(notes), "patient" in roles)
+    notes += [f"{path.name}: {note}" for note in gathered.notes()]
+    left_out, idle = tuple(gathered.left_out), tuple(gathered.idle)
+    return Table(gathered.entries, left_out, tuple(notes), "patient" in roles, idle)
+
+
+class _Gathered:
+    """What rows say of files, those of one file together; and what is not used of them."""
+
+    def __init__(self) -> None:
+        self.entries: dict[PurePath, Entry] = {}
+        self.left_out: list[tuple[str, str]] = []
+        self.idle: list[str] = []
+        self._again: list[PurePath] = []
+        self._several: list[PurePath] = []
+
+    def leave(self, name: str, why: str, entry: Entry) -> None:
+        """Leaves out a row, and the mask that it names."""
+        self.left_out.append((name, why))
+        self.idle += entry.masks
+
+    def take(self, file: PurePath, where: str, entry: Entry, fault: str) -> bool:
+        """Takes a row of a file, where it has no fault and is not against an earlier one."""
+        before = self.entries.get(file, entry)
+        other = "" if fault else _contrary(before, entry)
+        if fault:
+            self.leave(where if file in self.entries else file.as_posix(), fault, entry)
+        elif other:
+            self.leave(where, f"the file has another {other} in an earlier row", entry)
+        else:
+            self._again += [file] if file in self.entries else []
+            self._several += [file] if _differ(before.patient, entry.patient) else []
+            self.entries[file] = _together(before, entry)
+        return not (other or fault)
+
+    def notes(self) -> list[str]:
+        """What is to be said of files with several rows."""
+        found = []
+        if files := self._again:
+            count = counted(len(files), "rows of a file that an earlier row names")
+            found.append(f"{count} ({files[0].as_posix()}): taken together")
+        if files := self._several:
+            count = counted(len(files), "rows of another patient than an earlier row of the file")
+            found.append(f"{count} ({files[0].as_posix()}): the first patient taken")
+        return found
+
+
+def _entry(row: Row, roles: Mapping[str, str], label: str) -> Entry:
+    """What one row says of its file."""
+    patient, split, mask = (
+        row[roles[role]].strip() if role in roles else "" for role in ("patient", "split", "mask")
+    )
+    return Entry(label, patient, split, (mask,) if mask else ())
+
+
+def _differ(one: str, other: str) -> bool:
+    """Whether two cells say something, and not the same."""
+    return bool(one and other) and one != other
+
+
+def _contrary(before: Entry, entry: Entry) -> str:
+    """In what a row speaks against the rows before of its file; "" where it does not."""
+    if before.label != entry.label:
+        return "label"
+    return "split" if _differ(before.split, entry.split) else ""
+
+
+def _together(before: Entry, entry: Entry) -> Entry:
+    """What two rows say of one file."""
+    patient, split = before.patient or entry.patient, before.split or entry.split
+    masks = tuple(dict.fromkeys((*before.masks, *entry.masks)))
+    return Entry(before.label, patient, split, masks)
 
 
 def _rows(path: Path) -> tuple[list[str], list[Row]]:

@@ -73,6 +73,39 @@ def test_a_table_may_name_masks(tmp_path):
     assert found.left_out == ()
 
 
+def test_a_row_a_lesion_gathers_the_masks_of_an_image(tmp_path):
+    """As CBIS-DDSM has them: each lesion has a row and a mask of its own."""
+    names = [f"images/{n}.png" for n in range(4)]
+    names += [f"masks/lesion{n}{k}.png" for n in range(4) for k in "ab"]
+    rows = [(f"{n}.png", "ab"[n % 2], f"lesion{n}{k}.png", n) for n in range(4) for k in "ab"]
+    found = _read(tmp_path, "file,label,mask,patient", rows, names)
+    every = [[f"lesion{n}a.png", f"lesion{n}b.png"] for n in range(4)]
+    assert [kept.masks(item) for item in found.items] == every
+    assert found.left_out == ()
+    told = "labels.csv: 4 rows of a file that an earlier row names (images/0.png): taken together"
+    assert told in found.notes and "the masks of 4 images merged" in found.notes
+
+
+def test_rows_of_one_file_that_differ_are_told(tmp_path):
+    names = [*(f"{n}.png" for n in range(4)), "x.png", "y.png"]
+    rows = [(f"{n}.png", "ab"[n % 2], f"p{n}", ("train", "test")[n > 1], "") for n in range(4)]
+    rows += [("0.png", "a", "p0", "test", "x.png"), ("1.png", "a", "p1", "train", "y.png")]
+    rows += [("2.png", "a", "p9", "", ""), ("3.png", "", "p3", "test", "")]
+    found = _read(tmp_path, "file,label,patient,split,mask", rows, names)
+    assert [(*i.read.args[2:], i.part) for i in found.items] == [
+        *(("a", "p0", "train"), ("b", "p1", "train"), ("a", "p2", "test"), ("b", "p3", "test"))
+    ]
+    assert dict(found.left_out) == {
+        "labels.csv, line 6: 0.png": "the file has another split in an earlier row",
+        "labels.csv, line 7: 1.png": "the file has another label in an earlier row",
+        "labels.csv, line 9: 3.png": "no label in the table",
+        "x.png": "a mask of a row that is left out",
+        "y.png": "a mask of a row that is left out",
+    }
+    several = "1 row of another patient than an earlier row of the file (2.png)"
+    assert f"labels.csv: {several}: the first patient taken" in found.notes
+
+
 def test_columns_can_be_named(tmp_path):
     rows = [(f"ISIC_{n}", "ab"[n % 2], n) for n in range(10)]
     found = _read(tmp_path, "x,y,z", rows, columns=("file=x", "label=y"))

@@ -6,6 +6,7 @@ from pathlib import PurePath
 
 import numpy as np
 
+from jaxsal.common.words import counted
 from jaxsal.data import copies
 from jaxsal.data.examples import Dataset
 from jaxsal.data.listing import stem
@@ -30,8 +31,16 @@ def with_split(
     if not examples.folds.any():
         examples = examples._replace(folds=np.array(_dealt(dataset, units), np.int32))
     examples = examples._replace(patients=np.array(numbered(examples.patients.tolist())))
-    parts = np.where(parts == "", "train", parts)
-    return replace(dataset, examples=examples, parts=parts if split else None, dealt=dealt)
+    notes = (*dataset.notes, *(_of_none(parts) if split else ()))
+    whole = np.where(parts == "", "train", parts) if split else None
+    return replace(dataset, examples=examples, parts=whole, dealt=dealt, notes=notes)
+
+
+def _of_none(parts: np.ndarray) -> list[str]:
+    """What is to be said of examples that no part of the split is named for."""
+    count = int((parts == "").sum())
+    what = "images of no part of the split taken for training"
+    return [counted(count, what)] if count else []
 
 
 def _dealt(dataset: Dataset, units: Sequence[str] | None) -> Sequence[int]:

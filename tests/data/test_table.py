@@ -106,6 +106,19 @@ def test_rows_of_one_file_that_differ_are_told(tmp_path):
     assert f"labels.csv: {several}: the first patient taken" in found.notes
 
 
+def test_rows_without_a_word_for_the_split_are_trained_on_and_told(tmp_path):
+    names = [f"{n}.png" for n in range(8)]
+    rows = [
+        (name, "ab"[n % 2], (*["test"] * 2, *["train"] * 4, "", "")[n])
+        for n, name in enumerate(names)
+    ]
+    kept.write(tmp_path / "set", names)
+    table = kept.table(tmp_path / "labels.csv", "file,label,split", rows)
+    found = pipeline.folder(tmp_path / "set", image_size=8, reading=Reading(labels=table))
+    assert found.parts is not None and found.parts.tolist() == ["test"] * 2 + ["train"] * 6
+    assert "2 images of no part of the split taken for training" in found.notes
+
+
 def test_columns_can_be_named(tmp_path):
     rows = [(f"ISIC_{n}", "ab"[n % 2], n) for n in range(10)]
     found = _read(tmp_path, "x,y,z", rows, columns=("file=x", "label=y"))

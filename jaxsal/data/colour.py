@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from jaxsal.data import formats, images
 
@@ -24,9 +24,12 @@ def png(path: Path) -> images.Grey:
         one of `images.READ_ERRORS`: for a broken file.
     """
     grey = images.grey(path)
-    flat = _flat(path) if _may_be_colour(grey.was) else None
-    image = flat or Image.open(io.BytesIO(grey.png)).convert("RGB")
-    return images.Grey(images.png(image), image.size, "" if flat else grey.was)
+    if not _may_be_colour(grey.was):
+        image = Image.open(io.BytesIO(grey.png)).convert("RGB")
+        return images.Grey(images.png(image), image.size, grey.was)
+    values = next(images.pages(path.read_bytes(), slice(1), channels=3))
+    seen, dark = images.eight_bits(values)
+    return images.Grey(images.png(Image.fromarray(seen)), grey.size, "dark" if dark else "")
 
 
 def channels(paths: Sequence[Path]) -> int:
@@ -63,13 +66,6 @@ def _in_colour(path: Path) -> bool | None:
 def _may_be_colour(was: str) -> bool:
     """Whether a file that was converted to grey from this may have had colours."""
     return any(kind in was for kind in ("RGB", "CMYK", "palette", "YCbCr", "LAB", "HSV"))
-
-
-def _flat(path: Path) -> Image.Image:
-    with Image.open(path) as image:
-        rgba = ImageOps.exif_transpose(image).convert("RGBA")
-    black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
-    return Image.alpha_composite(black, rgba).convert("RGB")
 
 
 def _coloured(values: np.ndarray) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float32, Shaped
+from jaxtyping import Bool, Float32, Shaped, UInt8
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from jaxsal.data import intensity
@@ -92,14 +92,23 @@ def grey(path: Path) -> Grey:
     image, kind, turned = _upright(content)
     deep = _is_deep(image)
     flat, was = (image, DEEP[image.mode[0]]) if deep else _flat(image)
-    values = _deep(image, kind) if deep else np.asarray(flat)
-    units = intensity.Units(intensity.full_scale(values.dtype))
-    scale = intensity.scale(values, units, intensity.Intensity(), single=True)
-    if deep or scale is None or scale[:2] != (0, 255):
-        eight = np.rint(255 * intensity.scaled(values, scale)).astype(np.uint8)
-        return Grey(png(Image.fromarray(eight)), image.size, was or "dark")
+    values, dark = eight_bits(_deep(image, kind) if deep else np.asarray(flat))
+    if deep or dark:
+        return Grey(png(Image.fromarray(values)), image.size, was or "dark")
     kept = kind == "PNG" and image.mode == "L" and flat is image and not turned
     return Grey(content if kept else png(flat), flat.size, was)
+
+
+def eight_bits(values: Shaped[np.ndarray, "H W ..."]) -> tuple[UInt8[np.ndarray, "H W ..."], bool]:
+    """A picture's values of any depth by the rule of all files (`intensity.scale`), as 8 bits.
+
+    Also whether they are others than before: of 8 bits those of a picture that is nearly black.
+    """
+    units = intensity.Units(intensity.full_scale(values.dtype))
+    scale = intensity.scale(values, units, intensity.Intensity(), single=True)
+    if values.dtype == np.uint8 and scale is not None and scale[:2] == (0, 255):
+        return values, False
+    return np.rint(255 * intensity.scaled(values, scale)).astype(np.uint8), True
 
 
 def mask(path: Path, size: tuple[int, int]) -> bytes:

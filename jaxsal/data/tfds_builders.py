@@ -130,7 +130,7 @@ class Folder(Slices, skip_registration=True):  # type: ignore[call-arg]
     """Images in one folder a class."""
 
     name = "class_folders"
-    VERSION = tfds.core.Version("1.3.0")  # masks of scans
+    VERSION = tfds.core.Version("1.4.0")  # dark pictures in colour
     ABOUT: ClassVar[dict[str, str]] = {"description": "images in one folder a class"}
 
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxsal.data import colour, pipeline
+from jaxsal.data import colour, pictures, pipeline
+from jaxsal.data.wanted import Wanted
 from tests.data import files
 
 RED = np.zeros((12, 12, 3), np.uint8) + np.array([200, 30, 10], np.uint8)
@@ -51,6 +52,21 @@ def test_transparency_lies_on_black(tmp_path):
     path = files.save(tmp_path / "a.png", Image.fromarray(np.dstack([RED, alpha])))
     read = np.asarray(Image.open(io.BytesIO(colour.png(path).png)))
     np.testing.assert_allclose(read, RED * (128 / 255), atol=1.01)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "CMYK", "grey"])
+def test_what_is_trained_on_is_what_is_explained(mode, tmp_path):
+    """Pictures that no value of reaches a tenth of the full scale are stretched in both."""
+    for n in range(4):
+        pixels = np.random.default_rng(n).integers(0, 20, (12, 12, 3)).astype(np.uint8)
+        image = Image.fromarray(pixels[..., 0] if mode == "grey" else pixels)
+        image = image.quantize() if mode == "P" else image.convert("L" if mode == "grey" else mode)
+        files.save(tmp_path / "ab"[n % 2] / f"{n}.{'tif' if mode == 'CMYK' else 'png'}", image)
+    trained = pipeline.folder(tmp_path, image_size=12, channels=3)
+    explained = pictures.find(str(tmp_path), wanted=Wanted(12, 3))
+    for row, image in zip(trained.examples.images, explained, strict=True):
+        assert (row.min(), row.max()) == (0, 1)
+        np.testing.assert_allclose(row, image["image"], atol=0.51 / 255)
 
 
 def test_scans_and_pages_are_looked_at_too(tmp_path):

@@ -2,7 +2,7 @@
 
 import re
 
-PLURAL = re.compile(r"\b(file|image|mask|patient|row|slice|volume)s\b")
+PLURAL = re.compile(r"\b(file|image|mask|patient|row|scan|slice|volume)s\b")
 
 
 def counted(count: int, what: str) -> str:

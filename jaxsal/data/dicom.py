@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxsal.data.dicom_pixels import Header, Told, opened, read, told
-from jaxsal.data.dicom_space import Place, frame_order, groups, place, stack
+from jaxsal.data.dicom_space import Place, by_position, frame_order, groups, no_stack, place, stack
 from jaxsal.data.packages import package
 from jaxsal.data.scans import Scan, check_size
 
@@ -20,6 +20,8 @@ PLANE = np.array([[2, 1], [1, 1], [0, 1]])
 
 KNOWN = ("SOPClassUID", "Modality", "PatientID", "DirectoryRecordSequence")
 """Of these every DICOM file has one, even where it does not begin as one."""
+COPY = "a copy of another slice of its series"
+PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
 class File(NamedTuple):
@@ -29,6 +31,7 @@ class File(NamedTuple):
         series: what all slices of one stack have in common.
         place: of each slice, of the first time.
         order: within one position.
+        uid: of the one slice that the file holds, however often it is copied.
         low, high: the window it is to be seen at, of frames with windows of their own the median;
             NaN without.
         times: volumes. frames: in the order of times, and of positions in each.
@@ -40,6 +43,7 @@ class File(NamedTuple):
     shape: tuple[int, int, int]
     place: Place | None
     order: tuple[int, ...]
+    uid: str
     low: float
     high: float
     patient: str
@@ -59,8 +63,9 @@ def is_dicom(path: Path) -> bool:
 def scans(files: list[tuple[Path, str]]) -> tuple[list[Scan], list[tuple[str, str]]]:
     """The scans in files `(path, name)`, and what holds none, `(name, reason)`.
 
-    Files of one folder and one series are one scan, where their slices lie behind each other; a
-    series among several in a folder is called by its place among them. Of what identifies a patient
+    Files of one folder and one series are one scan, where their slices lie behind each other, each
+    copied slice counted once; else each file is a scan that says why it is `alone`. A series among
+    several in a folder is called by its place among them. Of what identifies a patient
     only a hash is kept, which tells scans of one patient from others' and is in no output: see
     `patients.numbered`.
 
@@ -82,7 +87,10 @@ def scans(files: list[tuple[Path, str]]) -> tuple[list[Scan], list[tuple[str, st
     numbers: Counter[str] = Counter()
     for key, members in series.items():
         numbers[key[0]] += 1
-        found += _stacked(members, os.path.join(key[0], f"series-{numbers[key[0]]}"))
+        copied = _copies(members)
+        without += [(file.name, COPY) for file in members if file.name in copied]
+        once = [file for file in members if file.name not in copied]
+        found += _stacked(once, os.path.join(key[0], f"series-{numbers[key[0]]}"))
     return _named(found), without
 
 
@@ -113,7 +121,8 @@ def _header(path: Path, name: str) -> File:
     order = tuple(int(header.get(number) or 0) for number in numbers)
     low, high = _window(header, frames)
     whose, flat = patient(header), tuple(frame for row in by_time for frame in row)
-    return File(path, name, series, shape, where, order, low, high, whose, len(by_time), flat)
+    own = str(header.get("SOPInstanceUID") or "")
+    return File(path, name, series, shape, where, order, own, low, high, whose, len(by_time), flat)
 
 
 def _frames(header: Header, count: int) -> tuple[Place | None, list[list[int]]]:
@@ -139,13 +148,49 @@ def _hash(text: str) -> str:
     return hashlib.scrypt(text.encode(), salt=b"jaxsal", n=2**12, r=8, p=1, dklen=6).hex()
 
 
+def _copies(files: list[File]) -> set[str]:
+    """The names of the files of one series that hold a slice once more.
+
+    A slice is one by its number (SOPInstanceUID), place and order. Numbers alone do not tell: some
+    programs give every file the same. Where all three are alike, the pixels tell.
+    """
+    alike: dict[tuple[object, ...], list[File]] = defaultdict(list)
+    for file in files:
+        where = [] if file.place is None else np.round(file.place.positions, 3).ravel().tolist()
+        alike[file.uid, file.order, *where].append(file)
+    copies = set()
+    for (uid, *_), same in alike.items():
+        first: dict[str, str] = {}
+        for file in same if uid and len(same) > 1 else ():
+            content = _content(file.path)
+            if content and first.setdefault(content, file.name) != file.name:
+                copies.add(file.name)
+    return copies
+
+
+def _content(path: Path) -> str:
+    """A hash of a file's pixels as they are stored, and of their scale; "" where unknown."""
+    try:
+        header = opened(path, pixels=True)
+        pixels = next(header[name].value for name in PIXELS if name in header)
+    except Exception:  # a broken file may raise anything: told when it is read
+        return ""
+    scale = f"{header.get('RescaleSlope')} {header.get('RescaleIntercept')} "
+    return hashlib.sha256(scale.encode() + pixels).hexdigest()
+
+
 def _stacked(files: list[File], name: str) -> list[Scan]:
     """The files of one series as one scan of this name, or one each where they are no stack."""
     places = [file.place for file in files]
     known = [where for where in places if where is not None]
-    order = stack(known, [file.order for file in files]) if len(known) == len(files) > 1 else None
-    if order is None:
+    if len(files) == 1 or len(known) < len(files):
         return [_scan([file], file.times, file.name, file.place) for file in files]
+    orders = [file.order for file in files]
+    order = stack(known, orders)
+    if order is None:
+        alone = no_stack(by_position(known, orders))
+        each = (_scan([file], file.times, file.name, file.place) for file in files)
+        return [scan._replace(alone=alone) for scan in each]
     times = len(order)
     ordered = [files[number] for row in order for number in row]
     first = [files[number] for number in order[0]]

@@ -127,6 +127,12 @@ def stack(places: list[Place], orders: list[tuple[int, ...]]) -> list[list[int]]
 
     Where every position comes several times, those are times, in the order of `orders`.
     """
+    positions = by_position(places, orders)
+    return None if no_stack(positions) else [list(time) for time in zip(*positions, strict=True)]
+
+
+def by_position(places: list[Place], orders: list[tuple[int, ...]]) -> list[list[int]]:
+    """Numbers of single slices by position along their normal; within one by `orders`."""
     along = np.array([where.positions[0] @ places[0].normal for where in places])
     positions: list[list[int]] = []
     last = -np.inf
@@ -135,8 +141,14 @@ def stack(places: list[Place], orders: list[tuple[int, ...]]) -> list[list[int]]
             positions.append([])
             last = along[number]
         positions[-1].append(number)
-    times = {len(found) for found in positions}
-    if len(times) > 1 or len(positions) < 2:
-        return None
-    ordered = [sorted(found, key=lambda n: orders[n]) for found in positions]
-    return [[found[time] for found in ordered] for time in range(times.pop())]
+    return [sorted(found, key=lambda n: orders[n]) for found in positions]
+
+
+def no_stack(positions: list[list[int]]) -> str:
+    """Why slices at these positions are no stack, in words; "" where they are one."""
+    counts = {len(found) for found in positions}
+    if len(positions) < 2:
+        return f"all {max(counts)} lie at one place"
+    if len(counts) > 1:
+        return f"{min(counts)} to {max(counts)} of them lie at a place, expected as many at each"
+    return ""

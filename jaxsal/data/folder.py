@@ -7,14 +7,13 @@ from pathlib import Path
 
 from jaxsal.common.words import counted
 from jaxsal.data import colour, patients, scans
-from jaxsal.data.greys import greys
+from jaxsal.data.greys import GreySlice, greys
 from jaxsal.data.images import grey
 from jaxsal.data.labelled import Found, labelled
 from jaxsal.data.listing import Item, Listing, read_slice
 from jaxsal.data.outlines import Unused
 from jaxsal.data.pictures import ANYTHING
 from jaxsal.data.reading import Reading
-from jaxsal.data.wanted import Wanted
 
 UNKNOWN = (
     "patients unknown: images of one patient may be both trained and tested on; --group, a table "
@@ -48,7 +47,10 @@ def listing(
     channels = channels or colour.channels([image.path for image in found.images])
     grouped = reading.group is not None
     wanted = ANYTHING._replace(channels=channels, slicing=scans.parse(reading.slices))
-    items, of, without, unused = _items(root, found.images, wanted, grouped=grouped)
+    files = [(image.path, image.name) for image in found.images]
+    masks = {image.name: image.masks for image in found.images if image.masks}
+    read = greys(files, wanted, colour.png if channels == 3 else grey, masks)
+    items, of = _items(found.images, read.slices, channels, grouped=grouped)
     facts = ("\0".join((i.name, i.label, i.patient, str(i.fold))) for i in found.images)
     return Listing(
         classes,
@@ -57,19 +59,20 @@ def listing(
         (
             *found.notes,
             *whose(of, found.guesses),
-            *notes(found.images, unused),
+            *notes(found.images, read.unused),
+            *read.notes,
             *(["images read in colour"] * (channels == 3)),
         ),
-        (*found.left_out, *without),
+        (*found.left_out, *read.left, *below(root, read.unused.left)),
         (*facts, *(f"slices {text}" for text in [reading.slices] if text is not None)),
         channels,
     )
 
 
 def _items(
-    root: Path, images: Sequence[Found], wanted: Wanted, *, grouped: bool
-) -> tuple[tuple[Item, ...], list[Found], list[tuple[str, str]], Unused]:
-    """The slices of the files, what is known of each, files that hold none, and masks not used.
+    images: Sequence[Found], slices: Sequence[GreySlice], channels: int, *, grouped: bool
+) -> tuple[tuple[Item, ...], list[Found]]:
+    """The slices of the files, to be read, and what is known of each.
 
     Slices of one scan are one patient's in any case; of broken files nothing is known.
 
@@ -77,10 +80,7 @@ def _items(
         grouped: whether patients are given, and files not asked.
     """
     by_name = {image.name: image for image in images}
-    masks = {image.name: image.masks for image in images if image.masks}
-    to, picture = ("colour", colour.png) if wanted.channels == 3 else ("grey", grey)
-    files = [(image.path, image.name) for image in images]
-    slices, without, unused = greys(files, wanted, picture, masks)
+    to = "colour" if channels == 3 else "grey"
     several = Counter(slice.file for slice in slices)
     items, of = [], []
     for slice in slices:
@@ -90,7 +90,7 @@ def _items(
         read = partial(read_slice, slice.read, slice.outline, image.label, image.patient, to=to)
         items.append(Item(slice.name, image.fold, read, image.part))
         of += [] if slice.fault else [image]
-    return tuple(items), of, [*without, *below(root, unused.left)], unused
+    return tuple(items), of
 
 
 def owned(image: Found, told: str, scan: str) -> Found:

@@ -37,13 +37,28 @@ class GreySlice(NamedTuple):
     fault: str = ""
 
 
+class Greys(NamedTuple):
+    """The slices of files.
+
+    Attributes:
+        left: `(name, reason)` of files that have none.
+        unused: masks that are not used.
+        notes: how scans were put together from files, where it is to be said.
+    """
+
+    slices: list[GreySlice]
+    left: list[tuple[str, str]]
+    unused: Unused = Unused()
+    notes: tuple[str, ...] = ()
+
+
 def greys(
     files: list[tuple[Path, str]],
     wanted: Wanted,
     picture: Callable[[Path], Grey] = images.grey,
     masks: Mapping[str, Sequence[Path]] = MappingProxyType({}),
-) -> tuple[list[GreySlice], list[tuple[str, str]], Unused]:
-    """The slices in files `(path, name)`, what has none, `(name, reason)`, and masks not used.
+) -> Greys:
+    """The slices in files `(path, name)`.
 
     A picture of one page is read by `picture`, the others by the rule of all files; of a scan its
     slices as `wanted` asks for them, in colour where it wants 3 channels.
@@ -53,7 +68,7 @@ def greys(
     """
     found, left = formats.scans(files)
     if not found:
-        return [], left, Unused()
+        return Greys([], left)
     source, paths = Files(found, tuple(left), "", wanted), {name: path for path, name in files}
     if wanted.slicing != Slicing() and not source.has_stacks:
         raise ValueError("slices: of no effect in this call; none of the images is of several")
@@ -66,7 +81,7 @@ def greys(
         file = scan.names[0] if scan.names else _file(scan.name, paths)
         outline = partial(outlines.encoded, number)
         slices.append(GreySlice(source.name(number), file, scan.patient, read, outline, scan.fault))
-    return slices, list(source.left), outlines.unused
+    return Greys(slices, list(source.left), outlines.unused, tuple(source.of_scans))
 
 
 def _file(scan: str, paths: dict[str, Path]) -> str:

@@ -44,6 +44,7 @@ class Files:
         text: says what they are: it changes when a file does, or how they are read.
         root: the folder that names begin at; None where it is not known.
         masks: of each file that has some beside it, by its name.
+        of_scans: how scans were put together from files, where it is to be said.
     """
 
     root: Path | None = None
@@ -54,17 +55,20 @@ class Files:
     ) -> None:
         """Raises ValueError where no scan has a record."""
         rows = [_rows(scan, wanted) for scan in found]
-        reason = "a picture, no volume" if wanted.volumes else "none of its slices is asked for"
-        self.left = (*left, *((s.name, reason) for s, n in zip(found, rows, strict=True) if not n))
+        without = [scan for scan, numbers in zip(found, rows, strict=True) if not numbers]
+        self.left = (*left, *((scan.name, _why_none(scan, wanted)) for scan in without))
         self.scans = [scan for scan, numbers in zip(found, rows, strict=True) if numbers]
         self._slices = [numbers for numbers in rows if numbers]
         if not self.scans:
-            raise ValueError(f"images: {found[0].name}: {reason}; of {len(found)} none is left")
+            why = _why_none(found[0], wanted)
+            raise ValueError(f"images: {found[0].name}: {why}; of {len(found)} none is left")
         self._ends = np.cumsum(
             [s.times * len(n) for s, n in zip(self.scans, self._slices, strict=True)]
         )
         self.text, self.wanted = text, wanted
         self._kept, self._notes = Kept(), Notes(len(self))
+        as_stored = not wanted.volumes and wanted.slicing.plane is None
+        self.of_scans = scans.notes(found, as_stored=as_stored)
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -125,8 +129,8 @@ class Files:
             raise BrokenImage(name, reason(error)) from error
 
     def notes(self) -> list[str]:
-        """What was done to images so far."""
-        return self._notes.lines()
+        """As `of_scans`, and what was done to images so far."""
+        return [*self.of_scans, *self._notes.lines()]
 
     def _values(self, index: int) -> tuple[Values, Scale | None]:
         scan = self.scans[index]
@@ -185,6 +189,13 @@ def _rows(scan: Scan, wanted: Wanted) -> list[int | None]:
         return [0]
     count = _count(scan, wanted)
     return list(range(count)) if count == 1 else list(range(count)[wanted.slicing.range])
+
+
+def _why_none(scan: Scan, wanted: Wanted) -> str:
+    """Why a scan has no record."""
+    if not wanted.volumes:
+        return "none of its slices is asked for"
+    return f"no stack of slices: {scan.alone}" if scan.alone else "a picture, no volume"
 
 
 def _count(scan: Scan, wanted: Wanted) -> int:

@@ -1,12 +1,13 @@
 """A scan: pages or voxels not read yet, how they lie in the patient, and which slices are asked."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Shaped
 
+from jaxsal.common.words import counted
 from jaxsal.data.intensity import Units
 from jaxsal.data.packages import package
 
@@ -50,6 +51,7 @@ class Scan(NamedTuple):
         names: of the slices along the plane's first axis, where each is a file of its own.
         patient: a hash; "" where unknown.
         even: "" where the affine holds for all slices, or why it does not.
+        alone: why the other files of its series are not part of it; "" where there is none.
         fault: why it cannot be read; "" where nothing is known against it.
     """
 
@@ -64,11 +66,28 @@ class Scan(NamedTuple):
     names: tuple[str, ...] = ()
     patient: str = ""
     even: str = ""
+    alone: str = ""
     fault: str = ""
 
     @property
     def is_volume(self) -> bool:
         return self.shape is not None and min(self.shape) > 1
+
+
+def notes(found: Sequence[Scan], *, as_stored: bool) -> list[str]:
+    """What is to be said of how scans were put together from files.
+
+    Args:
+        as_stored: whether each slice is seen by itself, wherever the next one lies.
+    """
+    told = []
+    if alone := [scan for scan in found if scan.alone]:
+        files = counted(len(alone), "files taken each as a scan, at its own intensities")
+        told.append(f"{files}: no stack of slices ({alone[0].name}'s series: {alone[0].alone})")
+    if uneven := [scan for scan in found if scan.even and not as_stored]:
+        count = counted(len(uneven), "scans read as though evenly spaced")
+        told.append(f"{count} ({uneven[0].name}: {uneven[0].even})")
+    return told
 
 
 class Slicing(NamedTuple):

@@ -130,7 +130,7 @@ class Folder(Slices, skip_registration=True):  # type: ignore[call-arg]
     """Images in one folder a class."""
 
     name = "class_folders"
-    VERSION = tfds.core.Version("1.4.0")  # dark pictures in colour
+    VERSION = tfds.core.Version("1.5.0")  # copies of a series' slices
     ABOUT: ClassVar[dict[str, str]] = {"description": "images in one folder a class"}
 
 

@@ -69,6 +69,46 @@ def test_slices_at_one_position_are_times_and_gaps_are_told(tmp_path) -> None:
     assert "not evenly spaced" in pictures.find(str(tmp_path / "gap")).scans[0].even
 
 
+def test_a_slice_that_is_copied_counts_once(tmp_path) -> None:
+    """By its pixels too: the files here are all of one number, as some programs write them."""
+    dicoms.series(tmp_path, VOLUME, [0.0, 3.0, 6.0, 9.0, 12.0])
+    whole = every(tmp_path, Wanted())
+    for name in ("IM001 copy", "IM001 copy 2"):
+        (tmp_path / name).write_bytes((tmp_path / "IM001").read_bytes())
+    source = pictures.find(str(tmp_path), wanted=Wanted())
+    reason = "a copy of another slice of its series"
+    assert dict(source.left) == {"IM001 copy": reason, "IM001 copy 2": reason}
+    assert len(source.scans) == 1 and not source.of_scans
+    np.testing.assert_array_equal(every(tmp_path, Wanted()), whole)
+
+
+def test_files_that_are_no_stack_say_why(tmp_path) -> None:
+    heights = [0.0, 3.0, 6.0, 9.0, 12.0]
+    dicoms.series(tmp_path / "s", VOLUME, heights)
+    tags = dicoms.place(3.0) | {"InstanceNumber": 1}
+    dicoms.write(tmp_path / "s" / "other", VOLUME[0], **tags)  # of the same number and place
+    source = pictures.find(str(tmp_path), wanted=RAW)
+    assert len(source) == 6 and not source.left
+    told = (
+        "6 files taken each as a scan, at its own intensities: no stack of slices "
+        "(s/IM000's series: 1 to 2 of them lie at a place, expected as many at each)"
+    )
+    assert source.notes()[0] == told
+    with pytest.raises(ValueError, match="no stack of slices: 1 to 2 of them lie at a place"):
+        pictures.find(str(tmp_path), wanted=RAW._replace(volumes=True))
+    dicoms.series(tmp_path / "t", VOLUME, [5.0] * 5)
+    (note,) = pictures.find(str(tmp_path / "t"), wanted=RAW).of_scans
+    assert note.startswith("5 files taken each as a scan") and "all 5 lie at one place" in note
+
+
+def test_a_gap_is_told_where_slices_are_seen_together(tmp_path) -> None:
+    dicoms.series(tmp_path, VOLUME, [0.0, 3.0, 6.0, 9.0, 30.0])
+    for wanted in (RAW._replace(volumes=True), RAW._replace(slicing=scans.parse("coronal"))):
+        (note,) = pictures.find(str(tmp_path), wanted=wanted).of_scans
+        assert note.startswith("1 scan read as though evenly spaced (") and "up to 14 mm" in note
+    assert not pictures.find(str(tmp_path), wanted=RAW).of_scans
+
+
 def test_several_series_of_a_folder_stay_apart(tmp_path) -> None:
     dicoms.series(tmp_path / "b", VOLUME, [0.0, 1, 2, 3, 4])
     for number, file in enumerate(sorted((tmp_path / "b").iterdir())):

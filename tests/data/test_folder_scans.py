@@ -66,3 +66,24 @@ def test_where_patients_are_known_from_is_said(whole, most, tmp_path) -> None:
     else:
         ways = "by the scans' names and by DICOM's PatientID"
         assert told() == [f"6 patients {ways}, one with 8 images the most"]
+
+
+def test_copies_of_slices_and_series_that_are_no_stack_are_told(tmp_path) -> None:
+    for n, label in enumerate("aabb"):
+        dicoms.series(tmp_path / f"{label}/s{n}", VOLUME + n, [0.0, 3.0, 6.0], PatientID=f"P{n}")
+    copied = tmp_path / "a/s0/IM000"
+    copied.with_name("copy").write_bytes(copied.read_bytes())
+    tags = {**dicoms.place(3.0), "InstanceNumber": 9, "PatientID": "P3"}
+    dicoms.write(tmp_path / "b/s3/more", VOLUME[0], **tags)
+    read = pipeline.folder(tmp_path, image_size=8)
+    assert len(read.examples.labels) == 4 * 3 + 1
+    assert read.left_out == (("a/s0/copy", "a copy of another slice of its series"),)
+    assert any(note.startswith("4 files taken each as a scan") for note in read.notes)
+    whole = volumes.folder(tmp_path, image_size=8)
+    assert len(whole.examples.labels) == 3
+    left = dict(whole.left_out)
+    assert {*left} == {
+        "a/s0/copy",
+        *(f"b/s3/{name}" for name in ("IM000", "IM003", "IM007", "more")),
+    }
+    assert left["b/s3/more"].startswith("no stack of slices: 1 to 2 of them lie at a place")

@@ -26,7 +26,7 @@ def test_every_slice_is_what_explaining_sees(tmp_path) -> None:
     source = pictures.find(str(tmp_path), wanted=Wanted(6))
     paths = [(path, str(path.relative_to(tmp_path))) for path in sorted(tmp_path.rglob("*.*"))]
     paths += [(path, f"c/{path.name}") for path in sorted((tmp_path / "c").iterdir())]
-    slices, left, _ = greys(paths, Wanted())
+    slices, left, *_ = greys(paths, Wanted())
     assert left == [("notes.txt", "not an image")]
     assert len(slices) == 1 + 3 + 3 + 6
     found = {each.name: images.decode(each.read().png, 6) for each in slices}

@@ -75,7 +75,8 @@ def explain_dataset(
         dtype: of the stored maps, "float32" or "float16".
         strict: stop at an image that cannot be used, instead of skipping it.
         shard: (this process, processes), which then waits for none; None: JAX's.
-        classes: names of the classes, in the order of the outputs, kept in the store's attributes.
+        classes: names of the classes, in the order of the outputs, kept in the store's attributes;
+            a store without them is given those of a later call.
         keep_images: whether `images` [N, ...] is stored too, as the model takes them.
         about: further JSON-able facts that the store must have been made with.
         on_progress: called after each chunk that is on the disk.
@@ -83,9 +84,9 @@ def explain_dataset(
     Raises:
         TypeError: no explainer, a source that is none, images of integers.
         ValueError: a store of another model, method, option or source (compared by its first image
-            and name, and by some more of an array); a target that is no class; targets "label" of a
-            source without; no image that can be read; with `strict`, an image that cannot; maps
-            that float16 cannot hold.
+            and name, and by some more of an array), or of other classes; a target that is no class;
+            targets "label" of a source without; no image that can be read; with `strict`, an image
+            that cannot; maps that float16 cannot hold.
         OSError: the store cannot be written; what is finished stays so.
     """
     explain = check_arguments(explain, dtype, transform, about)

@@ -17,7 +17,10 @@ from jaxsal.store.layout import STATUS, Column, Layout, as_json
 KEY = "jaxsal"
 """The group attribute that says what the store was made of."""
 
-NOT_COMPARED = ("versions", "spatial_axes", "layers", "classes")
+CLASSES = "classes"
+"""Names, which decide no map either: a store without any is given them later, and keeps them."""
+
+NOT_COMPARED = ("versions", "spatial_axes", "layers", CLASSES)
 """Facts that decide no map: where axes do, the method's fingerprint holds them."""
 
 PATIENCE = 60.0
@@ -55,7 +58,8 @@ class Store:
             first: whether this process creates it; the others wait for it.
 
         Raises:
-            ValueError: another store, or a folder that holds something else.
+            ValueError: another store or one of other classes, or a folder that holds something
+                else.
             OSError: it cannot be written; or the first process did not create it in time.
         """
         facts = json.loads(json.dumps(dict(identity)))
@@ -75,8 +79,12 @@ class Store:
                 )
             time.sleep(0.05)
         _refuse_another(path, found, facts)
+        _refuse_other_names(path, found, facts)
         with _named(path):
             store = cls(path, layout)
+            if first and facts.get(CLASSES) and not found.get(CLASSES):
+                named = {KEY: {**found, CLASSES: facts[CLASSES]}}
+                store._files.write("zarr.json", as_json({**group, "attributes": named})).result()
             if first:  # a kill may have come before any of them
                 store._write_groups(group)
             return store
@@ -221,6 +229,15 @@ def _refuse_another(path: Path, found: dict[str, Any], identity: dict[str, Any])
                 f"out: {path} holds maps of another {name}: {found.get(name)!r}, this run has "
                 f"{identity.get(name)!r} (made with {made}); name another folder or remove it"
             )
+
+
+def _refuse_other_names(path: Path, found: dict[str, Any], identity: dict[str, Any]) -> None:
+    there, came = found.get(CLASSES), identity.get(CLASSES)
+    if there and came and there != came:
+        raise ValueError(
+            f"classes: {path} has {', '.join(there)}, this run has {', '.join(came)}; leave them "
+            "out, name another folder or remove it"
+        )
 
 
 def _open_folder(path: Path) -> ts.KvStore:

@@ -69,6 +69,22 @@ def test_a_store_keeps_names_of_classes_and_images_where_asked(tmp_path) -> None
         jaxsal.explain_dataset(GRADIENT, P, records(), tmp_path / "m.zarr", chunk=4)
 
 
+def test_names_of_classes_come_later_and_are_never_others(tmp_path) -> None:
+    def made(*classes: str) -> list[str] | None:
+        jaxsal.explain_dataset(GRADIENT, P, records(), tmp_path / "m", classes=classes, chunk=4)
+        return zarr.open(str(tmp_path / "m"), mode="r").attrs["jaxsal"].get("classes")
+
+    assert made() is None
+    before = files(tmp_path / "m")
+    assert made("a", "b", "c") == ["a", "b", "c"]
+    after = files(tmp_path / "m")
+    assert [name for name in after if after[name] != before[name]] == ["zarr.json"]
+    with pytest.raises(ValueError, match=r"classes: .*m has a, b, c, this run has b, a, c; leave"):
+        made("b", "a", "c")
+    assert files(tmp_path / "m") == after
+    assert made() == ["a", "b", "c"] and files(tmp_path / "m") == after
+
+
 SOURCES = {
     "array": lambda: X,
     "pairs": lambda: list(zip(X, LABELS, strict=True)),

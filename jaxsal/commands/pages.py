@@ -16,6 +16,7 @@ from jaxsal.viz.style import INK, RIGHT, WRONG
 PAGE, SHEET = "index.html", "contact_sheet.png"
 SHOWN = 60
 """Images on the contact sheet."""
+OWN_SCALE = "each map on its own scale of colours"
 
 Entry = dict[str, Any]
 """What `index.json` says of an image."""
@@ -50,6 +51,8 @@ def write_page(
     bare = sum(not entry["outlined"] for entry in entries if "file" in entry)
     if 0 < bare < len(cards):
         about += f" {bare} of them have no mask."
+    if len(cards) > 1:
+        about += f" The small pictures show {OWN_SCALE}: a weak one is as bright as a strong one."
     page = gallery(out.name, cards, left_out, about, warnings, in_order)
     files.write_result(out / PAGE, page.encode(errors="backslashreplace"))
 
@@ -68,6 +71,8 @@ def write_sheet(out: Path, entries: list[Entry]) -> None:
         return
     spread = np.linspace(0, len(drawn) - 1, min(SHOWN, len(drawn))).astype(int)
     chosen = [drawn[n] for n in spread]
+    told = [f"{len(chosen)} of {len(drawn)} images"] if len(chosen) < len(drawn) else []
+    told += [OWN_SCALE] if len(chosen) > 1 else []
     thumbnails = [
         np.asarray(Image.open(io.BytesIO((out / entry["thumbnail"]).read_bytes())), float) / 255
         for entry in chosen
@@ -76,7 +81,7 @@ def write_sheet(out: Path, entries: list[Entry]) -> None:
         thumbnails,
         titles=[_sheet_title(entry) for entry in chosen],
         colours=[_colour(entry) for entry in chosen],
-        title="" if len(chosen) == len(drawn) else f"{len(chosen)} of {len(drawn)} images",
+        title=", ".join(told),
     )
     files.write_result(out / SHEET, figures.png(sheet))
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from jaxsal import cli
-from jaxsal.commands import drawing
+from jaxsal.commands import drawing, pages
 from jaxsal.commands.drawing import said
 from jaxsal.commands.overlays import free_name
 from tests import toy
@@ -114,6 +114,29 @@ def test_a_picture_that_cannot_be_drawn_is_told_and_ends_no_run(explained) -> No
     assert "3 images" in page and "b/2.png: RuntimeError: no ink" in page
     assert "&lt;b&gt;.png" in page and "<b>.png" not in page
     assert (here / "out/contact_sheet.png").exists()
+
+
+@pytest.mark.parametrize("count", [1, 3, 70])
+def test_a_sheet_says_that_colours_of_two_images_are_not_compared(count, tmp_path, monkeypatch):
+    """Of one image nothing is compared; a map a thousand times weaker is as red as another."""
+    Image.new("RGB", (4, 4)).save(tmp_path / "t.png")
+    entries = [
+        {"source": f"{n}", "file": "f.png", "thumbnail": "t.png", "outlined": False}
+        for n in range(count)
+    ]
+    titles = []
+    own = pages.figures.contact_sheet
+
+    def drawn(*args, **options):
+        titles.append(options["title"])
+        return own(*args, **options)
+
+    monkeypatch.setattr(pages.figures, "contact_sheet", drawn)
+    pages.write_sheet(tmp_path, entries)
+    pages.write_page(tmp_path, entries, "Maps.")
+    many = "60 of 70 images, " if count == 70 else ""
+    assert titles == [f"{many}each map on its own scale of colours" if count > 1 else ""]
+    assert ("on its own scale of colours" in (tmp_path / "index.html").read_text()) == (count > 1)
 
 
 def test_pictures_have_the_size_of_their_image(explained) -> None:

@@ -129,7 +129,8 @@ class Train:
 
     First it tells what it understands of the folder: classes, patients, the split, masks, what is
     left out and why. Images of one patient, and identical ones, stay on one side of the split. It
-    stops where the validation loss no longer falls, and keeps the network of its lowest. Writes
+    keeps the network of the epoch that is most accurate on the validation images (of equally
+    accurate ones, the lowest loss), and stops where none is better for --patience epochs. Writes
     the network (model.json, params.npz), metrics.json, report.html, figures/, predictions.csv and
     checkpoints/; the same command after a kill goes on where it stopped.
     """

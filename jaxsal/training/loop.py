@@ -38,8 +38,8 @@ class Trained(NamedTuple):
     """A trained network.
 
     Attributes:
-        variables: the moving average of parameters and statistics, of the epoch with the lowest
-            validation loss, or without validation of the last epoch; NumPy.
+        variables: the moving average of parameters and statistics, of the epoch that `kept_epoch`
+            tells; NumPy.
         history: see `History`.
         resumed: the number of epochs that an earlier process had finished.
     """

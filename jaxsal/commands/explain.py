@@ -45,7 +45,7 @@ def run(settings: Explain) -> dict[str, Any]:
         "masks": len(outlined.used - outlined.empty) if outlined else 0,
         "empty_masks": sorted(path.name for path in outlined.empty) if outlined else [],
         "without_mask": outlined.without if outlined else None,
-        "notes": [*source.notes(), *(outlined.notes if outlined else ())],
+        "notes": [*images.notes(), *(outlined.notes if outlined else ())],
         "not_drawn": _records(stored.undrawn),
         "resumed": stored.resumed,
         "complete": stored.complete,

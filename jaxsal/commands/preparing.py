@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxsal.commands.outlined import Outlined
 from jaxsal.commands.preprocessing import Preprocess
-from jaxsal.data.pictures import Files, Pictures
+from jaxsal.data.pictures import Files, Pictures, Prepared
 
 
 class Images:
@@ -29,12 +29,15 @@ class Images:
         """Takes a source, and what is done to an image of it.
 
         Args:
-            classes: names; an image in a folder of one of them, the nearest, has it as its label.
+            classes: names; an image in a folder of one of them, the nearest, has it as its label,
+                and one of a TFDS set of named classes that of the same name, in any case.
             outlined: their masks, where they are drawn.
         """
         self.source, self.classes = source, classes
         self.preprocess = preprocess or Preprocess()
         self._labels = {name.casefold(): label for label, name in enumerate(classes)}
+        self._set = source.classes if isinstance(source, Prepared) and classes else ()
+        self._of_set = {n: self._labels.get(name.casefold()) for n, name in enumerate(self._set)}
         self.text = ", ".join(filter(None, (source.text, self.preprocess.text)))
         self.outlined = outlined
 
@@ -43,8 +46,8 @@ class Images:
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         record = dict(self.source[number])
-        if "label" not in record and (label := self._label(record)) is not None:
-            record["label"] = label
+        label = self._own(record.pop("label")) if "label" in record else self._label(record)
+        record |= {} if label is None else {"label": label}
         return {**record, "image": self.preprocess(np.asarray(record["image"]))}
 
     def original(self, number: int) -> np.ndarray:
@@ -70,12 +73,23 @@ class Images:
         """Whether some images are slices of one scan."""
         return isinstance(self.source, Files) and self.source.has_stacks
 
+    def notes(self) -> list[str]:
+        """What was done to images so far, and whose labels are left out."""
+        strange = [self._set[n] for n, label in self._of_set.items() if label is None]
+        told = f"labels of the set's classes {strange} left out: no class of the network"
+        return [*([told] if strange else []), *self.source.notes()]
+
     def check_labels(self) -> None:
-        """Raises where files lie in no folder of a class.
+        """Raises where files lie in no folder of a class, and where a set has others.
 
         Raises:
-            ValueError: so; it names the folders.
+            ValueError: so; it names the folders, or the set's classes.
         """
+        if self._of_set and not any(label is not None for label in self._of_set.values()):
+            raise ValueError(
+                f"targets: label, but the classes of the set are {[*self._set[:5]]}, none a class "
+                f"of the network: {list(self.classes)}"
+            )
         if not isinstance(self.source, Files):
             return
         names = [self.source.name(number) for number in range(len(self.source))]
@@ -86,6 +100,10 @@ class Images:
             f"targets: label, but the folders of the images are {folders[:5]}, none a class of the "
             f"network: {list(self.classes) or 'unknown names'}"
         )
+
+    def _own(self, label: Any) -> Any:
+        """A record's own label, of a set with names the network's of the same name, if any."""
+        return self._of_set.get(int(label)) if self._set else label
 
     def _label(self, record: Mapping[str, Any]) -> int | None:
         """The class that the nearest folder above an image is named after, in any case."""

@@ -25,12 +25,18 @@ ANYTHING = Wanted()
 
 
 class Prepared:
-    """A TFDS set as records, by the rule of all files, of one size if one is given."""
+    """A TFDS set as records, by the rule of all files, of one size if one is given.
+
+    Attributes:
+        classes: the names of its labels; () where it has numbers alone.
+    """
 
     left: tuple[tuple[str, str], ...] = ()
 
-    def __init__(self, source: RandomAccess, text: str, wanted: Wanted) -> None:
-        self.source, self.text, self.wanted = source, text, wanted
+    def __init__(
+        self, source: RandomAccess, text: str, wanted: Wanted, classes: tuple[str, ...] = ()
+    ) -> None:
+        self.source, self.text, self.wanted, self.classes = source, text, wanted, classes
         self._notes = Notes(len(source))
 
     def __len__(self) -> int:
@@ -208,4 +214,12 @@ def _prepared(name: str, split: str, wanted: Wanted) -> Prepared:
         raise ValueError(f"images: tfds:{name} cannot be had ({reason[:300]})") from error
     if not length or "image" not in source[0]:
         raise ValueError(f"images: tfds:{name} has no 'image' in its split {split!r}")
-    return Prepared(source, f"tfds {builder.info.full_name} {split} {wanted.text()}", wanted)
+    text = f"tfds {builder.info.full_name} {split} {wanted.text()}"
+    return Prepared(source, text, wanted, _classes(builder.info.features))
+
+
+def _classes(features: Any) -> tuple[str, ...]:
+    """The names of a set's labels; () of labels that are called by their numbers or by nothing."""
+    names = getattr(features["label"], "names", None) if "label" in features else None
+    numbers = [str(number) for number in range(len(names or ()))]
+    return () if names is None or names == numbers else tuple(names)

@@ -7,6 +7,7 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from jaxsal.commands.preparing import Images
 from jaxsal.data import pictures
 from jaxsal.data.intensity import Intensity
 from jaxsal.data.tfds_builders import Info
@@ -71,6 +72,31 @@ def test_its_intensities_are_asked_for_as_of_files(home) -> None:
     raw = Wanted(channels=3, intensity=Intensity("raw"), range=(0.0, 1.0))
     with pytest.raises(ValueError, match=r"values from .*, the network takes 0 to 1"):
         pictures.find("tfds:toy_scans", wanted=raw)[3]
+
+
+def test_labels_are_compared_by_the_names_of_classes(home) -> None:
+    """The set's are a and b, in this order."""
+    source = pictures.find("tfds:toy_scans", wanted=Wanted(channels=3))
+    assert source.classes == ("a", "b")
+
+    def labels(*classes: str) -> list[int | None]:
+        images = Images(source, classes=classes)
+        return [images[n].get("label") for n in range(3)]
+
+    assert labels("B", "a") == [1, 0, 1]
+    assert labels() == [0, 1, 0]
+    assert labels("b", "c") == [None, 0, None]
+    told = "labels of the set's classes ['a'] left out: no class of the network"
+    assert Images(source, classes=("b", "c")).notes()[0] == told
+    Images(source, classes=("b", "c")).check_labels()
+    with pytest.raises(ValueError, match=r"targets: label, but the classes of the set are \['a', "):
+        Images(source, classes=("no", "yes")).check_labels()
+
+
+def test_classes_that_are_numbers_have_no_names() -> None:
+    features = {"label": tfds.features.ClassLabel(num_classes=3)}
+    assert pictures._classes(features) == pictures._classes({}) == ()
+    assert pictures._classes({"label": tfds.features.Scalar(np.int64)}) == ()
 
 
 def test_a_split_that_is_not_there_is_named(home) -> None:

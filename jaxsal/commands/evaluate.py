@@ -15,6 +15,7 @@ from jaxsal.commands import (
     localising,
     method_syntax,
     model,
+    places,
     seen,
 )
 from jaxsal.commands.preprocessing import Preprocess
@@ -64,11 +65,17 @@ def run(settings: Evaluate) -> dict[str, Any]:
         images = preprocess.of_all(tested.images)
         if localised:
             _check_size(images, tested.masks)
+        doubts = _of_places(preprocess, tested) if localised else ()
         logits = _logits(settings, found, images, len(classes))
         measured = evaluation.measure(logits, tested, classes)
         metrics = {
             **measured,
-            "warnings": [*measured["warnings"], *unseen.warnings, *_absent(tested, classes)],
+            "warnings": [
+                *measured["warnings"],
+                *unseen.warnings,
+                *_absent(tested, classes),
+                *doubts,
+            ],
             "seen": {**unseen.seen, "tested": settings.seen},
             "understood": told,
             "data": ", ".join(filter(None, (dataset.source, preprocess.text))),
@@ -225,3 +232,18 @@ def _check_size(images: np.ndarray, masks: np.ndarray) -> None:
             f"preprocess: made images {images.shape[1:]} of those with masks {masks.shape[1:]}; "
             "expected [H, W, C] of the same size, or --explain 0"
         )
+
+
+def _of_places(preprocess: Preprocess, tested: Examples) -> tuple[str, ...]:
+    """A warning where a preprocessing may move the pixels of images with masks.
+
+    Raises:
+        ValueError: it does.
+    """
+    moved = preprocess.moves(tested.images[places.some(len(tested.images))])
+    if moved:
+        raise ValueError(
+            f"preprocess: {preprocess.moving()}, and no masks; expected pixels that stay where "
+            "they are, or --explain 0"
+        )
+    return preprocess.unknown() if moved is None else ()

@@ -87,6 +87,7 @@ def _explain(
         output=settings.output,
         spatial_axes=settings.spatial_axes,
     )
+    found = found._replace(warnings=(*found.warnings, *_of_places(source, out)))
     start = time.monotonic()
     stored = _write(settings, explain, found, source, out, look, lies)
     if stored.complete and not stored.explained:
@@ -96,6 +97,22 @@ def _explain(
     seconds = time.monotonic() - start
     layers = explain.layers(found.params, one, "all")
     return stored, seconds, layers, source, found.warnings
+
+
+def _of_places(source: Images, out: Path) -> tuple[str, ...]:
+    """Warnings of a preprocessing that moves pixels, or may, where maps lie on images or scans.
+
+    Raises:
+        ValueError: it does, and maps are to lie on a scan.
+    """
+    if out.suffix == ".zarr":
+        return ()
+    if scan_maps.is_nifti(out) and source.moved:
+        raise ValueError(
+            f"out: {source.preprocess.moving()}: where they lie in the scan is not known; expected "
+            "NAME.zarr, or a folder of pictures"
+        )
+    return source.warnings()
 
 
 def _source(settings: Explain, found: model.Model, out: Path) -> pictures.Pictures:

@@ -1,13 +1,16 @@
 """Images on their way to a model: labelled by their folders, preprocessed, standardised."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 
+from jaxsal.commands import places
 from jaxsal.commands.outlined import Outlined
 from jaxsal.commands.preprocessing import Preprocess
+from jaxsal.data import images
 from jaxsal.data.pictures import Files, Pictures, Prepared
 
 
@@ -39,7 +42,25 @@ class Images:
         self._set = source.classes if isinstance(source, Prepared) and classes else ()
         self._of_set = {n: self._labels.get(name.casefold()) for n, name in enumerate(self._set)}
         self.text = ", ".join(filter(None, (source.text, self.preprocess.text)))
-        self.outlined = outlined
+        self._outlined = outlined
+
+    @property
+    def outlined(self) -> Outlined | None:
+        """The masks that are drawn: none on images whose pixels a preprocessing moves."""
+        return None if self._outlined is None or self.moved else self._outlined
+
+    @cached_property
+    def moved(self) -> bool | None:
+        """Whether the preprocessing moves pixels; None where no image tells."""
+        return self.preprocess.moves(self._some())
+
+    def _some(self) -> Iterator[np.ndarray]:
+        """Some images that can be read."""
+        for number in places.some(len(self)):
+            try:
+                yield np.asarray(self.source[number]["image"])
+            except images.READ_ERRORS:  # told where it is explained
+                continue
 
     def __len__(self) -> int:
         return len(self.source)
@@ -53,11 +74,11 @@ class Images:
     def original(self, number: int) -> np.ndarray:
         """The image as it is drawn: of its own size where the source can say, not standardised.
 
-        What a preprocessing gave another form is drawn as it went to the model.
+        What a preprocessing gave another form, or moved, is drawn as it went to the model.
         """
         record = np.asarray(self.source[number]["image"])
         prepared = self.preprocess.processed(record)
-        if prepared.shape[:2] != record.shape[:2]:
+        if self.moved or prepared.shape[:2] != record.shape[:2]:
             return prepared
         own = getattr(self.source, "original", None)
         return record if own is None else np.asarray(own(number))
@@ -78,6 +99,13 @@ class Images:
         strange = [self._set[n] for n, label in self._of_set.items() if label is None]
         told = f"labels of the set's classes {strange} left out: no class of the network"
         return [*([told] if strange else []), *self.source.notes()]
+
+    def warnings(self) -> tuple[str, ...]:
+        """What speaks against pictures of them: that a preprocessing moves pixels, or may do so."""
+        if self.moved:
+            told = "pictures show images as it leaves them, without masks"
+            return (f"{self.preprocess.moving()}: {told}.",)
+        return self.preprocess.unknown() if self.moved is None else ()
 
     def check_labels(self) -> None:
         """Raises where files lie in no folder of a class, and where a set has others.

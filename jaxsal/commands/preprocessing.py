@@ -1,11 +1,11 @@
 """What images in [0, 1] go through before a model that takes others: a function, mean and std."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 
-from jaxsal.commands import model
+from jaxsal.commands import model, places
 from jaxsal.commands.settings import Preprocessing
 from jaxsal.common.errors import one_line
 
@@ -73,6 +73,25 @@ class Preprocess:
         except Exception as error:  # a user's function may raise whatever it likes
             text = f"preprocess: {self.name} raised {one_line(error)[:200]}"
             raise ValueError(text) from error
+
+    def moves(self, images: Iterable[np.ndarray]) -> bool | None:
+        """Whether the function moves pixels of the images, as far as some tell; None: none does."""
+        if self._function is None:
+            return False
+        try:
+            return places.moves(self.processed, images)
+        except ValueError:  # told where the images themselves go through it
+            return None
+
+    def moving(self) -> str:
+        """Words for that the function moves pixels."""
+        return f"--preprocess {self.name} moves pixels, as marks on an image show"
+
+    def unknown(self) -> tuple[str, ...]:
+        """A warning that it is not known whether the function moves pixels."""
+        told = "maps lie on images, masks and scans as they are before it"
+        leaves = f"--preprocess {self.name} leaves pixels where they are, as it must"
+        return (f"No mark on an image shows whether {leaves}: {told}.",)
 
     def _along(self, image: np.ndarray, values: np.ndarray) -> np.ndarray:
         """Values along the channels of an image, its last axis or its first."""

@@ -20,7 +20,9 @@ class Preprocessing:
     """What images go through before a model that takes others than those in [0, 1]."""
 
     preprocess: str | None = None
-    """package.module:function of one image [H, W, C] in [0, 1], before it goes to the model."""
+    """package.module:function of one image [H, W, C] in [0, 1], before it goes to the model. For
+    maps to lie on pictures, masks and scans it must leave pixels where they are: no flip, no turn,
+    no crop."""
     mean: tuple[float, ...] = ()
     """Subtracted from an image in [0, 1]: one number, or one a channel."""
     std: tuple[float, ...] = ()

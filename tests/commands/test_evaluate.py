@@ -166,6 +166,25 @@ def test_images_are_preprocessed_as_by_explain(place, capsys) -> None:
     assert "made images (14, 16, 1) of those with masks (16, 16)" in error
 
 
+def flipped(image: np.ndarray) -> np.ndarray:
+    return image[::-1]
+
+
+def at_random(image: np.ndarray) -> np.ndarray:
+    return image + np.random.default_rng().normal(size=image.shape) / 1e6
+
+
+def test_pixels_that_are_moved_are_not_held_against_masks(place, capsys) -> None:
+    own = "tests.commands.test_evaluate"
+    model = ("--apply", f"{own}:bright", *MODEL, "--classes", "dark,light")
+    flip = ("--preprocess", f"{own}:flipped")
+    error = failed(capsys, *model, *flip)
+    assert f"preprocess: {' '.join(flip)} moves pixels" in error and "or --explain 0" in error
+    assert evaluate(capsys, *model, *flip, "--explain", 0)["accuracy"] == 1
+    done = evaluate(capsys, *model, "--preprocess", f"{own}:at_random", "--method", "gradient")
+    assert any(warning.startswith("No mark on an image shows") for warning in done["warnings"])
+
+
 def test_one_answer_to_everything_is_said_first(place, capsys) -> None:
     np.savez("p.npz", middle=np.full((1, 1), -9, np.float32), scale=np.float32(20))
     model = ("--apply", "tests.commands.test_evaluate:bright", *MODEL, "--explain", 0)

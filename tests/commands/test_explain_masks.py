@@ -72,6 +72,34 @@ def test_masks_beside_pictures_and_elsewhere_are_outlined_and_the_others_counted
     assert "masks: of no effect in this call; it is for pictures" in capsys.readouterr().err
 
 
+def flipped(image: np.ndarray) -> np.ndarray:
+    return image[:, ::-1]
+
+
+def at_random(image: np.ndarray) -> np.ndarray:
+    return image + np.random.default_rng().normal(size=image.shape)
+
+
+def test_pixels_that_are_moved_are_drawn_as_they_are_explained_and_told(capsys) -> None:
+    files.save(Path("scans/a/0.png"), files.grey(0))
+    files.save(Path("scans/a/0_mask.png"), files.outline())
+    own = "tests.commands.test_explain_masks"
+    told, outlined = run(capsys, "--images", "scans", "--preprocess", f"{own}:flipped")
+    assert told["warnings"] == [
+        f"--preprocess {own}:flipped moves pixels, as marks on an image show: pictures show images "
+        "as it leaves them, without masks."
+    ]
+    assert told["warnings"][0] in Path("out/index.html").read_text()
+    assert outlined == {"a/0.png": False} and told["masks"] == 0
+    moved = np.asarray(Image.open("out/_thumbnails/0.png"))
+    files.save(Path("mirrored/a/0.png"), files.grey(0)[:, ::-1])
+    told, _ = run(capsys, "--images", "mirrored")
+    np.testing.assert_array_equal(moved, np.asarray(Image.open("out/_thumbnails/0.png")))
+    told, outlined = run(capsys, "--images", "scans", "--preprocess", f"{own}:at_random")
+    assert len(told["warnings"]) == 1 and outlined == {"a/0.png": True}
+    assert told["warnings"][0].startswith(f"No mark on an image shows whether --preprocess {own}:")
+
+
 def test_slices_of_a_scan_have_the_slices_of_its_mask(capsys) -> None:
     box = scan("case/c_t1.nii.gz")
     scan("case/d.nii.gz")

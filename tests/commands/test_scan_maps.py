@@ -133,6 +133,20 @@ def test_maps_of_another_field_of_view_are_not_laid_on_a_scan(capsys) -> None:
     assert written() == {"a.nii"}
 
 
+def flipped(image: np.ndarray) -> np.ndarray:
+    return image[:, ::-1]
+
+
+def test_maps_of_pixels_that_are_moved_are_not_laid_on_a_scan(capsys) -> None:
+    values = np.random.default_rng(0).integers(0, 900, (16, 16, 4)).astype(np.int16)
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), "a.nii")
+    flip = ("--preprocess", "tests.commands.test_scan_maps:flipped")
+    told = failed(capsys, "a.nii", "m.nii", *flip)
+    assert f"out: {' '.join(flip)} moves pixels, as marks on an image show" in told
+    assert written() == {"a.nii"}
+    assert not run(capsys, "a.nii", "m.zarr", *flip)["warnings"]
+
+
 def test_what_is_not_explained_is_no_number(capsys) -> None:
     run(capsys, SHIPPED / "anatomical.nii", "maps.nii", "--slices", "axial:3:5")
     found = np.asarray(nibabel.load("maps.nii").dataobj)

@@ -9,13 +9,13 @@ from typing import Any
 import jax
 
 from jaxsal import engine
-from jaxsal.commands import effects, method_syntax, model, overlays, scan_maps
+from jaxsal.commands import effects, method_syntax, model, overlays, replacing, scan_maps
 from jaxsal.commands.outlined import Outlined
 from jaxsal.commands.preparing import Images
 from jaxsal.commands.preprocessing import Preprocess
 from jaxsal.commands.progress import Explaining
 from jaxsal.commands.settings import Explain
-from jaxsal.common import files
+from jaxsal.common import files, results
 from jaxsal.compiler import processes
 from jaxsal.data import intensity, pictures, scans
 from jaxsal.data.intensity import Intensity
@@ -70,12 +70,15 @@ def _explain(
     out = check_apart(settings.out, settings.images)
     found_images = _source(settings, found, out)
     lies = scan_maps.check(found_images, out) if scan_maps.is_nifti(out) else None
+    outlined = _outlined(settings, found_images, out)
     source = Images(
         found_images,
         classes=found.classes,
         preprocess=Preprocess(settings.preprocessing),
-        outlined=_outlined(settings, found_images, out),
+        outlined=outlined,
     )
+    if outlined is not None:
+        _check_replaced(settings, source, outlined, out)
     if settings.targets == "label":
         source.check_labels()
     one = _batch_of_one(source)
@@ -126,11 +129,15 @@ def _source(settings: Explain, found: model.Model, out: Path) -> pictures.Pictur
     if settings.volumes and found.image_size is not None and not found.volumes:
         raise ValueError("volumes: the checkpoint's network takes pictures; expected another one")
     wanted = Wanted(size, channels, found.range, asked, slicing, volumes)
-    apart = [out, *(scan_maps.places(out) if scan_maps.is_nifti(out) else ())]
-    if settings.masks is not None and not _holds(settings.masks, settings.images):
-        apart.append(Path(os.path.expanduser(settings.masks)))
-    without = tuple(apart)
-    source = pictures.find(settings.images, wanted=wanted, split=settings.split, without=without)
+    without = (out, *(scan_maps.places(out) if scan_maps.is_nifti(out) else ()))
+    apart = settings.masks is not None and not _holds(settings.masks, settings.images)
+    source = pictures.find(
+        settings.images,
+        wanted=wanted,
+        split=settings.split,
+        without=without,
+        masks=(Path(os.path.expanduser(settings.masks)),) if settings.masks and apart else (),
+    )
     if settings.slices is not None and isinstance(source, Files) and not source.has_stacks:
         raise ValueError("slices: of no effect in this call; none of the images is of several")
     return source
@@ -150,6 +157,22 @@ def _outlined(settings: Explain, source: pictures.Pictures, out: Path) -> Outlin
     """
     drawn = out.suffix != ".zarr" and not scan_maps.is_nifti(out)
     return Outlined(source, settings.masks) if drawn else None
+
+
+def _check_replaced(settings: Explain, source: Images, outlined: Outlined, out: Path) -> None:
+    """Raises where a picture or a page would take the place of a file that is no run's.
+
+    Raises:
+        ValueError: as of `replacing.check`.
+    """
+    known = source.names()
+    names = overlays.file_names(known or (), jax.process_count())
+    if known is None and out.is_dir():  # any picture that is there may be called as an image
+        names |= {os.path.relpath(path, out) for path in out.rglob("*.png")}
+    found = source.source
+    given = [Path(os.path.expanduser(settings.images)), settings.params, *outlined.files]
+    given += found.paths if isinstance(found, Files) else ()
+    replacing.check(out, results.PICTURES, names, given)
 
 
 def _write(

@@ -17,7 +17,7 @@ class Outlined:
     """Masks by the number of the image.
 
     Attributes:
-        used: mask files that are.
+        files: every mask file that was found. used: those that are.
         left: files that are not used, the images' own and masks, `(name, reason)`.
         without: how many images have none; None where no image has one.
         notes: of masks that several images share, which do not have them, and why.
@@ -40,6 +40,7 @@ class Outlined:
             root = source.root if isinstance(source, Files) else None
             found = masks_elsewhere([PurePath(name) for name in names], folder, root)
             self._found = {os.fspath(image): own for image, own in found.items()}
+        self.files = {path for own in self._found.values() for path in own}
         if isinstance(source, Files):
             self._outlines = Outlines(source, self._found)
             unused = self._outlines.unused

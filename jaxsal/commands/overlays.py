@@ -1,5 +1,6 @@
 """A folder of pictures: an image beside its maps, one PNG each, and a page of them all."""
 
+import itertools
 import json
 import operator
 import re
@@ -11,10 +12,11 @@ import jax
 import numpy as np
 
 from jaxsal.commands.drawing import Pen
-from jaxsal.commands.pages import SHEET, Entry, write_page, write_sheet
+from jaxsal.commands.pages import PAGE, SHEET, Entry, write_page, write_sheet
 from jaxsal.commands.preparing import Images
 from jaxsal.common import files
 from jaxsal.common.errors import one_line
+from jaxsal.common.results import INDEX, THUMBNAILS
 from jaxsal.compiler import processes
 from jaxsal.compiler.outputs import Output
 from jaxsal.compiler.program import Explanation
@@ -27,7 +29,6 @@ from jaxsal.types import Key, Params
 from jaxsal.viz.maps import Look
 
 CHUNK = 32
-INDEX, THUMBNAILS = "index.json", "_thumbnails"
 STATUSES = {EXPLAINED: "explained", SKIPPED: "skipped", NOT_FINITE: "not finite"}
 PART = ".index-{}.json"
 """Of one process, until the last is done."""
@@ -159,13 +160,13 @@ class PictureSink:
         except Exception as error:  # of one image: the others have theirs
             entry["no_picture"] = one_line(error)[:300]
             return
-        # What another process has taken is not known here.
-        mark = f"-{entry['number']}" if self.shard[1] > 1 else ""
+        mark = _mark(entry["number"], self.shard[1])
         entry["file"] = free_name(entry["source"], self.taken, mark)
         entry["thumbnail"] = f"{THUMBNAILS}/{entry['number']}.png"
         entry["outlined"] = drawn.outlined
-        files.write_result(self.out / entry["file"], drawn.picture)
+        # First what tells that a run has written here: it may be interrupted.
         files.write_result(self.out / entry["thumbnail"], drawn.thumbnail)
+        files.write_result(self.out / entry["file"], drawn.picture)
 
     def stored(self) -> Stored:
         """Writes the indices; returns what became of the images of all processes."""
@@ -211,6 +212,23 @@ def _indexed(
     return entries
 
 
+def file_names(sources: Sequence[str], processes: int = 1) -> set[str]:
+    """What is written below a folder, were every image drawn, but for the thumbnails.
+
+    Args:
+        sources: the names of the images, in order. processes: how many draw them.
+    """
+    taken = {SHEET}
+    for number, name in enumerate(sources):
+        free_name(name, taken, _mark(number, processes))
+    return {INDEX, PAGE, *taken}
+
+
+def _mark(number: int, processes: int) -> str:
+    """Behind the names of several processes, none of which knows what another has taken."""
+    return f"-{number}" if processes > 1 else ""
+
+
 def free_name(name: str, taken: set[str], mark: str = "") -> str:
     """A path below a folder for the picture of a source, unlike those taken; it is taken then.
 
@@ -228,7 +246,7 @@ def free_name(name: str, taken: set[str], mark: str = "") -> str:
     stem = "/".join(part for part in parts if part) or "image"
     kept = ENDINGS.sub("", stem) if PurePosixPath(ENDINGS.sub("", stem)).name else stem
     kept = f"_{kept}" if kept.startswith(f"{THUMBNAILS}/") else kept
-    for ending in ("", *(f"-{n}" for n in range(2, len(taken) + 3))):
+    for ending in itertools.chain([""], (f"-{n}" for n in range(2, len(taken) + 3))):
         place = f"{kept}{mark}{ending}.png"
         if place not in taken:
             break

@@ -11,6 +11,7 @@ from jaxsal.commands import places
 from jaxsal.commands.outlined import Outlined
 from jaxsal.commands.preprocessing import Preprocess
 from jaxsal.data import images
+from jaxsal.data.array_records import Arrays
 from jaxsal.data.pictures import Files, Pictures, Prepared
 
 
@@ -88,6 +89,12 @@ class Images:
         if not isinstance(self.source, Files) or not self.source.wanted.volumes:
             return False
         return self.source.scans[self.source.row(number).scan].affine is not None
+
+    def names(self) -> list[str] | None:
+        """Of its images, in order; None of a set, whose records are asked when they are read."""
+        if isinstance(self.source, Files):
+            return [self.source.name(number) for number in range(len(self))]
+        return [str(n) for n in self.source.numbers] if isinstance(self.source, Arrays) else None
 
     @property
     def has_stacks(self) -> bool:

@@ -49,8 +49,8 @@ class Explain:
     'scans/*.png', a .npy or .npz of [N, H, W], [N, H, W, C] or [N, C, H, W], as the model takes
     them, or tfds:NAME."""
     out: Path
-    """A folder for PNG overlays; a store NAME.zarr for maps, targets, logits and names; or
-    NAME.nii.gz for the maps of a scan on its own voxels (of several scans, methods or classes: a
+    """A folder of its own for PNG overlays; a store NAME.zarr for maps, targets, logits and names;
+    or NAME.nii.gz for the maps of a scan on its own voxels (of several scans, methods or classes: a
     folder NAME with a file each). NaN where nothing was explained; colours are added up."""
     checkpoint: Path | None = None
     """The --out folder of `jaxsal train` or of the study."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxsal.common.words import counted
 from jaxsal.data import arrays, formats, images, intensity, masks
 from jaxsal.data.array_records import Arrays
 from jaxsal.data.listing import directory, fingerprint, visible
@@ -20,6 +21,9 @@ TFDS = "tfds:"
 
 SUFFIXES = formats.PICTURES
 """Of pictures, as they are in folders to train on."""
+
+RESULT = "in the place of the results"
+"""Why a file is no image to explain."""
 
 ANYTHING = Wanted()
 
@@ -77,6 +81,7 @@ def find(
     wanted: Wanted = ANYTHING,
     split: str = "test",
     without: tuple[Path, ...] = (),
+    masks: tuple[Path, ...] = (),
 ) -> Pictures:
     """The images that `what` names, in a fixed order.
 
@@ -86,10 +91,12 @@ def find(
             with an axis more; or `tfds:NAME`.
         wanted: what the images are for.
         split: of a TFDS set.
-        without: folders and files that do not count, such as those of the results.
+        without: folders and files of the results, which are no images unless named by themselves.
+        masks: folders of masks, which are none either.
 
     Raises:
-        ValueError: nothing is found, an array is not of images, or sizes differ and none is wanted.
+        ValueError: nothing is found, or in the place of the results alone; an array is not of
+            images; or sizes differ and none is wanted.
     """
     if what.startswith(TFDS):
         return _prepared(what.removeprefix(TFDS), split, wanted)
@@ -100,15 +107,24 @@ def find(
         text = f"array {fingerprint(path.parent, [path], ())} {wanted.text()}"
         return Arrays(*arrays.load(path), text, wanted)
     root, paths = _paths(path)
-    named = paths if os.path.isfile(path) else _outside(paths, without)
+    named, _ = _outside(paths, masks)
+    named, own = (named, []) if os.path.isfile(path) else _outside(named, without)
     paths, beside, hidden = _apart(root, named, whole=os.path.isdir(path))
     scans, left = formats.scans([(file, os.path.relpath(file, root)) for file in paths])
     left = [*((name, "a mask, not an image") for name in hidden), *left]
+    own = [file for file in own if formats.may_hold_images(file)]
+    left += [(os.path.relpath(file, root), RESULT) for file in own]
+    if own and not scans:
+        raise ValueError(
+            f"out: {_holding(own[0], without)!r} holds every image of {what[:200]!r}, "
+            f"{counted(len(own), 'images')}: what lies there counts as results; expected a place "
+            "apart from the images"
+        )
     if not scans:
         raise ValueError(f"images: no image file in {what[:200]}{_instead(left)}")
     text = f"files {fingerprint(root, paths, ())} {wanted.text()}"
     source = Files(scans, tuple(left), text, wanted)
-    source.root, source.masks = root, beside
+    source.root, source.masks, source.paths = root, beside, named
     if wanted.size is None:
         check_one_size(source.scans, wanted)
     return source
@@ -181,16 +197,24 @@ def masks_elsewhere(
     return {image: tuple(root / mask for mask in own) for image, own in found.items()}
 
 
-def _outside(paths: list[Path], apart: tuple[Path, ...]) -> list[Path]:
+def _outside(paths: list[Path], apart: tuple[Path, ...]) -> tuple[list[Path], list[Path]]:
+    """The files that lie in none of the places, and the others."""
     if not apart:
-        return paths
+        return paths, []
     places = [place.resolve() for place in apart]
-    kept = []
+    kept: list[Path] = []
+    others: list[Path] = []
     for path in paths:
         real = path.resolve()
-        if not any(real.is_relative_to(place) for place in places):
-            kept.append(path)
-    return kept
+        inside = any(real.is_relative_to(place) for place in places)
+        (others if inside else kept).append(path)
+    return kept, others
+
+
+def _holding(path: Path, places: tuple[Path, ...]) -> str:
+    """The place that a file lies in."""
+    real = path.resolve()
+    return next(str(p)[:200] for p in places if real.is_relative_to(p.resolve()))
 
 
 def _instead(left: list[tuple[str, str]]) -> str:

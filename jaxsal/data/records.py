@@ -42,11 +42,13 @@ class Files:
         scans: those that have a record, in order.
         left: files and scans without one, `(name, reason)`.
         text: says what they are: it changes when a file does, or how they are read.
+        paths: every file that was found, those without a record too.
         root: the folder that names begin at; None where it is not known.
         masks: of each file that has some beside it, by its name.
         of_scans: how scans were put together from files, where it is to be said.
     """
 
+    paths: Sequence[Path] = ()
     root: Path | None = None
     masks: Mapping[str, Sequence[Path]] = MappingProxyType({})
 

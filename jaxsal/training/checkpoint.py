@@ -19,14 +19,13 @@ from jaxtyping import PyTree
 
 from jaxsal.common.errors import one_line
 from jaxsal.common.files import write_atomically
+from jaxsal.common.results import CHECKPOINTS, MODEL
 from jaxsal.data.examples import Examples
 from jaxsal.models import CNN, Network, ResNet
 from jaxsal.training.parameter_files import checked_path, flatten, read_params
 from jaxsal.types import ApplyFn, Params
 
-MODEL, PARAMS = "model.json", "params.npz"
-CHECKPOINTS = "checkpoints"
-"""The folder beside them that a training goes on from."""
+PARAMS = "params.npz"
 FIELDS = {
     CNN: (
         *("classes", "widths", "convs", "smooth", "stride", "last_pool", "norm", "dropout", "axes"),

@@ -181,3 +181,6 @@ def test_a_pattern_and_its_own_results(tmp_path) -> None:
     for what in (str(tmp_path), f"{tmp_path}/**/*.png"):
         found = pictures.find(what, without=(tmp_path / "out",))
         assert [found.name(n) for n in range(len(found))] == ["a.png"]
+        assert found.left == (("out/b.png", "in the place of the results"),)
+    with pytest.raises(ValueError, match=r"^out: .*out' holds every image of .*, 1 image: "):
+        pictures.find(f"{tmp_path}/out/*", without=(tmp_path / "out",))

@@ -6,7 +6,7 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
-from jaxsal.data import formats
+from jaxsal.data import formats, table_masks
 from jaxsal.data import layout as layouts
 from jaxsal.data import masks as mask_files
 from jaxsal.data import patients as people
@@ -82,18 +82,19 @@ def understood(root: Path, reading: Reading, prefix: str = "") -> Understood:
     pictures, left_out = _pictures(root, reading)
     images, masks, alone = mask_files.apart(pictures)
     left_out += [(path.as_posix(), "a mask of no image") for path in alone]
-    outlines = {image: tuple(root / mask for mask in own) for image, own in masks.items()}
-    if reading.masks is not None:
-        outlines |= masks_elsewhere(images, reading.masks, root)
     layout = layouts.layout(images, classes=reading.labels is None)
     left_out += [(path.as_posix(), "in a folder that is there twice") for path in layout.copies]
     images = tuple(path for path in images if path in layout.folders)
+    named = table_masks.Named({})
     if reading.labels is None:
         table = tables.Table(_by_folder(layout), (), (), False)
     else:
         others = [PurePath(name) for name, _ in left_out]
         table = tables.read(reading.labels, images, reading.columns, root=root, others=others)
-        outlines |= _masks_of_table(root, table.entries, pictures)
+        named = table_masks.named(reading.labels, table.entries, root, pictures, reading.masks)
+    beside = {image: tuple(root / mask for mask in own) for image, own in masks.items()}
+    outlines = beside | _elsewhere(root, images, reading, named)
+    if reading.labels is not None:
         used = {mask for own in outlines.values() for mask in own}
         absent = (path for path in images if root / path not in used)
         left_out = [(name, why) for name, why in left_out if root / name not in used]
@@ -110,11 +111,11 @@ def understood(root: Path, reading: Reading, prefix: str = "") -> Understood:
         )
         for image, patient in zip(found, whose.of, strict=True)
     )
-    left_out += [*table.left_out, *lost]
+    left_out += [*table.left_out, *named.left_out, *lost]
     idle = [p for p in reading.exclude if not any(fnmatch(name, p) for name, _ in left_out)]
     unmatched = [f"no file is excluded by {pattern!r}" for pattern in idle]
     names = tuple((f"{prefix}/{n}" if prefix else n, reason) for n, reason in left_out)
-    notes = (*layout.notes, *table.notes, *unmatched)
+    notes = (*layout.notes, *table.notes, *named.notes, *unmatched)
     return Understood(images_found, names, notes, whose.notes)
 
 
@@ -140,17 +141,19 @@ def _pictures(root: Path, reading: Reading) -> tuple[list[PurePath], list[tuple[
     return pictures, left_out
 
 
-def _masks_of_table(
-    root: Path, entries: Mapping[PurePath, tables.Entry], files: Sequence[PurePath]
+def _elsewhere(
+    root: Path, images: Sequence[PurePath], reading: Reading, named: table_masks.Named
 ) -> dict[PurePath, tuple[Path, ...]]:
-    """The masks that a table names, of those that are there."""
-    named = tables.by_names(files)
-    found: dict[PurePath, tuple[Path, ...]] = {}
-    for path, entry in entries.items():
-        own = [there for cell in entry.masks if len(there := tables.find(cell, named)) == 1]
-        if own:
-            found[path] = tuple(dict.fromkeys(root / mask for (mask,) in own))
-    return found
+    """The masks in a folder of their own by their names, and those that a table names instead.
+
+    Raises:
+        ValueError: the folder holds none by either.
+    """
+    if reading.masks is None:
+        return dict(named.masks)
+    there = directory(reading.masks, "masks")
+    needed = not any(mask.is_relative_to(there) for own in named.masks.values() for mask in own)
+    return masks_elsewhere(images, reading.masks, root, needed=needed) | dict(named.masks)
 
 
 def _by_folder(layout: layouts.Layout) -> dict[PurePath, tables.Entry]:

@@ -172,24 +172,39 @@ def _apart(
     )
 
 
+def mask_files(folder: Path, argument: str) -> tuple[Path, list[PurePath]]:
+    """A folder of masks, and the files in it that may be some, relative to it.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    root = directory(folder, argument)
+    every = (path for path in visible(root, argument) if formats.may_hold_images(path))
+    return root, [path.relative_to(root) for path in every]
+
+
 def masks_elsewhere(
-    images: Sequence[PurePath], folder: Path, home: Path | None, argument: str = "masks"
+    images: Sequence[PurePath],
+    folder: Path,
+    home: Path | None,
+    argument: str = "masks",
+    *,
+    needed: bool = True,
 ) -> dict[PurePath, tuple[Path, ...]]:
     """The masks of images in a folder of their own.
 
     Args:
         home: the folder of the images, where they have one.
+        needed: whether some must be an image's by their names.
 
     Raises:
         ValueError: it is that of the images, or none is an image's.
     """
-    root = directory(folder, argument)
+    root, files = mask_files(folder, argument)
     if home is not None and root == home.resolve():
         raise ValueError(f"{argument}: expected another folder than the images', got {folder}")
-    every = (path for path in visible(root, argument) if formats.may_hold_images(path))
-    files = [path.relative_to(root) for path in every]
     found = masks.of_names(images, files)
-    if not found:
+    if needed and not found:
         raise ValueError(
             f"{argument}: none of {len(files)} files in {root} is named as an image: "
             f"{[f.as_posix() for f in files[:2]]}, images are {[str(i) for i in images[:2]]}"

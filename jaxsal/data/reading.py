@@ -12,8 +12,8 @@ class Reading:
 
     labels: Path | None = None
     """A CSV file with a row an image, in the place of class folders: columns of the file, the
-    label (or one column a class), and perhaps patient, split or fold, and mask; of an image with
-    several rows the masks are gathered."""
+    label (or one column a class), and perhaps patient, split or fold, and mask (a path from the
+    table's own folder, or a file's name); of an image with several rows the masks are gathered."""
     columns: tuple[str, ...] = ()
     """Which columns they are, where not called so: file=COLUMN label=COLUMN patient=COLUMN
     split=COLUMN mask=COLUMN; label=A,B,C for columns of which one is 1."""

@@ -21,7 +21,7 @@ COLUMNS = {
     "mask": "mask mask_path mask_file mask_name segmentation",
 }
 """The roles of columns, and what columns of each role are usually called."""
-NO_FILE = "it names no file"
+NO_FILE, NO_MASK = "it names no file", "its mask is no file"
 NOTHING = ("", "nan", "na", "n/a", "none", "null")
 
 Row = dict[str, str]
@@ -97,7 +97,7 @@ def read(
             absent = "it names a file that is left out" if find(text, unused) else NO_FILE
             gathered.leave(where, "it names several files" if found else absent, entry)
         elif gathered.take(found[0], where, entry, fault):
-            moved += [] if _in_folder(text, root / found[0]) else [text]
+            moved += [] if in_folder(text, root / found[0]) else [text]
     if not gathered.entries:
         raise ValueError(
             f"labels: no row of {path.name} names an image: {roles['file']!r} holds "
@@ -280,18 +280,18 @@ def by_names(files: Iterable[PurePath]) -> list[dict[str, list[PurePath]]]:
 
 
 def check(left_out: Iterable[tuple[str, str]], *, strict: bool) -> None:
-    """Raises where rows name no file, if it is to be strict.
+    """Raises where rows name no file, or no mask that is one, if it is to be strict.
 
     Raises:
         ValueError: so; it names the first.
     """
-    lost = [row for row, reason in left_out if reason == NO_FILE]
+    lost = [row for row, reason in left_out if reason in (NO_FILE, NO_MASK)]
     if strict and lost:
         what = counted(len(lost), "rows of a table without a file")
         raise ValueError(f"strict: {what}: {'; '.join(lost[:5])}")
 
 
-def _in_folder(text: str, file: PurePath) -> bool:
+def in_folder(text: str, file: PurePath) -> bool:
     """Whether a cell names a file in the folder where it is, as far as it says."""
     folders = [part for part in PurePath(text.replace("\\", "/")).parts[:-1] if part != ".."]
     return not folders or file.parts[:-1][-len(folders) :] == tuple(folders)

@@ -1,5 +1,6 @@
 """The slices of a directory of labelled images, to be read: pictures, pages and scans alike."""
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -51,7 +52,7 @@ def listing(
     masks = {image.name: image.masks for image in found.images if image.masks}
     read = greys(files, wanted, colour.png if channels == 3 else grey, masks)
     items, of = _items(found.images, read.slices, channels, grouped=grouped)
-    facts = ("\0".join((i.name, i.label, i.patient, str(i.fold))) for i in found.images)
+    facts = ("\0".join(_deciding(root, image)) for image in found.images)
     return Listing(
         classes,
         items,
@@ -67,6 +68,12 @@ def listing(
         (*facts, *(f"slices {text}" for text in [reading.slices] if text is not None)),
         channels,
     )
+
+
+def _deciding(root: Path, image: Found) -> tuple[str, ...]:
+    """What decides a slice beside the files: the same ones may be of another label or mask."""
+    masks = (os.path.relpath(mask, root) for mask in image.masks)
+    return image.name, image.label, image.patient, str(image.fold), *masks
 
 
 def _items(

@@ -7,6 +7,7 @@ import pytest
 from jaxsal.data import folder, pipeline
 from jaxsal.data.reading import Reading
 from tests.data import collections as kept
+from tests.data import files
 
 COUNT = range(4)
 IMAGES = [f"data/images/p{n}.png" for n in COUNT]
@@ -72,3 +73,20 @@ def test_a_mask_that_is_no_file_is_refused_if_strict(tmp_path) -> None:
     reading = Reading(labels=kept.table(tmp_path / "l.csv", "file,label,mask", rows))
     with pytest.raises(ValueError, match=r"^strict: 4 rows .*: l\.csv, mask of p0\.png: gone"):
         pipeline.folder(tmp_path / "data/images", image_size=8, reading=reading, strict=True)
+
+
+def test_masks_that_a_table_exchanges_are_read_anew(tmp_path) -> None:
+    """The files are those that are prepared already: whose they are has changed."""
+    kept.write(tmp_path, [*IMAGES, *(f"data/masks/{n}.png" for n in COUNT)])
+    for n in COUNT:
+        files.save(tmp_path / f"data/masks/{n}.png", files.outline(16, 16) * (n == 0))
+
+    def masked(*numbers: int) -> list[bool]:
+        rows = [(f"p{n}.png", "ab"[n % 2], f"masks/{m}.png") for n, m in enumerate(numbers)]
+        table = kept.table(tmp_path / "data/labels.csv", "file,label,mask", rows)
+        place, reading = tmp_path / "data/images", Reading(labels=table)
+        masks = pipeline.folder(place, image_size=16, reading=reading).examples.masks
+        return masks.any((1, 2)).tolist()
+
+    assert masked(0, 1, 2, 3) == [True, False, False, False]
+    assert masked(1, 0, 2, 3) == [False, True, False, False]

@@ -20,7 +20,7 @@ from jaxsal.commands import (
 )
 from jaxsal.commands.preprocessing import Preprocess
 from jaxsal.commands.settings import Evaluate
-from jaxsal.common import files, provenance
+from jaxsal.common import files, provenance, results
 from jaxsal.data import pipeline, understood, volumes
 from jaxsal.data.examples import Dataset, Examples
 from jaxsal.data.splits import Division, take
@@ -94,7 +94,7 @@ def run(settings: Evaluate) -> dict[str, Any]:
             title="What the network knows of these images",
             more=more,
         )
-        files.write_json(folder / "metrics.json", metrics)
+        files.write_json(folder / results.METRICS, metrics)
     told = {name: value for name, value in metrics.items() if name not in LONG}
     result = {"out": str(folder), **told, "report": str(folder / "report.html")}
     return dict(files.finite(result))

@@ -13,6 +13,7 @@ import jax
 from jaxsal.commands.fit import fitted
 from jaxsal.commands.model_objects import Given, given
 from jaxsal.common.errors import one_line
+from jaxsal.common.results import METRICS
 from jaxsal.training import checkpoint
 from jaxsal.training.parameter_files import KINDS, read_params
 from jaxsal.types import ApplyFn, Params
@@ -100,7 +101,7 @@ OWN_TEST = "On its own test images, when the network was trained"
 def _warnings(folder: Path) -> tuple[str, ...]:
     """The warnings of a network's own test; none where it has none, or is a study's older run."""
     try:
-        found = json.loads((folder / "metrics.json").read_text())["warnings"]
+        found = json.loads((folder / METRICS).read_text())["warnings"]
         return tuple(f"{OWN_TEST}: {warning}" for warning in found)
     except (OSError, ValueError, KeyError, TypeError):
         return ()

@@ -12,11 +12,11 @@ import jax
 import numpy as np
 
 from jaxsal.commands.drawing import Pen
-from jaxsal.commands.pages import PAGE, SHEET, Entry, write_page, write_sheet
+from jaxsal.commands.pages import PAGE, Entry, write_page, write_sheet
 from jaxsal.commands.preparing import Images
 from jaxsal.common import files
 from jaxsal.common.errors import one_line
-from jaxsal.common.results import INDEX, THUMBNAILS
+from jaxsal.common.results import INDEX, SHEET, THUMBNAILS
 from jaxsal.compiler import processes
 from jaxsal.compiler.outputs import Output
 from jaxsal.compiler.program import Explanation

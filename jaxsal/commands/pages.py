@@ -9,11 +9,12 @@ import numpy as np
 from PIL import Image
 
 from jaxsal.common import files
+from jaxsal.common.results import SHEET
 from jaxsal.viz import figures
 from jaxsal.viz.gallery import Card, gallery
 from jaxsal.viz.style import INK, RIGHT, WRONG
 
-PAGE, SHEET = "index.html", "contact_sheet.png"
+PAGE = "index.html"
 SHOWN = 60
 """Images on the contact sheet."""
 OWN_SCALE = "each map on its own scale of colours"

@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxsal.commands.overlays import free_name
 from jaxsal.common import files
+from jaxsal.common.results import NIFTI
 from jaxsal.compiler.program import Explanation
 from jaxsal.data import nifti, patients, scans
 from jaxsal.data.records import Files, orientation
@@ -22,15 +23,13 @@ from jaxsal.store.stream import Chunk, Progress, Stored, Stream, unsound
 from jaxsal.types import Key, Params, SpatialAxes
 from jaxsal.viz.inputs import channels_last
 
-ENDINGS = (".nii.gz", ".nii")
-
 CHUNK = 32
 
 STATUSES = {EXPLAINED: "explained", SKIPPED: "skipped", NOT_FINITE: "not finite"}
 
 
 def is_nifti(out: Path) -> bool:
-    return out.name.lower().endswith(ENDINGS)
+    return out.name.lower().endswith(NIFTI)
 
 
 def stem(out: Path) -> Path:
@@ -39,7 +38,7 @@ def stem(out: Path) -> Path:
     Raises:
         ValueError: nothing is left.
     """
-    ending = next(ending for ending in ENDINGS if out.name.lower().endswith(ending))
+    ending = next(ending for ending in NIFTI if out.name.lower().endswith(ending))
     if out.name == ending:
         raise ValueError(f"out: expected NAME.nii.gz, got {out.name!r}")
     return out.with_name(out.name[: -len(ending)])
@@ -252,4 +251,4 @@ class ScanSink:
 
 def _plain(name: str) -> str:
     """A scan's name without the ending that its maps' file has again."""
-    return next((name[: -len(e)] for e in ENDINGS if name.lower().endswith(e)), name)
+    return next((name[: -len(e)] for e in NIFTI if name.lower().endswith(e)), name)

@@ -11,7 +11,7 @@ from jaxsal.commands import effects, evaluation, evaluation_page, seen
 from jaxsal.commands.progress import Training
 from jaxsal.commands.reading import read_and_split
 from jaxsal.commands.settings import Train
-from jaxsal.common import files, provenance
+from jaxsal.common import files, provenance, results
 from jaxsal.compiler import processes
 from jaxsal.data.augment import augment, augment_volume
 from jaxsal.data.examples import Dataset
@@ -142,4 +142,4 @@ def _write(
     evaluation_page.write(
         folder, record, logits, division.test, title="What the network has learned"
     )
-    files.write_json(folder / "metrics.json", record)
+    files.write_json(folder / results.METRICS, record)

@@ -14,6 +14,7 @@ from jaxsal.data import table as tables
 from jaxsal.data.listing import directory, natural, stem, visible
 from jaxsal.data.pictures import SUFFIXES, masks_elsewhere
 from jaxsal.data.reading import Reading
+from jaxsal.data.written import WRITTEN, written
 
 TEST = "--test-images"
 """What names of the images of a test folder of its own begin with."""
@@ -126,13 +127,17 @@ def _pictures(root: Path, reading: Reading) -> tuple[list[PurePath], list[tuple[
     table = reading.labels.resolve() if reading.labels else None
     pictures: list[PurePath] = []
     left_out: list[tuple[str, str]] = []
-    for file in visible(root):
+    every = visible(root)
+    results = written(root, every)
+    for file in every:
         path = file.relative_to(root)
         name, suffix = path.as_posix(), path.suffix.lower()
         if file.resolve() == table or any(file.resolve().is_relative_to(p) for p in apart):
             continue
         if any(fnmatch(name, pattern) for pattern in reading.exclude):
             left_out.append((name, "excluded"))
+        elif file in results:
+            left_out.append((name, WRITTEN))
         elif formats.may_hold_images(file):
             pictures.append(path)
         else:

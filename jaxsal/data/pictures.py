@@ -15,6 +15,7 @@ from jaxsal.data.listing import directory, fingerprint, visible
 from jaxsal.data.records import BrokenImage as BrokenImage
 from jaxsal.data.records import Files, check_one_size
 from jaxsal.data.wanted import Note, Notes, Wanted, prepared
+from jaxsal.data.written import WRITTEN, written
 from jaxsal.types import RandomAccess
 
 TFDS = "tfds:"
@@ -107,13 +108,12 @@ def find(
         text = f"array {fingerprint(path.parent, [path], ())} {wanted.text()}"
         return Arrays(*arrays.load(path), text, wanted)
     root, paths = _paths(path)
-    named, _ = _outside(paths, masks)
-    named, own = (named, []) if os.path.isfile(path) else _outside(named, without)
+    named, results = (paths, []) if os.path.isfile(path) else _read(root, paths, without, masks)
     paths, beside, hidden = _apart(root, named, whole=os.path.isdir(path))
     scans, left = formats.scans([(file, os.path.relpath(file, root)) for file in paths])
     left = [*((name, "a mask, not an image") for name in hidden), *left]
-    own = [file for file in own if formats.may_hold_images(file)]
-    left += [(os.path.relpath(file, root), RESULT) for file in own]
+    left = [*((os.path.relpath(file, root), why) for file, why in results), *left]
+    own = [file for file, why in results if why == RESULT]
     if own and not scans:
         raise ValueError(
             f"out: {_holding(own[0], without)!r} holds every image of {what[:200]!r}, "
@@ -179,8 +179,10 @@ def mask_files(folder: Path, argument: str) -> tuple[Path, list[PurePath]]:
         ValueError: it cannot be read.
     """
     root = directory(folder, argument)
-    every = (path for path in visible(root, argument) if formats.may_hold_images(path))
-    return root, [path.relative_to(root) for path in every]
+    every = visible(root, argument)
+    results = written(root, every)
+    may = (path for path in every if path not in results and formats.may_hold_images(path))
+    return root, [path.relative_to(root) for path in may]
 
 
 def masks_elsewhere(
@@ -210,6 +212,19 @@ def masks_elsewhere(
             f"{[f.as_posix() for f in files[:2]]}, images are {[str(i) for i in images[:2]]}"
         )
     return {image: tuple(root / mask for mask in own) for image, own in found.items()}
+
+
+def _read(
+    root: Path, paths: list[Path], without: tuple[Path, ...], masks: tuple[Path, ...]
+) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """The files that may be images to explain, and images that are results, with the reason."""
+    named, _ = _outside(paths, masks)
+    named, own = _outside(named, without)
+    before = written(root, named)
+    results = [(path, RESULT) for path in own]
+    results += [(path, WRITTEN) for path in named if path in before]
+    kept = [path for path in named if path not in before]
+    return kept, [(path, why) for path, why in results if formats.may_hold_images(path)]
 
 
 def _outside(paths: list[Path], apart: tuple[Path, ...]) -> tuple[list[Path], list[Path]]:

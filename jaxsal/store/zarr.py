@@ -12,10 +12,8 @@ from typing import Any
 import numpy as np
 import tensorstore as ts
 
+from jaxsal.common.results import GROUP, KEY
 from jaxsal.store.layout import STATUS, Column, Layout, as_json
-
-KEY = "jaxsal"
-"""The group attribute that says what the store was made of."""
 
 CLASSES = "classes"
 """Names, which decide no map either: a store without any is given them later, and keeps them."""
@@ -69,7 +67,7 @@ class Store:
         if found is None and first:
             _check_empty(path)
             with _named(path):
-                _open_folder(path).write("zarr.json", as_json(about)).result()
+                _open_folder(path).write(GROUP, as_json(about)).result()
         deadline = time.monotonic() + PATIENCE
         while (found := read_about(path)) is None:
             if time.monotonic() > deadline:
@@ -199,7 +197,7 @@ def read_about(path: Path) -> dict[str, Any] | None:
         ValueError: a `zarr.json` that is not of a store of jaxsal.
     """
     try:
-        text = (path / "zarr.json").read_text()
+        text = (path / GROUP).read_text()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:

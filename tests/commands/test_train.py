@@ -131,6 +131,20 @@ def test_what_was_forced_marks_every_output(forced, capsys) -> None:
     assert rows[0].startswith("name,patient,label,predicted,p(glioma)") and len(rows) == 6
 
 
+def test_charts_of_a_run_are_no_class_of_the_next_one(forced, tmp_path, capsys) -> None:
+    """The images' folder is that of the network too: its figures are told, and not read."""
+    figures = len(list((forced / "net/figures").glob("*.png")))
+    found = understood(capsys, forced, "--force", "--out", forced / "net")
+    assert [*found["counts"]["test"]] == ["glioma", "notumor"]
+    left_out = found["left_out"]["written by a run of jaxsal"]
+    assert left_out["count"] > figures > 3
+    options = ("--checkpoint", forced / "net", "--images", forced, "--out", tmp_path / "out")
+    assert cli.main(["evaluate", *map(str, options), "--explain", "0", "--json"]) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert done["understood"]["left_out"]["written by a run of jaxsal"] == left_out
+    assert done["classes"] == ["glioma", "notumor"]
+
+
 def test_explanations_of_such_a_network_carry_the_warning(forced, tmp_path, capsys) -> None:
     options = ["explain", "--checkpoint", forced / "net", "--images", forced / "set/Testing"]
     options += ["--method", "gradient", "--out", tmp_path / "out"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from jaxsal.commands import (
     method_syntax,
     model,
     places,
+    replacing,
     seen,
 )
 from jaxsal.commands.preprocessing import Preprocess
@@ -24,7 +26,7 @@ from jaxsal.common import files, provenance, results
 from jaxsal.data import pipeline, understood, volumes
 from jaxsal.data.examples import Dataset, Examples
 from jaxsal.data.splits import Division, take
-from jaxsal.training import predict
+from jaxsal.training import checkpoint, predict
 
 LONG = ("roc", "reliability", "mistakes")
 """Of the metrics, what a line of JSON does without."""
@@ -36,6 +38,12 @@ def run(settings: Evaluate) -> dict[str, Any]:
     methods = method_syntax.methods(settings.method) if settings.explain else {}
     if settings.reading.test_images is not None:
         raise ValueError("test_images: every image is tested; expected --images alone")
+    replacing.check(
+        settings.out,
+        results.EVALUATION,
+        evaluation_page.file_names(),
+        (*_checkpoint_files(settings), settings.params, settings.reading.labels),
+    )
     found = model.load(settings.checkpoint, settings.apply, settings.params, settings.classes)
     preprocess = Preprocess(settings.preprocessing)
     given = model.input_of(found, settings.image_size, settings.channels)
@@ -86,6 +94,8 @@ def run(settings: Evaluate) -> dict[str, Any]:
                 settings, found, methods, tested, images
             )
         metrics |= provenance.describe()
+        # First what tells that a run has written here: it may be interrupted.
+        files.write_json(folder / results.METRICS, metrics)
         evaluation_page.write(
             folder,
             metrics,
@@ -94,10 +104,14 @@ def run(settings: Evaluate) -> dict[str, Any]:
             title="What the network knows of these images",
             more=more,
         )
-        files.write_json(folder / results.METRICS, metrics)
     told = {name: value for name, value in metrics.items() if name not in LONG}
-    result = {"out": str(folder), **told, "report": str(folder / "report.html")}
+    result = {"out": str(folder), **told, "report": str(folder / evaluation_page.PAGE)}
     return dict(files.finite(result))
+
+
+def _checkpoint_files(settings: Evaluate) -> list[Path]:
+    names = (checkpoint.MODEL, checkpoint.PARAMS, results.METRICS, seen.FILE)
+    return [settings.checkpoint / name for name in names] if settings.checkpoint else []
 
 
 def _known(settings: Evaluate, found: model.Model) -> tuple[tuple[str, ...], int]:

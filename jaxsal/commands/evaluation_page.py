@@ -11,6 +11,7 @@ import numpy as np
 from jaxsal.commands import cuts, evaluation, evaluation_words
 from jaxsal.commands.run_section import run_section
 from jaxsal.common import files
+from jaxsal.common.results import METRICS
 from jaxsal.data import understood
 from jaxsal.data.examples import Examples
 from jaxsal.viz import charts, classification, page
@@ -18,6 +19,8 @@ from jaxsal.viz.picture import Figure, png
 
 SHOWN = 12
 """Mistakes that are drawn."""
+
+PAGE, TABLE = "report.html", "predictions.csv"
 
 MEASURES = ("sensitivity", "specificity", "auc")
 
@@ -44,6 +47,15 @@ VOLUMES = dict.fromkeys(
 """What is added to captions of volumes."""
 
 
+def file_names() -> set[str]:
+    """What is written below a folder, were every figure drawn, `metrics.json` with it."""
+    return {PAGE, TABLE, METRICS, *map(_figure, CAPTIONS)}
+
+
+def _figure(title: str) -> str:
+    return f"figures/{title.lower().replace(' ', '_')}.png"
+
+
 def write(
     folder: Path,
     metrics: Record,
@@ -62,19 +74,18 @@ def write(
     drawn = {**draw(metrics, tested), **(more or {})}
     pictures = {name: png(drawn[name]) for name in CAPTIONS if name in drawn}
     for name, drawing in pictures.items():
-        path = folder / "figures" / f"{name.lower().replace(' ', '_')}.png"
-        files.write_result(path, drawing)
+        files.write_result(folder / _figure(name), drawing)
     lines = io.StringIO(newline="")
     csv.writer(lines).writerows(evaluation.rows(logits, tested, metrics["classes"]))
     content = lines.getvalue().encode(errors="backslashreplace")
-    files.write_result(folder / "predictions.csv", content)
+    files.write_result(folder / TABLE, content)
     cut = VOLUMES if tested.images.ndim == 5 else {}
     shown = {
         name: page.figure(name, CAPTIONS[name] + cut.get(name, ""), png)
         for name, png in pictures.items()
     }
     body = render(metrics, shown, title)
-    files.write_result(folder / "report.html", page.page(title, body).encode(errors="replace"))
+    files.write_result(folder / PAGE, page.page(title, body).encode(errors="replace"))
 
 
 def draw(metrics: Record, tested: Examples) -> dict[str, Figure]:

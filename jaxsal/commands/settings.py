@@ -141,7 +141,7 @@ class Train:
     """A folder with a folder of images for each class, perhaps in training and testing folders,
     with masks beside them or in folders of their own; or any folder, with --labels."""
     out: Path | None = None
-    """The folder to write into; needed but for --dry-run."""
+    """A folder of its own to write into; needed but for --dry-run."""
     reading: Annotated[Reading, FLAT] = field(default_factory=Reading)
     training: Annotated[TrainOptions, FLAT] = field(
         default_factory=partial(TrainOptions, validation_fold=4, patience=15)
@@ -190,7 +190,7 @@ class Evaluate:
     images: Path
     """A folder of labelled images, as of `jaxsal train`; all of them are tested."""
     out: Path
-    """The folder to write into."""
+    """A folder of its own to write into."""
     checkpoint: Path | None = None
     """The --out folder of `jaxsal train` or of the study."""
     apply: str | None = None

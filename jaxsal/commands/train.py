@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxsal.commands import effects, evaluation, evaluation_page, seen
+from jaxsal.commands import effects, evaluation, evaluation_page, replacing, seen
 from jaxsal.commands.progress import Training
 from jaxsal.commands.reading import read_and_split
 from jaxsal.commands.settings import Train
@@ -37,6 +37,9 @@ def run(settings: Train) -> dict[str, Any]:
         return {"understood": _read(settings, config, weights)[2]}
     if settings.out is None:
         raise ValueError("out: expected --out DIR, or --dry-run")
+    names = {checkpoint.MODEL, checkpoint.PARAMS, seen.FILE, *evaluation_page.file_names()}
+    given = (settings.init, settings.reading.labels)
+    replacing.check(settings.out, results.TRAINING, names, given)
     with files.writable(settings.out) as folder:
         dataset, division, understood = _read(settings, config, weights)
     start = time.monotonic()
@@ -70,7 +73,7 @@ def run(settings: Train) -> dict[str, Any]:
     processes.wait("trained")
     told = {name: value for name, value in metrics.items() if name not in LONG}
     result = {"out": str(folder), **told, "skipped": list(dataset.skipped)}
-    return dict(files.finite({**result, "report": str(folder / "report.html")}))
+    return dict(files.finite({**result, "report": str(folder / evaluation_page.PAGE)}))
 
 
 def _read(

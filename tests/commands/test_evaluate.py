@@ -234,6 +234,37 @@ def test_what_it_was_trained_or_validated_on_is_left_out(network, capsys) -> Non
     assert "these images: 4 trained on, 2 validated on." in again["warnings"][-1]
 
 
+def content() -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+
+
+def test_results_of_one_command_are_not_replaced_by_another_s(network, capsys) -> None:
+    """A training by its evaluation, nor the other way round; nor what is read, or a user's own."""
+    model = ("--checkpoint", network, "--images", "scans", "--explain", 0)
+    evaluate(capsys, *model, "--out", "out")
+    table = evaluate(capsys, *model, "--out", "out")["out"] + "/predictions.csv"
+    Path("link").symlink_to(network)
+    Path("mine/figures").mkdir(parents=True)
+    Path("mine/figures/roc_curves.png").write_text("")
+    before = content()
+    for out in (network, "link", "net"):
+        error = failed(capsys, *model, "--out", out)
+        assert f"out: '{out}' holds a training; expected another folder, or none yet, for" in error
+    error = failed(capsys, *model, "--labels", table, "--out", "out")
+    assert "out: 'out/predictions.csv' is one of the files that are read" in error
+    error = failed(capsys, *model, "--out", "mine")
+    assert "out: 'mine/figures/roc_curves.png' is there, in a folder that is no run's" in error
+    for command, out, error in (
+        ("train --images scans", "out", "out: 'out' holds an evaluation; expected another folder"),
+        ("train --images scans", "mine", "out: 'mine/figures/roc_curves.png' is there, in a fol"),
+        ("explain --checkpoint net --images scans", "net", "out: 'net' holds a training; expect"),
+        ("explain --checkpoint net --images scans", "out", "out: 'out' holds an evaluation; exp"),
+    ):
+        assert cli.main([*command.split(), "--out", out]) == 1
+        assert error in capsys.readouterr().err
+    assert content() == before
+
+
 def test_which_chose_the_epoch_may_be_unknown(network, capsys) -> None:
     with np.load(network / seen.FILE) as kept:
         old = {name: kept[name] for name in ("digests", "thumbnails")}

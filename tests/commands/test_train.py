@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from jaxsal import cli
+from jaxsal.common import results
 from jaxsal.data.understood import PARTS
 from jaxsal.models import CNN
 from jaxsal.training import checkpoint
@@ -129,6 +130,14 @@ def test_what_was_forced_marks_every_output(forced, capsys) -> None:
     assert page.count("data:image/png;base64") == len(list((net / "figures").glob("*.png"))) >= 4
     rows = (net / "predictions.csv").read_text().splitlines()
     assert rows[0].startswith("name,patient,label,predicted,p(glioma)") and len(rows) == 6
+
+
+def test_a_training_is_known_by_its_network_or_by_a_checkpoint(forced, tmp_path) -> None:
+    assert results.kind(forced / "net") == results.TRAINING
+    shutil.copytree(forced / "net/checkpoints", tmp_path / "killed/checkpoints")
+    assert results.kind(tmp_path / "killed") == results.TRAINING
+    (tmp_path / "metrics.json").write_bytes((forced / "net/metrics.json").read_bytes())
+    assert results.kind(tmp_path) == results.EVALUATION
 
 
 def test_charts_of_a_run_are_no_class_of_the_next_one(forced, tmp_path, capsys) -> None:

@@ -68,6 +68,8 @@ def _explain(
     look = Look(settings.style, settings.opacity, settings.colormap)
     found = model.load(settings.checkpoint, settings.apply, settings.params, settings.classes)
     out = check_apart(settings.out, settings.images)
+    if scan_maps.is_nifti(out):
+        scan_maps.check_place(out)
     found_images = _source(settings, found, out)
     lies = scan_maps.check(found_images, out) if scan_maps.is_nifti(out) else None
     outlined = _outlined(settings, found_images, out)

@@ -2,6 +2,7 @@
 
 import gzip
 import operator
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import jax
 import numpy as np
 
 from jaxsal.commands.overlays import free_name
-from jaxsal.common import files
+from jaxsal.common import files, results
 from jaxsal.common.results import NIFTI
 from jaxsal.compiler.program import Explanation
 from jaxsal.data import nifti, patients, scans
@@ -49,19 +50,43 @@ def places(out: Path) -> tuple[Path, Path]:
     return stem(out), stem(out).with_name(f"{stem(out).name}.json")
 
 
+def check_place(out: Path) -> None:
+    """Raises where what is there would be replaced, and is not a run's.
+
+    Raises:
+        ValueError: the record's name is another's, as of a BIDS sidecar; or `out`, or a file in its
+            folder, is no map.
+    """
+    folder, record = places(out)
+    listed = results.maps(record)
+    if listed is None and os.path.lexists(record):
+        raise ValueError(
+            f"out: {record} is there, no record of a run's maps; expected another name"
+        )
+    inside = sorted(filter(is_nifti, folder.rglob("*"))) if folder.is_dir() else []
+    for path in [*([out] if os.path.lexists(out) else []), *inside]:
+        if path.relative_to(out.parent).as_posix() in (listed or ()) or nifti.is_map(path):
+            continue
+        why = f"has no {record.name}" if listed is None else f"{record.name} does not list it"
+        raise ValueError(f"out: {path} is there and {why}: not a run's maps")
+
+
 def check(source: object, out: Path) -> Files:
     """The source, where maps of it can lie in space.
 
     Raises:
-        ValueError: one of no scans, or one of a scan that does not say where its voxels lie.
+        ValueError: one of no scans, or one of a scan that does not say where its voxels lie; a scan
+            in the place of the maps.
     """
     if jax.process_count() > 1:
         raise ValueError("out: NIfTI is written by one process; several write a store NAME.zarr")
     if not isinstance(source, Files):
         raise ValueError("out: arrays and TFDS sets do not lie in space; expected NAME.zarr")
-    beside = places(out)[1]
-    if out.exists() and not beside.exists():  # the maps of a run before have their JSON
-        raise ValueError(f"out: {out} is there and has no {beside.name}: not a run's maps")
+    for path in source.paths:
+        if any(path.resolve().is_relative_to(place.resolve()) for place in (out, *places(out))):
+            raise ValueError(
+                f"out: {path} is one of the files that are read; expected another name"
+            )
     for scan in source.scans:
         if not scan.fault and (scan.affine is None or scan.even):
             why = scan.even or "does not say where its pixels lie"

@@ -22,6 +22,10 @@ GEOMETRY = (
 """Fields of a header that are kept: none of them has room for a patient's name."""
 
 
+MARK = b"maps of jaxsal"
+"""The header's description of maps, which tells them from a user's own files."""
+
+
 def scans(path: Path, name: str) -> list[Scan]:
     """The volumes of a file, one scan.
 
@@ -90,6 +94,15 @@ def _check_beginning(path: Path) -> None:
             raise ValueError(f"its first voxel at byte {offset:g}, expected 2^24 at most")
 
 
+def is_map(path: Path) -> bool:
+    """Whether `encoded` has made a file."""
+    try:
+        header: Any = package("nibabel").load(path).header
+        return bool(header["descrip"].item() == MARK)
+    except Exception:  # nibabel's own, of several bases; another kind of header has no such field
+        return False
+
+
 def encoded(scan: Scan, maps: np.ndarray) -> bytes:
     """A NIfTI of maps [times, X, Y, Z], float32, with the scan's own shape, affine, orientation.
 
@@ -112,5 +125,6 @@ def encoded(scan: Scan, maps: np.ndarray) -> bytes:
         image.header["pixdim"] = source["pixdim"]
         for field in GEOMETRY:
             image.header[field] = source[field]
+    image.header["descrip"] = MARK
     content: bytes = image.to_bytes()
     return content

@@ -23,29 +23,26 @@ def written(root: Path, files: Iterable[Path]) -> set[Path]:
     folders = {"": (), results.PICTURES: (results.THUMBNAILS,)}.get(kind, FOLDERS)
 
     @cache
+    def maps(record: Path) -> set[str]:
+        return results.maps(record) or set()
+
+    @cache
     def inside(folder: Path) -> bool:
         if folder in (root, folder.parent):
             return False
-        return inside(folder.parent) or results.kind(folder) != ""
-
-    @cache
-    def maps(record: Path) -> set[Path]:
-        return {record.parent / name for name in results.maps(record) or ()}
+        listed = maps(folder.with_name(f"{folder.name}.json"))
+        of_maps = any(name.startswith(f"{folder.name}/") for name in listed)
+        return of_maps or results.kind(folder) != "" or inside(folder.parent)
 
     def is_written(file: Path) -> bool:
         name = file.relative_to(root)
         own = name.as_posix() in pictures or (len(name.parts) > 1 and name.parts[0] in folders)
-        listed = (file in maps(record) for record in _records(root, file))
-        return own or inside(file.parent) or any(listed)
+        return own or inside(file.parent) or any(file.name in maps(r) for r in _records(file))
 
     return {file for file in files if is_written(file)}
 
 
-def _records(root: Path, file: Path) -> list[Path]:
-    """Where the record of a file would lie, were it maps of a scan: beside it, or its folder."""
-    ending = next((end for end in results.NIFTI if file.name.lower().endswith(end)), None)
-    if ending is None:
-        return []
-    beside = file.with_name(f"{file.name[: -len(ending)]}.json")
-    below = file.parents[: len(file.relative_to(root).parts) - 1]
-    return [beside, *(folder.with_name(f"{folder.name}.json") for folder in below)]
+def _records(file: Path) -> list[Path]:
+    """Where the record of a file would lie, were it maps of a scan; nowhere of another kind."""
+    lengths = [len(end) for end in results.NIFTI if file.name.lower().endswith(end)]
+    return [file.with_name(f"{file.name[:-length]}.json") for length in lengths[:1]]

@@ -225,6 +225,47 @@ def test_pydicom_s_own_files_are_explained(capsys) -> None:
     }
 
 
+def test_scans_sidecars_and_maps_of_others_are_not_replaced(capsys) -> None:
+    """As of a BIDS set, where each scan has a JSON of its name."""
+    Path("other").mkdir()
+    for name in ("sub.nii.gz", "other/x.nii.gz"):
+        nibabel.save(nibabel.Nifti1Image(np.ones((4, 4, 2), np.int16), np.eye(4)), name)
+    Path("sub.json").write_text(json.dumps({"EchoTime": 0.002, "files": ["sub.nii.gz"]}))
+    before = {name: Path(name).read_bytes() for name in written()}
+    for out, message in (
+        ("sub.nii.gz", "out: sub.json is there, no record of a run's maps; expected another name"),
+        ("sub.nii", "out: sub.json is there, no record of a run's maps; expected another name"),
+        ("other.nii", "out: other/x.nii.gz is there and has no other.json: not a run's maps"),
+    ):
+        assert message in failed(capsys, "sub.nii.gz", out)
+    assert {name: Path(name).read_bytes() for name in written()} == before
+    Path("sub.json").unlink()
+    run(capsys, "sub.nii.gz", "sub.nii", "--window", 0, 2)  # its record stands beside the scan too
+    assert "sub.nii.gz is there and sub.json does not list it: not a run's maps" in failed(
+        capsys, "other/x.nii.gz", "sub.nii.gz"
+    )
+    told = failed(capsys, "sub.nii", "sub.nii")
+    assert "out: sub.nii is one of the files that are read; expected another name" in told
+    assert Path("sub.nii.gz").read_bytes() == before["sub.nii.gz"]
+
+
+def test_a_run_s_maps_are_replaced_of_other_methods_and_interrupted_too(capsys) -> None:
+    Path("in").mkdir()
+    for name in ("a.nii", "b.nii"):
+        nibabel.save(nibabel.Nifti1Image(np.ones((4, 4, 2), np.int16), np.eye(4)), f"in/{name}")
+    given = ("--window", 0, 2, "--targets")
+    for targets in ("0", "all"):
+        run(capsys, "in", "in/maps.nii", *given, targets)
+    Path("in/maps.json").unlink()
+    assert run(capsys, "in", "in/maps.nii", *given, "0")["explained"] == 4
+    assert len([*Path("in/maps").rglob("*.nii")]) == 6
+    done = run(capsys, "in", "m.nii", *given, "0")  # maps are no scans to another run
+    assert done["explained"] == 4
+    assert {each["fault"] for each in done["not_used"]} == {
+        *("written by a run of jaxsal", "not an image")
+    }
+
+
 def test_outputs_that_cannot_be_are_refused_before_anything_is_read(capsys) -> None:
     nibabel.save(nibabel.Nifti1Image(np.ones((4, 4, 2), np.int16), np.eye(4)), "a.nii")
     before = Path("a.nii").read_bytes()

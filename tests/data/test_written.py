@@ -49,12 +49,16 @@ def test_of_the_directory_itself_it_is_what_the_run_calls_so(name, own, tmp_path
 
 
 def test_maps_of_scans_are_those_that_their_record_lists(tmp_path) -> None:
-    own = ["a/m.nii.gz", "a/m/x.nii.gz", "a/m/deep/y.nii.gz"]
-    others = ["a/m/other.nii.gz", "a/n.nii", "b/m.nii.gz"]
+    """And the folder of those, where maps of an earlier run may lie."""
+    own = ["a/m.NII.GZ", "a/m/x.nii.gz", "a/m/deep/y.nii.gz", "a/m/earlier.nii.gz"]
+    others = ["a/m.nii", "a/n.nii", "b/m.nii.gz", "a/one/z.nii"]
     kept.touch(tmp_path, [*own, *others])
-    record = {"files": ["m.nii.gz", "m/x.nii.gz", "m/deep/y.nii.gz"], "images": []}
-    (tmp_path / "a/m.json").write_text(json.dumps(record))
-    (tmp_path / "a/n.json").write_text(json.dumps({"EchoTime": 2, "files": ["n.nii"]}))
+    for name, record in {
+        "m": {"files": ["m.NII.GZ", "m/x.nii.gz"], "images": []},
+        "n": {"EchoTime": 2, "files": ["n.nii"]},
+        "one": {"files": ["one.nii"], "images": []},
+    }.items():
+        (tmp_path / f"a/{name}.json").write_text(json.dumps(record))
     found = written(tmp_path, [tmp_path / each for each in (*own, *others)])
     assert found == {tmp_path / each for each in own}
 

@@ -53,7 +53,7 @@ def layout(images: Sequence[PurePath], *, classes: bool = True) -> Layout:
     copies: list[PurePath] = []
     notes: list[str] = []
     while True:
-        again = _copies(folders.values())
+        again = _copies(folders)
         copies += [path for path, names in folders.items() if names and names[0] in again]
         folders = {p: names for p, names in folders.items() if not names or names[0] not in again}
         notes += [f"{name!r} ignored: it holds the class folders once more" for name in again]
@@ -87,10 +87,16 @@ def _children(folders: Iterable[list[str]]) -> dict[str, set[str]]:
     return found
 
 
-def _copies(folders: Iterable[list[str]]) -> list[str]:
-    """Folders whose folders all stand beside them: sets are zipped with themselves inside."""
-    tops = _children(folders)
-    return [name for name, inner in tops.items() if inner and inner <= tops.keys() - {name}]
+def _copies(folders: dict[PurePath, list[str]]) -> list[str]:
+    """Folders whose folders, and a file of them, lie beside them: sets zipped with themselves.
+
+    Patients in a class may be called as the classes beside it are; their files lie there alone.
+    """
+    tops = _children(folders.values())
+    alike = [name for name, inner in tops.items() if inner and inner <= tops.keys() - {name}]
+    there = {(*names, path.name) for path, names in folders.items()} if alike else set()
+    again = {n[0] for p, n in folders.items() if n and (*n[1:], p.name) in there}
+    return [name for name in alike if name in again]
 
 
 def _wrapper(folders: Iterable[list[str]]) -> str:

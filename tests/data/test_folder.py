@@ -69,6 +69,12 @@ def test_a_set_zipped_with_itself_is_read_once(tmp_path):
     assert len(found.left_out) == len(again)
 
 
+def test_a_class_with_a_patient_called_as_another_class_is_no_copy(tmp_path):
+    names = [f"{c}/{p}/{c}{p}.png" for c, p in ("01", "02", "10", "12", "20", "25")]
+    found = folder.listing(kept.touch(tmp_path, names))
+    assert _labels(found) == {"0": 2, "1": 2, "2": 2} and found.left_out == ()
+
+
 def test_every_format_that_is_read_elsewhere_is_trained_on(tmp_path):
     endings = ("png", "bmp", "webp", "tif", "tiff", "gif", "pgm", "JPG")
     found = folder.listing(kept.touch(tmp_path, [f"{c}/1.{e}" for c in "ab" for e in endings]))

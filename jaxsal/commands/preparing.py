@@ -1,18 +1,19 @@
 """Images on their way to a model: labelled by their folders, preprocessed, standardised."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
-from pathlib import PurePath
 from typing import Any
 
 import numpy as np
 
 from jaxsal.commands import places
+from jaxsal.commands.folder_labels import FolderLabels
 from jaxsal.commands.outlined import Outlined
 from jaxsal.commands.preprocessing import Preprocess
+from jaxsal.commands.set_labels import SetLabels
 from jaxsal.data import images
 from jaxsal.data.array_records import Arrays
-from jaxsal.data.pictures import Files, Pictures, Prepared
+from jaxsal.data.pictures import Files, Pictures
 
 
 class Images:
@@ -33,15 +34,14 @@ class Images:
         """Takes a source, and what is done to an image of it.
 
         Args:
-            classes: names; an image in a folder of one of them, the nearest, has it as its label,
-                and one of a TFDS set of named classes that of the same name, in any case.
+            classes: names; an image in a folder of one of them has it as its label, and one of a
+                TFDS set of named classes that of the same name.
             outlined: their masks, where they are drawn.
         """
         self.source, self.classes = source, classes
         self.preprocess = preprocess or Preprocess()
-        self._labels = {name.casefold(): label for label, name in enumerate(classes)}
-        self._set = source.classes if isinstance(source, Prepared) and classes else ()
-        self._of_set = {n: self._labels.get(name.casefold()) for n, name in enumerate(self._set)}
+        self._folder_labels = FolderLabels(source, classes)
+        self._set_labels = SetLabels(source, classes)
         self.text = ", ".join(filter(None, (source.text, self.preprocess.text)))
         self._outlined = outlined
 
@@ -68,7 +68,7 @@ class Images:
 
     def __getitem__(self, number: int) -> dict[str, Any]:
         record = dict(self.source[number])
-        label = self._own(record.pop("label")) if "label" in record else self._label(record)
+        label = self._label(number, record)
         record |= {} if label is None else {"label": label}
         return {**record, "image": self.preprocess(np.asarray(record["image"]))}
 
@@ -103,9 +103,7 @@ class Images:
 
     def notes(self) -> list[str]:
         """What was done to images so far, and whose labels are left out."""
-        strange = [self._set[n] for n, label in self._of_set.items() if label is None]
-        told = f"labels of the set's classes {strange} left out: no class of the network"
-        return [*([told] if strange else []), *self.source.notes()]
+        return [*self._set_labels.notes(), *self.source.notes()]
 
     def warnings(self) -> tuple[str, ...]:
         """What speaks against pictures of them: that a preprocessing moves pixels, or may do so."""
@@ -118,35 +116,13 @@ class Images:
         """Raises where files lie in no folder of a class, and where a set has others.
 
         Raises:
-            ValueError: so; it names the folders, or the set's classes.
+            ValueError: as of `FolderLabels.check` and `SetLabels.check`.
         """
-        if self._of_set and not any(label is not None for label in self._of_set.values()):
-            raise ValueError(
-                f"targets: label, but the classes of the set are {[*self._set[:5]]}, none a class "
-                f"of the network: {list(self.classes)}"
-            )
-        if not isinstance(self.source, Files):
-            return
-        names = [self.source.name(number) for number in range(len(self.source))]
-        if any(self._label({"name": name}) is not None for name in names):
-            return
-        folders = sorted({each for name in names for each in self._folders({"name": name})})
-        raise ValueError(
-            f"targets: label, but the folders of the images are {folders[:5]}, none a class of the "
-            f"network: {list(self.classes) or 'unknown names'}"
-        )
+        self._folder_labels.check()
+        self._set_labels.check()
 
-    def _own(self, label: Any) -> Any:
-        """A record's own label, of a set with names the network's of the same name, if any."""
-        return self._of_set.get(int(label)) if self._set else label
-
-    def _label(self, record: Mapping[str, Any]) -> int | None:
-        """The class that the nearest folder above an image is named after, in any case."""
-        found = [self._labels.get(each.casefold()) for each in reversed(self._folders(record))]
-        return next((label for label in found if label is not None), None)
-
-    def _folders(self, record: Mapping[str, Any]) -> tuple[str, ...]:
-        """The folders of an image below the source's, and that one's own name, outermost first."""
-        inner = PurePath(str(record.get("name", ""))).parent.parts
-        root = self.source.root if isinstance(self.source, Files) else None
-        return inner if root is None else (root.absolute().name, *inner)
+    def _label(self, number: int, record: dict[str, Any]) -> Any:
+        """The network's label of an image, None without one; the record's own is taken out."""
+        if "label" in record:
+            return self._set_labels.of(record.pop("label"))
+        return self._folder_labels.of(number, record)

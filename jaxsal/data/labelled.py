@@ -164,7 +164,7 @@ def _elsewhere(
 def _by_folder(layout: layouts.Layout) -> dict[PurePath, tables.Entry]:
     """What folders say of images, in a table's words."""
     return {
-        path: tables.Entry(folders[0] if folders else "", "", "", ())
+        path: tables.Entry(layouts.class_folder(folders), "", "", ())
         for path, folders in layout.folders.items()
     }
 

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from pathlib import PurePath
 from typing import NamedTuple
 
@@ -39,11 +39,29 @@ def part(name: str) -> str:
     return next(named, "")
 
 
-def layout(images: Sequence[PurePath], *, classes: bool = True) -> Layout:
+def class_folder(folders: Sequence[str], known: Set[str] | None = None) -> str:
+    """The folder, of what is left of an image's, that its class is named after; "" without one.
+
+    It is the outermost: those in a class are patients', whatever they are called.
+
+    Args:
+        known: the classes' names in small letters, where they are known: other folders are none.
+    """
+    named = (name for name in folders if known is None or name.casefold() in known)
+    return next(named, "")
+
+
+def layout(
+    images: Sequence[PurePath],
+    *,
+    classes: bool = True,
+    known: Set[str] = frozenset(),
+) -> Layout:
     """Reads the folders of images, masks left out: wrapping folders, copies, then the split.
 
     Args:
         classes: whether folders are classes; else other folders may stand beside those of a split.
+        known: the classes' names in small letters, where they are known.
 
     Raises:
         ValueError: they do.
@@ -57,7 +75,7 @@ def layout(images: Sequence[PurePath], *, classes: bool = True) -> Layout:
         copies += [path for path, names in folders.items() if names and names[0] in again]
         folders = {p: names for p, names in folders.items() if not names or names[0] not in again}
         notes += [f"{name!r} ignored: it holds the class folders once more" for name in again]
-        if wrapper := _wrapper(folders.values()):
+        if wrapper := _wrapper(folders.values(), known):
             notes += [] if wrapper.lower() in HOMES else [f"opened the folder {wrapper!r}"]
             _drop(folders, 0)
         elif (
@@ -99,10 +117,16 @@ def _copies(folders: dict[PurePath, list[str]]) -> list[str]:
     return [name for name in alike if name in again]
 
 
-def _wrapper(folders: Iterable[list[str]]) -> str:
-    """The one folder that all others lie in; "" where there is none."""
+def _wrapper(folders: Iterable[list[str]], known: Set[str]) -> str:
+    """The one folder that all others lie in; "" where there is none.
+
+    One called as a class is the class's, unless there are several in it, classes' or a split's.
+    """
     tops = _children(folders)
     name, inner = next(iter(tops.items())) if len(tops) == 1 else ("", set())
+    if name.casefold() in known:
+        several = len(inner) > 1 and all(each.casefold() in known or part(each) for each in inner)
+        return name if several else ""
     return name if inner else ""
 
 

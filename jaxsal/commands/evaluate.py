@@ -56,6 +56,7 @@ def run(settings: Evaluate) -> dict[str, Any]:
             strict=settings.strict,
             reading=settings.reading,
             least=1,
+            known=classes,
             channels=given[1] or 1,
             argument="images",
         )

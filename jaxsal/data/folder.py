@@ -27,6 +27,7 @@ def listing(
     reading: Reading = Reading(),  # noqa: B008
     *,
     least: int = 2,
+    known: Sequence[str] = (),
     channels: int | None = 1,
     argument: str = "data_dir",
 ) -> Listing:
@@ -37,14 +38,14 @@ def listing(
     files and folders are ignored, and a folder that holds those beside it once more.
 
     Args:
-        least: how many classes there must be.
+        least: how many classes there must be. known: their names, as of `labelled.labelled`.
         channels: 1 for grey, 3 for colour, None: what the images are.
         argument: what the directory is called in an error.
 
     Raises:
         ValueError: fewer classes, folders beside those of a split, a table that cannot be used.
     """
-    classes, found = labelled(root, reading, least=least, argument=argument)
+    classes, found = labelled(root, reading, least=least, known=known, argument=argument)
     channels = channels or colour.channels([image.path for image in found.images])
     grouped = reading.group is not None
     wanted = ANYTHING._replace(channels=channels, slicing=scans.parse(reading.slices))

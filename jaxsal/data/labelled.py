@@ -52,14 +52,22 @@ class Understood(NamedTuple):
 
 
 def labelled(
-    root: Path, reading: Reading, *, least: int = 2, argument: str = "data_dir"
+    root: Path,
+    reading: Reading,
+    *,
+    least: int = 2,
+    known: Sequence[str] = (),
+    argument: str = "data_dir",
 ) -> tuple[tuple[str, ...], Understood]:
     """The names of the classes, and the labelled images of a directory and of its test folder.
+
+    Args:
+        known: names of the classes, where they are known: a folder of one is no wrapper.
 
     Raises:
         ValueError: fewer classes than `least`, a second test folder; as of `understood`.
     """
-    found = understood(root, reading)
+    found = understood(root, reading, known=known)
     if reading.test_images is not None:
         found = _with_test(
             found, understood(directory(reading.test_images, "test_images"), reading, TEST), root
@@ -71,11 +79,13 @@ def labelled(
     return classes, found
 
 
-def understood(root: Path, reading: Reading, prefix: str = "") -> Understood:
+def understood(
+    root: Path, reading: Reading, prefix: str = "", *, known: Sequence[str] = ()
+) -> Understood:
     """A directory as it is understood, without opening an image.
 
     Args:
-        prefix: put before the names of images.
+        prefix: put before the names of images. known: as of `labelled`.
 
     Raises:
         ValueError: folders beside those of a split, a table or masks that cannot be used.
@@ -83,7 +93,8 @@ def understood(root: Path, reading: Reading, prefix: str = "") -> Understood:
     pictures, left_out = _pictures(root, reading)
     images, masks, alone = mask_files.apart(pictures)
     left_out += [(path.as_posix(), "a mask of no image") for path in alone]
-    layout = layouts.layout(images, classes=reading.labels is None)
+    names = {name.casefold() for name in known}
+    layout = layouts.layout(images, classes=reading.labels is None, known=names)
     left_out += [(path.as_posix(), "in a folder that is there twice") for path in layout.copies]
     images = tuple(path for path in images if path in layout.folders)
     named = table_masks.Named({})
@@ -115,9 +126,9 @@ def understood(root: Path, reading: Reading, prefix: str = "") -> Understood:
     left_out += [*table.left_out, *named.left_out, *lost]
     idle = [p for p in reading.exclude if not any(fnmatch(name, p) for name, _ in left_out)]
     unmatched = [f"no file is excluded by {pattern!r}" for pattern in idle]
-    names = tuple((f"{prefix}/{n}" if prefix else n, reason) for n, reason in left_out)
+    told = tuple((f"{prefix}/{n}" if prefix else n, reason) for n, reason in left_out)
     notes = (*layout.notes, *table.notes, *named.notes, *unmatched)
-    return Understood(images_found, names, notes, whose.notes)
+    return Understood(images_found, told, notes, whose.notes)
 
 
 def _pictures(root: Path, reading: Reading) -> tuple[list[PurePath], list[tuple[str, str]]]:

@@ -1,5 +1,6 @@
 """The front door of the data: sets read and split."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -51,6 +52,7 @@ def folder(
     strict: bool = False,
     reading: Reading = Reading(),  # noqa: B008
     least: int = 2,
+    known: Sequence[str] = (),
     channels: int | None = 1,
     argument: str = "data_dir",
 ) -> Dataset:
@@ -62,14 +64,16 @@ def folder(
 
     Args:
         reading: what is not to be guessed from names.
-        least: how many classes there must be.
+        least: how many classes there must be. known: their names, as of `labelled.labelled`.
         channels: 1 for grey, 3 for colour, None: what the images are.
         argument: what the directory is called in an error.
 
     Other arguments and errors as for `figshare`.
     """
     root = directory(data_dir, argument)
-    listing = folder_files.listing(root, reading, least=least, channels=channels, argument=argument)
+    listing = folder_files.listing(
+        root, reading, least=least, known=known, channels=channels, argument=argument
+    )
     table.check(listing.left_out, strict=strict)
     builder = tfds_builders.prepare(tfds_builders.Folder, listing, root, cache, least=least)
     source = f"folders in {data_dir}"

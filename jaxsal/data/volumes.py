@@ -38,6 +38,7 @@ def folder(
     strict: bool = False,
     reading: Reading = Reading(),  # noqa: B008
     least: int = 2,
+    known: Sequence[str] = (),
     channels: int | None = None,
     argument: str = "images",
 ) -> Dataset:
@@ -56,7 +57,7 @@ def folder(
     if reading.slices is not None:
         raise ValueError("slices: whole scans are read; leave it out, or --volumes")
     root = directory(data_dir, argument)
-    classes, found = labelled(root, reading, least=least, argument=argument)
+    classes, found = labelled(root, reading, least=least, known=known, argument=argument)
     table.check(found.left_out, strict=strict)
     files, without = formats.scans([(image.path, image.name) for image in found.images])
     wanted = Wanted(image_size, channels or 1, volumes=True)

@@ -321,6 +321,14 @@ def test_a_class_that_is_not_there_is_said(network, capsys) -> None:
     assert done["confusion"][0] == [0, 0] and "No image of 'dark' is tested." in done["warnings"]
 
 
+def test_a_class_alone_is_no_folder_around_its_patients(place, capsys) -> None:
+    """Which are called as classes, too."""
+    model = ("--apply", "tests.commands.test_evaluate:bright", *MODEL, "--explain", 0)
+    kept.write(Path("some"), [f"1/{patient}/{n}.bmp" for patient in "012" for n in "ab"])
+    done = evaluate(capsys, *model, "--images", "some", "--classes", "0,1")
+    assert [sum(row) for row in done["confusion"]] == [0, 6]
+
+
 def test_mistakes_come_by_how_sure_the_network_was() -> None:
     """Of three classes the least probable true one is no sign of it."""
     probabilities = np.array([[0.5, 0.5 - 1e-3, 1e-3], [0.7, 0.3, 0], [0.1, 0.9, 0], [0, 0.6, 0.4]])

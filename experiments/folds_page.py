@@ -119,7 +119,6 @@ def _claims(shape: Record | None) -> str:
     told = tells_tumours(shape["study"]["data"])
     heading = "The paper's claim, class by class" if told else "What matters, class by class"
     found = class_verdicts(shape)
-    over = shape.get("over_black_by_class", shape["logit_by_class"])  # older records: the logit
     rows = []
     for claim in PAPER:
         edit = shape["edits"][CLAIMS[claim]]
@@ -128,24 +127,22 @@ def _claims(shape: Record | None) -> str:
             rows.append(
                 (
                     f"{claim}: {name}",
+                    f"<b>{kept}</b>" if kept == HOLDS else kept,
                     measured(edit["tumour_by_class"][name], two),
                     measured(edit["sham_by_class"][name], two),
                     measured(gap, two),
                     measured(edit["over_control_by_class"][name], two),
-                    percent(gap[0] / over[name][0]),
-                    measured(edit["changed_by_class"][name], percent),
-                    f"<b>{kept}</b>" if kept == HOLDS else kept,
+                    measured(edit["changed_by_class"][name], two),
                 )
             )
     head = [
         "claim",
+        "verdict",
         "drop, tumour",
         "drop, sham",
         "tumour − sham",
         "over control",
-        "of the logit over black's",
         "changed",
-        "verdict",
     ]
     intro = (
         "The drop of the class's logit when the tumour is removed, its surround is removed, or its "
@@ -153,14 +150,21 @@ def _claims(shape: Record | None) -> str:
         "of the same edit elsewhere in the head (sham), and less that of a control that only cuts "
         f"out and puts back, or resamples. {resampled(shape)} A claim holds where both intervals "
         f"lie above 0; else it is small at most where that less the sham ends below "
-        f"{percent(SMALL_SHARE)} of the logit over that of a black image. Changed: of the "
-        "predictions, less those that the sham changes. Each is a 95 % interval by itself: of "
-        "twenty, one may miss."
+        f"{percent(SMALL_SHARE)} of the logit over that of a black image{_over_black(shape)}. "
+        "Changed: the share of the predictions, less that of the sham. Each is a 95 % interval by "
+        "itself: of twenty, one may miss."
     )
     return (
         f"<h2>{heading}</h2><p>{text(intro)}</p>"
         f"{table(head, rows, caption='Drop of the logit, in logits')}"
     )
+
+
+def _over_black(shape: Record) -> str:
+    """How much that is, by class; nothing of older records."""
+    over = shape.get("over_black_by_class", {})
+    told = ", ".join(f"{name} {with_bounds(each)}" for name, each in over.items())
+    return f" ({told})" if told else ""
 
 
 def _classification(record: Record) -> str:

@@ -54,11 +54,17 @@ def fold(linear: JaxprEqn, chain: Sequence[JaxprEqn], flow: Dataflow) -> Fold | 
                 scale, scales = scale | axes, True
             else:
                 shift, shifts = shift | axes, True
+                scales = scales or _negates(eqn, flow)
     shift = shift | scale if shifts and scales else shift
     allowed = kernel_axes(linear, flow)
     if allowed is not None and not scale <= allowed.keys():
         return None
     return Fold(scale if scales else None, shift if shifts else None)
+
+
+def _negates(eqn: JaxprEqn, flow: Dataflow) -> bool:
+    """Whether what depends on the image is taken from a constant, which scales it by -1."""
+    return eqn.primitive.name == "sub" and flow.depends(eqn.invars[1])
 
 
 def kernel_axes(linear: JaxprEqn, flow: Dataflow) -> dict[int, int] | None:

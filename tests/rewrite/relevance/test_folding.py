@@ -105,6 +105,32 @@ def test_every_form_equals_the_folded_layer(name):
         toy.close(found, {rule: expected[rule] for rule in found}, 1e-4)
 
 
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_taken_from_a_constant_is_the_layer_of_the_opposite_kernel(name):
+    """c - W x = (-W) x + c, with no product between: under every rule."""
+    layer, shape = LAYERS[name]
+    kernel = jnp.asarray(DRAW.normal(size=shape), jnp.float32)
+    taken, added = (lambda z: last(SHIFT) - z), (lambda z: z + last(SHIFT))
+
+    @jax.jit
+    def run(kernel):
+        found = {rule: relevance(layer, kernel, taken, rule) for rule in RULES}
+        return found, {rule: relevance(layer, -kernel, added, rule) for rule in RULES}
+
+    toy.close(*run(kernel))
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [("epsilon", -2.0), ("zplus", 0.0), ("alphabeta", -3.0), ("gamma", -24 / 17), ("zbox", 3.0)],
+)
+def test_of_five_less_twice_one_the_image_s_share(rule, expected):
+    """W = -1, x = 2, b = 5, R = z = 3, between 0 and 3: by hand, rule by rule."""
+    score = lambda x: (5.0 - x @ jnp.ones((1, 1)))[0]  # noqa: E731
+    found = jaxsal.lrp(score, jnp.array([2.0]), composite=lambda _: rule, low=0.0, high=3.0)
+    np.testing.assert_allclose(found, [expected], atol=1e-5)
+
+
 def rules_of(score):
     with collect_notes() as notes:
         jax.eval_shape(partial(jaxsal.lrp, score), IMAGE)

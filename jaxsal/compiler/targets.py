@@ -73,8 +73,8 @@ def as_rows(targets: ArrayOrShape, count: int) -> ArrayOrShape:
     if isinstance(targets, jax.Array) and not is_addressable(targets):
         return _as_int32(targets, count)
     values = np.asarray(targets).astype(np.int64)  # unsigned ones that do not fit turn negative
-    values = np.where(values > np.iinfo(np.int32).max, OF_NO_CLASS, values).astype(np.int32)
-    return np.broadcast_to(values, (count,))
+    none = (values < 0) | (values > np.iinfo(np.int32).max)
+    return np.broadcast_to(np.where(none, OF_NO_CLASS, values).astype(np.int32), (count,))
 
 
 def _as_int32(targets: jax.Array, count: int) -> jax.Array:

@@ -74,7 +74,7 @@ class Copies:
     """
 
     def __init__(self) -> None:
-        self._last: tuple[object, Placement | None, list[_Copy], bool] = None, None, [], False
+        self._last: tuple[object, object, list[_Copy], bool] = None, None, [], False
 
     def __call__(self, tree: Tree, placement: Placement, owner: object = None) -> Tree:
         """The arrays where they are needed.
@@ -86,16 +86,17 @@ class Copies:
                 None: there is none.
         """
         last, before, copies, home = self._last  # read once: other threads call too
-        unchanged = owner is not None and last is owner and before == placement
+        where = placement, jax.config.jax_enable_x64  # else 64 bits of NumPy are placed as 32
+        unchanged = owner is not None and last is owner and before == where
         if unchanged and home:
             return tree
         leaves, structure = jax.tree.flatten(tree)
         if not unchanged:
-            copies = _copied(leaves, placement, copies if before == placement else [])
+            copies = _copied(leaves, placement, copies if before == where else [])
         placed = [copy.of(leaf) for leaf, copy in zip(leaves, copies, strict=True)]
         if not (unchanged or any(isinstance(x, jax.core.Tracer) for x in placed)):
             home = all(map(operator.is_, placed, leaves))
-            self._last = owner, placement, copies, home
+            self._last = owner, where, copies, home
         return jax.tree.unflatten(structure, placed)
 
 

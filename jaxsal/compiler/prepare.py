@@ -243,7 +243,8 @@ class Prepare:
         columns, names = jax.tree.flatten(rows)
         inputs = known, names, tuple((x.shape[1:], x.dtype) for x in columns)
         bounds = self._bounds(rows)
-        signature = inputs, mode, keys, bounds, record
+        wide = jax.config.jax_enable_x64  # whether NumPy's 64 bits take as much memory in JAX
+        signature = inputs, mode, keys, bounds, record, wide
         found = self._kinds.get((signature, flagged))
         if found is None:
             shape = self._shape(inputs, mode, known.whole, params, rows["image"])

@@ -12,7 +12,7 @@ import pytest
 from jax.sharding import AxisType
 
 import jaxsal
-from jaxsal.compiler import programs
+from jaxsal.compiler import memory, programs
 from tests import toy
 
 P, X = toy.params(), toy.images(2)
@@ -104,6 +104,40 @@ def test_parameters_of_numpy_that_are_written_to() -> None:
     for factor in (1.0, 2.0, 3.0, 4.0):
         params["dense"][:] = factor * np.asarray(P["dense"])
         toy.close(explain(params, X, 0), factor * explain(P, X, 0))
+
+
+def widths(score: jaxsal.types.ScoreFn, image: jax.Array, *, option: jax.Array) -> jax.Array:
+    """The gradient times the bytes of a number of the option."""
+    return jaxsal.gradient(score, image) * option.dtype.itemsize
+
+
+def test_arrays_of_numpy_are_as_wide_as_jax_has_them_now() -> None:
+    """Parameters and options that were placed under another `jax_enable_x64` are placed anew."""
+
+    def apply(weights: jax.Array, images: jax.Array) -> jax.Array:
+        return weights.dtype.itemsize * toy.linear(weights.astype(images.dtype), images)
+
+    weights, images = np.float64(toy.images(3, shape=(4,)).T), np.float64(toy.images(2, shape=(4,)))
+    explain = jaxsal.explainer(apply, widths, option=np.ones(2))
+    for wide in (False, True, False, True):
+        with jax.enable_x64(wide):
+            maps = explain(weights, images, 1)
+        toy.close(maps, (64 if wide else 16) * np.stack([weights[:, 1]] * 2))
+
+
+def test_memory_is_measured_anew_under_64_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of NumPy's float64, as many images fit as a new explainer finds: half of those of float32."""
+    monkeypatch.setattr(memory, "free_bytes", lambda devices: 1e5)
+    params, mesh = jax.tree.map(np.float64, P), jax.sharding.Mesh(jax.devices()[:1], ("batch",))
+
+    def taken(explain: jaxsal.Explainer) -> int:
+        call = explain._prepare(params, {"image": np.float64(toy.images(64))}, 0, None)
+        return explain._execute.plan(call)[0].images
+
+    explain, other = (jaxsal.explainer(toy.apply, jaxsal.gradient, mesh=mesh) for _ in range(2))
+    narrow = taken(explain)
+    with jax.enable_x64(True):
+        assert narrow > taken(other) == taken(explain)
 
 
 def test_a_key_and_what_is_recorded() -> None:

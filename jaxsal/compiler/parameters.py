@@ -234,7 +234,9 @@ class _Copy:
         """Whether it is a copy of this array, as it is now."""
         if self._array is None or self._array() is not array:
             return False
-        return self._contents is None or _same_bytes(array, self._contents)
+        if self._contents is None:
+            return not transfer.may_change(array)  # one that could not be written to may be now
+        return _same_bytes(array, self._contents)
 
     def of(self, array: ArrayOrShape) -> ArrayOrShape:
         """The copy; the array itself, where it lies there already."""

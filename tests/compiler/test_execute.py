@@ -99,11 +99,27 @@ def test_a_dict_of_parameters_that_holds_others_now() -> None:
 
 
 def test_parameters_of_numpy_that_are_written_to() -> None:
-    params = jax.tree.map(np.array, P)
+    params, expected = jax.tree.map(np.array, P), warm()(P, X, 0)
     explain = jaxsal.explainer(apply, jaxsal.gradient)
     for factor in (1.0, 2.0, 3.0, 4.0):
         params["dense"][:] = factor * np.asarray(P["dense"])
-        toy.close(explain(params, X, 0), factor * explain(P, X, 0))
+        toy.close(explain(params, X, 0), factor * expected)
+
+
+def test_parameters_of_numpy_that_were_locked_and_are_written_to() -> None:
+    """An array that nobody could write to is compared once somebody can.
+
+    Of float64 JAX makes a copy of its own; float32 it may share with NumPy.
+    """
+    dense = np.array(P["dense"], np.float64)
+    params, expected = P | {"dense": dense}, warm()(P, X, 0)
+    explain = jaxsal.explainer(apply, jaxsal.gradient)
+    dense.flags.writeable = False
+    toy.close(explain(params, X, 0), expected)
+    dense.flags.writeable = True
+    for factor in (2.0, 3.0):
+        dense[:] = factor * np.asarray(P["dense"])
+        toy.close(explain(params, X, 0), factor * expected)
 
 
 def widths(score: jaxsal.types.ScoreFn, image: jax.Array, *, option: jax.Array) -> jax.Array:

@@ -74,7 +74,7 @@ def results(
 
 
 def maps() -> dict[str, Any]:
-    """Of eleven images over all devices, one chunk after another."""
+    """Of eleven images over all devices, one chunk after another; of eight that lie there."""
     import jax
     import numpy as np
 
@@ -90,7 +90,13 @@ def maps() -> dict[str, Any]:
         explain = jaxsal.explainer(toy.apply, methods, mesh=mesh, batch_size=size)
         got = explain(toy.params(), toy.images(11), toy.targets(11), key=jax.random.key(3))
         found |= {f"{name} {size}": processes.gather(values) for name, values in got.items()}
-    return found
+    explicit = jax.make_mesh(
+        (mesh.size,), ("batch",), (jax.sharding.AxisType.Explicit,), devices=mesh.devices.flat
+    )
+    spread = jax.sharding.NamedSharding(explicit, jax.sharding.PartitionSpec("batch"))
+    images = processes.place(toy.images(8), spread)  # in chunks of a row a device
+    explain = jaxsal.explainer(toy.apply, jaxsal.gradient, batch_size=1)
+    return found | {"explicit": processes.gather(explain(toy.params(), images, 1))}
 
 
 def stored(out: Path, victim: int | None) -> Any:

@@ -1,5 +1,6 @@
 """No answer depends on chunks, batches or devices, and few programs are compiled."""
 
+import contextlib
 import functools
 import gc
 import sys
@@ -15,7 +16,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as Spec
 
 import jaxsal
-from jaxsal.compiler import batch_size, checks, execute, memory, transfer, values
+from jaxsal.compiler import batch_size, checks, chunks, execute, memory, transfer, values
 from jaxsal.compiler.batch_size import BatchSize
 from jaxsal.compiler.parameters import Copies
 from jaxsal.compiler.placement import place_batch
@@ -79,6 +80,24 @@ def test_meshes_of_both_kinds(kind: str, placed: bool) -> None:
     if placed:  # maps lie on the caller's own mesh, whatever its axes: to be used beside the images
         assert maps.sharding.mesh == images.sharding.mesh
         toy.close(maps * images, reference(4)["gradient"] * toy.images(4))
+
+
+@pytest.mark.parametrize("current", [False, True])
+@pytest.mark.parametrize("kind", MESHES)
+def test_chunks_of_a_mesh_are_cut_on_its_devices(
+    kind: str, current: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on an accelerator, or over several processes, where NumPy cannot read the rows."""
+    monkeypatch.setattr(chunks, "on_host", lambda array: None)
+    mesh = MESHES[kind]()
+    spread = NamedSharding(mesh, Spec("data"))
+    images, targets = jax.device_put((toy.images(8), toy.targets(8)), spread)
+    with jax.set_mesh(mesh) if current else contextlib.nullcontext():
+        for size, given in ((1, mesh), (3, None)):  # in several chunks, or with rows repeated
+            explain = jaxsal.explainer(toy.apply, jaxsal.gradient, batch_size=size, mesh=given)
+            maps = explain(P, images, targets)
+            assert maps.sharding.mesh == mesh
+            toy.close(maps, reference(8)["gradient"])
 
 
 def test_parameters_keep_their_sharding() -> None:

@@ -171,6 +171,28 @@ def test_meshes_inside_jit(given: bool) -> None:
     toy.close(maps, reference(len(images)))
 
 
+SPREAD = {"images": ("image",), "targets": ("target",), "both": ("image", "target"), "weights": ()}
+
+
+@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize("what", SPREAD)
+def test_arrays_on_a_mesh_of_explicit_axes_inside_jit(what: str, given: bool) -> None:
+    """Any of them, of a batch that is padded too: six images on the four devices of `mesh=`."""
+    mesh = jax.make_mesh((2, 2), ("data", "model"), axis_types=(AxisType.Explicit,) * 2)
+    rows = {"image": toy.images(6), "target": toy.targets(6)}
+    params = dict(P)
+    for name in SPREAD[what]:
+        rows[name] = jax.device_put(rows[name], NamedSharding(mesh, Spec("data")))
+    if what == "weights":
+        channels = NamedSharding(mesh, Spec(None, None, None, "model"))
+        params["conv"] = jax.device_put(P["conv"], channels)
+    explain = jaxsal.explainer(toy.apply, jaxsal.gradient, mesh=mesh if given else None)
+    expected = reference(6)["gradient"]
+    toy.close(jax.jit(explain)(params, rows["image"], rows["target"]), expected)
+    with jax.set_mesh(mesh):
+        toy.close(jax.jit(explain)(params, rows["image"], rows["target"]), expected)
+
+
 def test_targets_that_are_traced_and_out_of_range_give_no_map() -> None:
     explain = jaxsal.explainer(toy.apply, METHODS)
     for wrong in (-1, 3, 2**31 - 1):

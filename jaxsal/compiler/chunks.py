@@ -9,6 +9,7 @@ import numpy as np
 from jax.sharding import Sharding
 
 from jaxsal.compiler.addressable import on_host
+from jaxsal.compiler.placement import on_automatic, own_mesh
 from jaxsal.types import ArrayOrShape, Tree
 
 
@@ -45,9 +46,10 @@ def concatenate(parts: list[Tree], count: int, sharding: Sharding) -> Tree:
 
 
 def _take(array: ArrayOrShape, start: int, size: int) -> np.ndarray | jax.Array:
-    host = on_host(array)
-    if host is None:
-        return gather(array, start, size)
+    if isinstance(array, jax.Array) and on_host(array) is None:
+        with own_mesh(array):
+            return gather(on_automatic(array), start, size)
+    host = np.asarray(array)
     stop = min(start + size, host.shape[0])
     rows = host[start:stop]
     if stop == start + size:

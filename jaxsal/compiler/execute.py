@@ -104,12 +104,8 @@ class Executor:
         size = -(-call.size // devices) * devices
 
         def saliency(shared: Tree, rows: Tree) -> Tree:
-            if size != call.size:
-                rows = jax.tree.map(lambda x: chunks.gather(x, 0, size), rows)
-            results = _in_trace(call.spec, schedule, shared, rows)
-            if size == call.size:
-                return results
-            return jax.tree.map(lambda x: x[: call.size], results)
+            run = compiled(call.spec, schedule, inline=True)
+            return _in_trace(run if size == call.size else _padded(run, size), shared, rows)
 
         return saliency
 
@@ -172,10 +168,24 @@ def check_mesh(mesh: object) -> Mesh | None:
     return mesh
 
 
-def _in_trace(spec: Spec, schedule: Schedule, shared: Tree, rows: Tree) -> Tree:
-    run = compiled(spec, schedule, inline=True)
-    image = jax.typeof(rows["image"])
-    if not explicitly_sharded(image):
+def _padded(run: Program, size: int) -> Program:
+    """A program of so many rows, for fewer: the last one is repeated, and its results are cut."""
+
+    def padded(shared: Tree, rows: Tree) -> Tree:
+        count = rows["image"].shape[0]
+        more = jax.tree.map(lambda x: chunks.gather(x, 0, size), rows)
+        return jax.tree.map(lambda x: x[:count], run(shared, more))
+
+    return padded
+
+
+def _in_trace(run: Program, shared: Tree, rows: Tree) -> Tree:
+    """A program inside another one; of arrays on a mesh of explicit axes, an automatic part."""
+    types = map(jax.typeof, jax.tree.leaves((rows, shared)))
+    spread = next(filter(explicitly_sharded, types), None)
+    if spread is None:
         return run(shared, rows)
-    out = NamedSharding(image.sharding.mesh, PartitionSpec(image.sharding.spec[0]))
+    image = jax.typeof(rows["image"])
+    axes = image.sharding.spec[:1] if explicitly_sharded(image) else ()
+    out = NamedSharding(spread.sharding.mesh, PartitionSpec(*axes))
     return jax.sharding.auto_axes(run, out_sharding=out)(shared, rows)

@@ -54,12 +54,7 @@ class Placement:
         if given is None or given.size == 1 or given == self.mesh:
             return results
 
-        def on(array: jax.Array) -> jax.Array:
-            parts = [shard.data for shard in array.addressable_shards]
-            sharding = NamedSharding(given, array.sharding.spec)  # type: ignore[attr-defined]
-            return jax.make_array_from_single_device_arrays(array.shape, sharding, parts)
-
-        return jax.tree.map(on, results)
+        return jax.tree.map(lambda array: _on(given, array), results)
 
     def context(self) -> contextlib.AbstractContextManager[Any]:
         """The mesh as JAX's current one, where the user has set one (perhaps of explicit axes)."""
@@ -106,6 +101,32 @@ def automatic(mesh: Mesh) -> Mesh:
     image know nothing of a mesh.
     """
     return Mesh(mesh.devices, mesh.axis_names)
+
+
+def on_automatic(array: jax.Array) -> jax.Array:
+    """The array; one on a mesh of explicit axes as one on the automatic mesh of these devices."""
+    mesh = getattr(array.sharding, "mesh", None)
+    if not isinstance(mesh, Mesh) or (twin := automatic(mesh)) == mesh:
+        return array
+    return _on(twin, array)
+
+
+def own_mesh(array: jax.Array) -> contextlib.AbstractContextManager[Any]:
+    """An array's own devices as JAX's current mesh, where the user has set one (of others)."""
+    if jax.sharding.get_abstract_mesh().empty:
+        return contextlib.nullcontext()
+    mesh = mesh_of(array)
+    return jax.set_mesh(
+        Mesh(np.array([*array.devices()]), ("batch",)) if mesh is None else automatic(mesh)
+    )
+
+
+def _on(mesh: Mesh, array: jax.Array) -> jax.Array:
+    """The same array on another mesh of its devices and axes; nothing is moved."""
+    parts = [shard.data for shard in array.addressable_shards]
+    sharding: Any = array.sharding
+    there = NamedSharding(mesh, sharding.spec, memory_kind=sharding.memory_kind)
+    return jax.make_array_from_single_device_arrays(array.shape, there, parts)
 
 
 def _local_devices(arrays: Iterable[ArrayOrShape], count: int) -> list[jax.Device]:

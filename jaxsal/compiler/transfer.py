@@ -4,10 +4,10 @@ from typing import Any, TypeGuard
 
 import jax
 import numpy as np
-from jax.sharding import NamedSharding, Sharding, SingleDeviceSharding
+from jax.sharding import Sharding, SingleDeviceSharding
 
 from jaxsal.compiler.addressable import is_addressable, on_host
-from jaxsal.compiler.placement import Placement, automatic, mesh_of
+from jaxsal.compiler.placement import Placement, mesh_of, on_automatic
 from jaxsal.compiler.processes import put_own_part
 from jaxsal.types import ArrayOrShape, Tree
 
@@ -16,9 +16,7 @@ def put_parameter(leaf: ArrayOrShape, placement: Placement) -> ArrayOrShape:
     """A parameter on the devices of the batch: sharded as it is there, else replicated."""
     mesh = mesh_of(leaf)
     if mesh is not None and list(mesh.devices.flat) == list(placement.mesh.devices.flat):
-        twin = automatic(mesh)
-        sharding: Any = leaf.sharding  # type: ignore[union-attr]
-        return leaf if twin == mesh else put(leaf, NamedSharding(twin, sharding.spec))
+        return on_automatic(leaf)  # type: ignore[arg-type]
     return put(leaf, placement.replicated)
 
 

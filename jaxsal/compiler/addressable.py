@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxsal.compiler.placement import own_mesh
 from jaxsal.types import ArrayOrShape
 
 
@@ -67,7 +68,8 @@ def numbered(array: ArrayOrShape) -> list[tuple[int, int]]:
 def rows(array: ArrayOrShape, numbers: Sequence[int]) -> np.ndarray:
     """Rows of an array that lies in this process, of each device only what is asked for.
 
-    Indexing would be a program, which an array of explicit sharding refuses.
+    To index the whole would be a program, which an array of explicit sharding refuses; each device
+    cuts its own part, under a mesh of its own, where the user has set one.
     """
     if not isinstance(array, jax.Array) or array.shape[1:] != array.addressable_data(0).shape[1:]:
         return np.asarray(array)[list(numbers)]
@@ -75,5 +77,6 @@ def rows(array: ArrayOrShape, numbers: Sequence[int]) -> np.ndarray:
     for shard in array.addressable_shards:
         first, last, _ = shard.index[0].indices(array.shape[0])
         for number in {*numbers} & set(range(first, last)) - found.keys():
-            found[number] = np.asarray(shard.data[number - first])
+            with own_mesh(shard.data):
+                found[number] = np.asarray(shard.data[number - first])
     return np.stack([found[number] for number in numbers])

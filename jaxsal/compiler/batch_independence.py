@@ -9,6 +9,8 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr
 
 from jaxsal.compiler import addressable
+from jaxsal.compiler.placement import Placement, place_batch
+from jaxsal.compiler.transfer import put_parameter
 from jaxsal.rewrite.precision import computes_in
 from jaxsal.rewrite.program import equations
 from jaxsal.rewrite.row_independence import Mixed
@@ -61,10 +63,7 @@ class Trial:
         if not all(addressable.is_addressable(leaf) for leaf in jax.tree.leaves((params, images))):
             return True
         pair = _pair(addressable.rows(images, range(min(ROWS, images.shape[0]))))
-        with jax.default_matmul_precision("highest"), jax.transfer_guard("allow"):
-            together = np.asarray(self._run(params, pair), np.float64)
-            each = [np.asarray(self._run(params, x[None]), np.float64) for x in pair]
-        alone = np.concatenate(each)
+        together, alone = self._logits(params, pair)
         apart = np.where(_same(together, alone), 0, np.abs(together - alone))
         finite = alone[np.isfinite(alone)]
         spread, scale = (np.ptp(finite), np.abs(finite).max()) if finite.size else (0.0, 0.0)
@@ -75,6 +74,27 @@ class Trial:
             )
         told_apart = np.isfinite(alone).all() and (alone[0] != alone[1]).any()
         return bool(told_apart) or not self._left
+
+    def _logits(self, params: Params, pair: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Of two images together, and of each alone, on devices that all parameters are put on.
+
+        The caller's may lie apart, on a mesh of explicit axes, or beside the mesh that is set.
+        """
+        placement = place_batch(None, pair[:1], params)
+        with (
+            placement.context(),
+            jax.default_matmul_precision("highest"),
+            jax.transfer_guard("allow"),
+        ):
+            params = jax.tree.map(lambda leaf: _put(leaf, placement), params)
+            together = np.asarray(self._run(params, pair), np.float64)
+            each = [np.asarray(self._run(params, x[None]), np.float64) for x in pair]
+        return together, np.concatenate(each)
+
+
+def _put(leaf: ArrayOrShape, placement: Placement) -> ArrayOrShape:
+    """A parameter there; what is NumPy's is taken there by the program."""
+    return put_parameter(leaf, placement) if isinstance(leaf, jax.Array) else leaf
 
 
 def _pair(rows: np.ndarray) -> np.ndarray:

@@ -1,11 +1,15 @@
 """A batch's logits are the images' own, or an error says what to do."""
 
+import contextlib
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
+from jax.sharding import NamedSharding, SingleDeviceSharding
+from jax.sharding import PartitionSpec as Spec
 
 import jaxsal
 from tests import toy
@@ -105,6 +109,35 @@ def test_what_is_not_proved_is_tried_once() -> None:
     before = len(seen)
     explain(P, X, 0)
     assert len(seen) == before and 2 in seen
+
+
+MESH = jax.make_mesh((2, 2), ("data", "model"))
+ONE = jax.make_mesh((1,), ("data",), devices=jax.devices()[3:4])
+
+
+def on(mesh, *axes):
+    return NamedSharding(mesh, Spec(*axes))
+
+
+CHANNELS = on(MESH, None, None, None, "model")
+PLACES = {
+    "a kernel spread over a mesh": {"conv": CHANNELS},
+    "on a mesh of one device": {"dense": on(ONE, "data")},
+    "on several devices": dict(zip(P, map(SingleDeviceSharding, jax.devices()), strict=False)),
+    "on a mesh and on a device": {"conv": CHANNELS, "bias": SingleDeviceSharding(jax.devices()[5])},
+    "on two meshes": {"conv": CHANNELS, "bias": on(jax.make_mesh((4,), ("x",)))},
+}
+
+
+@pytest.mark.parametrize("current", [False, True])
+@pytest.mark.parametrize("place", PLACES)
+def test_it_is_tried_wherever_the_parameters_lie(place, current) -> None:
+    params = P | {name: jax.device_put(P[name], there) for name, there in PLACES[place].items()}
+    explain = jaxsal.explainer(symmetric, jaxsal.gradient)
+    with jax.set_mesh(MESH) if current else contextlib.nullcontext():
+        toy.close(explain(params, X, 0), jaxsal.explainer(toy.apply, jaxsal.gradient)(P, X, 0))
+        with pytest.raises(ValueError, match=r"^apply: images together"):
+            jaxsal.explainer(centred, jaxsal.gradient)(params, X, 0)
 
 
 def centred(params, images):

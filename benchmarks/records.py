@@ -49,7 +49,7 @@ def of_the_same(record: Record, folder: Path) -> list[Path]:
         same = all(other[key] == record[key] for key in ("name", "settings"))
         return same and other["versions"]["jax"] == record["versions"]["jax"]
 
-    paths = filter(found, folder.glob("*.json"))
+    paths = filter(found, folder.glob(f"{record['name']}-*.json"))
     return sorted(paths, key=lambda path: (json.loads(path.read_text())["date"], path.name))
 
 

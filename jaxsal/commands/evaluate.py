@@ -16,7 +16,7 @@ from jaxsal.commands import (
     localising,
     method_syntax,
     model,
-    places,
+    moved_pixels,
     replacing,
     seen,
 )
@@ -74,7 +74,7 @@ def run(settings: Evaluate) -> dict[str, Any]:
         images = preprocess.of_all(tested.images)
         if localised:
             _check_size(images, tested.masks)
-        doubts = _of_places(preprocess, tested) if localised else ()
+        doubts = _moved_pixels(preprocess, tested) if localised else ()
         logits = _logits(settings, found, images, len(classes))
         measured = evaluation.measure(logits, tested, classes)
         metrics = {
@@ -249,16 +249,16 @@ def _check_size(images: np.ndarray, masks: np.ndarray) -> None:
         )
 
 
-def _of_places(preprocess: Preprocess, tested: Examples) -> tuple[str, ...]:
+def _moved_pixels(preprocess: Preprocess, tested: Examples) -> tuple[str, ...]:
     """A warning where a preprocessing may move the pixels of images with masks.
 
     Raises:
         ValueError: it does.
     """
-    moved = preprocess.moves(tested.images[places.some(len(tested.images))])
+    moved = preprocess.moves(tested.images[moved_pixels.some(len(tested.images))])
     if moved:
         raise ValueError(
-            f"preprocess: {preprocess.moving()}, and no masks; expected pixels that stay where "
-            "they are, or --explain 0"
+            f"preprocess: {preprocess.moved_text()}, but not their masks; expected pixels that "
+            "stay where they are, or --explain 0"
         )
-    return preprocess.unknown() if moved is None else ()
+    return preprocess.unknown_warning() if moved is None else ()

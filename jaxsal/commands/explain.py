@@ -92,7 +92,7 @@ def _explain(
         output=settings.output,
         spatial_axes=settings.spatial_axes,
     )
-    found = found._replace(warnings=(*found.warnings, *_of_places(source, out)))
+    found = found._replace(warnings=(*found.warnings, *_moved_pixels(source, out)))
     start = time.monotonic()
     stored = _write(settings, explain, found, source, out, look, lies)
     if stored.complete and not stored.explained:
@@ -104,7 +104,7 @@ def _explain(
     return stored, seconds, layers, source, found.warnings
 
 
-def _of_places(source: Images, out: Path) -> tuple[str, ...]:
+def _moved_pixels(source: Images, out: Path) -> tuple[str, ...]:
     """Warnings of a preprocessing that moves pixels, or may, where maps lie on images or scans.
 
     Raises:
@@ -114,8 +114,8 @@ def _of_places(source: Images, out: Path) -> tuple[str, ...]:
         return ()
     if scan_maps.is_nifti(out) and source.moved:
         raise ValueError(
-            f"out: {source.preprocess.moving()}: where they lie in the scan is not known; expected "
-            "NAME.zarr, or a folder of pictures"
+            f"out: {source.preprocess.moved_text()}: where they lie in the scan is not known; "
+            "expected NAME.zarr, or a folder of pictures"
         )
     return source.warnings()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxsal.commands import places
+from jaxsal.commands import moved_pixels
 from jaxsal.commands.folder_labels import FolderLabels
 from jaxsal.commands.outlined import Outlined
 from jaxsal.commands.preprocessing import Preprocess
@@ -57,7 +57,7 @@ class Images:
 
     def _some(self) -> Iterator[np.ndarray]:
         """Some images that can be read."""
-        for number in places.some(len(self)):
+        for number in moved_pixels.some(len(self)):
             try:
                 yield np.asarray(self.source[number]["image"])
             except images.READ_ERRORS:  # told where it is explained
@@ -109,8 +109,8 @@ class Images:
         """What speaks against pictures of them: that a preprocessing moves pixels, or may do so."""
         if self.moved:
             told = "pictures show images as it leaves them, without masks"
-            return (f"{self.preprocess.moving()}: {told}.",)
-        return self.preprocess.unknown() if self.moved is None else ()
+            return (f"{self.preprocess.moved_text()}: {told}.",)
+        return self.preprocess.unknown_warning() if self.moved is None else ()
 
     def check_labels(self) -> None:
         """Raises where files lie in no folder of a class, and where a set has others.

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxsal.commands import model, places
+from jaxsal.commands import model, moved_pixels
 from jaxsal.commands.settings import Preprocessing
 from jaxsal.common.errors import one_line
 
@@ -79,15 +79,15 @@ class Preprocess:
         if self._function is None:
             return False
         try:
-            return places.moves(self.processed, images)
+            return moved_pixels.moves(self.processed, images)
         except ValueError:  # told where the images themselves go through it
             return None
 
-    def moving(self) -> str:
+    def moved_text(self) -> str:
         """Words for that the function moves pixels."""
         return f"--preprocess {self.name} moves pixels, as marks on an image show"
 
-    def unknown(self) -> tuple[str, ...]:
+    def unknown_warning(self) -> tuple[str, ...]:
         """A warning that it is not known whether the function moves pixels."""
         told = "maps lie on images, masks and scans as they are before it"
         leaves = f"--preprocess {self.name} leaves pixels where they are, as it must"

@@ -17,8 +17,13 @@ class SetLabels:
         self._numbers = [numbers.get(name.casefold()) for name in self._names]
 
     def of(self, label: Any) -> Any:
-        """The network's label of a set's; None where it has no class of that name."""
-        return self._numbers[int(label)] if self._names else label
+        """The network's label of a set's; None where it has no class of that name.
+
+        A set's -1 is no label, as TFDS has it of tests whose answers are kept back.
+        """
+        if not self._names:
+            return label
+        return self._numbers[int(label)] if 0 <= int(label) < len(self._numbers) else None
 
     def notes(self) -> list[str]:
         """Whose labels are left out."""

@@ -32,7 +32,7 @@ Carry = TypeVar("Carry")
 Terms = TypeVar("Terms")
 """What a function makes of a point: a pytree of arrays."""
 
-Beside = TypeVar("Beside")
+Aux = TypeVar("Aux")
 """What a function says of a point beside its terms, kept for each point: a few numbers."""
 
 Moments = tuple[Array, Array, Array, Array]
@@ -51,30 +51,30 @@ def sum_points(
         like: an array whose placement (the mesh axes it varies over) the sum shares: the image.
         chunk: points evaluated at a time.
     """
-    return sum_points_beside(_alone(fun), points, weights, like=like, chunk=chunk)[0]
+    return sum_points_and_aux(_alone(fun), points, weights, like=like, chunk=chunk)[0]
 
 
-def sum_points_beside(
-    fun: Callable[[Point], tuple[Terms, Beside]],
+def sum_points_and_aux(
+    fun: Callable[[Point], tuple[Terms, Aux]],
     points: Points,
     weights: ArrayLike,
     *,
     like: Array,
     chunk: int,
-) -> tuple[Terms, Beside]:
+) -> tuple[Terms, Aux]:
     """`sum_points` of the first of the pairs that `fun` gives, and the second of each point."""
     fun = _traced_once(fun)
     blocks, valid = _blocks((weights, points), chunk)
 
-    def add(total: Terms, block: Blocks) -> tuple[Terms, Beside]:
+    def add(total: Terms, block: Blocks) -> tuple[Terms, Aux]:
         (weight, point), mask = block
         real = None if valid.all() else mask
-        values, beside = jax.vmap(fun)(point)
+        values, aux = jax.vmap(fun)(point)
         terms = jax.tree.map(lambda x: _contract(weight, x, real), values)
-        return jax.tree.map(jnp.add, total, terms), beside
+        return jax.tree.map(jnp.add, total, terms), aux
 
-    total, beside = _fold(add, _zeros(fun, points, like)[0], (blocks, valid))
-    return total, _unblocked(beside, _count(points))
+    total, aux = _fold(add, _zeros(fun, points, like)[0], (blocks, valid))
+    return total, _unblocked(aux, _count(points))
 
 
 def variance_points(
@@ -84,12 +84,12 @@ def variance_points(
 
     Arguments as of `sum_points`.
     """
-    return variance_points_beside(_alone(fun), points, like=like, chunk=chunk)[0]
+    return variance_points_and_aux(_alone(fun), points, like=like, chunk=chunk)[0]
 
 
-def variance_points_beside(
-    fun: Callable[[Point], tuple[Array, Beside]], points: Points, *, like: Array, chunk: int
-) -> tuple[Array, Beside]:
+def variance_points_and_aux(
+    fun: Callable[[Point], tuple[Array, Aux]], points: Points, *, like: Array, chunk: int
+) -> tuple[Array, Aux]:
     """`variance_points` of the first of the pairs that `fun` gives, and the second of each point.
 
     All values are taken relative to the first, so that a large mean does not cancel (E[f²] - E[f]²
@@ -101,11 +101,11 @@ def variance_points_beside(
     blocks, valid = _blocks(points, chunk)
     valid = valid.astype(np.float32)
 
-    def merge(carry: Moments, block: Blocks) -> tuple[Moments, Beside]:
+    def merge(carry: Moments, block: Blocks) -> tuple[Moments, Aux]:
         count, first, mean, squares = carry
         point, mask = block
         mask = jnp.asarray(mask, mean.dtype)
-        values, beside = jax.vmap(fun)(point)
+        values, aux = jax.vmap(fun)(point)
         values = values.astype(mean.dtype)
         first = jnp.where(count == 0, values[0], first)
         values = values - first[None]
@@ -114,12 +114,12 @@ def variance_points_beside(
         shift, share = local - mean, new / (count + new)
         squares += _contract(mask, jnp.square(values - local[None]))
         squares += jnp.square(shift) * (count * share)
-        return (count + new, first, mean + shift * share, squares), beside
+        return (count + new, first, mean + shift * share, squares), aux
 
     zeros = _zeros(fun, points, like)[0]
     none = jnp.zeros((), zeros.dtype)
-    moments, beside = _fold(merge, (none, zeros, zeros, zeros), (blocks, valid))
-    return moments[-1] / moments[0], _unblocked(beside, _count(points))
+    moments, aux = _fold(merge, (none, zeros, zeros, zeros), (blocks, valid))
+    return moments[-1] / moments[0], _unblocked(aux, _count(points))
 
 
 def _alone(fun: Callable[[Point], Terms]) -> Callable[[Point], tuple[Terms, tuple[()]]]:
@@ -196,8 +196,8 @@ def _fold(
     step: Callable[[Carry, Blocks], tuple[Carry, Any]], init: Carry, blocks: Blocks
 ) -> tuple[Carry, Blocks]:
     if _count(blocks) == 1:  # outside a loop, XLA shares passes and picks faster convolutions
-        total, beside = step(init, jax.tree.map(lambda x: x[0], blocks))
-        return total, jax.tree.map(lambda x: x[None], beside)
+        total, aux = step(init, jax.tree.map(lambda x: x[0], blocks))
+        return total, jax.tree.map(lambda x: x[None], aux)
     return lax.scan(step, init, blocks)
 
 

@@ -13,9 +13,13 @@ ULPS = 4
 
 
 def dtype_of(score: ScoreFn, image: Image) -> np.dtype:
-    """What a score computes in: its attribute `dtype`, or else that of its value."""
+    """What a score computes in: its attribute `dtype`, or else that of its value.
+
+    Of a score of integers, such as a count, what they are added up in.
+    """
     told = getattr(score, "dtype", None)
-    return jnp.dtype(jax.eval_shape(score, image).dtype if told is None else told)
+    found = jnp.dtype(jax.eval_shape(score, image).dtype if told is None else told)
+    return found if jnp.issubdtype(found, jnp.floating) else jnp.dtype(accumulator(found))
 
 
 def rounding(values: Float[Array, "..."], dtype: DTypeLike | None = None) -> Scalar:

@@ -247,7 +247,7 @@ class Prepare:
         signature = inputs, mode, keys, bounds, record, wide
         found = self._kinds.get((signature, flagged))
         if found is None:
-            shape = self._shape(inputs, mode, known.whole, params, rows["image"])
+            shape = self._shape((inputs, wide), mode, known.whole, params, rows["image"])
             classes = self.output.classes(shape.outputs)
             spec = Spec(
                 parts=self._parts,

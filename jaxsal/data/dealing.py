@@ -39,7 +39,7 @@ def with_split(
 def _of_none(parts: np.ndarray) -> list[str]:
     """What is to be said of examples that no part of the split is named for."""
     count = int((parts == "").sum())
-    what = "images of no part of the split taken for training"
+    what = "images of no part of the split, counted to its training part"
     return [counted(count, what)] if count else []
 
 

@@ -112,7 +112,7 @@ def read(
             f"{path.name}: {len(moved)} {what} in other folders ({moved[0]}): taken by their names"
         )
     notes += [f"{path.name}: {note}" for note in gathered.notes()]
-    left_out, idle = tuple(gathered.left_out), tuple(gathered.idle)
+    left_out, idle = gathered.left_out, tuple(gathered.idle)
     return Table(gathered.entries, left_out, tuple(notes), "patient" in roles, idle)
 
 
@@ -121,22 +121,31 @@ class _Gathered:
 
     def __init__(self) -> None:
         self.entries: dict[PurePath, Entry] = {}
-        self.left_out: list[tuple[str, str]] = []
         self.idle: list[str] = []
+        self._left_out: list[tuple[str, str]] = []
+        self._rows: dict[str, str] = {}
         self._again: list[PurePath] = []
         self._several: list[PurePath] = []
 
     def leave(self, name: str, why: str, entry: Entry) -> None:
         """Leaves out a row, and the mask that it names."""
-        self.left_out.append((name, why))
+        self._left_out.append((name, why))
         self.idle += entry.masks
+
+    @property
+    def left_out(self) -> tuple[tuple[str, str], ...]:
+        """Files and rows that are not used; of a file that another row tells of, its row."""
+        used = {file.as_posix() for file in self.entries}
+        named = ((self._rows[n] if n in used else n, why) for n, why in self._left_out)
+        return tuple(named)
 
     def take(self, file: PurePath, where: str, entry: Entry, fault: str) -> bool:
         """Takes a row of a file, where it has no fault and is not against an earlier one."""
         before = self.entries.get(file, entry)
         other = "" if fault else _contrary(before, entry)
         if fault:
-            self.leave(where if file in self.entries else file.as_posix(), fault, entry)
+            self._rows[file.as_posix()] = where
+            self.leave(file.as_posix(), fault, entry)
         elif other:
             self.leave(where, f"the file has another {other} in an earlier row", entry)
         else:

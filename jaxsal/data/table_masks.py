@@ -42,6 +42,7 @@ def named(
     places = [(root, [file for file in files if file not in entries])]
     places = ([mask_files(folder, "masks")] if folder is not None else []) + places
     by_name = [(place, tables.by_names(there)) for place, there in places]
+    known = {place.resolve() / file for place, there in places for file in there}
     found: dict[PurePath, tuple[Path, ...]] = {}
     left_out: list[tuple[str, str]] = []
     moved: list[str] = []
@@ -49,7 +50,7 @@ def named(
     for image, cell in cells:
         if cell.lower() in tables.NOTHING:
             continue
-        choices = _choices(cell, table.parent.resolve(), by_name)
+        choices = _choices(cell, table.parent.resolve(), root.resolve(), known, by_name)
         others = ([p for p in own if not _is_image(p, root / image, images)] for own in choices)
         own = next(filter(None, others), [])
         if len(own) == 1:
@@ -65,11 +66,20 @@ def named(
 
 
 def _choices(
-    cell: str, home: Path, by_name: Sequence[tuple[Path, list[dict[str, list[PurePath]]]]]
+    cell: str,
+    home: Path,
+    root: Path,
+    known: set[Path],
+    by_name: Sequence[tuple[Path, list[dict[str, list[PurePath]]]]],
 ) -> Iterator[list[Path]]:
-    """The files that a cell may mean: as a path from its table, then by its name in each place."""
+    """The files that a cell may mean: as a path from its table, then by its name in each place.
+
+    Below the images' own folder it is one of the known files: others are excluded there, or a
+    run's.
+    """
     beside = Path(os.path.normpath(home / cell))
-    yield [beside] if os.path.isfile(beside) else []
+    may_be = beside in known or not beside.is_relative_to(root)
+    yield [beside] if may_be and os.path.isfile(beside) else []
     for place, names in by_name:
         yield [place / file for file in tables.find(cell, names)]
 

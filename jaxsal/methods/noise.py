@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array
 
 from jaxsal.common.options import count, scale, takes_key
-from jaxsal.common.points import sum_points_beside, variance_points_beside
+from jaxsal.common.points import sum_points_and_aux, variance_points_and_aux
 from jaxsal.types import Image, Key, Map, Method, Refined, ScoreFn, accumulator
 
 Draw = tuple[Image, dict[str, Any]]
@@ -20,6 +20,9 @@ Draw = tuple[Image, dict[str, Any]]
 
 Sampled = tuple[Map, tuple[Array, ...]]
 """A sample's map, and what it took: the points and whether it converged, or nothing."""
+
+Maps = Callable[[Array], Sampled]
+"""Sample index to its map and what it took."""
 
 Statistic = Callable[..., Sampled]
 """`statistic(maps, indices, *, like, chunk)`: of the maps at the given sample indices.
@@ -197,14 +200,10 @@ def _sampled_over(
     return statistic(explain, indices, like=image, chunk=count("chunk", chunk))
 
 
-Maps = Callable[[Array], Sampled]
-"""Sample index to its map."""
-
-
 def mean(maps: Maps, indices: np.ndarray, *, like: Image, chunk: int) -> Sampled:
     """`(1/n) Σⱼ Mⱼ`."""
     weights = np.full(len(indices), 1 / len(indices))
-    return sum_points_beside(maps, indices, weights, like=like, chunk=chunk)
+    return sum_points_and_aux(maps, indices, weights, like=like, chunk=chunk)
 
 
 def mean_square(maps: Maps, indices: np.ndarray, *, like: Image, chunk: int) -> Sampled:
@@ -219,7 +218,7 @@ def mean_square(maps: Maps, indices: np.ndarray, *, like: Image, chunk: int) -> 
 
 def variance(maps: Maps, indices: np.ndarray, *, like: Image, chunk: int) -> Sampled:
     """`(1/n) Σⱼ (Mⱼ - mean)²`."""
-    return variance_points_beside(maps, indices, like=like, chunk=chunk)
+    return variance_points_and_aux(maps, indices, like=like, chunk=chunk)
 
 
 _NAMES = {mean: "smoothgrad", mean_square: "smoothgrad_squared", variance: "vargrad"}

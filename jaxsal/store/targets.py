@@ -56,7 +56,8 @@ class ExampleTargets:
         if self.by_label and not labelled:
             raise ValueError(
                 'targets: "label", but the first image of the source has no label (an image file '
-                "has that of the folder it lies in, where that is named as a class)"
+                "has that of the folder it lies in, where that is named as a class, and a record "
+                "of a set its own, where the model has a class of that name)"
             )
 
     def set_classes(self, classes: int) -> None:

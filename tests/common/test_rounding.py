@@ -88,3 +88,12 @@ def test_rounding_is_that_of_the_coarser_dtype():
     assert rounding(values) == pytest.approx(400 * 2**-23)
     assert rounding(values, NARROW) == rounding(values.astype(NARROW)) == 400 * 2**-7
     assert rounding(values.astype(NARROW), jnp.float32) == 400 * 2**-7
+
+
+def test_a_score_may_count() -> None:
+    """Integers are added up in float32, where they do not round."""
+    count = lambda image: jnp.sum(image > 0)  # noqa: E731
+    image = jnp.asarray(IMAGES[0])
+    assert dtype_of(count, image) == jnp.float32
+    found = metrics.monotonicity(count, image, jnp.where(image > 0, image, 0.0), steps=8)
+    assert np.isfinite(found)

@@ -141,6 +141,20 @@ def test_arrays_of_numpy_are_as_wide_as_jax_has_them_now() -> None:
         toy.close(maps, (64 if wide else 16) * np.stack([weights[:, 1]] * 2))
 
 
+def precisions(score: jaxsal.types.ScoreFn, image: jax.Array) -> jax.Array:
+    """The gradient times the bytes of a number that the score computes in."""
+    return jaxsal.gradient(score, image) * score.dtype.itemsize
+
+
+def test_a_score_tells_what_it_computes_in_now() -> None:
+    weights, images = np.float64(toy.images(3, shape=(4,)).T), np.float64(toy.images(2, shape=(4,)))
+    explain = jaxsal.explainer(toy.linear, precisions)
+    for wide in (False, True, False):
+        with jax.enable_x64(wide):
+            maps = explain(weights, images, 1)
+        toy.close(maps, (8 if wide else 4) * np.stack([weights[:, 1]] * 2))
+
+
 def test_memory_is_measured_anew_under_64_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of NumPy's float64, as many images fit as a new explainer finds: half of those of float32."""
     monkeypatch.setattr(memory, "free_bytes", lambda devices: 1e5)

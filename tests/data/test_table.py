@@ -116,7 +116,17 @@ def test_rows_without_a_word_for_the_split_are_trained_on_and_told(tmp_path):
     table = kept.table(tmp_path / "labels.csv", "file,label,split", rows)
     found = pipeline.folder(tmp_path / "set", image_size=8, reading=Reading(labels=table))
     assert found.parts is not None and found.parts.tolist() == ["test"] * 2 + ["train"] * 6
-    assert "2 images of no part of the split taken for training" in found.notes
+    assert "2 images of no part of the split, counted to its training part" in found.notes
+
+
+def test_a_file_that_a_later_row_labels_is_not_told_as_left_out(tmp_path):
+    names = [f"{n}.png" for n in range(4)]
+    rows = [("0.png", ""), *((name, "ab"[n % 2]) for n, name in enumerate(names))]
+    kept.touch(tmp_path / "set", names)
+    table = kept.table(tmp_path / "labels.csv", "file,label", rows)
+    found = folder.listing(tmp_path / "set", Reading(labels=table))
+    assert len(found.items) == 4
+    assert dict(found.left_out) == {"labels.csv, line 2: 0.png": "no label in the table"}
 
 
 def test_columns_can_be_named(tmp_path):

@@ -67,6 +67,15 @@ def test_an_image_is_no_mask_and_a_cell_of_none_is_told(tmp_path) -> None:
         assert [why for _, why in told.left_out].count("its mask is no file") == lost
 
 
+def test_a_cell_brings_back_nothing_that_is_excluded(tmp_path) -> None:
+    kept.touch(tmp_path, [*IMAGES, *(f"data/masks/p{n}.png" for n in COUNT)])
+    cells = [f"masks/p{n}.png" for n in COUNT]
+    found, told = listed(tmp_path, cells, "data", exclude=("masks/*",))
+    assert found == [[]] * 4 and not any("excluded by" in note for note in told.notes)
+    reasons = [why for _, why in told.left_out]
+    assert reasons.count("excluded") == reasons.count("its mask is no file") == 4
+
+
 def test_a_mask_that_is_no_file_is_refused_if_strict(tmp_path) -> None:
     kept.write(tmp_path, IMAGES)
     rows = [(f"p{n}.png", "ab"[n % 2], "gone.png") for n in COUNT]

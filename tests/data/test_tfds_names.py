@@ -8,6 +8,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from jaxsal.commands.preparing import Images
+from jaxsal.commands.set_labels import SetLabels
 from jaxsal.data import pictures
 from jaxsal.data.intensity import Intensity
 from jaxsal.data.tfds_builders import Info
@@ -91,6 +92,12 @@ def test_labels_are_compared_by_the_names_of_classes(home) -> None:
     Images(source, classes=("b", "c")).check_labels()
     with pytest.raises(ValueError, match=r"targets: label, but the classes of the set are \['a', "):
         Images(source, classes=("no", "yes")).check_labels()
+
+
+def test_a_record_without_a_label_has_none(home) -> None:
+    """TFDS calls it -1, which counts from the end of a list."""
+    labels = SetLabels(pictures.find("tfds:toy_scans", wanted=Wanted(channels=3)), ("a", "b"))
+    assert [labels.of(n) for n in (-1, 0, 1, 2)] == [None, 0, 1, None]
 
 
 def test_classes_that_are_numbers_have_no_names() -> None:

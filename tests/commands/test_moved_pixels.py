@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.ndimage
 
-from jaxsal.commands import places
+from jaxsal.commands import moved_pixels
 
 draw = np.random.default_rng(0)
 
@@ -67,20 +67,22 @@ UNTOLD = {
 @pytest.mark.parametrize("name", [*STAY, *MOVE, *UNTOLD])
 def test_marks_tell_whether_pixels_move(name: str) -> None:
     expected = True if name in MOVE else False if name in STAY else None
-    assert places.moves({**STAY, **MOVE, **UNTOLD}[name], [image(64, 64)]) is expected
+    assert moved_pixels.moves({**STAY, **MOVE, **UNTOLD}[name], [image(64, 64)]) is expected
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (48, 80), (24, 24, 24)])
 def test_of_any_size_and_of_volumes(shape: tuple[int, ...]) -> None:
-    assert places.moves(np.asarray, [image(*shape)]) is False
+    assert moved_pixels.moves(np.asarray, [image(*shape)]) is False
     for axis in range(len(shape)):
-        assert places.moves(lambda x, axis=axis: np.flip(x, axis), [image(*shape)]) is True
-    assert places.moves(lambda x: x.swapaxes(0, 1), [image(*shape)]) is True
+        assert moved_pixels.moves(lambda x, axis=axis: np.flip(x, axis), [image(*shape)]) is True
+    assert moved_pixels.moves(lambda x: x.swapaxes(0, 1), [image(*shape)]) is True
 
 
 def test_an_image_of_one_value_tells_nothing_and_the_next_is_asked() -> None:
     black = np.zeros((16, 16, 1), np.float32)
-    assert places.moves(np.fliplr, [black]) is None
-    assert places.moves(np.fliplr, [black, image(16, 16)]) is True
-    assert places.moves(np.fliplr, []) is None
-    assert places.some(3) == [0, 1, 2] and len(places.some(1000)) == places.LOOKED_AT
+    assert moved_pixels.moves(np.fliplr, [black]) is None
+    assert moved_pixels.moves(np.fliplr, [black, image(16, 16)]) is True
+    assert moved_pixels.moves(np.fliplr, []) is None
+    assert (
+        moved_pixels.some(3) == [0, 1, 2] and len(moved_pixels.some(1000)) == moved_pixels.LOOKED_AT
+    )

@@ -44,13 +44,13 @@ def of_the_same(record: Record, folder: Path) -> list[Path]:
     They may be of any date and any machine.
     """
 
-    def found(path: Path) -> bool:
-        other = json.loads(path.read_text())
-        same = all(other[key] == record[key] for key in ("name", "settings"))
-        return same and other["versions"]["jax"] == record["versions"]["jax"]
+    def what(record: Record) -> tuple[str, str, str]:
+        return record["name"], record["settings"], record["versions"]["jax"]
 
-    paths = filter(found, folder.glob(f"{record['name']}-*.json"))
-    return sorted(paths, key=lambda path: (json.loads(path.read_text())["date"], path.name))
+    paths = sorted(folder.glob(f"{record['name']}-*.json"))
+    others = ((json.loads(path.read_text()), path) for path in paths)
+    found = [(other["date"], path) for other, path in others if what(other) == what(record)]
+    return [path for _, path in sorted(found)]
 
 
 def read(folder: Path = RESULTS, name: str | None = None) -> list[Record]:

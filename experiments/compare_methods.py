@@ -173,9 +173,9 @@ def pooled(records: Sequence[Findings]) -> dict[str, Any]:
         },
         "undefined": {name: found["undefined"][name] for name in names},
     }
-    found["duplicates"] = twins = _duplicates(records)
+    found["duplicates"] = duplicates = _duplicates(records)
     if len(records) > 1:
-        ranked = [name for name in names if name not in (*CONTROLS, *twins)]
+        ranked = [name for name in names if name not in (*CONTROLS, *duplicates)]
         found["agreement"] = {
             family: list(networks.agreement([_means(each, family, ranked) for each in records]))
             for family in ranks

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import jaxsal
@@ -45,7 +44,7 @@ def main(settings: Settings) -> str:
     timings: dict[str, float] = {}
     with follow_up.timed(timings, "load"):
         found, chosen = study.images(settings)
-    difference = _difference(found, chosen)
+    difference = study.over_black(found, chosen)
     rules: dict[str, dict[str, Any]] = {}
     for name, options in _rules(settings).items():
         with follow_up.timed(timings, name):
@@ -71,13 +70,6 @@ def _rules(settings: Settings) -> dict[str, dict[str, Any]]:
     """The options of integrated gradients by the rule's name."""
     limits = {"tolerance": settings.tolerance, "max_steps": settings.max_steps}
     return {f"{n} points": {"steps": n} for n in settings.steps} | {ADAPTIVE: limits}
-
-
-def _difference(found: Study, chosen: Chosen) -> np.ndarray:
-    """s(x) - s(b) of each image, [N]."""
-    black = np.asarray(found.apply(found.variables, jnp.zeros_like(chosen.examples.images[:1])))
-    own = np.take_along_axis(chosen.logits, chosen.targets[:, None], 1)[:, 0]
-    return own.astype(np.float64) - black[0][chosen.targets]
 
 
 def _measured(

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from experiments import settings as studies
@@ -239,6 +240,13 @@ def subset(chosen: Chosen, rows: np.ndarray) -> Chosen:
     examples = take(chosen.examples, rows)
     clusters = None if chosen.clusters is None else chosen.clusters[rows]
     return Chosen(examples, chosen.logits[rows], chosen.targets[rows], clusters, chosen.unit)
+
+
+def over_black(study: Study, chosen: Chosen) -> np.ndarray:
+    """By how much each target's logit is over that of a black image, s(x) - s(b), [N]."""
+    black = study.apply(study.variables, jnp.zeros_like(chosen.examples.images[:1]))
+    own = np.take_along_axis(chosen.logits, chosen.targets[:, None], 1)[:, 0]
+    return own.astype(np.float64) - np.asarray(black)[0][chosen.targets]
 
 
 def correct_tumours(study: Study) -> np.ndarray:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from experiments import edits, follow_up, sham_controls, shape_figures, study
@@ -64,7 +63,7 @@ def main(settings: Settings) -> str:
     with follow_up.timed(timings, "edit"):
         rows = shape_figures.picked(chosen.targets)
         own, other, shown = outcomes(found, chosen, places, rows)
-        black = np.asarray(found.apply(found.variables, jnp.zeros_like(chosen.examples.images[:1])))
+        over_black = study.over_black(found, chosen)
     record: dict[str, Any] = {
         "study": found.about,
         "cases": len(chosen.targets),
@@ -74,7 +73,7 @@ def main(settings: Settings) -> str:
         "shams_apart": places.apart_share(),
         "bootstrap": chosen.unit,
         "clusters": chosen.drawn_from,
-        **summary(own, other, chosen, found.classes, black[0]),
+        **summary(own, other, chosen, found.classes, over_black),
         "timings": timings,
     }
     drawn = [
@@ -163,7 +162,7 @@ def summary(
     other: dict[str, Outcome],
     chosen: Chosen,
     classes: tuple[str, ...],
-    black: np.ndarray,
+    over_black: np.ndarray,
 ) -> dict[str, Any]:
     """Means and intervals of every edit, of its differences to sham and control.
 
@@ -171,7 +170,7 @@ def summary(
         own, other: by edit, of the tumours and of their shams.
         chosen: the tumours.
         classes: K names.
-        black: [K], the logits of a black image, which the logits' zero does not change.
+        over_black: [N], each logit less that of a black image, which no logit's zero changes.
     """
 
     def mean(values: np.ndarray, rows: Any = slice(None)) -> list[float]:
@@ -192,8 +191,8 @@ def summary(
     return {
         "logit": mean(logit),
         "logit_by_class": by_class(logit),
-        "over_black": mean(logit - black[chosen.targets]),
-        "over_black_by_class": by_class(logit - black[chosen.targets]),
+        "over_black": mean(over_black),
+        "over_black_by_class": by_class(over_black),
         "edits": {
             name: {
                 "tumour": measures(own[name]),

@@ -82,7 +82,7 @@ class Store:
             store = cls(path, layout)
             if first and facts.get(CLASSES) and not found.get(CLASSES):
                 named = {KEY: {**found, CLASSES: facts[CLASSES]}}
-                store._files.write("zarr.json", as_json({**group, "attributes": named})).result()
+                store._files.write(GROUP, as_json({**group, "attributes": named})).result()
             if first:  # a kill may have come before any of them
                 store._write_groups(group)
             return store

@@ -23,7 +23,8 @@ class Settings(TrainOptions):
     """Settings of the study. None: what suits the data, as experiments/sources.py has it."""
 
     data: Name = "phantom"
-    """Generated phantoms, Cheng's figshare set, or any folder of labelled images."""
+    """Generated phantoms (`shapes`: in classes of the outline alone), Cheng's figshare set, or any
+    folder of labelled images."""
     data_dir: Path | None = None
     """Where the images lie (figshare: the folder layout or the original files; none = download)."""
     out: Path = Path("runs/brain_tumor")

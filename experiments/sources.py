@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,12 +25,22 @@ class DataSet:
     """0 = none."""
     explain: int
     """Test images that are explained; 0 = all."""
+    control: bool = False
+    """Whether it is made to test an experiment by, and says nothing of brain tumours."""
 
 
-def _phantom(data_dir: Path | None, *, count: int, image_size: int, seed: int, **_: Any) -> Dataset:
+def _phantom(
+    data_dir: Path | None,
+    *,
+    count: int,
+    image_size: int,
+    seed: int,
+    family: phantom.Family = "tumours",
+    **_: Any,
+) -> Dataset:
     if data_dir is not None:
         raise ValueError(f"data_dir: phantoms are generated, got {data_dir}; expected none")
-    return phantom.dataset(seed, count, size=image_size)
+    return phantom.dataset(seed, count, size=image_size, family=family)
 
 
 def _figshare(data_dir: Path | None, *, image_size: int, strict: bool, **_: Any) -> Dataset:
@@ -51,6 +62,10 @@ def _folder(
 SOURCES: dict[str, DataSet] = {
     # Four stages and fourteen epochs are enough for phantoms: there are as many as one likes.
     "phantom": DataSet(_phantom, 64, 14, 64, (16, 32, 64, 128), 4, 240),
+    # Classes that differ in the outline alone: `tumor_shape` has to find it.
+    "shapes": DataSet(
+        partial(_phantom, family="shapes"), 64, 14, 64, (16, 32, 64, 128), 4, 240, control=True
+    ),
     # Real slices are few: all folds but the tested one train, none is held out to stop early.
     # After the fifth stage a value sees the whole head: of folds 3 and 4, networks of folds 1 and 2
     # know 0.848 with it and 0.814 without (24 epochs, 128x128).

@@ -28,7 +28,8 @@ class Reopened:
     out: Path | None = None
     """Where record, figures and page are written; none = in a folder of the study's."""
     data: sources.Name | None = None
-    """Generated phantoms, Cheng's figshare set, or any folder of labelled images."""
+    """Generated phantoms (`shapes`: in classes of the outline alone), Cheng's figshare set, or any
+    folder of labelled images."""
     data_dir: Path | None = None
     """Where the images lie."""
     explain: int = 32

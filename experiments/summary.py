@@ -16,6 +16,7 @@ from experiments import records
 from experiments.folds_page import SAID
 from experiments.records import Metrics
 from experiments.shape_section import CLAIMS, PAPER, class_verdicts
+from experiments.sources import SOURCES
 from experiments.tables import times
 from jaxsal.common import marked_tables
 
@@ -57,8 +58,9 @@ def _short(every: Iterable[Metrics]) -> str:
     folds = newest_folds()
     known = {each["settings"]["data"] for each in folds}
     alone = {m["settings"]["data"]: m for m in _by_day(every)}
+    apart = known | {name for name, source in SOURCES.items() if source.control}
     named = [(_tested(m), m, _minutes_of(m)) for m in folds]
-    named += [(_images(m), m, _minutes(m)) for data, m in alone.items() if data not in known]
+    named += [(_images(m), m, _minutes(m)) for data, m in alone.items() if data not in apart]
     return _table(
         head,
         (

@@ -44,7 +44,8 @@ class Settings:
     """Settings of the choice. None: what suits the data."""
 
     data: Name = "phantom"
-    """Generated phantoms, Cheng's figshare set, or any folder of labelled images."""
+    """Generated phantoms (`shapes`: in classes of the outline alone), Cheng's figshare set, or any
+    folder of labelled images."""
     data_dir: Path | None = None
     """Where the images lie."""
     image_size: int | None = None

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.ndimage import binary_erosion, distance_transform_edt
+from skimage.measure import regionprops
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
@@ -178,3 +180,53 @@ def test_a_bad_size_is_an_error(size, error):
 def test_an_empty_dataset_is_an_error():
     with pytest.raises(ValueError, match="count"):
         dataset(0, 0, size=SIZE)
+
+
+@pytest.fixture(scope="module")
+def both_shapes():
+    """The same sixty scenes with a round tumour and with a long one: images and masks of each."""
+    drawn = jax.jit(jax.vmap(partial(phantom, size=SIZE, family="shapes"), (0, None)))
+    keys = jax.random.split(jax.random.key(SEED), 60)
+    return [tuple(map(np.asarray, drawn(keys, label))) for label in (0, 1)]
+
+
+def test_shapes_differ_in_nothing_but_the_outline(both_shapes):
+    (round_images, round_masks), (long_images, long_masks) = both_shapes
+    within_reach = np.stack([distance_transform_edt(~m) < 3 for m in round_masks | long_masks])
+    gap = np.abs(round_images - long_images)[..., 0]
+    np.testing.assert_allclose(gap[~within_reach], 0, atol=1e-5)
+    assert (gap[round_masks ^ long_masks] > 0.02).mean() > 0.7
+
+
+def test_shapes_are_of_one_area_and_one_brightness(both_shapes):
+    (round_images, round_masks), (long_images, long_masks) = both_shapes
+    areas = [masks.sum((1, 2)) for masks in (round_masks, long_masks)]
+    assert np.median(areas[1] / areas[0]) == pytest.approx(1, abs=0.03)
+    shared = np.stack([binary_erosion(mask) for mask in round_masks & long_masks])
+    np.testing.assert_allclose(round_images[shared], long_images[shared], atol=0.05)
+
+
+def test_only_one_of_the_shapes_is_long(both_shapes):
+    for (_, masks), least, most in zip(both_shapes, (1.0, 1.9), (1.35, 3.2), strict=True):
+        lengths = [(r.axis_major_length, r.axis_minor_length) for r in map(_region, masks)]
+        ratios = [long / wide for long, wide in lengths]
+        assert least <= np.quantile(ratios, 0.05) and np.quantile(ratios, 0.95) < most
+
+
+def _region(mask):
+    return regionprops(mask.astype(int))[0]
+
+
+def test_a_dataset_of_shapes_has_its_two_classes_and_a_tumour_in_each_image():
+    made = dataset(SEED, 10, size=32, family="shapes")
+    assert made.classes == ("round", "long")
+    assert sorted(made.examples.labels) == [0] * 5 + [1] * 5
+    assert made.examples.masks.any((1, 2)).all()
+    assert [str(name).split("/")[0] for name in made.examples.names] == [
+        made.classes[label] for label in made.examples.labels
+    ]
+
+
+def test_an_unknown_family_is_refused():
+    with pytest.raises(ValueError, match="family: expected one of tumours, shapes, got 'forms'"):
+        dataset(SEED, 10, size=32, family="forms")

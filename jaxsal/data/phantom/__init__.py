@@ -1,6 +1,10 @@
-"""Synthetic axial brain MRI, T1-weighted with contrast agent, in four classes with tumour masks."""
+"""Synthetic axial brain MRI, T1-weighted with contrast agent, with tumour masks.
+
+In four classes as a clinic has them; or in two that differ in the outline alone.
+"""
 
 from functools import partial
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -11,9 +15,15 @@ from jaxsal.common.options import count as checked_count
 from jaxsal.data.examples import Dataset, Examples
 from jaxsal.data.phantom import anatomy, lesion, tissue
 from jaxsal.data.phantom.noise import draw_noise
+from jaxsal.data.phantom.shapes import SHAPES
 from jaxsal.types import Key
 
 CLASSES = tuple(lesion.KINDS)
+
+Family = Literal["tumours", "shapes"]
+"""Which classes: `CLASSES`, or `round` and `long`, see `jaxsal.data.phantom.shapes`."""
+
+FAMILIES: dict[Family, lesion.Kinds] = {"tumours": lesion.KINDS, "shapes": SHAPES}
 
 SMALLEST = 32
 """Pixels a side below which the pituitary is lost between the pixels."""
@@ -23,7 +33,7 @@ CHUNK = 128
 
 
 def phantom(
-    key: Key, label: Int[Array, ""] | int, *, size: int
+    key: Key, label: Int[Array, ""] | int, *, size: int, family: Family = "tumours"
 ) -> tuple[Float[Array, "{size} {size} 1"], Bool[Array, "{size} {size}"]]:
     """Draws one synthetic slice and the pixels of its tumour.
 
@@ -33,27 +43,36 @@ def phantom(
 
     Args:
         key: consumed.
-        label: index into `CLASSES`; may be traced.
+        label: index into the family's classes, as `CLASSES`; may be traced.
         size: pixels a side, 32 or more; static.
+        family: which classes there are; static. The same key shows the same head, and of `shapes`
+            the same tumour but for its outline, whatever the label.
 
     Returns:
         The image, float32 [size, size, 1] in [0, 1], and the mask, bool [size, size]: the tumour
         without its oedema, empty for `no_tumor`.
 
     Raises:
-        ValueError: `size` is below 32.
+        ValueError: `size` is below 32, or no such family.
     """
+    kinds = _kinds(family)
     size = checked_count("size", size, least=SMALLEST)
     label = jnp.asarray(label, jnp.int32)
     keys = jax.random.split(key, 5)
     head = anatomy.draw_head(keys[0])
-    level = lesion.draw_level(keys[1], label)
-    tumour = lesion.draw_lesion(keys[2], head, level, label)
+    level = lesion.draw_level(keys[1], label, kinds)
+    tumour = lesion.draw_lesion(keys[2], head, level, label, kinds)
     noise = draw_noise(keys[3], size=size)
     outer, inner = anatomy.locate(head, level, noise)
     healthy = tissue.paint(noise, head, outer, lesion.displace(tumour, inner))
     image, distance = lesion.paint(noise, tumour, outer, healthy)
-    return acquire(keys[4], noise.coil, image)[..., None], (distance < 0.0) & (label > 0)
+    return acquire(keys[4], noise.coil, image)[..., None], distance < 0.0
+
+
+def _kinds(family: Family) -> lesion.Kinds:
+    if family not in FAMILIES:
+        raise ValueError(f"family: expected one of {', '.join(get_args(Family))}, got {family!r}")
+    return FAMILIES[family]
 
 
 def acquire(
@@ -71,15 +90,15 @@ def acquire(
     return jnp.clip(jnp.sqrt(jnp.maximum(squared, 0.0)), 0.0, 1.0)
 
 
-@partial(jax.jit, static_argnames="size")
+@partial(jax.jit, static_argnames=("size", "family"))
 def _generate(
-    key: Key, indices: Int[Array, " N"], labels: Int[Array, " N"], *, size: int
+    key: Key, indices: Int[Array, " N"], labels: Int[Array, " N"], *, size: int, family: Family
 ) -> tuple[Float[Array, "N {size} {size} 1"], Bool[Array, "N {size} {size}"]]:
     keys = jax.vmap(partial(jax.random.fold_in, key))(indices)
-    return jax.vmap(partial(phantom, size=size))(keys, labels)
+    return jax.vmap(partial(phantom, size=size, family=family))(keys, labels)
 
 
-def dataset(seed: int, count: int, *, size: int) -> Dataset:
+def dataset(seed: int, count: int, *, size: int, family: Family = "tumours") -> Dataset:
     """Generates `count` phantoms in chunks of one compiled program: balanced classes, shuffled.
 
     Every phantom is a patient of its own; folds 1 to 5 are of equal size. Example `i` depends on
@@ -89,29 +108,33 @@ def dataset(seed: int, count: int, *, size: int) -> Dataset:
         seed: of everything.
         count: number of examples, at least 1.
         size: pixels a side, 32 or more.
+        family: which classes.
 
     Raises:
-        ValueError: `count` is below 1 or `size` below 32.
+        ValueError: `count` is below 1, `size` below 32, or no such family.
     """
+    classes = tuple(_kinds(family))
     size = checked_count("size", size, least=SMALLEST)
     count = checked_count("count", count)
-    labels, folds = dealt(seed, count)
+    labels, folds = dealt(seed, count, classes)
     padded = -(-count // CHUNK) * CHUNK
     indices = np.arange(padded) % count
     key = jax.random.key(seed)
     chunks = [
-        _generate(key, jnp.asarray(part), jnp.asarray(labels[part]), size=size)
+        _generate(key, jnp.asarray(part), jnp.asarray(labels[part]), size=size, family=family)
         for part in indices.reshape(-1, CHUNK)
     ]
     images, masks = (np.concatenate([np.asarray(c[i]) for c in chunks])[:count] for i in (0, 1))
-    source = f"phantom: {count} synthetic slices of {size}x{size} pixels, seed {seed}"
-    return as_dataset(images, masks, labels, folds, source)
+    source = f"phantom: {count} synthetic slices of {size}x{size} pixels, {family}, seed {seed}"
+    return as_dataset(images, masks, labels, folds, source, classes)
 
 
-def dealt(seed: int, count: int) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
+def dealt(
+    seed: int, count: int, classes: tuple[str, ...] = CLASSES
+) -> tuple[Int[np.ndarray, " N"], Int[np.ndarray, " N"]]:
     """Labels, balanced and shuffled, and folds of equal size."""
     rng = np.random.default_rng(seed)
-    labels = rng.permutation(np.arange(count, dtype=np.int32) % len(CLASSES))
+    labels = rng.permutation(np.arange(count, dtype=np.int32) % len(classes))
     return labels, rng.permutation(np.arange(count, dtype=np.int32) % FOLDS + 1)
 
 
@@ -121,8 +144,9 @@ def as_dataset(
     labels: Int[np.ndarray, " N"],
     folds: Int[np.ndarray, " N"],
     source: str,
+    classes: tuple[str, ...] = CLASSES,
 ) -> Dataset:
     """The drawn images as a dataset: each is a patient of its own."""
-    names = np.array([f"{CLASSES[label]}/{i}" for i, label in enumerate(labels)])
+    names = np.array([f"{classes[label]}/{i}" for i, label in enumerate(labels)])
     patients = np.array([f"phantom-{i}" for i in range(len(labels))])
-    return Dataset(Examples(images, labels, masks, folds, patients, names), CLASSES, source)
+    return Dataset(Examples(images, labels, masks, folds, patients, names), classes, source)

@@ -1,5 +1,6 @@
 """Brain tumours as a contrast-enhanced T1 scan shows them: where they grow and how they look."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -51,7 +52,13 @@ class Lesion(NamedTuple):
     sunk: Scalar
 
 
-ABSENT: dict[str, tuple[float, float]] = dict.fromkeys(Lesion._fields, (0.0, 0.0)) | {
+Ranges = dict[str, tuple[float, float]]
+"""By field of `Lesion` the range that it is drawn from; `x` and `y` are added to the place."""
+
+Kinds = Mapping[str, Ranges]
+"""By class, in the order of the labels."""
+
+ABSENT: Ranges = dict.fromkeys(Lesion._fields, (0.0, 0.0)) | {
     "radius": (-1e3, -1e3),
     "stretch": (1.0, 1.0),
 }
@@ -102,8 +109,12 @@ PITUITARY = ABSENT | {
     "push": (0.3, 0.7),
     "cleft": (0.0, 0.8),
 }
-KINDS = {"no_tumor": ABSENT, "glioma": GLIOMA, "meningioma": MENINGIOMA, "pituitary": PITUITARY}
-"""The classes in the order of their labels; each with the ranges of its tumours."""
+KINDS: Kinds = {
+    "no_tumor": ABSENT,
+    "glioma": GLIOMA,
+    "meningioma": MENINGIOMA,
+    "pituitary": PITUITARY,
+}
 
 SELLAR = (-3.0, 12.0)
 """Heights above the sella in mm at which a slice shows it."""
@@ -111,25 +122,31 @@ SELLAR = (-3.0, 12.0)
 HIGHEST = 62.0
 
 
-def draw_level(key: Key, label: Int[Array, ""]) -> Scalar:
+def draw_level(key: Key, label: Int[Array, ""], kinds: Kinds = KINDS) -> Scalar:
     """Draws the slice's height above the sella in mm: always within `SELLAR` for the pituitary."""
     which, where = jax.random.uniform(key, (2,))
     low, high = SELLAR
-    sellar = jnp.where(label == list(KINDS).index("pituitary"), 1.0, 0.6)
+    sellar = jnp.where(_is("pituitary", label, kinds), 1.0, 0.6)
     return jnp.where(which < sellar, low + (high - low) * where, high + (HIGHEST - high) * where)
 
 
-def draw_lesion(key: Key, head: Head, level: Scalar, label: Int[Array, ""]) -> Lesion:
+def _is(name: str, label: Int[Array, ""], kinds: Kinds) -> Bool[Array, ""]:
+    """Whether the label is of this class; never where there is no such class."""
+    return label == (list(kinds).index(name) if name in kinds else -1)
+
+
+def draw_lesion(
+    key: Key, head: Head, level: Scalar, label: Int[Array, ""], kinds: Kinds = KINDS
+) -> Lesion:
     """Draws a tumour of class `label` and places it in the head."""
     looks, place = jax.random.uniform(key, (2, len(Lesion._fields)))
-    table = jnp.array([[kind[name] for name in Lesion._fields] for kind in KINDS.values()])
+    table = jnp.array([[kind[name] for name in Lesion._fields] for kind in kinds.values()])
     low, high = table[label].T
     lesion = Lesion(*(low + (high - low) * looks))
-    is_glioma, is_meningioma = (label == list(KINDS).index(k) for k in ("glioma", "meningioma"))
-    lesion = _grade(place[0], is_glioma, lesion)
+    lesion = _grade(place[0], _is("glioma", label, kinds), lesion)
     angle = _direction(place[1:4], level)
     distance = lesion.inward * _brain_radius(head, level, angle) - lesion.sunk * lesion.radius
-    falx = is_meningioma & (place[4] < 0.25) & (level > 28.0)
+    falx = _is("meningioma", label, kinds) & (place[4] < 0.25) & (level > 28.0)
     beside = jnp.sign(angle) * 0.8 * lesion.radius
     ahead = jnp.where(jnp.abs(angle) < 1.4, 58.0, -55.0)
     return lesion._replace(

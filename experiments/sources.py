@@ -35,7 +35,7 @@ def _phantom(
     count: int,
     image_size: int,
     seed: int,
-    family: phantom.Family = "tumours",
+    family: str = "tumours",
     **_: Any,
 ) -> Dataset:
     if data_dir is not None:

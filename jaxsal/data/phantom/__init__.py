@@ -4,7 +4,6 @@ In four classes as a clinic has them; or in two that differ in the outline alone
 """
 
 from functools import partial
-from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -20,10 +19,8 @@ from jaxsal.types import Key
 
 CLASSES = tuple(lesion.KINDS)
 
-Family = Literal["tumours", "shapes"]
-"""Which classes: `CLASSES`, or `round` and `long`, see `jaxsal.data.phantom.shapes`."""
-
-FAMILIES: dict[Family, lesion.Kinds] = {"tumours": lesion.KINDS, "shapes": SHAPES}
+FAMILIES: dict[str, lesion.Kinds] = {"tumours": lesion.KINDS, "shapes": SHAPES}
+"""By name which classes there are: `CLASSES`; or two that differ in the outline alone."""
 
 SMALLEST = 32
 """Pixels a side below which the pituitary is lost between the pixels."""
@@ -33,7 +30,7 @@ CHUNK = 128
 
 
 def phantom(
-    key: Key, label: Int[Array, ""] | int, *, size: int, family: Family = "tumours"
+    key: Key, label: Int[Array, ""] | int, *, size: int, family: str = "tumours"
 ) -> tuple[Float[Array, "{size} {size} 1"], Bool[Array, "{size} {size}"]]:
     """Draws one synthetic slice and the pixels of its tumour.
 
@@ -45,7 +42,7 @@ def phantom(
         key: consumed.
         label: index into the family's classes, as `CLASSES`; may be traced.
         size: pixels a side, 32 or more; static.
-        family: which classes there are; static. The same key shows the same head, and of `shapes`
+        family: of `FAMILIES`; static. The same key shows the same head, and of `shapes`
             the same tumour but for its outline, whatever the label.
 
     Returns:
@@ -69,9 +66,9 @@ def phantom(
     return acquire(keys[4], noise.coil, image)[..., None], distance < 0.0
 
 
-def _kinds(family: Family) -> lesion.Kinds:
+def _kinds(family: str) -> lesion.Kinds:
     if family not in FAMILIES:
-        raise ValueError(f"family: expected one of {', '.join(get_args(Family))}, got {family!r}")
+        raise ValueError(f"family: expected one of {', '.join(FAMILIES)}, got {family!r}")
     return FAMILIES[family]
 
 
@@ -92,13 +89,13 @@ def acquire(
 
 @partial(jax.jit, static_argnames=("size", "family"))
 def _generate(
-    key: Key, indices: Int[Array, " N"], labels: Int[Array, " N"], *, size: int, family: Family
+    key: Key, indices: Int[Array, " N"], labels: Int[Array, " N"], *, size: int, family: str
 ) -> tuple[Float[Array, "N {size} {size} 1"], Bool[Array, "N {size} {size}"]]:
     keys = jax.vmap(partial(jax.random.fold_in, key))(indices)
     return jax.vmap(partial(phantom, size=size, family=family))(keys, labels)
 
 
-def dataset(seed: int, count: int, *, size: int, family: Family = "tumours") -> Dataset:
+def dataset(seed: int, count: int, *, size: int, family: str = "tumours") -> Dataset:
     """Generates `count` phantoms in chunks of one compiled program: balanced classes, shuffled.
 
     Every phantom is a patient of its own; folds 1 to 5 are of equal size. Example `i` depends on
@@ -108,7 +105,7 @@ def dataset(seed: int, count: int, *, size: int, family: Family = "tumours") -> 
         seed: of everything.
         count: number of examples, at least 1.
         size: pixels a side, 32 or more.
-        family: which classes.
+        family: of `FAMILIES`.
 
     Raises:
         ValueError: `count` is below 1, `size` below 32, or no such family.

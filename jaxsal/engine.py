@@ -20,6 +20,7 @@ from jaxsal.compiler.execute import Executor
 from jaxsal.compiler.identity import identity
 from jaxsal.compiler.lowering import Lowered
 from jaxsal.compiler.outputs import Output
+from jaxsal.compiler.placement import Placement
 from jaxsal.compiler.prepare import Call, Prepare
 from jaxsal.compiler.program import Explanation
 from jaxsal.compiler.progress import bar_of
@@ -282,6 +283,10 @@ class Explainer(_Engine):
     def output(self) -> Output:
         """What the model's outputs are."""
         return self._prepare.output
+
+    def placement(self, params: Params) -> Placement:
+        """Where a call of many images computes, as long as these lie on no device."""
+        return self._execute.place(params)
 
     def record(
         self,

@@ -6,22 +6,27 @@ from contextlib import nullcontext
 from typing import NamedTuple
 
 import jax
+import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxsal.compiler import chunks, frameworks, transfer
 from jaxsal.compiler.batch_size import BatchSize, Placed, Size
 from jaxsal.compiler.parameters import Copies
-from jaxsal.compiler.placement import Placement
+from jaxsal.compiler.placement import Placement, place_batch
 from jaxsal.compiler.plan import Plan
 from jaxsal.compiler.prepare import Call
 from jaxsal.compiler.program import Schedule, Spec
 from jaxsal.compiler.programs import compiled
 from jaxsal.compiler.progress import Bar
 from jaxsal.rewrite.program import explicitly_sharded
-from jaxsal.types import Tree
+from jaxsal.types import Params, Tree
 
 Program = Callable[[Tree, Tree], Tree]
 """A function of what all rows share, and of rows."""
+
+
+MANY = 2**30
+"""Images: more than there are devices."""
 
 
 class Executor:
@@ -108,6 +113,10 @@ class Executor:
             return _in_trace(run if size == call.size else _padded(run, size), shared, rows)
 
         return saliency
+
+    def place(self, params: Params) -> Placement:
+        """Where a call of many images is computed, as long as these lie on no device."""
+        return place_batch(self._mesh, jax.ShapeDtypeStruct((MANY,), np.float32), params)
 
     def placement(self, call: Call) -> Placement:
         """Where a call is computed."""

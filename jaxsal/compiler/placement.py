@@ -45,6 +45,11 @@ class Placement:
         return NamedSharding(self.mesh, PartitionSpec())
 
     @property
+    def local(self) -> int:
+        """How many parts of it this process has, at least one."""
+        return max(1, min(self.devices, len(self.mesh.local_devices)))
+
+    @property
     def platform(self) -> str:
         return str(self.mesh.devices.flat[0].platform)
 

@@ -1,5 +1,7 @@
 """A source streamed through an explainer into a sink: read, explain and write at the same time."""
 
+import itertools
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -12,6 +14,7 @@ import numpy as np
 
 from jaxsal.compiler.program import Explanation
 from jaxsal.engine import Explainer
+from jaxsal.store.calls import Calls, chunks_a_call
 from jaxsal.store.layout import UNSOUND, Layout
 from jaxsal.store.source import Example, Source, stacked
 from jaxsal.store.targets import ExampleTargets
@@ -21,7 +24,7 @@ READERS = 8
 """Threads that read and decode."""
 
 IN_FLIGHT = 2
-"""Chunks that are computed or written while the next is read: the device never waits for them."""
+"""Calls that are computed or written while the next is read: the device never waits for them."""
 
 Item = TypeVar("Item")
 
@@ -152,20 +155,28 @@ class Stream:
 
         Returns how many examples the sink had already.
         """
-        status = sink.status()
+        status, done = sink.status(), sink.finished()
         resumed = finished = int((status > 0).sum())
         on_progress(Progress(finished, sink.total))
+        calls = Calls(sink.layout, self._chunks_a_call(sink.layout.chunk), *process)
         writing: deque[Future[int]] = deque()
 
-        def write(chunk: Chunk, results: Explanation | None) -> int:
-            sink.write(chunk, jax.device_get(results))
+        def write(chunk: Chunk, results: Future[Explanation | None], rows: slice) -> int:
+            found = results.result() if chunk.good.any() else None
+            sink.write(chunk, jax.tree.map(lambda x: x[rows], found))
             return len(chunk.examples)
 
         with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(sink.threads) as writers:
             try:
-                for chunk in prefetch(self._chunks(sink, len(status), process, readers)):
-                    writing.append(writers.submit(write, chunk, self._dispatch(chunk)))
-                    while len(writing) > IN_FLIGHT:
+                for read in prefetch(self._calls(calls, done, len(status), readers)):
+                    blanks = [n for n in calls.chunks(calls.of(read[0].number)) if n in done]
+                    whole = self._with_blanks(read, blanks, sink.layout, len(status))
+                    # From the device once, by the thread that then writes the first of its chunks.
+                    results = writers.submit(jax.device_get, self._dispatch(whole))
+                    rows = spans(whole)
+                    for chunk in read:
+                        writing.append(writers.submit(write, chunk, results, rows[chunk.number]))
+                    while len(writing) > IN_FLIGHT * calls.size:
                         finished += writing.popleft().result()
                         on_progress(Progress(finished, sink.total))
                 while writing:
@@ -176,12 +187,26 @@ class Stream:
                 raise
         return resumed
 
+    def _chunks_a_call(self, chunk: int) -> int:
+        maps = jax.tree.leaves(self.example.maps)
+        size = sum(math.prod(x.shape) * x.dtype.itemsize for x in maps)
+        placement = self.explain.placement(self.params)
+        return chunks_a_call(chunk, size, placement.local, placement.platform)
+
+    def _calls(
+        self, calls: Calls, done: set[int], size: int, readers: Executor
+    ) -> Iterator[list[Chunk]]:
+        """The chunks that are not finished, those of a call at a time."""
+        chunks = self._chunks(calls, done, size, readers)
+        for _, read in itertools.groupby(chunks, lambda chunk: calls.of(chunk.number)):
+            yield list(read)
+
     def _chunks(
-        self, sink: Sink, size: int, process: tuple[int, int], readers: Executor
+        self, calls: Calls, done: set[int], size: int, readers: Executor
     ) -> Iterator[Chunk]:
-        (index, processes), layout, done = process, sink.layout, sink.finished()
-        numbers: Iterable[int] = range(layout.chunks or 2**53)
-        mine = (n for n in numbers if n % processes == index and n not in done)
+        layout = calls.layout
+        numbers: Iterable[int] = range(calls.index, layout.chunks or 2**53, calls.processes)
+        mine = (n for n in numbers if n not in done)
         wanted = ((n, *layout.span(n)) for n in mine)
         for number, examples in self.source.chunks(wanted, self.spec, readers):
             first, last = layout.span(number)
@@ -205,14 +230,46 @@ class Stream:
         good = np.array([example.image is not None for example in examples])
         return Chunk(number, first, [e._replace(image=None) for e in examples], images, good)
 
-    def _dispatch(self, chunk: Chunk) -> Explanation | None:
-        """The maps of a chunk, on their way: nothing is waited for."""
-        if not chunk.good.any():
+    def _with_blanks(
+        self, read: list[Chunk], numbers: Iterable[int], layout: Layout, size: int
+    ) -> list[Chunk]:
+        """The chunks of a call in order, black ones in the place of those that are finished.
+
+        So a chunk's maps are the same to the last bit, whatever an earlier run had finished.
+
+        Args:
+            numbers: of the finished ones. size: how many examples an earlier run had seen.
+        """
+        blanks = []
+        for number in numbers:
+            first, last = layout.span(number)
+            examples = [Example("", None)] * (min(last, size) - first)
+            blanks.append(self._chunk(number, first, examples))
+        return sorted([*read, *blanks], key=lambda chunk: chunk.number)
+
+    def _dispatch(self, chunks: list[Chunk]) -> Explanation | None:
+        """The maps of the chunks of a call, on their way: nothing is waited for."""
+        if not any(chunk.good.any() for chunk in chunks):
             return None
-        targets = self.targets.of(chunk.first, chunk.examples)
-        numbers = chunk.first + np.arange(len(chunk.examples))
-        keys = None if self.key is None else fold(self.key, numbers)
-        return self.explain.dispatch(self.params, chunk.images, targets, key=keys)
+        targets = [self.targets.of(chunk.first, chunk.examples) for chunk in chunks]
+        numbers = [chunk.first + np.arange(len(chunk.examples)) for chunk in chunks]
+        keys = None if self.key is None else fold(self.key, joined(numbers))
+        return self.explain.dispatch(
+            self.params, joined([chunk.images for chunk in chunks]), joined(targets), key=keys
+        )
+
+
+def joined(parts: Sequence[Any]) -> Any:
+    """Arrays one after the other; what is no array is the same for all, and stays."""
+    one = len(parts) == 1 or not isinstance(parts[0], np.ndarray)
+    return parts[0] if one else np.concatenate(parts)
+
+
+def spans(chunks: Sequence[Chunk]) -> dict[int, slice]:
+    """Where the examples of each chunk, by its number, lie among those of all."""
+    ends = itertools.accumulate((len(chunk.examples) for chunk in chunks), initial=0)
+    numbers = [chunk.number for chunk in chunks]
+    return dict(zip(numbers, itertools.starmap(slice, itertools.pairwise(ends)), strict=True))
 
 
 def prefetch(items: Iterator[Item]) -> Iterator[Item]:

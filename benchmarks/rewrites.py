@@ -40,6 +40,12 @@ SETTINGS = {
     "cpu-derivatives": Settings(
         batch=8, rounds=3, workloads=("gradient, global maximum", "forward derivative")
     ),
+    "cpu-small": Settings(
+        image_size=64,
+        batch=8,
+        widths=(32, 64, 128, 256, 256),
+        workloads=("gradient", "integrated gradients"),
+    ),
     "cpu-volumes": Settings(
         image_size=32, batch=8, widths=(16, 32, 64), rounds=5, workloads=("gradient, volumes",)
     ),

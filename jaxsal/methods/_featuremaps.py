@@ -101,7 +101,7 @@ def over_layers(
 
 
 def averaged(of_layer: Callable[[LayerName], Map], layer: Layers) -> Map:
-    """The map of a layer, or the mean of those of a list of layers.
+    """The map of a layer, or the mean of those of a list of layers, none of them scaled.
 
     Raises:
         ValueError: no layer, or maps of different shapes.

@@ -14,6 +14,9 @@ def attn_lrp(score: ScoreFn, image: Image, *, values_only: bool = False) -> Imag
     products of two values that depend on the image, of which it is half (so that queries and keys
     get a quarter each, values a half); and norms, whose deviation is constant.
 
+    Linear layers and convolutions have the plain rule, gamma 0. For ViTs the authors' example (lxt,
+    vit_torch.py) has LRP-gamma, of 0 to 1 in linear layers, 0.1 to 100 in the patch embedding.
+
     Args:
         score: image -> scalar.
         image: one image, floating, of any shape.

@@ -9,7 +9,8 @@ Args:
     image: `[...]` float.
     layer: which layer, see `jaxsal.rewrite.split_at_layer`; `None` = the last feature map that
         every path from the image to the score passes, after norm and activation, before the pools
-        that follow. A list of layers: the mean of their maps, each after `relu` and `resize`.
+        that follow. A list of layers: the mean of their maps, each after `relu` and `resize`, so
+        that the layer of the largest values decides; pytorch-grad-cam scales each to [0, 1] first.
     relu: whether to keep the positive part only.
     resize: `True` = `"bilinear"`, `"nearest"`, or `False`: the map keeps the layer's spatial shape.
     spatial: for a layer without spatial axes (a ViT's tokens, a Swin's windows): a function from
@@ -141,7 +142,8 @@ def eigen_cam(values: Float[Array, "*s C"], gradients: Float[Array, "*s C"]) -> 
     """The first principal component of the activations, whatever the class.
 
     `Ā v`: Ā is A less its mean over positions, v its first right-singular vector, with the sign
-    that correlates positively with the mean activation.
+    that correlates positively with the mean activation. The centring is pytorch-grad-cam's: without
+    it a map of activations that are not negative is of one sign.
 
     Arguments, options, result and errors: `jaxsal.methods.cam`.
 

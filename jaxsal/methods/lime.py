@@ -58,8 +58,9 @@ def lime(
         image: one image, floating, of any shape.
         segments: integers of the image's shape, or of its spatial shape: then a segment has all
             channels. Any labels. An explainer's option: one map for all images; given to its call,
-            `[B, ...]`: one an image.
-        baseline: what hides a segment: a scalar, an image, or a function of the image.
+            `[B, ...]`: one an image. The authors' package makes them by quickshift.
+        baseline: what hides a segment: a scalar, an image, or a function of the image. The authors'
+            package hides each by its own mean colour unless it is given one.
         samples: how many, two at least; fewer than segments leave the fit to the penalty.
         kernel: the distance dⱼ: "cosine" (1 - the cosine of zⱼ and ones, 1 where nothing is shown),
             "euclidean" (the norm of xⱼ - x), or a function `(zⱼ, xⱼ, x) -> dⱼ`.

@@ -23,6 +23,8 @@ def segments(
 ) -> Labels:
     """A label for each pixel: of a grid, or of Felzenszwalb's segments.
 
+    One partition at one scale; PAIR's segments for XRAI are of six scales and overlap (see `xrai`).
+
     Args:
         image: one concrete image.
         kind: "grid", or "felzenszwalb": regions whose pixels differ less from each other than from

@@ -25,6 +25,9 @@ def shapley_cam(
     `Σ_c mean_s(G - H A / 2)_c A_c`, H A the product of the score's Hessian in the layer's value
     with that value. Grad-CAM's map where the rest of the score is piecewise linear.
 
+    The paper proposes the score ReST, the class's logit plus its log-probability; here it is the
+    logit unless `objective=lambda z, t: z[t] + jax.nn.log_softmax(z)[t]` is given.
+
     Arguments, options, result and errors: `jaxsal.methods.cam`.
 
     References:

@@ -45,6 +45,9 @@ def smooth_grad_cam_plus_plus(
     `Σ_c w_c A_c` with `w = Σ_s relu(G) a` and `a = g₂ / (2 g₂ + Σ_s(g₃ A) + 1e-8)`, 0 where g₂ = 0;
     g₂ and g₃ are the means of G² and G³ over the noisy images, A and G the clean image's own.
 
+    The numerator g₂ is torchcam's, which calls it a correction of the paper's mean of G. torchcam
+    draws 4 samples of deviation 0.3, not relative; outside a, its A and G are those of the last.
+
     Args:
         samples: noisy images.
         noise: their standard deviation, or its ratio to the image's range where `relative`.

@@ -35,6 +35,11 @@ def xrai(
     order of their means. What a segment adds to those before it is one region; segments that add
     fewer than `min_pixels` are left out, and what no region has gets its own mean.
 
+    PAIR's XRAI makes the segments itself, by Felzenszwalb's method at the scales 50, 100, 150, 250,
+    500 and 1200 (sigma 0.8, 150 pixels at least) of the image resized to 224x224 and brought to
+    [-1, 1], and dilates each by 5 pixels: they overlap. `jaxsal.segments` is one partition, of
+    which segments smaller than `min_pixels` have no value of their own.
+
     Args:
         score: `score(image) -> scalar`, differentiable.
         image: floating; its spatial axes are those of `jaxsal.rewrite.axes.spatial`.

@@ -35,7 +35,9 @@ def deletion_curve(
     .. math:: c_k = s(x with the first ⌊k P / n⌋ of P pixels replaced),  k = 0 … n
 
     Args:
-        score: `score(image) -> scalar`; need not be differentiable.
+        score: `score(image) -> scalar`; need not be differentiable. An evaluator of
+            logits scores the class's, unbounded and of either sign, unless it has an `objective`;
+            the authors' notebook scores the softmax.
         image: floating; its spatial axes are those of `jaxsal.rewrite.axes.spatial`.
         map: of the image's shape, with or without its channels.
         steps: n; a pixel goes with all its channels.
@@ -73,7 +75,8 @@ def insertion_curve(
     """The score as the image's pixels replace those of a baseline, the most relevant first.
 
     Arguments, errors and source as for `deletion_curve`, but for the baseline: a blurred image is
-    the authors' choice, since it draws no new edges. The last score is the image's.
+    the authors' choice, since it draws no new edges (theirs is blurred less, see `baselines.blur`).
+    The last score is the image's.
     """
     empty = baseline_image(with_axes(baseline, score, image), image)
     return _curve(score, image, map, (image, empty), steps=steps, signed=signed, chunk=chunk)

@@ -107,7 +107,8 @@ def infidelity(
         map: of the image's shape, with or without its channels.
         perturbation: `(key, image) -> I`; `remove_square`, `add_noise`, or one's own.
         samples: n.
-        normalize: whether the forecasts are scaled to fit best.
+        normalize: whether the forecasts are scaled to fit best, as the authors' code always does;
+            the default is captum's.
         contributions: whether the map holds the input's factor.
         baseline: b, from which contributions count: a number, an image, or a function of the image.
         key: the key is consumed; sample j draws from `fold_in(key, j)`.

@@ -68,7 +68,9 @@ def sic(
 
     The authors fill in linearly over triangles, on the host; here the missing are the weighted mean
     of their neighbours (`imputation.impute`), on the device. `size=jaxsal.metrics.webp_size` is
-    their size of a picture, of a file on the host; the default estimates it by its entropy.
+    their size of a picture, of a file on the host; the default estimates it by its entropy. Their
+    code skips an image whose score is below 0.8, and has the area under the median of the images'
+    curves; here every image has its own area.
 
     Args:
         score: `score(image) -> scalar`, a probability (`output="probability"`, or an objective).

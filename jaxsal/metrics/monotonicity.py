@@ -33,7 +33,9 @@ def monotonicity(
     order; NaN for a map, or a score, that is not finite.
 
     Args:
-        score: `score(image) -> scalar`; need not be differentiable.
+        score: `score(image) -> scalar`; need not be differentiable. An evaluator of
+            logits scores the class's unless it has an `objective`; AIX360, the authors' toolkit,
+            scores the predicted class's probability.
         image: floating; its spatial axes are those of `jaxsal.rewrite.axes.spatial`.
         map: of the image's shape, with or without its channels.
         steps: n, at most the number of pixels; a pixel comes with all its channels.

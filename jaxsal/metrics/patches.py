@@ -36,8 +36,12 @@ def region_perturbation(
 
     Its mean is the area over the perturbation curve (AOPC), but for the zero that it begins with.
 
+    The grid, its 8 pixels, the 100 regions and the image's minimum are Quantus 0.6's; its older
+    versions place patches anywhere, without overlap.
+
     Args:
-        score: `score(image) -> scalar`; need not be differentiable.
+        score: `score(image) -> scalar`; need not be differentiable. An evaluator of
+            logits scores the class's unless it has an `objective`; Quantus scores the softmax.
         image: floating; its spatial axes are those of `jaxsal.rewrite.axes.spatial`.
         map: of the image's shape, with or without its channels.
         patch: pixels a side; patches do not overlap, the last of a row is cut off at the border.

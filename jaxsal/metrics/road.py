@@ -35,7 +35,9 @@ def road_curve(
     """The score with a share of the pixels imputed, the most relevant first.
 
     Args:
-        score: `score(image) -> scalar`; need not be differentiable.
+        score: `score(image) -> scalar`; need not be differentiable. An evaluator of
+            logits scores the class's unless it has an `objective`; the authors' code returns a data
+            set's accuracy and mean probability at each share.
         image: floating, of two spatial axes (`jaxsal.rewrite.axes.spatial`).
         map: of the image's shape, with or without its channels.
         removed: the shares, each in (0, 1).
@@ -75,8 +77,9 @@ def road(
 
     .. math:: (1/n) Σₖ (LeRF_k - MoRF_k) / 2
 
-    with the same noise on either side; higher is better, 0 is chance. Arguments, errors and source
-    as for `road_curve`.
+    with the same noise on either side; higher is better, 0 is chance. The authors' code has no such
+    combination; it is pytorch-grad-cam's `ROADCombined`. Arguments, errors and source as for
+    `road_curve`.
     """
     last = np.repeat([False, True], len(removed))
     scores = _scores(

@@ -38,6 +38,9 @@ def sensitivity_max(
     not looked at: M(x) is computed here, so that a method that draws random numbers draws the same
     ones for every image, and its own noise is no sensitivity.
 
+    The defaults are captum's, which divides by ‖M(x)‖ as the authors' code does; that code's
+    configuration has a radius of 0.2 and 50 samples.
+
     Args:
         score: `score(image) -> scalar`, whatever the method asks of it.
         image: one image, floating.

@@ -13,7 +13,7 @@ from jaxsal.metrics.sensitivity import bound, largest_ratio, norm
 from jaxsal.types import Image, Key, Map, Method, Scalar, ScoreFn
 
 LEAST = 1e-6
-"""The least relative change of an image that a map's is divided by, the authors' choice."""
+"""The least relative change of an image that a map's is divided by, Quantus's choice."""
 
 
 def local_lipschitz(
@@ -30,6 +30,9 @@ def local_lipschitz(
     """The largest change of a method's map for the image's change; lower is better.
 
     .. math:: maxⱼ ‖M(x + eⱼ) - M(x)‖ / ‖eⱼ‖,  eⱼ ~ N(0, noise²)
+
+    It is in the map's units: methods whose maps differ in these cannot be compared by it. Quantus
+    divides both maps by their largest magnitude first.
 
     Args:
         score: `score(image) -> scalar`, whatever the method asks of it.
@@ -77,7 +80,9 @@ def relative_input_stability(
 
     .. math:: maxⱼ ‖(M(x) - M(x + eⱼ)) / M(x)‖ / max(‖eⱼ / x‖, 10⁻⁶),  eⱼ ~ U(-r, r)
 
-    Lower is better. Where M(x) or x is 0 there is no relative change: such elements do not count.
+    Lower is better. Where M(x) or x is 0 there is no relative change: such elements do not count,
+    where Quantus divides by 10⁻⁶. Every draw counts: Quantus is NaN if one of them changes the
+    predicted class, and OpenXAI leaves those out.
 
     Args:
         score, image, map, method, samples, key, chunk: as for `local_lipschitz`.

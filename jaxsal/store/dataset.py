@@ -19,6 +19,13 @@ from jaxsal.store.zarr_sink import ZarrSink
 from jaxsal.types import Params, Targets
 
 DTYPES = ("float32", "float16")
+
+FACTS = (
+    *("params", "model", "output", "method", "key", "layers", "format", "targets", "image"),
+    *("count", "source", "chunk", "dtype", "spatial_axes", "versions", "classes", "keep_images"),
+)
+"""By these names a store says what it is itself: `about` does not speak in its place."""
+
 LARGEST_CHUNK = 2**20
 """Examples; a chunk is in memory as a whole."""
 
@@ -78,7 +85,8 @@ def explain_dataset(
         classes: names of the classes, in the order of the outputs, kept in the store's attributes;
             a store without them is given those of a later call.
         keep_images: whether `images` [N, ...] is stored too, as the model takes them.
-        about: further JSON-able facts that the store must have been made with.
+        about: further JSON-able facts that the store must have been made with, by names that are
+            none of its own (`params`, `source`, ...).
         on_progress: called after each chunk that is on the disk.
 
     Raises:
@@ -161,7 +169,7 @@ def check_arguments(explain: object, dtype: object, transform: object, about: ob
     """The explainer, where the others are a dtype, a function or None, and facts.
 
     Raises:
-        TypeError: they are not. ValueError: another dtype.
+        TypeError: they are not. ValueError: another dtype, or a fact by a name of the store's own.
     """
     if not isinstance(explain, Explainer):
         came = type(explain).__name__
@@ -186,10 +194,10 @@ def check_out(out: object) -> Path:
 
 
 def check_about(about: object) -> None:
-    """Raises unless the facts are a mapping that JSON can hold.
+    """Raises unless the facts are a mapping that JSON can hold, none by the name of another fact.
 
     Raises:
-        TypeError: they are not.
+        TypeError: JSON cannot hold them. ValueError: the store has a fact of that name itself.
     """
     if about is None:
         return
@@ -199,6 +207,8 @@ def check_about(about: object) -> None:
         json.dumps(dict(about))
     except (TypeError, ValueError) as error:
         raise TypeError(f"about: expected what JSON can hold ({error})") from error
+    if taken := [name for name in about if name in FACTS]:
+        raise ValueError(f"about: the store itself says its {taken[0]!r}; expected another name")
 
 
 def check_shard(shard: object) -> tuple[int, int]:

@@ -12,6 +12,7 @@ import pytest
 import zarr
 
 import jaxsal
+from jaxsal.store.dataset import FACTS
 from jaxsal.store.source import Source
 from jaxsal.store.stream import prefetch
 from tests import toy
@@ -292,6 +293,19 @@ OTHERS = {
     "source": {"source": np.concatenate([X[:9], X[7:9]])},
     "note": {"about": {"note": "mine"}},
 }
+
+
+def test_about_speaks_in_the_place_of_no_fact(tmp_path) -> None:
+    """Else a store would be known by what is said of it, and give another model's maps."""
+    cam = jaxsal.explainer(toy.apply, jaxsal.grad_cam)
+    kept = {"classes": ["a", "b", "c"], "keep_images": True, "targets": "label"}
+    run(tmp_path / "m", explain=cam, source=records(), **kept)
+    facts = zarr.open(str(tmp_path / "m"), mode="r").attrs["jaxsal"]
+    assert set(facts) == set(FACTS)
+    for name in FACTS:
+        with pytest.raises(ValueError, match=f"about: the store itself says its .{name}."):
+            run(tmp_path / "other", about={name: "the same"})
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.fixture(scope="module")

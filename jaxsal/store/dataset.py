@@ -204,7 +204,7 @@ def check_about(about: object) -> None:
     if not isinstance(about, Mapping):
         raise TypeError(f"about: expected a dict of JSON-able facts, got {about!r}")
     try:
-        json.dumps(dict(about))
+        json.dumps(dict(about), allow_nan=False)
     except (TypeError, ValueError) as error:
         raise TypeError(f"about: expected what JSON can hold ({error})") from error
     if taken := [name for name in about if name in FACTS]:

@@ -382,6 +382,7 @@ WRONG = {
     "text as params": ({"params": {"w": np.array(["a"])}}, TypeError, "params: expected a pytree"),
     "a shard": ({"shard": (2, 2)}, ValueError, "shard: "),
     "an endless shard": ({"source": iter(X), "shard": (0, 2)}, ValueError, "count: "),
+    "a fact that is NaN": ({"about": {"share": float("nan")}}, TypeError, "about: .*JSON can hold"),
     "a name that leads out": (
         {"explain": jaxsal.explainer(toy.apply, {"../a": jaxsal.gradient})},
         ValueError,

@@ -22,7 +22,8 @@ DTYPES = ("float32", "float16")
 
 FACTS = (
     *("params", "model", "output", "method", "key", "layers", "format", "targets", "image"),
-    *("count", "source", "chunk", "dtype", "spatial_axes", "versions", "classes", "keep_images"),
+    *("count", "source", "labelling", "chunk", "dtype", "spatial_axes", "versions", "classes"),
+    "keep_images",
 )
 """By these names a store says what it is itself: `about` does not speak in its place."""
 
@@ -92,9 +93,10 @@ def explain_dataset(
     Raises:
         TypeError: no explainer, a source that is none, images of integers.
         ValueError: a store of another model, method, option or source (compared by its first image
-            and name, and by some more of an array), or of other classes; a target that is no class;
-            targets "label" of a source without; no image that can be read; with `strict`, an image
-            that cannot; maps that float16 cannot hold.
+            and name, and by some more of an array; with targets "label" by its first label, and by
+            all of a list in memory), or of other classes; a target that is no class; targets
+            "label" of a source without; no image that can be read; with `strict`, an image that
+            cannot; maps that float16 cannot hold.
         OSError: the store cannot be written; what is finished stays so.
     """
     explain = check_arguments(explain, dtype, transform, about)
@@ -130,7 +132,8 @@ def _facts(
     stream: Stream, params: Params, layout: Layout, dtype: str, about: Mapping[str, Any]
 ) -> dict[str, Any]:
     """What decides the maps of a store, and a few facts that do not."""
-    explain, image, targets = stream.explain, stream.image, stream.targets.abstract
+    explain, source, image = stream.explain, stream.source, stream.image
+    targets = stream.targets.abstract
     identity = explain.identity(params, image, targets, key=stream.key)
     return {
         **{name: identity[name] for name in ("params", "model", "output", "method", "key")},
@@ -138,8 +141,9 @@ def _facts(
         "format": FORMAT,
         "targets": stream.targets.text,
         "image": [*stream.spec.shape, str(stream.spec.dtype)],
-        "count": stream.source.count,
+        "count": source.count,
         "source": stream.spec.digest,
+        **({"labelling": source.labelling(stream.spec.label)} if stream.targets.by_label else {}),
         "chunk": layout.chunk,
         "dtype": dtype,
         **about,

@@ -17,6 +17,9 @@ NAMES = ("name", "id", "tfds_id", "path")
 
 LABELS = ("label", "target")
 
+IN_MEMORY = (list, tuple, np.ndarray)
+"""Sources whose every record is at hand: of these types themselves, since others may read files."""
+
 SAMPLED = 64
 """Images of an array that tell it from another one."""
 
@@ -46,12 +49,14 @@ class ImageSpec(NamedTuple):
     Attributes:
         labelled: whether the first image that can be read has a label.
         digest: of that image and its name, and of some more of an array.
+        label: of that image.
     """
 
     shape: tuple[int, ...]
     dtype: np.dtype
     labelled: bool = False
     digest: str = ""
+    label: int | None = None
 
 
 class Source:
@@ -103,8 +108,9 @@ class Source:
         self._rest = itertools.chain(tried, self._rest)
         if example.image is None:
             raise ValueError(f"source: no image can be read; the last: {example.fault}")
-        image, labelled = example.image, example.label is not None
-        return ImageSpec(image.shape, image.dtype, labelled, self._digest(example))
+        image, label = example.image, example.label
+        digest = self._digest(example)
+        return ImageSpec(image.shape, image.dtype, label is not None, digest, label)
 
     def _digest(self, example: Example) -> str:
         """Of the example, and of `SAMPLED` images spread evenly over an array."""
@@ -114,6 +120,16 @@ class Source:
             rows = np.linspace(0, len(self._records) - 1, SAMPLED).astype(int)
             content.update(self._records[rows].tobytes())
         return content.hexdigest()[:16]
+
+    def labelling(self, first: int | None) -> str:
+        """A digest of labels: the first image's, and those of all records that lie in memory.
+
+        Args:
+            first: that of the first image that can be read: no more are known of other sources.
+        """
+        records: Any = self._records if type(self._records) in IN_MEMORY else ()
+        labels = [str(first), *(str(_raw_label(raw)) for raw in records[: self.count])]
+        return hashlib.sha256(" ".join(labels).encode(errors="backslashreplace")).hexdigest()[:16]
 
     def chunks(
         self, wanted: Iterable[tuple[int, int, int]], expected: ImageSpec, pool: Executor
@@ -186,12 +202,11 @@ def _example(number: int, raw: object) -> Example:
     if isinstance(raw, Mapping):
         if "image" not in raw:
             raise _NotARecord(f"source: expected records with 'image', got {sorted(raw)}")
-        label = next((raw[key] for key in LABELS if key in raw), None)
-        return Example(name, np.asarray(raw["image"]), _label(label))
+        return Example(name, np.asarray(raw["image"]), _label(_raw_label(raw)))
     if isinstance(raw, tuple):
         if len(raw) != 2:
             raise _NotARecord(f"source: expected (image, label), got {len(raw)} entries")
-        return Example(name, np.asarray(raw[0]), _label(raw[1]))
+        return Example(name, np.asarray(raw[0]), _label(_raw_label(raw)))
     return Example(name, np.asarray(raw))
 
 
@@ -233,6 +248,15 @@ def _name(raw: object, number: int) -> str:
     if found is None:
         return str(number)
     return found.decode(errors="backslashreplace") if isinstance(found, bytes) else str(found)
+
+
+def _raw_label(raw: object) -> Any:
+    """A record's label as it came; None where it has none."""
+    if isinstance(raw, Example):
+        return raw.label
+    if isinstance(raw, Mapping):
+        return next((raw[key] for key in LABELS if key in raw), None)
+    return raw[1] if isinstance(raw, tuple) and len(raw) == 2 else None
 
 
 def _label(value: SupportsInt | str | None) -> int | None:

@@ -1,5 +1,6 @@
 """A store holds what the explainer gives, whatever it was interrupted by."""
 
+import functools
 import json
 from pathlib import Path
 from typing import ClassVar
@@ -329,6 +330,43 @@ def test_a_store_of_anything_else_is_refused(name, finished) -> None:
         run(finished, **OTHERS[name])
     assert files(finished) == before
     assert run(finished).resumed == 11
+
+
+LABELLED = {
+    "pairs": lambda labels: list(zip(X, labels, strict=True)),
+    "records": lambda labels: [{"image": x, "label": n} for x, n in zip(X, labels, strict=True)],
+    "a stream": lambda labels: zip(X, labels, strict=True),
+}
+
+
+@pytest.mark.parametrize("kind", LABELLED)
+def test_a_store_of_other_labels_is_refused_where_they_are_explained(kind, tmp_path) -> None:
+    others = LABELS.copy()
+    others[0 if kind == "a stream" else 7] += 1  # of a stream the first alone is known in time
+    for targets in ("label", None):
+        made = functools.partial(run, tmp_path / str(targets), targets=targets)
+        made(source=LABELLED[kind](LABELS))
+        assert made(source=LABELLED[kind](LABELS.tolist())).resumed == 11
+    with pytest.raises(ValueError, match="holds maps of another labelling"):
+        run(tmp_path / "label", targets="label", source=LABELLED[kind](others))
+    assert run(tmp_path / "None", source=LABELLED[kind](others)).resumed == 11
+    facts = zarr.open(str(tmp_path / "None"), mode="r").attrs["jaxsal"]
+    assert "labelling" not in facts
+
+
+def test_no_record_is_read_for_its_label(tmp_path) -> None:
+    """It may be a file that is decoded."""
+    read = []
+
+    class Watched(list):
+        def __getitem__(self, number):
+            read.append(number)
+            return super().__getitem__(number)
+
+    for _ in range(2):
+        read.clear()
+        run(tmp_path / "m", source=Watched(records()), targets="label")
+    assert read == [0]
 
 
 def test_a_chunk_that_cannot_be_read_is_named(tmp_path) -> None:

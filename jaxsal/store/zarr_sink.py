@@ -56,11 +56,11 @@ class ZarrSink:
             if results is None:
                 values[column.name] = np.full((count, *column.shape), fill, column.dtype)
                 continue
-            stored = _narrow(np.asarray(found[column.name]), column.dtype)
-            if missing.any():
-                stored = stored.copy() if not stored.flags.writeable else stored
+            stored = np.asarray(found[column.name])
+            if missing.any():  # before it is narrowed: the map of a black image is nobody's
+                stored = stored.copy()
                 stored[missing] = fill
-            values[column.name] = stored
+            values[column.name] = _narrow(stored, column.dtype)
         self.store.write(chunk.number, values)
 
     def _named(self, results: Explanation) -> dict[str, Tree]:

@@ -503,6 +503,23 @@ def test_maps_that_float16_would_lose_are_refused(tmp_path) -> None:
         jaxsal.explain_dataset(explain, P, X, tmp_path / "m", dtype="float16")
 
 
+def test_float16_need_not_hold_the_map_of_a_skipped_image(tmp_path) -> None:
+    """The model is given a black one in its place."""
+
+    def steep(params, images):
+        return toy.apply(params, jnp.where(images == 0, 1e9 * images, images))
+
+    source = records()
+    source[2] = {"image": X[2] * np.nan}
+    explain = jaxsal.explainer(steep, jaxsal.gradient)
+    done = run(tmp_path / "m", explain=explain, source=source, dtype="float16", keep_images=True)
+    assert (done.explained, done.skipped) == (10, 1)
+    found = zarr.open(str(tmp_path / "m"), mode="r")
+    bad = np.arange(11) == 2
+    for name in ("maps", "images"):
+        assert np.isnan(found[name][:][bad]).all() and np.isfinite(found[name][:][~bad]).all()
+
+
 def test_a_broken_record_has_its_number_whatever_its_error_is_called(tmp_path) -> None:
     class Broken:
         def __len__(self) -> int:

@@ -81,7 +81,8 @@ def explain_dataset(
         count: examples to take; of an iterable needed with several processes.
         chunk: examples a chunk; "auto": about 16 MiB of maps, 512 at most.
         dtype: of the stored maps, "float32" or "float16".
-        strict: stop at an image that cannot be used, instead of skipping it.
+        strict: stop at an image that cannot be used, instead of skipping it; and at a store in
+            which an earlier call has skipped one.
         shard: (this process, processes), which then waits for none; None: JAX's.
         classes: names of the classes, in the order of the outputs, kept in the store's attributes;
             a store without them is given those of a later call.
@@ -122,6 +123,8 @@ def explain_dataset(
     facts |= {"keep_images": True} if keep_images else {}
     store = Store.create(folder, layout, facts, first=process[0] == 0)
     sink = ZarrSink(store, explain.output)
+    if strict:
+        sink.check_none_skipped()
     resumed = stream.run(sink, process, on_progress)
     if shard is None:
         processes.wait("stored")  # the others' chunks count too

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from jaxsal.common.words import counted
 from jaxsal.compiler.outputs import Output
 from jaxsal.compiler.program import Explanation
 from jaxsal.store.answers import answers
@@ -21,6 +22,9 @@ from jaxsal.store.stream import IN_FLIGHT, Chunk, Stored, unsound
 from jaxsal.store.zarr import Store
 from jaxsal.types import Tree
 
+FEW = 3
+"""Skipped images that an error names."""
+
 
 class ZarrSink:
     """A store as a stream writes into it, see `jaxsal.store.stream.Sink`."""
@@ -35,6 +39,23 @@ class ZarrSink:
 
     def status(self) -> np.ndarray:
         return self.store.status()
+
+    def check_none_skipped(self) -> None:
+        """Raises where a finished chunk has a skipped image.
+
+        Raises:
+            ValueError: it names the first ones.
+        """
+        skipped = self.status() == SKIPPED
+        if not skipped.any():
+            return
+        faults = [fault for n, fault in self.store.faults().items() if skipped[n]]
+        first = "; ".join(f"{name}: {why}" for name, why in faults[:FEW])
+        raise ValueError(
+            f"strict: {self.store.path} has {counted(len(faults), 'skipped images')} of an earlier "
+            f"run, {first}; mend or leave out the images and name another folder or remove this "
+            "one, or go on without strict"
+        )
 
     def write(self, chunk: Chunk, results: Explanation | None) -> None:
         count, missing = len(chunk.examples), ~chunk.good

@@ -503,6 +503,22 @@ def test_maps_that_float16_would_lose_are_refused(tmp_path) -> None:
         jaxsal.explain_dataset(explain, P, X, tmp_path / "m", dtype="float16")
 
 
+def test_strict_takes_no_store_with_skipped_images(tmp_path) -> None:
+    source = records(6)
+    for n in (1, 2, 4, 5):
+        source[n] = {"image": X[n, :3], "name": f"{n}.png"}
+    run(tmp_path / "m", source=source)
+    before = files(tmp_path / "m")
+    told = r"strict: .*m has 4 skipped images .*, 1.png: shape .*; 2.png: .*; 4.png: [^.]*; mend"
+    for _ in range(2):
+        with pytest.raises(ValueError, match=told):
+            run(tmp_path / "m", source=source, strict=True)
+    assert files(tmp_path / "m") == before
+    (tmp_path / "m/status/c/1").unlink()  # as if it had been killed there
+    with pytest.raises(ValueError, match=r"has 2 skipped images"):
+        run(tmp_path / "m", source=source, strict=True)
+
+
 def test_float16_need_not_hold_the_map_of_a_skipped_image(tmp_path) -> None:
     """The model is given a black one in its place."""
 

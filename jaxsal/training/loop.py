@@ -211,7 +211,8 @@ def train(
         on_step: called after each step with the epoch and the step's metrics, still on the device.
 
     Raises:
-        DivergedError: a loss is not finite; the checkpoint of the epoch before is kept.
+        DivergedError: a loss is not finite; the checkpoint of the epoch before, if there is one,
+            is kept.
         ValueError: `checkpoints` holds a run of another identity.
     """
     state = jax.device_get(run.state)
@@ -221,7 +222,9 @@ def train(
         resumed = progress.epoch
         placed, data = run.parallel.replicate((progress.state, run.data))
         while not progress.finished(config):
-            placed, means = _epoch(run, placed, data, progress.epoch, on_step)
+            placed, columns = _epoch(run, placed, data, progress.epoch, on_step)
+            _check_finite(columns["loss"], progress.epoch, checkpoints)
+            means = {name: float(values.mean()) for name, values in columns.items()}
             progress = _record(progress, run.parallel.fetch(placed), means, run.validate)
             kept.save(progress.epoch, *progress)
     rates = [float(run.schedule(run.steps * epoch)) for epoch in range(progress.epoch)]
@@ -234,21 +237,32 @@ def _epoch(
     data: PyTree,
     epoch: int,
     on_step: Callable[[int, step.Metrics], None],
-) -> tuple[TrainState, dict[str, float]]:
-    """The state after an epoch, and the means of its metrics."""
+) -> tuple[TrainState, dict[str, np.ndarray]]:
+    """The state after an epoch, and its metrics, of each a number a step."""
     seen = []
     for selection in run.selections(epoch):
         state, metrics = run.parallel.step(state, data, selection)
         seen.append(metrics)
         on_step(epoch, metrics)
-    columns = {name: np.array([float(each[name]) for each in seen]) for name in seen[0]}
-    broken = np.flatnonzero(~np.isfinite(columns["loss"]))
-    if len(broken):
-        raise DivergedError(
-            f"the loss is {columns['loss'][broken[0]]} at epoch {epoch + 1}, step {broken[0] + 1}; "
-            f"the last good checkpoint is that of epoch {epoch}. Try a lower learning rate."
-        )
-    return state, {name: float(values.mean()) for name, values in columns.items()}
+    return state, {name: np.array([float(each[name]) for each in seen]) for name in seen[0]}
+
+
+def _check_finite(losses: np.ndarray, epoch: int, checkpoints: Path | None) -> None:
+    """Raises where a loss of the epoch, counted from 0, is not finite.
+
+    Raises:
+        DivergedError: it says what is kept.
+    """
+    broken = np.flatnonzero(~np.isfinite(losses))
+    if not len(broken):
+        return
+    kept = "no epoch is finished" if checkpoints else "no checkpoint is kept"
+    if checkpoints and epoch:
+        kept = f"the last good checkpoint is that of epoch {epoch}"
+    raise DivergedError(
+        f"the loss is {losses[broken[0]]} at epoch {epoch + 1}, step {broken[0] + 1}; {kept}. Try "
+        "a lower learning rate."
+    )
 
 
 def _record(

@@ -72,17 +72,29 @@ def test_what_decides_the_parameters_is_the_identity() -> None:
     assert one["training images"] == other["training images"]
 
 
-def test_an_infinite_loss_stops_and_keeps_the_last_checkpoint(tmp_path) -> None:
-    ready, short = run("jit", 1), replace(CONFIG, epochs=1)
-    loop.train(short, ready, checkpoints=tmp_path / "c")
+def diverging(ready: loop.Run) -> loop.Run:
+    """The same training, of which every loss is NaN."""
 
     def diverge(state: step.TrainState, data: object, selection: object) -> tuple:
         return state, {"loss": jnp.nan, "accuracy": jnp.float32(0)}
 
-    broken = ready._replace(parallel=ready.parallel._replace(step=diverge))
-    with pytest.raises(loop.DivergedError, match="loss is nan at epoch 2, step 1"):
-        loop.train(CONFIG, broken, checkpoints=tmp_path / "c")
+    return ready._replace(parallel=ready.parallel._replace(step=diverge))
+
+
+def test_an_infinite_loss_stops_and_keeps_the_last_checkpoint(tmp_path) -> None:
+    ready, short = run("jit", 1), replace(CONFIG, epochs=1)
+    loop.train(short, ready, checkpoints=tmp_path / "c")
+    told = "loss is nan at epoch 2, step 1; the last good checkpoint is that of epoch 1"
+    with pytest.raises(loop.DivergedError, match=told):
+        loop.train(CONFIG, diverging(ready), checkpoints=tmp_path / "c")
     assert loop.train(short, ready, checkpoints=tmp_path / "c").resumed == 1
+
+
+def test_an_infinite_loss_names_no_checkpoint_that_is_not_there(tmp_path) -> None:
+    ready = diverging(run("jit", 1))
+    for folder, told in ((tmp_path / "c", "no epoch is finished"), (None, "no checkpoint is kept")):
+        with pytest.raises(loop.DivergedError, match=f"at epoch 1, step 1; {told}. Try a lower"):
+            loop.train(CONFIG, ready, checkpoints=folder)
 
 
 def test_patience_stops_and_the_best_epoch_is_kept() -> None:

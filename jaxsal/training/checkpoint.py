@@ -120,7 +120,8 @@ def load(folder: str | os.PathLike[str]) -> Saved:
         raise ValueError(
             f"checkpoint: {folder / MODEL} cannot be read ({one_line(error)})"
         ) from error
-    apply, variables = cast(ApplyFn, model.apply), read_params(folder / PARAMS)
+    apply = cast(ApplyFn, model.apply)
+    variables = read_params(folder / PARAMS, name="checkpoint")
     return Saved(
         apply,
         variables,

@@ -26,35 +26,38 @@ METADATA = "_METADATA"
 KINDS = ".npz, .npy, .safetensors, .msgpack, .h5 (Keras), .keras or an Orbax folder"
 
 
-def read_params(path: str | os.PathLike[str]) -> Params:
+def read_params(path: str | os.PathLike[str], *, name: str = "params") -> Params:
     """A pytree of arrays from a file or an Orbax folder; names are nested at slashes, else at dots.
 
     `.npy` is one array; `.msgpack` as `flax.serialization` writes it; `.h5` and `.keras` as Keras
     does, or any HDF5 file of arrays; of Orbax a checkpoint, or the last of a manager's.
 
+    Args:
+        name: of the argument that the path is, for errors.
+
     Raises:
         ValueError: a pickle, a file of another kind, or a broken one.
     """
-    path = checked_path("params", path)
+    path = checked_path(name, path)
     suffix = path.suffix.lower()
     if suffix in PICKLES:
         raise ValueError(
-            f"params: {path} is a pickle, which is a program and not read; save arrays with "
+            f"{name}: {path} is a pickle, which is a program and not read; save arrays with "
             "numpy.savez, safetensors or flax.serialization"
         )
     if not path.exists():
-        raise ValueError(f"params: {path} does not exist")
+        raise ValueError(f"{name}: {path} does not exist")
     read = _orbax if path.is_dir() else READERS.get(suffix)
     if read is None:
-        raise ValueError(f"params: expected {KINDS}, got {path.name!r}")
+        raise ValueError(f"{name}: expected {KINDS}, got {path.name!r}")
     try:
         return read(path)
     except ImportError as error:
         raise ValueError(
-            f"params: {path.name} needs the package {error.name}; pip install {error.name}"
+            f"{name}: {path.name} needs the package {error.name}; pip install {error.name}"
         ) from error
     except Exception as error:  # msgpack, zipfile, HDF5 and Orbax have errors of their own
-        raise ValueError(f"params: {path} cannot be read ({one_line(error)[:200]})") from error
+        raise ValueError(f"{name}: {path} cannot be read ({one_line(error)[:200]})") from error
 
 
 def _npz(path: Path) -> Params:

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from jaxsal.common.errors import one_line
 from jaxsal.models import ResNet
 from jaxsal.training.parameter_files import flatten, nest, read_params
 from jaxsal.types import Params
@@ -65,10 +64,7 @@ def load(path: Path) -> Pretrained:
     Raises:
         ValueError: it cannot be read, or is of no residual network of bottleneck blocks.
     """
-    if path.suffix == ".safetensors":
-        named = _safetensors(path)
-    else:
-        named = flatten(read_params(path))
+    named = flatten(read_params(path, name="init"))
     arrays = {name.replace("/", "."): np.asarray(array) for name, array in named.items()}
     if "conv1.weight" in arrays:
         found = _torch(arrays)
@@ -85,17 +81,6 @@ def load(path: Path) -> Pretrained:
     blocks = _blocks(found)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     return Pretrained(blocks, stem.shape[-1], stem.shape[-2], found, digest)
-
-
-def _safetensors(path: Path) -> Arrays:
-    try:
-        import safetensors.numpy
-
-        return dict(safetensors.numpy.load_file(path))
-    except ImportError as error:
-        raise ValueError(f"init: {path.name} needs pip install safetensors") from error
-    except Exception as error:  # the package has errors of its own
-        raise ValueError(f"init: {path} cannot be read ({one_line(error)[:200]})") from error
 
 
 def _torch(arrays: Arrays) -> dict[str, np.ndarray]:

@@ -69,3 +69,11 @@ def test_a_broken_model_is_said_to_be(change, saved, tmp_path) -> None:
         checkpoint.load(tmp_path)
     with pytest.raises(ValueError, match=r"nowhere does not exist; .* `jaxsal train` or study"):
         checkpoint.load(tmp_path / "nowhere")
+
+
+def test_broken_parameters_of_a_checkpoint_are_said_to_be_its(saved, tmp_path) -> None:
+    (tmp_path / "model.json").write_bytes((saved[0] / "model.json").read_bytes())
+    for why in (r"\.npz does not exist", r"\.npz cannot be read \("):
+        with pytest.raises(ValueError, match=f"^checkpoint: .*params{why}"):
+            checkpoint.load(tmp_path)
+        (tmp_path / "params.npz").write_bytes(b"broken")

@@ -102,5 +102,6 @@ def test_pickles_are_refused_under_any_name(tmp_path, capsys) -> None:
 
 @pytest.mark.parametrize("name", ["missing.npz", "p.txt", "missing.msgpack", "."])
 def test_files_that_are_none(name, tmp_path) -> None:
-    with pytest.raises(ValueError, match="params: "):
-        parameter_files.read_params(tmp_path / name)
+    for argument in ({}, {"name": "init"}):
+        with pytest.raises(ValueError, match=f"^{argument.get('name', 'params')}: "):
+            parameter_files.read_params(tmp_path / name, **argument)

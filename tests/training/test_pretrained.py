@@ -123,6 +123,14 @@ def test_what_does_not_fit_is_named(change, message, variables, tmp_path) -> Non
         found.fill(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), fresh))
 
 
+@pytest.mark.parametrize("name", ["w.npz", "w.safetensors", "w.msgpack", "w.pt", "w.txt"])
+def test_an_error_names_init_whatever_the_file_is(name, tmp_path) -> None:
+    for _ in range(2):  # missing, then broken
+        with pytest.raises(ValueError, match=rf"^init: .*{name}"):
+            pretrained.load(tmp_path / name)
+        (tmp_path / name).write_bytes(b"\x81broken")
+
+
 def test_means_and_deviations_are_taken_off() -> None:
     plain = ResNet(2, (1,), 2)
     shifted = ResNet(2, (1,), 2, mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.1))

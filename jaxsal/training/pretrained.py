@@ -64,7 +64,8 @@ def load(path: Path) -> Pretrained:
     Raises:
         ValueError: it cannot be read, or is of no residual network of bottleneck blocks.
     """
-    named = flatten(read_params(path, name="init"))
+    tree = read_params(path, name="init")
+    named = flatten(tree if isinstance(tree, dict) else {"one array": tree})
     arrays = {name.replace("/", "."): np.asarray(array) for name, array in named.items()}
     if "conv1.weight" in arrays:
         found = _torch(arrays)

@@ -131,6 +131,12 @@ def test_an_error_names_init_whatever_the_file_is(name, tmp_path) -> None:
         (tmp_path / name).write_bytes(b"\x81broken")
 
 
+def test_an_array_alone_is_no_network(tmp_path) -> None:
+    np.save(tmp_path / "w.npy", np.zeros(2))
+    with pytest.raises(ValueError, match=r"^init: w.npy holds \['one array'\], expected a ResNet"):
+        pretrained.load(tmp_path / "w.npy")
+
+
 def test_means_and_deviations_are_taken_off() -> None:
     plain = ResNet(2, (1,), 2)
     shifted = ResNet(2, (1,), 2, mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.1))

@@ -85,14 +85,19 @@ def named(cpuinfo: str) -> str:
 
 
 def _commit() -> str:
-    """The checkout's commit, "+changes" where files differ from it; "" outside a checkout."""
-    here = Path(__file__).parent
+    """The checkout's commit, "+changes" where files differ from it; "" outside a checkout.
+
+    Installed into somebody's project, this file lies inside a checkout that knows nothing of it.
+    """
+    here = Path(__file__)
 
     def git(*args: str) -> str:
-        run = subprocess.run(["git", "-C", str(here), *args], capture_output=True, text=True)
+        run = subprocess.run(["git", "-C", here.parent, *args], capture_output=True, text=True)
         return run.stdout.strip() if run.returncode == 0 else ""
 
     try:
+        if not git("ls-files", "--error-unmatch", here.name):
+            return ""
         commit = git("rev-parse", "--short=12", "HEAD")
         return commit + ("+changes" if commit and git("status", "--porcelain", "-uno") else "")
     except OSError:

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -54,6 +56,28 @@ def test_a_description_is_ready_for_json() -> None:
     assert json.loads(json.dumps(about)) == about
     assert set(about) == {"versions", "device", "commit", "command", "date"}
     assert about["versions"]["jax"] and about["device"]["count"] >= 1
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="no git")
+def test_the_commit_is_never_that_of_a_project_that_jaxsal_is_installed_in(
+    tmp_path, monkeypatch
+) -> None:
+    def git(*words: str) -> None:
+        named = "-c user.name=a -c user.email=a@b.c -c commit.gpgsign=false".split()
+        subprocess.run(["git", "-C", tmp_path, *named, *words], check=True, capture_output=True)
+
+    (tmp_path / "own.py").touch()
+    (tmp_path / "installed.py").touch()
+    git("init")
+    git("add", "own.py")
+    git("commit", "-m", "a project")
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "installed.py"))
+    assert provenance.describe()["commit"] == ""
+    git("add", "installed.py")
+    git("commit", "-m", "as a checkout of jaxsal has it")
+    assert re.fullmatch("[0-9a-f]{12}", provenance.describe()["commit"])
+    (tmp_path / "own.py").write_text("changed")
+    assert provenance.describe()["commit"].endswith("+changes")
 
 
 COMMANDS = {

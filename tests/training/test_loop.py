@@ -149,3 +149,18 @@ def test_patience_waits_for_the_learning_rate_to_fall() -> None:
     assert not loop.Progress(None, None, flat | losses).finished(config)
     assert loop.Progress(None, None, flat | losses).finished(replace(config, epochs=12))
     assert not loop.Progress(None, None, flat | losses).finished(replace(config, patience=0))
+
+
+@pytest.mark.parametrize("size", [128, 254])
+def test_the_stride_of_large_images_counts_as_a_stage(size: int) -> None:
+    """Else the mean would be over no pixels at all, and every logit NaN."""
+    config = TrainConfig(image_size=size, widths=(1,) * 7)
+    with pytest.raises(ValueError, match=f"widths: 7 stages .* images of {size} pixels, of which"):
+        loop.make_model(config, 2)
+    image = jnp.ones((1, 255, 255, 1))
+    model = loop.make_model(replace(config, image_size=255), 2)
+    logits, _ = jax.jit(model.init_with_output)(jax.random.key(0), image)
+    assert jnp.isfinite(logits).all()
+    # Of volumes the last stage has no pool.
+    volume = jax.ShapeDtypeStruct((1, 128, 128, 128, 1), jnp.float32)
+    jax.eval_shape(loop.make_model(config, 2, axes=3).init, jax.random.key(0), volume)

@@ -9,13 +9,15 @@ def place(text: str, tables: Mapping[str, str], command: str) -> str:
     The marks are lines: `<!-- NAME: COMMAND -->` before, `<!-- end of NAME -->` after.
 
     Raises:
-        ValueError: no place for a table, or several.
+        ValueError: no place for a table, or several, or one without an end.
     """
     for name, table in tables.items():
-        begin = f"<!-- {name}: {command} -->\n"
+        begin, last = f"<!-- {name}: {command} -->\n", f"<!-- end of {name} -->"
         before, *rest = text.split(begin)
         if len(rest) != 1:
             raise ValueError(f"README: {len(rest)} places for the table {name!r}, expected one")
-        _, end, after = rest[0].partition(f"<!-- end of {name} -->")
-        text = f"{before}{begin}{table}\n{end}{after}"
+        _, end, after = rest[0].partition(last)
+        if not end:
+            raise ValueError(f"README: the table {name!r} has no end, expected {last}")
+        text = f"{before}{begin}{table}\n{last}{after}"
     return text

@@ -46,7 +46,6 @@ class Column:
         shape: of one entry.
         dtype: Zarr's name of it; "string" holds text of any length.
         fill: what stands where nothing is written.
-        axes: names of the entry's axes.
     """
 
     name: str

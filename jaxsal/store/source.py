@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, SupportsInt
 import jax.numpy as jnp
 import numpy as np
 
+from jaxsal.common.errors import one_line
 from jaxsal.common.options import count as checked_count
 from jaxsal.types import RandomAccess
 
@@ -237,8 +238,7 @@ def _checked_image(example: Example, expected: ImageSpec | None) -> dict[str, An
 
 
 def _broken(name: str, error: Exception) -> Example:
-    reason = " ".join(f"{type(error).__name__}: {error}".split())
-    return Example(name, None, fault=reason[:LONGEST])
+    return Example(name, None, fault=one_line(error)[:LONGEST])
 
 
 def _name(raw: object, number: int) -> str:

@@ -91,6 +91,12 @@ def explain_dataset(
             none of its own (`params`, `source`, ...).
         on_progress: called after each chunk that is on the disk.
 
+    Returns:
+        What the store holds now, of all processes, as a named tuple: `path`; how many examples are
+        `explained` and `skipped`; `resumed`, how many an earlier call had finished; `complete`,
+        whether no chunk is missing; `faults`, `(source, reason)` of each example that was skipped
+        or is not finite, and `not_finite`, of the latter alone. `undrawn` is of pictures: empty.
+
     Raises:
         TypeError: no explainer, a source that is none, images of integers.
         ValueError: a store of another model, method, option or source (compared by its first image

@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 import tyro
@@ -21,7 +22,14 @@ jaxsal train makes a classifier of a folder of images; jaxsal evaluate tests it,
 other images; jaxsal explain shows what it looks at; jaxsal methods lists the ways. Each has --help;
 --version alone tells the version. Exit codes: 0 done, 1 failed (one line says why), 2 misused, 130
 interrupted. Interrupted, the same
-command goes on with a training or a .zarr where it stopped; PNG pictures are drawn anew."""
+command goes on with a training or a .zarr where it stopped; PNG pictures are drawn anew. With
+JAXSAL_TRACEBACK=1 in the environment an error comes with its traceback, down to the line of a
+model of your own."""
+
+TRACEBACK = "JAXSAL_TRACEBACK"
+"""Of the environment: whether an error's traceback is printed before its line."""
+SAY_IT_ALL = (ValueError, TypeError, OSError, FloatingPointError, ImportError)
+"""Errors whose message is enough without their type."""
 
 
 NAMES = {Explain: "explain", Train: "train", Evaluate: "evaluate", Methods: "methods"}
@@ -43,14 +51,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed(settings, "interrupted", INTERRUPTED)
     except BrokenPipeError:
         return FAILED
-    except MemoryError:
-        return _failed(settings, "out of memory; a smaller --batch-size or --chunk may help")
-    except (ValueError, TypeError, OSError, FloatingPointError, ImportError) as error:
-        return _failed(settings, _message(error))
     except Exception as error:
-        if os.environ.get("JAXSAL_TRACEBACK"):
-            raise
-        return _failed(settings, f"{type(error).__name__}: {_message(error)}")
+        if os.environ.get(TRACEBACK):
+            traceback.print_exc()
+        return _failed(settings, _said(error))
     if settings.json:
         print(json.dumps(result, allow_nan=False), flush=True)
     elif not _process():
@@ -91,6 +95,14 @@ def _process() -> int | None:
 
     several = jax.distributed.is_initialized() and jax.process_count() > 1
     return jax.process_index() if several else None
+
+
+def _said(error: Exception) -> str:
+    """What is said of an error, on one line."""
+    if isinstance(error, MemoryError):
+        return "out of memory; a smaller --batch-size or --chunk may help"
+    message = _message(error)
+    return message if isinstance(error, SAY_IT_ALL) else f"{type(error).__name__}: {message}"
 
 
 def _message(error: BaseException) -> str:

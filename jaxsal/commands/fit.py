@@ -134,8 +134,7 @@ def _tried(model: Given, params: Params, images: jax.ShapeDtypeStruct, where: st
             return form
         except Exception:  # a model may raise whatever it likes: it is asked again below
             continue
-    if fault := _fault(model.apply, params, images):
-        raise ValueError(f"params: {where}: {fault}")
+    _check_runs(model.apply, params, images, where)
     return params
 
 
@@ -153,8 +152,14 @@ class _Watched(dict[str, Any]):
         return _Watched(found, self.asked, f"{path}.") if isinstance(found, dict) else found
 
 
-def _fault(apply: Callable[..., Tree], params: Params, images: jax.ShapeDtypeStruct) -> str:
-    """Which parameter a function failed at, and how; "" where it cannot be seen."""
+def _check_runs(
+    apply: Callable[..., Tree], params: Params, images: jax.ShapeDtypeStruct, where: str
+) -> None:
+    """Raises where a function fails and the parameter that it fails at can be seen.
+
+    Raises:
+        ValueError: so; it says which, and how.
+    """
     asked: list[str] = []
 
     def watched(params: Params, images: jax.Array) -> Tree:
@@ -167,8 +172,8 @@ def _fault(apply: Callable[..., Tree], params: Params, images: jax.ShapeDtypeStr
         arrays = _by_name(params)
         last = asked[-1] if asked else ""
         if isinstance(error, KeyError) and last not in arrays:
-            return f"the model asked for {last or error}; the file has {_listed(arrays)}"
+            fault = f"the model asked for {last or error}; the file has {_listed(arrays)}"
+            raise ValueError(f"params: {where}: {fault}") from error
         if last in arrays:
-            shape = _shape(arrays[last])
-            return f"the model failed at {last} {shape}: {one_line(error)[:200]}"
-    return ""
+            fault = f"the model failed at {last} {_shape(arrays[last])}: {one_line(error)[:200]}"
+            raise ValueError(f"params: {where}: {fault}") from error

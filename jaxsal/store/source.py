@@ -90,6 +90,7 @@ class Source:
         """
         tried: list[object] = []
         example = Example("", None, fault="the source is empty")
+        cause: Exception | None = None
         numbers = itertools.count() if self.count is None else range(self.count)
         for number in numbers:
             try:
@@ -99,16 +100,17 @@ class Source:
             except Exception as error:
                 if self._records is None:
                     raise
-                example = _broken(str(number), error)
+                example, cause = _broken(str(number), error), error
                 continue
             if self._records is None:
                 tried.append(raw)
-            example = self._checked(number, raw, None)
+            example, cause = self._checked(number, raw, None), None
             if example.image is not None:
                 break
         self._rest = itertools.chain(tried, self._rest)
         if example.image is None:
-            raise ValueError(f"source: no image can be read; the last: {example.fault}")
+            last = f"source: no image can be read; the last: {example.fault}"
+            raise ValueError(last) from cause
         image, label = example.image, example.label
         digest = self._digest(example)
         return ImageSpec(image.shape, image.dtype, label is not None, digest, label)

@@ -365,6 +365,38 @@ def test_errors_are_one_line(name, out, network, scans, tmp_path, capsys, monkey
     assert re.search(message, lines[0]), lines[0]
 
 
+def misspelt(params: dict, images: jax.Array) -> jax.Array:
+    return toy.aply(params, images)  # type: ignore[attr-defined]
+
+
+def misspelt_later(params: dict, images: jax.Array) -> jax.Array:
+    return misspelt({"conv": params["conv"]}, images)
+
+
+def misspelt_image(image: np.ndarray) -> np.ndarray:
+    return image.halved()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("asked", ["", "1"])
+@pytest.mark.parametrize("name", ["misspelt", "misspelt_later", "misspelt_image"])
+def test_an_error_in_the_user_s_own_function_has_its_traceback_if_asked(
+    name, asked, tmp_path, capsys, monkeypatch
+) -> None:
+    monkeypatch.setenv("JAXSAL_TRACEBACK", asked)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent.parent)
+    np.save("x.npy", toy.images(2))
+    np.savez("p.npz", **toy.params())
+    own = f"tests.commands.test_cli:{name}"
+    given = ("--apply", "tests.toy:apply", "--preprocess", own) if "image" in name else ()
+    given = given or ("--apply", own)
+    options = (*given, "--params", "p.npz", "--images", "x.npy", "--method", "gradient")
+    assert cli.main(["explain", *options, "--out", "m.zarr", "--json"]) == 1
+    *above, line = capsys.readouterr().err.splitlines()
+    assert line.startswith("jaxsal: error: ") and "AttributeError" in line
+    assert any(f", in {name}" in each for each in above) == bool(asked) == bool(above)
+
+
 @pytest.mark.parametrize(
     "arguments", [[], ["explain"], ["explian"], ["explain", "--image", "a"], ["methods", "x"]]
 )
@@ -389,4 +421,5 @@ def test_help_reads_like_documentation(capsys) -> None:
             cli.main([*command, "--help"])
         assert stopped.value.code == 0
     out = capsys.readouterr().out
+    assert "JAXSAL_TRACEBACK=1" in out
     assert "Exit codes" in out and "--checkpoint" in out and "occlusion(window=8)" in out

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor
 from typing import Any, NamedTuple, SupportsInt
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -67,6 +68,8 @@ class Source:
         self, source: object, *, transform: Callable[[Any], Any] | None, count: int | None
     ) -> None:
         self._transform = transform
+        if isinstance(source, jax.Array) and source.is_fully_addressable:
+            source = np.asarray(source)  # moved once, not image by image
         if isinstance(source, Mapping | str | bytes):
             raise TypeError(
                 "source: expected a Grain, TFDS or other sequence or iterable of records, "

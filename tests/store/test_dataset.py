@@ -583,6 +583,16 @@ def test_a_transform_makes_records_of_what_is_not(tmp_path) -> None:
     toy.close(found["maps"][:], GRADIENT(P, pixels / np.float32(255)))
 
 
+def test_an_array_of_jax_is_told_from_another_by_all_its_images() -> None:
+    other = X.copy()
+    other[7] += 1
+    of_jax, of_other, of_numpy = (
+        Source(array, transform=None, count=None).peek().digest
+        for array in (jnp.asarray(X), jnp.asarray(other), X)
+    )
+    assert of_jax == of_numpy and of_jax != of_other
+
+
 def test_peeking_takes_nothing_from_a_stream() -> None:
     source = Source(iter([X[0] * np.nan, *X]), transform=None, count=None)
     assert source.peek()[:3] == ((8, 8, 1), np.dtype("float32"), False)

@@ -180,17 +180,17 @@ def _unseen(settings: Evaluate, examples: Examples) -> Unseen:
         ValueError: there is no other.
     """
     if settings.checkpoint is None:
-        return Unseen(examples)
+        nobody_says = "trained or validated on: a model of --apply does not say"
+        return Unseen(examples, warnings=_unknown(nobody_says))
     found = seen.among(settings.checkpoint, examples.images)
     parts = dict(zip(seen.PARTS, (found.trained, found.validated), strict=True))
     counts = {part: int(known.sum()) for part, known in parts.items()}
     said = seen.words(counts)
-    warnings = (f"It is unknown which of these images the network was {found.unknown}.",)
     notes = (f"{found.near.sum()} images are nearly identical to one trained or validated on",)
     told = Unseen(
         examples,
         seen=counts,
-        warnings=warnings if found.unknown else (),
+        warnings=_unknown(found.unknown),
         notes=notes if found.near.any() else (),
     )
     known = found.trained | found.validated
@@ -208,6 +208,11 @@ def _unseen(settings: Evaluate, examples: Examples) -> Unseen:
         for name in examples.names[rows]
     )
     return told._replace(examples=take(examples, ~known), left_out=left_out)
+
+
+def _unknown(what: str) -> tuple[str, ...]:
+    """The warning of what nobody can tell of the images, as of `seen.Among`; none of ""."""
+    return (f"It is unknown which of these images the network was {what}.",) if what else ()
 
 
 def _absent(tested: Examples, classes: Sequence[str]) -> list[str]:

@@ -182,9 +182,9 @@ class Evaluate:
     jaxsal evaluate --apply mymodel:apply --params weights.npz --classes no,yes --image-size 64
       --images other/ --labels other/labels.csv --out runs/other
 
-    Writes metrics.json, report.html, figures/ and predictions.csv. Images that the network was
-    trained on are left out and counted. Where images have masks, the maps of every method are held
-    against them.
+    Writes metrics.json, report.html, figures/ and predictions.csv. Images that a checkpoint's
+    network was trained on are left out and counted; of a model of --apply nobody knows them. Where
+    images have masks, the maps of every method are held against them.
     """
 
     images: Path

@@ -72,7 +72,8 @@ def test_a_function_is_tested_and_its_maps_are_held_against_masks(place, capsys)
     assert done["accuracy"] == 1 and done["confusion"] == [[6, 0], [0, 6]]
     assert (done["bootstrap"], done["clusters"], done["accuracy_interval"]) == ("patient", 4, None)
     assert done["by_patient"] == {f"patient {n}": [3, 3] for n in range(1, 5)}
-    assert done["warnings"] == []
+    unknown = "trained or validated on: a model of --apply does not say."
+    assert done["warnings"] == [f"It is unknown which of these images the network was {unknown}"]
     found = done["localisation"]
     assert found["images"] == 5 and list(found["methods"]) == ["gradient", "input_x_gradient"]
     assert found["area"] == pytest.approx(32 / 256)

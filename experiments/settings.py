@@ -10,6 +10,7 @@ import numpy as np
 import tyro
 
 from experiments.sources import SOURCES, Name
+from jaxsal.commands.effects import changed
 from jaxsal.compiler.processes import Processes, local_devices
 from jaxsal.data.examples import Dataset, Examples
 from jaxsal.data.reading import Reading
@@ -58,9 +59,15 @@ def resolve(settings: Settings) -> tuple[Settings, TrainConfig]:
     """The settings with what suits their source in place of every None, and the training's.
 
     Raises:
-        ValueError: a number that makes no sense, or more devices than there are.
+        ValueError: a number that makes no sense, more devices than there are, or an option of
+            reading a folder for a data set that is none.
     """
     source = SOURCES[settings.data]
+    if not source.reads and (idle := [*changed(settings.reading)]):
+        own = " or ".join(name for name, each in SOURCES.items() if each.reads)
+        raise ValueError(
+            f"{idle[0]}: of no effect with --data {settings.data}; it is for --data {own}"
+        )
     names = ("image_size", "epochs", "batch_size", "widths", "validation_fold", "explain")
     missing = {name: getattr(source, name) for name in names if getattr(settings, name) is None}
     settings = replace(settings, **missing)

@@ -27,6 +27,8 @@ class DataSet:
     """Test images that are explained; 0 = all."""
     control: bool = False
     """Whether it is made to test an experiment by, and says nothing of brain tumours."""
+    reads: bool = False
+    """Whether the options of reading a folder (`Reading`) mean something to it."""
 
 
 def _phantom(
@@ -70,7 +72,7 @@ SOURCES: dict[str, DataSet] = {
     # After the fifth stage a value sees the whole head: of folds 3 and 4, networks of folds 1 and 2
     # know 0.848 with it and 0.814 without (24 epochs, 128x128).
     "figshare": DataSet(_figshare, 64, 60, 32, (32, 64, 128, 256, 256), 0, 0),
-    "folder": DataSet(_folder, 64, 60, 32, (32, 64, 128, 256, 256), 0, 0),
+    "folder": DataSet(_folder, 64, 60, 32, (32, 64, 128, 256, 256), 0, 0, reads=True),
 }
 """By name; a new data set is one row here."""
 

@@ -161,6 +161,8 @@ def _settings(given: Reopened, kept: dict[str, Any], image_size: int) -> studies
         kept["data_dir"] = str(given.data_dir)
     if kept.get("data_dir"):
         kept["data_dir"] = Path(kept["data_dir"])
+    if not sources.SOURCES[kept.get("data", studies.Settings.data)].reads:
+        kept.pop("reading", None)  # an earlier run took such options, and made nothing of them
     if kept.get("reading"):
         kept["reading"] = read_again(kept["reading"])
     kept = {name: tuple(v) if isinstance(v, list) else v for name, v in kept.items()}

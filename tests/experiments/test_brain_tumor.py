@@ -23,6 +23,7 @@ from experiments import settings as settings_module
 from experiments.finished import difference
 from experiments.settings import Settings, load, plain, resolve
 from jaxsal.common.files import finite
+from jaxsal.data.reading import Reading
 from jaxsal.training import checkpoint
 
 TOY = Settings(
@@ -111,6 +112,26 @@ def test_a_read_only_place_is_refused_before_anything_runs(tmp_path) -> None:
 def test_settings_that_make_no_sense(change: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         resolve(replace(TOY, **change))
+
+
+@pytest.mark.parametrize("data", ["phantom", "shapes", "figshare"])
+@pytest.mark.parametrize("name", ["labels", "columns", "masks", "group", "exclude"])
+def test_an_option_of_folders_is_refused_with_other_data(data: str, name: str) -> None:
+    given = {"labels": Path("l.csv"), "masks": Path("m"), "group": "none"}.get(name, ("a=b",))
+    settings = replace(TOY, data=data, reading=Reading(**{name: given}))
+    with pytest.raises(ValueError, match=f"{name}: of no effect with --data {data}; it is for"):
+        resolve(settings)
+    assert resolve(replace(settings, data="folder"))[0].reading == settings.reading
+
+
+def test_a_run_that_ignored_options_of_folders_is_reopened_without_them() -> None:
+    kept = {"data": "phantom", "reading": {"exclude": ["extra/*"], "labels": "l.csv"}}
+    given = study.Reopened(Path("run"))
+    assert study._settings(given, kept, 32).reading == Reading()
+    other = replace(given, data="phantom")
+    assert study._settings(other, kept | {"data": "folder"}, 32).reading == Reading()
+    kept = study._settings(given, kept | {"data": "folder"}, 32)
+    assert kept.reading == Reading(exclude=("extra/*",), labels=Path("l.csv"))
 
 
 @pytest.mark.parametrize("data", ["figshare", "folder"])

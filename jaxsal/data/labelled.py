@@ -19,6 +19,7 @@ from jaxsal.data.written import WRITTEN, written
 TEST = "--test-images"
 """What names of the images of a test folder of its own begin with."""
 IDLE = "a mask of a row that is left out"
+NO_PART = "in no part of the split"
 
 
 class Found(NamedTuple):
@@ -209,7 +210,7 @@ def _labelled(
         if not entry.label:
             left_out.append((name, "in no class folder"))
         elif word and not part and not word.isdecimal():
-            left_out.append((name, f"in no part of the split, but {word!r}"))
+            left_out.append((name, f"{NO_PART}, but {word!r}"))
         else:
             found.append(Found(Path(path), name, entry.label, "", part, fold, ()))
     return found, left_out
@@ -272,8 +273,12 @@ def _too_few(
 ) -> str:
     reasons = Counter(reason for _, reason in found.left_out)
     left = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
+    told = f"; left out: {left}" if left else ""
     if reading.labels is not None:
-        return f"{str(root)!r}: {reading.labels} gives the classes {list(classes)}, {least} needed"
+        gives = f"{reading.labels} gives the classes {list(classes)}, {least} needed"
+        other = any(reason.startswith(NO_PART) for reason in reasons)
+        hint = "; of a column that is no split say --columns split=none" if other else ""
+        return f"{str(root)!r}: {gives}{told}{hint}"
     csvs = [name for name, _ in found.left_out if name.lower().endswith((".csv", ".tsv"))]
     hint = f"; {csvs[0]} lies there: --labels reads labels from a table" if csvs else ""
     more = "two or more folders" if least > 1 else "folders"
@@ -281,5 +286,5 @@ def _too_few(
     return (
         f"{str(root)!r}: {have}, expected {more} "
         f"<class>/*.{{{','.join(s[1:] for s in (*SUFFIXES, '.dcm', '.nii.gz', '...'))}}}, or "
-        f"--labels FILE.csv with a row an image{f'; left out: {left}' if left else ''}{hint}"
+        f"--labels FILE.csv with a row an image{told}{hint}"
     )

@@ -16,7 +16,8 @@ class Reading:
     table's own folder, or a file's name); of an image with several rows the masks are gathered."""
     columns: tuple[str, ...] = ()
     """Which columns they are, where not called so: file=COLUMN label=COLUMN patient=COLUMN
-    split=COLUMN mask=COLUMN; label=A,B,C for columns of which one is 1."""
+    split=COLUMN mask=COLUMN; label=A,B,C for columns of which one is 1; split=none (or patient,
+    mask) where a column that is called so does not count."""
     masks: Path | None = None
     """A folder of masks, named as their images; none: those that lie beside them or in a folder
     that mirrors theirs. Of a scan a mask is a scan of the same voxels."""

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePath
@@ -21,6 +22,12 @@ COLUMNS = {
     "mask": "mask mask_path mask_file mask_name segmentation",
 }
 """The roles of columns, and what columns of each role are usually called."""
+MAY_LACK = ("patient", "split", "mask")
+"""Roles without which a table says enough."""
+ABSENT = "none"
+"""In place of a column: none has the role, whatever columns are called."""
+FOLD = re.compile(r"(\D*[^\W\d_])[\s_\-]*(\d+)")
+"""A fold that has a word before its number, as `fold_1`."""
 NO_FILE, NO_MASK = "it names no file", "its mask is no file"
 NOTHING = ("", "nan", "na", "n/a", "none", "null")
 
@@ -70,7 +77,7 @@ def read(
         files: the images that it may name, relative, in any form: path or name, with its suffix or
             without.
         columns: `role=COLUMN` where names are not the usual ones; `label=A,B,C` are columns of
-            which one is 1.
+            which one is 1; `split=none` where none has that role, though one is called so.
         root: what the files are relative to.
         others: files there that are not used.
 
@@ -81,11 +88,14 @@ def read(
     header, rows = _rows(path)
     given = _given(columns, header)
     known = {role: _usual(role, header, path) for role in COLUMNS if role not in given}
-    roles = {**{role: name for role, name in known.items() if name}, **given}
+    roles = {role: name for role, name in {**known, **given}.items() if name}
+    aside = {name for role in given.keys() - roles.keys() for name in _called(role, header)}
+    aside -= {*roles.values()}
     named, unused = by_names(files), by_names(others)
     if "file" not in roles:
         raise ValueError(_lacks("file", path, header))
-    marked = _marked(roles, header, rows, path)
+    marked = _marked(roles, [name for name in header if name not in aside], rows, path)
+    folds = _folds(row[roles["split"]].strip() for row in rows) if "split" in roles else {}
     gathered = _Gathered()
     moved: list[str] = []
     for line, row in enumerate(rows, 2):
@@ -93,6 +103,7 @@ def read(
         found, where = find(text, named), f"{path.name}, line {line}: {text[:100]}"
         label, fault = _label(row, roles, marked)
         entry = _entry(row, roles, label)
+        entry = entry._replace(split=folds.get(entry.split, entry.split))
         if len(found) != 1:
             absent = "it names a file that is left out" if find(text, unused) else NO_FILE
             gathered.leave(where, "it names several files" if found else absent, entry)
@@ -106,6 +117,7 @@ def read(
         )
     notes = [f"{path.name}: {', '.join(f'{r} is {c!r}' for r, c in roles.items())}"]
     notes += [f"{path.name}: one of {len(marked)} columns marks the class"] if marked else []
+    notes += [f"{path.name}: {word!r} and the like are folds" for word in [*folds][:1]]
     if moved:
         what = "row names a file" if len(moved) == 1 else "rows name files"
         notes.append(
@@ -212,12 +224,15 @@ def _given(columns: Sequence[str], header: list[str]) -> dict[str, str]:
     found = {}
     for text in columns:
         role, _, name = text.partition("=")
+        if role in MAY_LACK and name == ABSENT and name not in header:
+            found[role] = ""
+            continue
         names = name.split(",") if role == "label" and name not in header else [name]
         absent = [each for each in names if each not in header]
         if role not in COLUMNS or absent:
             raise ValueError(
                 f"columns: expected ROLE=COLUMN, a role of {', '.join(COLUMNS)} and a column of "
-                f"{header}; got {text!r}"
+                f"{header}, or {ABSENT} of {', '.join(MAY_LACK)}; got {text!r}"
             )
         found[role] = name
     return found
@@ -228,14 +243,27 @@ def _usual(role: str, header: list[str], path: Path) -> str:
 
     A file's column may have several: the first in the order of `COLUMNS` counts.
     """
-    plain = {name.strip().lower().replace(" ", "_").replace("-", "_"): name for name in header}
-    names = [plain[usual] for usual in COLUMNS[role].split() if usual in plain]
+    names = _called(role, header)
     if len(names) > 1 and role != "file":
         raise ValueError(
             f"labels: {path.name} has {names}, each of which may be the {role}; "
             f"expected --columns {role}={names[0]} (or another of them)"
         )
     return names[0] if names else ""
+
+
+def _called(role: str, header: list[str]) -> list[str]:
+    """The columns that are called as those of a role usually are, in the order of `COLUMNS`."""
+    plain = {name.strip().lower().replace(" ", "_").replace("-", "_"): name for name in header}
+    return [plain[usual] for usual in COLUMNS[role].split() if usual in plain]
+
+
+def _folds(words: Iterable[str]) -> dict[str, str]:
+    """The number of each fold that is called as `fold_1`; none unless all are, by one word."""
+    found = {word: FOLD.fullmatch(word) for word in words if word}
+    folds = {word: match for word, match in found.items() if match}
+    alike = len({match[1].casefold() for match in folds.values()}) == 1
+    return {word: match[2] for word, match in folds.items()} if alike and folds == found else {}
 
 
 def _marked(roles: Mapping[str, str], header: list[str], rows: list[Row], path: Path) -> list[str]:

@@ -57,6 +57,69 @@ def test_folds_count_from_nought_or_one(tmp_path):
     assert [entry[3] for entry in _all(found).values()] == [1, 2, 3, 4, 5] * 2
 
 
+@pytest.mark.parametrize(("first", "word"), [(1, "fold_{}"), (0, "subset{}"), (1, "CV Fold {}")])
+def test_folds_may_have_a_word_before_their_number(first, word, tmp_path):
+    rows = [(f"ISIC_{n}", "ab"[n % 2], word.format(first + n % 5)) for n in range(10)]
+    rows[3] = (*rows[3][:2], rows[3][2].upper())
+    found = _read(tmp_path, "file,label,fold", rows)
+    assert [entry[3] for entry in _all(found).values()] == [1, 2, 3, 4, 5] * 2
+    assert f"labels.csv: {word.format(first)!r} and the like are folds" in found.notes
+
+
+@pytest.mark.parametrize("other", ["part_1", "train", "extra", "fold_1b"])
+def test_one_column_holds_one_kind_of_word(other, tmp_path):
+    """Folds with a test set beside them, or of two words, are not told by their numbers."""
+    rows = [(f"ISIC_{n}", "ab"[n % 2], f"fold_{n % 3}" if n else other) for n in range(10)]
+    with pytest.raises(ValueError, match="2 needed; left out: 3 in no part of the split, but 'fo"):
+        _read(tmp_path, "file,label,fold", rows)
+
+
+def test_why_rows_are_left_out_is_told_with_how_many_and_what_to_do(tmp_path):
+    rows = [(f"ISIC_{n}", "ab"[n % 2], ("early", "late")[n > 6]) for n in range(10)]
+    with pytest.raises(ValueError, match=r"gives the classes \[\], 2 needed; left out: 7 ") as told:
+        _read(tmp_path, "file,label,set", rows)
+    assert (
+        "7 in no part of the split, but 'early', 3 in no part of the split, but 'late'; of a "
+        "column that is no split say --columns split=none" in str(told.value)
+    )
+
+
+@pytest.mark.parametrize("header", ["file,label,set", "file,label,set,fold"])
+def test_a_column_may_be_left_aside(header, tmp_path):
+    rows = [(f"ISIC_{n}", "ab"[n % 2], "early", n % 5) for n in range(10)]
+    rows = [row[: len(header.split(","))] for row in rows]
+    found = _read(tmp_path, header, rows, columns=("split=none",))
+    assert {entry[2:] for entry in _all(found).values()} == {("", 0)} and len(found.items) == 10
+    assert "labels.csv: file is 'file', label is 'label'" in found.notes
+
+
+def test_a_column_that_is_left_aside_marks_no_class(tmp_path):
+    rows = [(f"ISIC_{n}", n % 2, 1 - n % 2, 1) for n in range(10)]
+    found = _read(tmp_path, "image,MEL,NV,fold", rows, columns=("split=none",))
+    assert found.classes == ("MEL", "NV") and len(found.items) == 10
+
+
+def test_patients_and_masks_may_be_left_aside_too_but_no_label(tmp_path):
+    rows = [(f"ISIC_{n}", "ab"[n % 2], "p1", "gone.png") for n in range(10)]
+    header, aside = "file,label,case,mask", ("patient=none", "mask=none")
+    found = _read(tmp_path, header, rows, columns=aside)
+    assert {entry[1] for entry in _all(found).values()} == {""} and len(found.items) == 10
+    with pytest.raises(ValueError, match=r"columns: expected ROLE=COLUMN, .* or none of patient"):
+        _read(tmp_path, header, rows, columns=("label=none",))
+
+
+def test_a_column_may_be_called_none(tmp_path):
+    rows = [(f"ISIC_{n}", "ab"[n % 2], ("train", "test")[n > 5]) for n in range(10)]
+    found = _read(tmp_path, "file,label,none", rows, columns=("split=none",))
+    assert {entry[2] for entry in _all(found).values()} == {"train", "test"}
+
+
+def test_a_column_left_aside_in_one_role_may_have_another(tmp_path):
+    rows = [(f"ISIC_{n}", "ab"[n % 2]) for n in range(10)]
+    found = _read(tmp_path, "file,case", rows, columns=("patient=none", "label=case"))
+    assert found.classes == ("a", "b") and len(found.items) == 10
+
+
 def test_one_column_a_class(tmp_path):
     rows = [(f"ISIC_{n}.jpg", n % 2 == 0, n % 2 == 1 or n == 4) for n in range(10)]
     rows = [(file, f"{float(a)}", f"{float(b)}") for file, a, b in rows]

@@ -191,6 +191,7 @@ def _write(
     Args:
         lies: where scans lie, for NIfTI.
     """
+    names = method_syntax.names(settings.method)
     with Explaining(silent=settings.json or jax.process_index() > 0) as bar:
         common: dict[str, Any] = {
             "targets": model.target(settings.targets, found.classes),
@@ -218,7 +219,7 @@ def _write(
                 source,
                 lies,
                 out,
-                names=settings.method,
+                names=names,
                 **common,
             )
         with files.writable(out) as folder:
@@ -227,7 +228,7 @@ def _write(
                 found.params,
                 source,
                 folder,
-                names=settings.method,
+                names=names,
                 look=look,
                 warnings=found.warnings,
                 shard=(jax.process_index(), jax.process_count()),

@@ -3,6 +3,9 @@
 import ast
 import functools
 import inspect
+import itertools
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,8 @@ from jaxsal.types import Combinator, Method
 
 LONGEST = 500
 """The most characters of a method."""
+FILE = re.compile(r"""(['"])[^'"]*/([^'"/]+\.npy)\1""")
+"""An option that is a file in another folder."""
 
 
 def method(text: str) -> Method:
@@ -38,19 +43,38 @@ def method(text: str) -> Method:
 
 
 def methods(texts: tuple[str, ...]) -> Method | dict[str, Method]:
-    """One method, or of several a dict by their texts.
+    """One method, or of several a dict by their `names`.
 
     Raises:
         ValueError: none, one twice, or see `method`.
     """
-    names = [" ".join(text.split()) for text in texts]
-    if not names:
+    written = [" ".join(text.split()) for text in texts]
+    if not written:
         raise ValueError("method: expected at least one; `jaxsal methods` lists them")
-    twice = sorted({name for name in names if names.count(name) > 1})
+    twice = sorted({text for text in written if written.count(text) > 1})
     if twice:
         raise ValueError(f"method: {twice[0]!r} is named twice")
-    found = {name: method(name) for name in names}
-    return found[names[0]] if len(found) == 1 else found
+    found = [method(text) for text in written]
+    return found[0] if len(found) == 1 else dict(zip(names(texts), found, strict=True))
+
+
+def names(texts: Sequence[str]) -> tuple[str, ...]:
+    """What the maps of methods are called: their texts, so that folders can have these names.
+
+    A file is there without its folder, and a layer's path has dots. Of the same names the second
+    ends in -2.
+    """
+    found: list[str] = []
+    for text in texts:
+        called = FILE.sub(r"\1\2\1", " ".join(text.split())).replace("/", ".").replace('"', "'")
+        found.append(_free(called, found))
+    return tuple(found)
+
+
+def _free(name: str, taken: Sequence[str]) -> str:
+    """The name, with the first number behind it that makes it none of those taken."""
+    numbered = (f"{name}-{number}" for number in itertools.count(2))
+    return next(each for each in itertools.chain([name], numbered) if each not in taken)
 
 
 def options(function: Method | Combinator) -> dict[str, str]:
@@ -67,6 +91,7 @@ def _method(tree: ast.expr, text: str) -> Method:
         if tree.id in COMBINATORS:
             raise ValueError(f"method: {tree.id} is of a method; write {tree.id}(gradient)")
         _check_known(tree.id)
+        _check(METHODS[tree.id], {}, tree.id)
         return METHODS[tree.id]
     if not isinstance(tree, ast.Call) or not isinstance(tree.func, ast.Name):
         raise ValueError(f"method: {text!r} is neither a name nor name(option=value)")
@@ -81,7 +106,7 @@ def _method(tree: ast.expr, text: str) -> Method:
     if inner:
         _check(COMBINATORS[name], given, name)
         return COMBINATORS[name](*inner, **given)
-    function = _method(tree.func, text)
+    function = METHODS[name]
     _check(function, given, name)
     return functools.partial(function, **given) if given else function
 
@@ -103,6 +128,12 @@ def _check(function: Method | Combinator, given: dict[str, Any], name: str) -> N
     if unknown is not None:
         listed = ", ".join(known) or "none"
         raise ValueError(f"method: {name} has no option {unknown!r}; its options: {listed}")
+    for option, default in known.items():
+        if not default and option not in given:
+            raise ValueError(
+                f"{option}: {name} needs this option, and got none: {name}({option}=...); an array "
+                f"is a file, {name}({option}='NAME.npy')"
+            )
 
 
 def _value(tree: ast.expr, text: str) -> Any:

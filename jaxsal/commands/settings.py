@@ -65,7 +65,8 @@ class Explain:
     own."""
     preprocessing: Annotated[Preprocessing, FLAT] = field(default_factory=Preprocessing)
     method: tuple[str, ...] = ("integrated_gradients(steps=64)",)
-    """One or more, as Python calls: gradient, "occlusion(window=8)"."""
+    """One or more, as Python calls: gradient, "occlusion(window=8)"; an option that is an array,
+    as a map of segments, is a .npy file: "lime(segments='grid.npy')"."""
     targets: str = "predicted"
     """The class to explain: predicted, all, label (the image's own, by its folder's name), a number
     or a name."""
@@ -212,7 +213,7 @@ class Evaluate:
     """The model of --apply takes whole scans, as of `jaxsal explain`; a checkpoint knows it."""
     preprocessing: Annotated[Preprocessing, FLAT] = field(default_factory=Preprocessing)
     method: tuple[str, ...] = ("integrated_gradients(steps=64)",)
-    """Methods whose maps are held against masks, as Python calls."""
+    """Methods whose maps are held against masks, as Python calls, as of `jaxsal explain`."""
     explain: int = 64
     """How many images with a mask are explained, at most; 0 = none."""
     seen: bool = False

@@ -14,6 +14,7 @@ from PIL import Image
 
 import jaxsal
 from jaxsal import cli
+from jaxsal.commands import method_syntax
 from jaxsal.models import CNN
 from jaxsal.training import checkpoint
 from tests import toy
@@ -115,6 +116,47 @@ def test_any_function_and_array(tmp_path, capsys, monkeypatch) -> None:
     noisy = "smoothgrad(gradient, samples=2)"
     done = run(capsys, "explain", *model, "--method", noisy, "--out", "n.zarr", "--seed", 3)
     assert done["explained"] == 5
+
+
+METHODS_WITH_FILES = (
+    "feature_ablation(segments='parts/grid.npy')",
+    'feature_ablation(segments="more/parts/grid.npy")',
+    "feature_ablation(segments='grid.npy',  baseline=1.0)",
+    "grad_cam(layer='CNN/relu')",
+)
+NAMES_OF_FILES = (
+    "feature_ablation(segments='grid.npy')",
+    "feature_ablation(segments='grid.npy')-2",
+    "feature_ablation(segments='grid.npy', baseline=1.0)",
+    "grad_cam(layer='CNN.relu')",
+)
+
+
+def test_maps_of_methods_with_files_are_called_without_their_folders() -> None:
+    assert method_syntax.names(METHODS_WITH_FILES) == NAMES_OF_FILES
+    assert method_syntax.names(NAMES_OF_FILES) == NAMES_OF_FILES
+
+
+@pytest.mark.parametrize("out", ["m.zarr", "drawn"])
+def test_files_of_other_folders_are_options_of_several_methods(
+    out, tmp_path, capsys, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent.parent)
+    images, rows = toy.images(2), np.arange(64, dtype=np.int32).reshape(8, 8)
+    np.save("x.npy", images)
+    np.savez("p.npz", **toy.params())
+    for folder, parts in (("parts", rows // 16), ("more/parts", rows // 32), (".", rows % 2)):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        np.save(f"{folder}/grid.npy", parts)
+    model = ("--apply", "tests.toy:apply", "--params", "p.npz", "--images", "x.npy")
+    done = run(capsys, "explain", *model, "--method", *METHODS_WITH_FILES[:3], "--out", out)
+    assert done["explained"] == 2 and done["not_drawn"] == []
+    if out == "m.zarr":
+        maps = zarr.open(out, mode="r")["maps"]
+        assert {*maps.keys()} == {*NAMES_OF_FILES[:3]}
+        explain = jaxsal.explainer(toy.apply, jaxsal.feature_ablation, segments=rows // 32)
+        toy.close(maps[NAMES_OF_FILES[1]][:], explain(toy.params(), images))
 
 
 def test_channels_first_are_drawn_as_channels_last(tmp_path, capsys, monkeypatch) -> None:
@@ -323,6 +365,10 @@ WRONG = {
     "no such combinator": (["--method", "smothgrad(gradient)"], "did you mean 'smoothgrad'"),
     "no such option": (["--method", "occlusion(size=3)"], "method: occlusion has no option 'size'"),
     "a missing option": (["--method", "occlusion"], "window: occlusion needs this option"),
+    "a missing array": (
+        ["--method", "smoothgrad(feature_ablation())"],
+        r"segments: feature_ablation needs this option, .*feature_ablation\(segments='NAME.npy'\)",
+    ),
     "a program": (["--method", "occlusion(window=exit())"], "method: options of .* plain values"),
     "words": (["--method", "grad cam"], "method: 'grad cam' is neither a name"),
     "a combinator of none": (["--method", "smoothgrad"], "method: smoothgrad is of a method"),
@@ -423,3 +469,4 @@ def test_help_reads_like_documentation(capsys) -> None:
     out = capsys.readouterr().out
     assert "JAXSAL_TRACEBACK=1" in out
     assert "Exit codes" in out and "--checkpoint" in out and "occlusion(window=8)" in out
+    assert "grid.npy" in out

@@ -50,7 +50,7 @@ def main(settings: Settings) -> dict[str, Any]:
         splits = dict(zip(understood.PARTS, division[:3], strict=True))
         told = understood.record(dataset, division)
     if not jax.process_index():
-        print("\n".join(understood.lines(told)), flush=True)
+        print("\n".join(understood.lines(told, dataset.cached)), flush=True)
     model = network(settings, len(dataset.classes))
     with _timed(timings, "train"):
         facts = {"data": settings.data, "bfloat16": settings.bfloat16}

@@ -27,7 +27,9 @@ class Settings(TrainOptions):
     """Generated phantoms (`shapes`: in classes of the outline alone), Cheng's figshare set, or any
     folder of labelled images."""
     data_dir: Path | None = None
-    """Where the images lie (figshare: the folder layout or the original files; none = download)."""
+    """Where the images lie (figshare: the folder layout or the original files; none = download). A
+    copy, with the names of patients as they are given, is cached under $JAXSAL_CACHE, else
+    ~/.cache/jaxsal."""
     out: Path = Path("runs/brain_tumor")
     """Where everything is written."""
     image_size: int | None = None  # type: ignore[assignment]

@@ -70,7 +70,7 @@ def run(settings: Evaluate) -> dict[str, Any]:
         split = () if dataset.dealt else ("all images are tested, whatever their split",)
         told = _understood(dataset, unseen._replace(notes=(*unseen.notes, *noted, *split)), classes)
         if not settings.json:
-            print("\n".join(understood.lines(told)), flush=True)
+            print("\n".join(understood.lines(told, dataset.cached)), flush=True)
         images = preprocess.of_all(tested.images)
         if localised:
             _check_size(images, tested.masks)

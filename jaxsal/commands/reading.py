@@ -47,7 +47,7 @@ def read_and_split(
     )
     found = understood.record(dataset, division)
     if not silent:
-        print("\n".join(understood.lines(found)), flush=True)
+        print("\n".join(understood.lines(found, dataset.cached)), flush=True)
     return dataset, splits.accepted(division, force=force), found
 
 

@@ -135,7 +135,9 @@ class Train:
     keeps the network of the epoch that is most accurate on the validation images (of equally
     accurate ones, the lowest loss), and stops where none is better for --patience epochs. Writes
     the network (model.json, params.npz), metrics.json, report.html, figures/, predictions.csv and
-    checkpoints/; the same command after a kill goes on where it stopped.
+    checkpoints/; the same command after a kill goes on where it stopped. A copy of the pictures,
+    with the names of patients as they are given, is cached under $JAXSAL_CACHE, else
+    ~/.cache/jaxsal.
     """
 
     images: Path
@@ -185,7 +187,8 @@ class Evaluate:
 
     Writes metrics.json, report.html, figures/ and predictions.csv. Images that a checkpoint's
     network was trained on are left out and counted; of a model of --apply nobody knows them. Where
-    images have masks, the maps of every method are held against them.
+    images have masks, the maps of every method are held against them. A copy of the pictures, with
+    the names of patients as they are given, is cached under $JAXSAL_CACHE, else ~/.cache/jaxsal.
     """
 
     images: Path

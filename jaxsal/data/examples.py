@@ -41,6 +41,7 @@ class Dataset:
         left_out: the files that are no examples, each with the reason.
         guessed: whether patients are guessed from names, not given.
         dealt: whether folds were dealt to it, as the source has no split.
+        cached: where the images were prepared; "" where they were not.
     """
 
     examples: Examples
@@ -52,3 +53,4 @@ class Dataset:
     left_out: tuple[tuple[str, str], ...] = ()
     guessed: bool = False
     dealt: bool = False
+    cached: str = ""

@@ -49,7 +49,8 @@ def load(
     if len(seen) < least:
         raise ValueError(f"{source}: only {seen} of {list(classes)} can be read; {least} needed")
     notes = (*about["notes"], *_resized(about["sizes"], image_size))
-    return Dataset(examples, classes, source, skipped, notes)
+    where = str(builder.data_dir_root)
+    return Dataset(examples, classes, source, skipped, notes, cached=where)
 
 
 def records(builder: tfds_builders.Slices, *, image_size: int) -> grain.MapDataset:

@@ -100,8 +100,12 @@ def _copies(dataset: Dataset, division: Division) -> Record:
     }
 
 
-def lines(found: Record) -> list[str]:
-    """A record for people: a table of the classes, then what else was understood."""
+def lines(found: Record, cached: str = "") -> list[str]:
+    """A record for people: a table of the classes, then what else was understood.
+
+    Args:
+        cached: where the images were prepared; "" where they were not.
+    """
     parts = [part for part in PARTS if part == "test" or sum(found["counts"][part].values())]
     table: list[tuple[str, ...]] = [("", *parts)]
     for name in found["counts"]["test"]:
@@ -120,6 +124,9 @@ def lines(found: Record) -> list[str]:
         shown = ", ".join(files["files"][:SHOWN])
         more = ", ..." if files["count"] > SHOWN else ""
         told.append(f"  left out, {reason}: {files['count']} ({shown}{more})")
+    if cached:
+        whose = "with the names of patients as they are given"
+        told.append(f"  cached in {cached}, {whose}; $JAXSAL_CACHE moves it")
     return [*told, *(f"  WARNING: {warning}" for warning in found["warnings"])]
 
 

@@ -462,11 +462,11 @@ def test_for_an_option_misspelt_that_of_the_command_is_offered(capsys) -> None:
 
 
 def test_help_reads_like_documentation(capsys) -> None:
-    for command in ([], ["explain"], ["train"], ["methods"]):
+    for command in ([], ["explain"], ["train"], ["evaluate"], ["methods"]):
         with pytest.raises(SystemExit) as stopped:
             cli.main([*command, "--help"])
         assert stopped.value.code == 0
     out = capsys.readouterr().out
     assert "JAXSAL_TRACEBACK=1" in out
     assert "Exit codes" in out and "--checkpoint" in out and "occlusion(window=8)" in out
-    assert "grid.npy" in out
+    assert "grid.npy" in out and out.count("JAXSAL_CACHE") >= 2

@@ -118,6 +118,13 @@ def test_whose_images_are_is_not_told(place, capsys) -> None:
     assert [*groups.values()] == [{"patient 1"}, {"patient 2"}, {"patient 3"}]
 
 
+def test_where_images_are_cached_is_told(place, capsys) -> None:
+    model = ("--apply", "tests.commands.test_evaluate:bright", *MODEL, "--explain", 0)
+    assert cli.main(["evaluate", *map(str, model), "--classes", "dark,light"]) == 0
+    assert f"  cached in {place}/cache/" in capsys.readouterr().out
+    assert f"{place}/cache" not in Path("out/metrics.json").read_text()
+
+
 def test_names_not_positions_tell_which_class_is_which(place, capsys) -> None:
     model = ("--apply", "tests.commands.test_evaluate:bright", *MODEL, "--explain", 0)
     done = evaluate(capsys, *model, "--classes", "light,dark")  # the wrong way round

@@ -1,6 +1,7 @@
 """`jaxsal train` tells what it understands, refuses what bears no conclusion, marks the rest."""
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -77,6 +78,17 @@ def test_collections_are_read_as_meant(name, tmp_path, capsys) -> None:
     found = understood(capsys, kept.write(tmp_path, names))
     assert sum(sum(part.values()) for part in found["counts"].values()) == images
     assert sum(found["masks"].values()) == masks and not found["left_out"]
+
+
+def test_where_images_are_cached_is_told_and_kept_in_no_record(tmp_path, capsys) -> None:
+    folder, cache = kept.write(tmp_path / "set", kept.YES_NO), os.environ["JAXSAL_CACHE"]
+    assert cli.main(["train", "--images", str(folder), "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    (line,) = (line for line in out.splitlines() if line.startswith(f"  cached in {cache}/"))
+    assert line.endswith("$JAXSAL_CACHE moves it")
+    place = Path(line.split()[2].rstrip(","))
+    assert any(place.rglob("*.array_record*"))
+    assert cache not in json.dumps(understood(capsys, folder))
 
 
 def test_a_table_of_labels_patients_and_masks(tmp_path, capsys) -> None:

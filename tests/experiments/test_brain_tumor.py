@@ -165,7 +165,8 @@ def test_a_figure_that_fails_is_told_and_ends_no_study(capsys) -> None:
     assert "figure 'Relevance' cannot be drawn (ZeroDivisionError" in capsys.readouterr().err
 
 
-def test_a_tree_of_pictures_is_a_dataset(tmp_path) -> None:
+def test_a_tree_of_pictures_is_a_dataset(tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setenv("JAXSAL_CACHE", str(tmp_path / "cache"))
     random = np.random.default_rng(0)
     for kind, mean in (("$no$", 60), ("yes", 190)):
         folder = tmp_path / "data/archive" / kind
@@ -177,6 +178,7 @@ def test_a_tree_of_pictures_is_a_dataset(tmp_path) -> None:
     settings = replace(TOY, data="folder", data_dir=tmp_path / "data", out=tmp_path / "out")
     metrics = brain_tumor.main(settings)
     assert metrics["classes"] == ["$no$", "yes"]
+    assert f"  cached in {tmp_path}/cache/" in capsys.readouterr().out
     counts = metrics["data"]["counts"]
     assert sum(sum(part.values()) for part in counts.values()) == 40
     assert metrics["data"]["masks"]["test"] == metrics["data"]["counts"]["test"]["yes"]

@@ -13,6 +13,7 @@ from jaxsal.commands import (
     effects,
     evaluation,
     evaluation_page,
+    image_form,
     localising,
     method_syntax,
     model,
@@ -47,6 +48,7 @@ def run(settings: Evaluate) -> dict[str, Any]:
     found = model.load(settings.checkpoint, settings.apply, settings.params, settings.classes)
     preprocess = Preprocess(settings.preprocessing)
     given = model.input_of(found, settings.image_size, settings.channels)
+    free = image_form.open_options(found, settings.image_size, settings.channels)
     classes, size = _known(settings, found)
     with files.writable(settings.out) as folder:
         whole = found.volumes or settings.volumes
@@ -60,8 +62,10 @@ def run(settings: Evaluate) -> dict[str, Any]:
             channels=given[1] or 1,
             argument="images",
         )
-        one = preprocess.of_all(dataset.examples.images[:1])
-        found = found.fitted(jax.ShapeDtypeStruct(one.shape, one.dtype))
+        first = preprocess.of_all(dataset.examples.images[:1])
+        one = jax.ShapeDtypeStruct(first.shape, first.dtype)
+        with image_form.advised(found, one, free):
+            found = found.fitted(one)
         labelled = _renamed(dataset.examples, dataset.classes, classes)
         unseen = _unseen(settings, labelled)
         tested = unseen.examples
@@ -75,7 +79,8 @@ def run(settings: Evaluate) -> dict[str, Any]:
         if localised:
             _check_size(images, tested.masks)
         doubts = _moved_pixels(preprocess, tested) if localised else ()
-        logits = _logits(settings, found, images, len(classes))
+        with image_form.advised(found, one, free):
+            logits = _logits(settings, found, images, len(classes))
         measured = evaluation.measure(logits, tested, classes)
         metrics = {
             **measured,

@@ -9,7 +9,15 @@ from typing import Any
 import jax
 
 from jaxsal import engine
-from jaxsal.commands import effects, method_syntax, model, overlays, replacing, scan_maps
+from jaxsal.commands import (
+    effects,
+    image_form,
+    method_syntax,
+    model,
+    overlays,
+    replacing,
+    scan_maps,
+)
 from jaxsal.commands.outlined import Outlined
 from jaxsal.commands.preparing import Images
 from jaxsal.commands.preprocessing import Preprocess
@@ -84,7 +92,9 @@ def _explain(
     if settings.targets == "label":
         source.check_labels()
     one = _batch_of_one(source)
-    found = found.fitted(one)
+    free = image_form.open_options(found, settings.image_size, settings.channels)
+    with image_form.advised(found, one, free):
+        found = found.fitted(one)
     explain = engine.explainer(
         found.apply,
         methods,
@@ -94,7 +104,8 @@ def _explain(
     )
     found = found._replace(warnings=(*found.warnings, *_moved_pixels(source, out)))
     start = time.monotonic()
-    stored = _write(settings, explain, found, source, out, look, lies)
+    with image_form.advised(found, one, free):
+        stored = _write(settings, explain, found, source, out, look, lies)
     if stored.complete and not stored.explained:
         name, fault = stored.faults[0]
         count = len(stored.faults)

@@ -17,6 +17,10 @@ BEFORE = ("", "params.")
 """What a file may leave out before every name, or have there."""
 
 
+class OtherNames(ValueError):
+    """Parameters that are called otherwise than the model expects them: no images change that."""
+
+
 def fitted(model: Given, params: Params, images: jax.ShapeDtypeStruct, where: str) -> Params:
     """The parameters as the model takes them.
 
@@ -93,7 +97,7 @@ def _check(wanted: Arrays, own: Arrays, where: str) -> None:
     """
     for name, leaf in wanted.items():
         if name not in own:
-            raise ValueError(
+            raise OtherNames(
                 f"params: the model expected {name} {_shape(leaf)}, which {where} lacks; it has "
                 f"{_listed(own)}"
             )
@@ -106,7 +110,7 @@ def _check(wanted: Arrays, own: Arrays, where: str) -> None:
     over = [n for n in own if n not in wanted and n.partition(".")[0] in collections]
     over = [n for n in over if _is_learned(own[n])]
     if over:
-        raise ValueError(
+        raise OtherNames(
             f"params: {where} has {over[0]} {_shape(own[over[0]])}, of which the model knows "
             f"nothing; it expected {_listed(wanted)}"
         )
@@ -173,7 +177,7 @@ def _check_runs(
         last = asked[-1] if asked else ""
         if isinstance(error, KeyError) and last not in arrays:
             fault = f"the model asked for {last or error}; the file has {_listed(arrays)}"
-            raise ValueError(f"params: {where}: {fault}") from error
+            raise OtherNames(f"params: {where}: {fault}") from error
         if last in arrays:
             fault = f"the model failed at {last} {_shape(arrays[last])}: {one_line(error)[:200]}"
             raise ValueError(f"params: {where}: {fault}") from error

@@ -22,7 +22,7 @@ class Preprocessing:
     preprocess: str | None = None
     """package.module:function of one image [H, W, C] in [0, 1], before it goes to the model. For
     maps to lie on pictures, masks and scans it must leave pixels where they are: no flip, no turn,
-    no crop."""
+    no crop. Channels may come first: lambda x: x.transpose(2, 0, 1)."""
     mean: tuple[float, ...] = ()
     """Subtracted from an image in [0, 1]: one number, or one a channel."""
     std: tuple[float, ...] = ()

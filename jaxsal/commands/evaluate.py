@@ -252,10 +252,10 @@ def _check_size(images: np.ndarray, masks: np.ndarray) -> None:
     Raises:
         ValueError: so.
     """
-    if images.shape[1:-1] != masks.shape[1:]:
+    if masks.shape[1:] not in (images.shape[1:-1], images.shape[2:]):
         raise ValueError(
             f"preprocess: made images {images.shape[1:]} of those with masks {masks.shape[1:]}; "
-            "expected [H, W, C] of the same size, or --explain 0"
+            "expected [H, W, C] or [C, H, W] of the same size, or --explain 0"
         )
 
 

@@ -50,7 +50,8 @@ def localise(
         raise ValueError(f"method: {name} is not possible with this network: {fault}")
     explain = made(methods)
     given = key if explain.keyed else None
-    maps = jax.device_get(explain(found.params, images[rows], key=given))
+    made_maps = jax.device_get(explain(found.params, images[rows], key=given))
+    maps = {name: _channels_last(map, shown.masks.shape) for name, map in made_maps.items()}
     measures = localization.localize(maps, shown.masks)
     patients = known_patients(shown)
     record = {
@@ -74,6 +75,18 @@ def localise(
         some, outlines, dict(zip(methods, drawn, strict=True)), rows=titles, mask_label="mask"
     )
     return record, figure
+
+
+def _channels_last(maps: np.ndarray, space: tuple[int, ...]) -> np.ndarray:
+    """Maps [N, C, H, W] as they lie on masks [N, H, W], others as they are.
+
+    A preprocessing may put channels first.
+
+    Args:
+        space: the masks' shape.
+    """
+    first = maps.ndim > len(space) and maps.shape[1:-1] != space[1:]
+    return np.moveaxis(maps, 1, -1) if first else maps
 
 
 def above_even(mass: np.ndarray, shown: Examples) -> list[float]:

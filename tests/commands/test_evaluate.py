@@ -174,6 +174,20 @@ def test_images_are_preprocessed_as_by_explain(place, capsys) -> None:
     assert "made images (14, 16, 1) of those with masks (16, 16)" in error
 
 
+def channels_first(image: np.ndarray) -> np.ndarray:
+    return np.moveaxis(image, -1, 0)
+
+
+def test_maps_of_channels_first_are_held_against_masks(place, capsys) -> None:
+    own, method = "tests.commands.test_evaluate", "input_x_gradient"
+    model = ("--apply", f"{own}:bright", *MODEL, "--classes", "dark,light", "--method", method)
+    last = evaluate(capsys, *model)["localisation"]
+    first = evaluate(capsys, *model, "--preprocess", f"{own}:channels_first")["localisation"]
+    assert first["images"] == 12 and Path("out/figures/maps.png").exists()
+    for name, (mean, *_) in first["methods"][method].items():
+        assert mean == pytest.approx(last["methods"][method][name][0], rel=1e-4)
+
+
 def flipped(image: np.ndarray) -> np.ndarray:
     return image[::-1]
 

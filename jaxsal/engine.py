@@ -67,14 +67,19 @@ def explainer(
         apply: `apply(params, images) -> logits`, images [B, ...], logits [B, K]; pure.
         method: `method(score, image, **options) -> map`, of ONE image; the name of one in
             `jaxsal.METHODS`, such as "grad_cam"; or a dict of them: a dict of maps then, from one
-            program with shared passes.
+            program with shared passes; each takes its options by `functools.partial`.
         objective: `objective(logits [K], target) -> scalar`, of whatever the model returns; None:
             the target's output, see `output`.
         batch_size: model evaluations in flight on one device (images, times classes under targets
-            "all", times points of each); "auto": as many as pay and fit.
+            "all", times points of each); "auto": as many as pay and fit. Inside a `jit`, `grad`
+            or `vmap` of your own "auto" takes the whole batch at once, where memory may run out
+            that a plain call does not take, and a number is a loop; of a batch that lies on several
+            devices give `mesh` with it, else each of them goes through all images.
         mesh: the devices; None: those that the images lie on, else all local ones.
         rewrite: whether the program is rewritten to run faster; the maps are the same.
-        dtype: what the model computes in; sums and maps stay float32. None: the dtypes given.
+        dtype: what the model computes in; sums and maps stay float32. None: the dtypes given. On a
+            TPU or GPU products of float32 are short by JAX's default (bfloat16, TF32): a call under
+            `jax.default_matmul_precision("highest")` has a program of its own, with full ones.
         check: whether values are checked too: images finite, targets classes, results finite (a
             warning that counts and names them, for which a call waits), a batch's logits the
             images' own, a path from the images and the parameters to the score.
@@ -250,8 +255,10 @@ class Explainer(_Engine):
                 and in an Equinox module all that is no array, are a part of the program.
             images: [B, ...], floating.
             targets: an int, integers [B], None for the predicted class, or "all": maps [B, K, ...].
-            key: for methods that draw random numbers: one key, or one an image. Draws are always
-                threefry's; a key of another generator only seeds them.
+            key: for methods that draw random numbers: one key, of which image i of the call gets
+                `fold_in(key, i)`, or one an image. Only with one an image its draws are the same in
+                any batch and on any shard: each part of a `shard_map` counts from 0. Draws are
+                always threefry's; a key of another generator only seeds them.
             **rows: options of the method that have an entry an image, such as `segments` or
                 `baseline` [B, ...]: arrays, or pytrees of them; of a dict of methods, to each what
                 it takes.
@@ -468,8 +475,9 @@ class Evaluator(_Engine):
             params: any pytree of arrays; traced, never a constant.
             images: [B, ...], floating.
             maps: [B, ...], floating; under targets "all" [B, K, ...]; or a dict of such by name.
-            targets: an int, integers [B], None for the predicted class, or "all".
-            key: for metrics that draw random numbers: one key, or one an image.
+            targets: those of the maps: an int, integers [B], or "all"; None: the predicted class,
+                whatever class the maps are of.
+            key: for metrics that draw random numbers: one key, or one an image, as of `Explainer`.
             **rows: options of the metric that have an entry an image, such as `mask` [B, ...]:
                 arrays, or pytrees of them; of a dict of metrics, to each what it takes.
 

@@ -134,6 +134,9 @@ class BatchSize:
     def whole(self, call: Call, placement: Placement | None = None) -> Schedule:
         """The batch as one program: under "auto" vmapped whole, else a `lax.map` of that size.
 
+        In a trace nothing is measured, and nothing says over how many devices the batch will lie:
+        of a whole one XLA gives each device its part, of a loop's turns it has each compute all.
+
         Args:
             placement: the devices that it is for; None: those that whoever traces it has.
         """

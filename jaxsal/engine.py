@@ -19,6 +19,7 @@ from jaxsal.compiler.description import axes_of, describe, layers, program
 from jaxsal.compiler.execute import Executor
 from jaxsal.compiler.identity import identity
 from jaxsal.compiler.lowering import Lowered
+from jaxsal.compiler.map_independence import independent, warn_independent
 from jaxsal.compiler.outputs import Output
 from jaxsal.compiler.placement import Placement
 from jaxsal.compiler.prepare import Call, Prepare
@@ -200,6 +201,7 @@ class _Engine:
             varies=prepare.varies,
         )
         self._execute = Executor(size, mesh, bar_of(self._results) if progress else None)
+        self._maps_checked = False
 
     def __repr__(self) -> str:
         """The call that makes it, without what is as it is by default."""
@@ -219,9 +221,18 @@ class _Engine:
         found = self._execute(call)
         call.verify()  # now that the program is on its way, the device may be waited for
         if call.spec.flagged:
+            self._check_maps(call)
             results.warn_not_finite(found.flag, found.results, call, what=self._results)
             found = found.results
         return found if record else self._prepare.ordered(found, call.rows.get("map"))
+
+    def _check_maps(self, call: Call) -> None:
+        """Warns, once, of metrics that give the several maps of a call the same values."""
+        if call.maps > 1 and not self._maps_checked:
+            self._maps_checked = True
+            with self._execute.placement(call).context():
+                found = independent(call)
+            warn_independent(self._prepare.by_function(found), call.maps)
 
     def _verified(self, *args: Any, flagged: bool = False) -> Call:
         """A call that is not run, with its values checked."""
@@ -489,6 +500,10 @@ class Evaluator(_Engine):
                 array, an option that is unknown, given twice or missing.
             ValueError: shapes that do not agree, a missing key, values that are not finite or no
                 class, an empty dict.
+
+        Warns:
+            RuntimeWarning: values or logits that are not finite and ought to be; of a dict of maps,
+                values that depend on none of them (a metric with an option `method` measures that).
         """
         batch = {"image": images, "map": maps}
         return self._run(params, batch, targets, key, rows)

@@ -178,11 +178,17 @@ class Prepare:
             self._models[whole] = returning_logits(self._model[0], whole)
         return self._models[whole]
 
+    def by_function(self, results: Tree) -> dict[str, Tree]:
+        """The results of each function by its name."""
+        if self._names is None:
+            return {signatures.name_of(self._functions[0]): results}
+        return {name: results[name] for name in self._names}
+
     def ordered(self, results: Tree, maps: Tree = None) -> Tree:
         """The results of a dict of functions (and maps) in the order given, which JAX sorts."""
         if isinstance(maps, dict):
             return {name: self.ordered(results[name]) for name in maps}
-        return results if self._names is None else {name: results[name] for name in self._names}
+        return results if self._names is None else self.by_function(results)
 
     def __call__(
         self,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import compress
 from typing import Any, TypeVar
 
 import jax
@@ -208,6 +209,28 @@ def depending(
         found.update(eqn.outvars if depends else ())
         parts[depends].append(eqn)
     return parts
+
+
+def outputs_depending(jaxpr: Jaxpr, start: Iterable[Var]) -> list[bool]:
+    """Of each output whether it depends on any of the variables in `start`.
+
+    Calls are entered, each for itself. Of a loop, a branch or a call with a derivative of its own
+    every result depends on all that it is given.
+    """
+    found = set(start)
+
+    def depend(atoms: Sequence[Atom]) -> list[bool]:
+        return [isinstance(atom, Var) and atom in found for atom in atoms]
+
+    for eqn in jaxpr.eqns:
+        if not any(given := depend(eqn.invars)):
+            continue
+        results = [True] * len(eqn.outvars)
+        if eqn.primitive in CALLS:
+            (body,) = map(open_jaxpr, bodies(eqn))
+            results = outputs_depending(body, compress(body.invars, given))
+        found.update(compress(eqn.outvars, results))
+    return depend(jaxpr.outvars)
 
 
 def variables(atoms: Iterable[Atom]) -> list[Var]:

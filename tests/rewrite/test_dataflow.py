@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from jaxsal.rewrite.dataflow import Dataflow
-from jaxsal.rewrite.program import equations, trace
+from jaxsal.rewrite.program import equations, outputs_depending, trace
 
 
 def _flow_and(fun, primitive):
@@ -62,3 +62,21 @@ def test_what_no_output_needs_is_not_live():
     assert exponential.outvars[0] not in flow.live
     cosine = next(e for e in equations(flow.closed.jaxpr) if e.primitive.name == "cos")
     assert cosine.outvars[0] in flow.live and flow.leaves(cosine.outvars[0])
+
+
+@jax.jit
+def _positive(x):
+    return jnp.where(x > 0, x, 0)
+
+
+def test_outputs_that_depend_on_an_input_are_told_apart_in_calls():
+    """JAX traces a call once for all who make it: each has its own inputs nevertheless."""
+
+    def fun(x, y):
+        unread = jax.jit(lambda x, y: (y + 1, x))(x, y)[0]
+        looped = jax.lax.scan(lambda c, _: ((c[0] + 1, 2 * c[1]), None), (x, y), length=2)[0][1]
+        return _positive(x), _positive(y), unread, looped, jnp.ones(3), x
+
+    jaxpr = trace(fun, jnp.ones(3), jnp.ones(3))[0].jaxpr
+    depends = outputs_depending(jaxpr, jaxpr.invars[:1])
+    assert depends == [True, False, False, True, False, True]

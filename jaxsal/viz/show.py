@@ -1,5 +1,6 @@
 """Maps over their images as one figure, from whatever arrays are at hand."""
 
+import operator
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -28,6 +29,16 @@ class _Batch(NamedTuple):
     masks: np.ndarray | None
     space: int
 
+    def along(self, axis: int) -> "_Batch":
+        """Volumes whose slices lie along their first axis, where they lay along another."""
+
+        def moved(values: np.ndarray) -> np.ndarray:
+            return np.moveaxis(values, 1 + axis, 1)
+
+        maps = {name: moved(each) for name, each in self.maps.items()}
+        masks = None if self.masks is None else moved(self.masks)
+        return self._replace(images=moved(self.images), maps=maps, masks=masks)
+
 
 def show(
     images: Any,
@@ -39,12 +50,19 @@ def show(
     scale: str = METHOD,
     opacity: float | int = 1.0,
     colormap: str = DIVERGING,
+    axis: object = None,
     spatial_axes: object = None,
 ) -> Picture:
     """Images beside their maps, as a figure that a notebook shows and `savefig` writes.
 
     Red speaks for the class, blue against it, zero is clear. A row an image, of a volume a row for
     each of five slices; 24 rows at most, and the figure says of how many.
+
+    A slice is drawn as it lies in the array: of the two axes that are not cut the first goes down,
+    the second to the right. A volume from left to right, back to front and feet to head, as the
+    command reads scans, has axial slices along axis 2; as they are looked at, the patient's right
+    on the left and the front above, they are those of
+    `show(volume[::-1, ::-1].swapaxes(0, 1), map[::-1, ::-1].swapaxes(0, 1), axis=2)`.
 
     Args:
         images: one image or a batch of them, `[H, W]`, `[H, W, C]`, `[C, H, W]`, `[N, H, W]`,
@@ -59,14 +77,21 @@ def show(
         scale: of the colours, one a "method", so that its maps can be compared, one for "all"
             methods, or one a "map", which shows weak ones too. opacity: of an overlay, up to 1.
         colormap: of matplotlib; one without a middle shows |map|.
+        axis: which spatial axis of a volume its slices are cut along: 0, 1 or 2. What may be a
+            volume is then taken for one. None: the first.
         spatial_axes: of ONE image, such as (1, 2) where channels come first, or (0, 1, 2) of a
             volume; None: by the shapes.
 
+    Returns:
+        A figure of matplotlib's.
+
     Raises:
-        TypeError: what are no real numbers.
-        ValueError: maps, masks or titles of other images; an unknown style or colour map.
+        TypeError: what are no real numbers, an axis that is no integer.
+        ValueError: maps, masks or titles of other images; an unknown style or colour map; an axis
+            of what is no volume, or that it has not.
     """
-    found = _read(images, maps, masks, inputs.spatial_axes(spatial_axes, (2, 3)))
+    cut_along = _axis(axis)
+    found = _read(images, maps, masks, inputs.spatial_axes(spatial_axes, (2, 3)), axis is not None)
     count = len(found.images)
     texts = _titles(titles, count)
     options: dict[str, Any] = {
@@ -86,6 +111,7 @@ def show(
             **options,
         )
     volumes = found.space == 3
+    found = found.along(cut_along) if volumes else found
     cuts: Sequence[int | None] = slice_numbers(found.images.shape[1], SLICES) if volumes else [None]
     rows = [(n, cut) for n in range(count) for cut in cuts]
     shown = rows[:MOST]
@@ -110,6 +136,17 @@ def _row(text: str, cut: int | None) -> str:
     return text if cut is None else "\n".join(filter(None, [text, f"slice {cut}"]))
 
 
+def _axis(axis: object) -> int:
+    """Which of a volume's three axes is cut."""
+    try:
+        found = 0 if axis is None else operator.index(axis)  # type: ignore[arg-type]
+    except TypeError as error:
+        raise TypeError(f"axis: expected 0, 1 or 2, got {axis!r}") from error
+    if found not in (0, 1, 2):
+        raise ValueError(f"axis: expected 0, 1 or 2, got {axis!r}")
+    return found
+
+
 def _titles(titles: Sequence[object] | str | None, count: int) -> list[str]:
     given = [titles] if isinstance(titles, str) else list(titles if titles is not None else ())
     if len(given) not in (0, count):
@@ -117,8 +154,11 @@ def _titles(titles: Sequence[object] | str | None, count: int) -> list[str]:
     return [str(title) for title in given] or [""] * count
 
 
-def _read(images: Any, maps: Any, masks: Any, axes: tuple[int, ...]) -> _Batch:
+def _read(images: Any, maps: Any, masks: Any, axes: tuple[int, ...], deep: bool) -> _Batch:
     """The images and maps as a batch: in the first reading of their shapes that all agree on.
+
+    Args:
+        deep: whether they have to be volumes.
 
     Raises:
         ValueError: there is none.
@@ -129,7 +169,10 @@ def _read(images: Any, maps: Any, masks: Any, axes: tuple[int, ...]) -> _Batch:
     named = dict(maps) if isinstance(maps, Mapping) else {"map": maps}
     values = {str(name): inputs.real("maps", each) for name, each in named.items()}
     outlines = None if masks is None else inputs.real("masks", masks).astype(bool)
-    for batched, own in _readings(pixels.shape, axes):
+    readings = [(b, own) for b, own in _readings(pixels.shape, axes) if len(own) == 3 or not deep]
+    if deep and not readings:
+        raise ValueError(f"axis: expected volumes to cut, got images {pixels.shape}")
+    for batched, own in readings:
         batch = pixels if batched else pixels[None]
         batch = np.stack([_last(each, own) for each in batch])
         space = len(own)

@@ -7,6 +7,7 @@ import pytest
 
 import jaxsal
 from jaxsal import render
+from jaxsal.commands import cuts
 from jaxsal.viz.maps import STYLES
 
 draw = np.random.default_rng(0)
@@ -71,6 +72,31 @@ def test_a_volume_is_told_by_its_axes_and_drawn_in_slices():
     assert render.png(told, dpi=20) == render.png(four, dpi=20)
 
 
+def looks_the_same(one, other):
+    return render.png(one, dpi=20) == render.png(other, dpi=20)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_volume_is_cut_along_an_axis(axis):
+    """With its maps and masks; what may be a batch of images is a volume then."""
+    maps, masks = signed((8, 12, 10)), signed((8, 12, 10)) > 1
+    first = [np.moveaxis(each, axis, 0) for each in (VOLUME, maps, masks)]
+    expected = jaxsal.show(*first[:2], masks=first[2], spatial_axes=(0, 1, 2))
+    for images in (VOLUME, VOLUME[..., 0], np.moveaxis(VOLUME, -1, 0)):
+        axes = (1, 2, 3) if images.shape[0] == 1 else None
+        figure = jaxsal.show(images, {"map": maps}, masks=masks, axis=axis, spatial_axes=axes)
+        assert looks_the_same(figure, expected)
+    several = jaxsal.show(VOLUME[None], maps[None], masks=masks[None], axis=np.int32(axis))
+    assert looks_the_same(several, expected)
+
+
+def test_axial_slices_are_seen_as_the_docstring_says():
+    maps = signed(VOLUME.shape)
+    seen = [volume[::-1, ::-1].swapaxes(0, 1) for volume in (VOLUME, maps)]
+    axial = [cuts.axial(volume) for volume in (VOLUME, maps)]
+    assert looks_the_same(jaxsal.show(*seen, axis=2), jaxsal.show(*axial, axis=0))
+
+
 def test_masks_and_titles():
     masks = np.zeros((3, 12, 10), bool)
     masks[0, 3:6, 3:6] = True
@@ -124,6 +150,12 @@ def test_a_picture_has_a_pixel_or_more_for_each_of_its_image():
         ({"colormap": "magmma"}, "colormap: expected one of matplotlib's, such as magma"),
         ({"opacity": 0}, "opacity: expected above 0"),
         ({"images": "scan.png"}, "images: expected real numbers"),
+        ({"axis": 3}, "axis: expected 0, 1 or 2, got 3"),
+        ({"axis": "z"}, "axis: expected 0, 1 or 2, got 'z'"),
+        (
+            {"images": GREY[0], "maps": MAPS[0], "axis": 0},
+            r"axis: expected volumes to cut, got images \(12, 10\)",
+        ),
         (
             {"images": np.zeros((0, 4, 4)), "maps": np.zeros((0, 4, 4))},
             "images: expected at least one pixel",

@@ -1,5 +1,6 @@
 """The table of methods and combinators."""
 
+from jaxsal.common import docstrings
 from jaxsal.methods.ablation_cam import ablation_cam
 from jaxsal.methods.agi import agi
 from jaxsal.methods.attention import attention_rollout, generic_attention
@@ -101,3 +102,5 @@ COMBINATORS: dict[str, Combinator] = {
     function.__name__: function for function in (smoothgrad, smoothgrad_squared, vargrad)
 }
 """Every combinator by its name."""
+
+docstrings.complete(METHODS | COMBINATORS)

@@ -195,7 +195,7 @@ def grad_cam_from(
             of one or without.
         head: the layer's value -> scalar.
         image: `[...]` float; channels last where `features` is a value.
-        relu, resize, spatial: see `jaxsal.methods.cam`.
+        relu, resize, spatial: as of `grad_cam`.
 
     Returns:
         As `grad_cam`.

@@ -1,6 +1,12 @@
 """Attribution to a layer's units: gradients and paths, with maps of the layer's own shape.
 
-Called as `method(score, image, *, layer=None, ...)`; `layer`: see `jaxsal.rewrite.split_at_layer`.
+Called as `method(score, image, *, layer=None, ...)`.
+
+Args:
+    score: image -> scalar.
+    image: `[...]` float.
+    layer: which layer, see `jaxsal.rewrite.split_at_layer`; `None` = the last feature map that
+        every path from the image to the score passes.
 
 Returns:
     A float32 map of the shape of the layer's value, without its batch axis of one.
@@ -97,7 +103,8 @@ def internal_influence(
 
     .. math:: Σₖ wₖ ∂s/∂A at A(b + αₖ (x - b))
 
-    A gradient, not multiplied by what the layer is. Arguments: as of `layer_integrated_gradients`.
+    A gradient, not multiplied by what the layer is. Arguments, result and errors: as of
+    `layer_integrated_gradients`.
 
     References:
         Leino, Sen, Datta, Fredrikson & Li, "Influence-Directed Explanations for Deep Convolutional
@@ -125,7 +132,7 @@ def layer_conductance(
 
     Both ends are among the n + 1 points. Of a layer that every path from the image to the score
     passes, the map sums to s(x) - s(b): to rounding where the rest of the score is affine, else up
-    to the error of n steps. Arguments: as of `layer_integrated_gradients`.
+    to the error of n steps. Arguments, result and errors: as of `layer_integrated_gradients`.
 
     References:
         Dhamdhere, Sundararajan & Yan, "How Important Is a Neuron?", ICLR 2019,

@@ -2,6 +2,7 @@
 
 from typing import Literal, NamedTuple
 
+from jaxsal.common import docstrings
 from jaxsal.metrics.baselines import blur as blur
 from jaxsal.metrics.baselines import mean as mean
 from jaxsal.metrics.baselines import minimum as minimum
@@ -122,3 +123,5 @@ METRICS: dict[str, Metric] = {row.function.__name__: row.function for row in TAB
 
 LOWER_IS_BETTER = frozenset(row.function.__name__ for row in TABLE if row.lower_is_better)
 """Of the metrics; of the others, higher values are better."""
+
+docstrings.complete(METRICS)

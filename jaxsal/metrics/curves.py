@@ -93,7 +93,10 @@ def deletion(
     signed: bool = False,
     chunk: int = 1,
 ) -> Scalar:
-    """Area under `deletion_curve` over the share of pixels replaced; lower is better."""
+    """Area under `deletion_curve` over the share of pixels replaced; lower is better.
+
+    A scalar, float32. Arguments, errors and source as for `deletion_curve`.
+    """
     return area(
         deletion_curve(
             score, image, map, steps=steps, baseline=baseline, signed=signed, chunk=chunk
@@ -112,7 +115,10 @@ def insertion(
     signed: bool = False,
     chunk: int = 1,
 ) -> Scalar:
-    """Area under `insertion_curve` over the share of pixels shown; higher is better."""
+    """Area under `insertion_curve` over the share of pixels shown; higher is better.
+
+    A scalar, float32. Arguments, errors and source as for `insertion_curve`.
+    """
     return area(
         insertion_curve(
             score, image, map, steps=steps, baseline=baseline, signed=signed, chunk=chunk

@@ -14,13 +14,25 @@ from jaxsal.types import Image, SpatialAxes, accumulator, usual_axes
 
 
 def mean(image: Image, *, spatial_axes: SpatialAxes | None = None) -> Image:
-    """Each channel's mean at every pixel, of this image alone."""
+    """Each channel's mean at every pixel, of this image alone.
+
+    Args:
+        image: one image, floating.
+        spatial_axes: along which the mean is taken; None: the usual ones.
+
+    Returns:
+        An image of the same shape and dtype.
+
+    Raises:
+        TypeError: `spatial_axes` are no integers.
+        ValueError: they are none, one twice, or one that the image has not.
+    """
     axes = checked(spatial_axes, image.ndim) or usual_axes(image.shape)
     return jnp.broadcast_to(jnp.mean(image, axes, keepdims=True), image.shape)
 
 
 def minimum(image: Image) -> Image:
-    """The image's smallest value at every pixel and channel, of this image alone."""
+    """The image's smallest value, of this image alone, at every pixel: of its shape and dtype."""
     return jnp.broadcast_to(jnp.min(image), image.shape)
 
 

@@ -61,4 +61,8 @@ CONTROLS: dict[str, Method] = {
     "edge detector": edge_detector,
     "uniform random": uniform_random,
 }
-"""Methods that know nothing of the model: what a measure must be compared with."""
+"""Methods that know nothing of the model: what a measure must be compared with.
+
+Their maps are of the shape of the image. "uniform random" needs a key; the others raise a
+`ValueError` where nothing says which axes of the image are spatial.
+"""

@@ -69,7 +69,19 @@ def remove_square(
 
 
 def add_noise(key: Key, image: Image, *, noise: float = 0.1) -> Image:
-    """Gaussian noise of deviation `noise`, in the image's units."""
+    """Gaussian noise of deviation `noise`, in the image's units: `I ~ N(0, noise²)`.
+
+    Args:
+        key: consumed. image: one image, floating, of which the shape and the dtype count.
+        noise: a number; 0 takes nothing away.
+
+    Returns:
+        The noise, of the image's shape and dtype.
+
+    Raises:
+        TypeError: noise that is no number.
+        ValueError: negative noise.
+    """
     return jnp.multiply(scale("noise", noise), jax.random.normal(key, image.shape, image.dtype))
 
 

@@ -151,7 +151,15 @@ def _lead(score: ScoreFn) -> Callable[[Image], Scalar]:
 
 
 def margin(logits: Logits, target: Target) -> Scalar:
-    """An objective: the target's logit less the largest other one."""
+    """An objective: the target's logit less the largest other one, above 0 where it is predicted.
+
+    Args:
+        logits: [K], floating, two or more: the lead of a single one is infinite.
+        target: an integer, of [0, K).
+
+    Returns:
+        A number of the logits' dtype.
+    """
     others = jnp.where(jnp.arange(len(logits)) == target, -jnp.inf, logits)
     return logits[target] - jnp.max(others)
 

@@ -42,7 +42,23 @@ from jaxsal.types import (
 
 @may_be_nan
 def relevance_mass(score: ScoreFn | None, image: Image | None, map: Map, *, mask: Mask) -> Scalar:
-    """Relevance mass accuracy: `sum of |map| in the mask / sum of |map|` (Arras et al. 2022)."""
+    """Relevance mass accuracy: `sum of |map| in the mask / sum of |map|` (Arras et al. 2022).
+
+    Args:
+        score: asked for the spatial axes alone, where the shapes leave a choice; None: without a
+            model these are `jaxsal.types.usual_axes`.
+        image: not looked at.
+        map: floating, of the shape of the mask, or with channels, which are summed.
+        mask: bool `[*space]`, True inside the object.
+
+    Returns:
+        A number in [0, 1], float32; NaN where it is not defined: of an empty mask, and of a map
+        that is all zero or not finite.
+
+    Raises:
+        TypeError: a mask that is not bool.
+        ValueError: a mask that is not of the spatial shape of the map.
+    """
     del image
     relevance, defined = relevance_of(score, map, mask)
     return jnp.where(defined, _share(relevance, mask), jnp.nan)
@@ -53,6 +69,8 @@ def rank_accuracy(score: ScoreFn | None, image: Image | None, map: Map, *, mask:
     """Relevance rank accuracy: `|top-K pixels in the mask| / K`, K = |mask| (Arras et al. 2022).
 
     Pixels tied at the K-th place share the places left: the expectation over random orders.
+
+    Arguments, result and errors as for `relevance_mass`.
     """
     del image
     relevance, defined = relevance_of(score, map, mask)
@@ -74,6 +92,8 @@ def pointing_game(
 
     Where several pixels share the maximum: the fraction of them inside. A pixel at most `tolerance`
     pixels away from the mask counts as inside (15 in the paper, on photographs).
+
+    Other arguments, result and errors as for `relevance_mass`.
     """
     del image
     relevance, defined = relevance_of(score, map, mask)
@@ -84,7 +104,10 @@ def pointing_game(
 
 @may_be_nan
 def roc_auc(score: ScoreFn | None, image: Image | None, map: Map, *, mask: Mask) -> Scalar:
-    """ROC AUC of |map| as a classifier of the mask's pixels; NaN too for a mask of all pixels."""
+    """ROC AUC of |map| as a classifier of the mask's pixels; NaN too for a mask of all pixels.
+
+    Arguments, result and errors as for `relevance_mass`.
+    """
     del image
     relevance, defined = relevance_of(score, map, mask)
     ordered, hits = ranks.sort_marked(relevance.ravel(), mask.ravel())
@@ -113,6 +136,18 @@ def region_measures(
 
     `share = sum of |map| in the region / sum of |map|`, `area = the region's pixels / all pixels`,
     `density = share / area`: 1 is what a map even over the image gives.
+
+    Args:
+        score, image, map, mask: as for `relevance_mass`.
+        regions: bool `[*space]` by name, of the mask's shape.
+
+    Returns:
+        `{region: {"share", "density", "area"}}`, each a number, float32; share and density are NaN
+        where relevance mass is, and the density of an empty region.
+
+    Raises:
+        TypeError: a mask that is not bool.
+        ValueError: a mask that is not of the spatial shape of the map.
     """
     del image
     relevance, defined = relevance_of(score, map, mask)

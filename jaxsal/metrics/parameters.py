@@ -25,12 +25,22 @@ class Layer(NamedTuple):
 
 
 def module(path: Path) -> str:
-    """All of a leaf's path but its last part; all of it where there is but one."""
+    """All of a leaf's path but its last part; all of it where there is but one.
+
+    Args:
+        path: a leaf's place, as `jax.tree_util.tree_leaves_with_path` has it.
+
+    Returns:
+        The name of its layer, parts joined by slashes: `"Block_0/Conv_1"`.
+    """
     return "/".join(_words(path[:-1] or path))
 
 
 def flax_module(path: Path) -> str:
-    """`module` without the collection (`params`, `batch_stats`) that Flax's paths begin with."""
+    """`module` without the collection (`params`, `batch_stats`) that Flax's paths begin with.
+
+    A leaf right in its collection has its own name for a layer.
+    """
     return "/".join(_words(path[1:-1] or path[-1:]))
 
 

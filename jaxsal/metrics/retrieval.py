@@ -20,6 +20,8 @@ def average_precision(
 
     `sum over thresholds of (recall - last recall) precision`; chance is the mask's share of the
     area, which is what a constant map gets.
+
+    Arguments, result and errors as for `relevance_mass`.
     """
     del image
     relevance, defined = relevance_of(score, map, mask)
@@ -36,7 +38,10 @@ def top_k_intersection(
     Where the mask has fewer than k pixels, it is below 1 for any map: rank accuracy has k = |mask|.
     Pixels tied at the k-th place share the places left.
 
+    Other arguments, result and errors as for `relevance_mass`, and:
+
     Raises:
+        TypeError: `k` is no concrete integer.
         ValueError: k is below one, or above the number of pixels.
     """
     del image

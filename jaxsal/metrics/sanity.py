@@ -25,13 +25,20 @@ Schedule = Callable[[list[Layer]], Iterator[tuple[str, list[Layer]]]]
 
 
 def cascading(found: list[Layer]) -> Iterator[tuple[str, list[Layer]]]:
-    """From the logits down: the last layer, the last two, ..., all of them."""
+    """From the logits down: the last layer, the last two, ..., all of them.
+
+    Args:
+        found: layers, that nearest the image first, as of `parameters.layers`.
+
+    Yields:
+        The name of the layer that is added, and all those to be drawn anew.
+    """
     for i in reversed(range(len(found))):
         yield found[i].name, found[i:]
 
 
 def independent(found: list[Layer]) -> Iterator[tuple[str, list[Layer]]]:
-    """Each layer by itself, from the logits down."""
+    """Each layer by itself, from the logits down; what it takes and yields as of `cascading`."""
     for layer in reversed(found):
         yield layer.name, [layer]
 

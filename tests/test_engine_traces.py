@@ -32,6 +32,15 @@ def test_inside_jit(batch_size: object) -> None:
     toy.close(jax.jit(explain)(P, toy.images(4), toy.targets(4)), reference(4))
 
 
+@pytest.mark.parametrize(("batch_size", "loops"), [("auto", False), (2, True), (4, False)])
+def test_inside_jit_a_number_is_a_loop_and_auto_the_whole_batch(
+    batch_size: object, loops: bool
+) -> None:
+    explain = jaxsal.explainer(toy.apply, jaxsal.gradient, batch_size=batch_size)
+    program = str(jax.make_jaxpr(explain)(P, toy.images(4), toy.targets(4)))
+    assert ("scan[" in program) == loops
+
+
 def test_inside_jit_nothing_else_is_compiled() -> None:
     explain = jax.jit(jaxsal.explainer(toy.apply, METHODS))
     given = (jax.device_put(P), jax.device_put(toy.images(4)), jax.device_put(toy.targets(4)))
@@ -111,6 +120,19 @@ def over_four_devices(explain):
 def test_inside_shard_map() -> None:
     explain = jaxsal.explainer(toy.apply, METHODS, batch_size=1)
     toy.close(over_four_devices(explain)(P, toy.images(8), toy.targets(8)), reference(8))
+
+
+def test_draws_are_an_images_own_by_a_key_an_image() -> None:
+    """Of one key the images of each shard draw as the first ones of a call do."""
+    explain = jaxsal.explainer(toy.apply, jaxsal.smoothgrad(jaxsal.gradient, samples=1))
+    images, keys = np.repeat(toy.images(1), 4, 0), jax.random.split(KEY, 4)
+    first = explain(P, images, 0, key=KEY)[:1]
+    of_one = over_four_devices(lambda params, images, _: explain(params, images, 0, key=KEY))
+    toy.close(of_one(P, images, toy.targets(4)), np.repeat(first, 4, 0))
+    of_each = over_four_devices(lambda params, images, keys: explain(params, images, 0, key=keys))
+    expected = explain(P, images, 0, key=keys)
+    toy.close(of_each(P, images, keys), expected)
+    assert len(np.unique(np.asarray(expected).sum((1, 2, 3)))) == 4
 
 
 @pytest.mark.parametrize("rewrite", [True, False])

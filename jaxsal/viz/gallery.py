@@ -1,6 +1,7 @@
 """A page of many pictures: filtered by class, right and wrong, and sorted, without network."""
 
 import html
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -80,7 +81,8 @@ def _counts(cards: Sequence[Card], left_out: Sequence[tuple[str, str]]) -> str:
 
 
 def _sure(card: Card) -> float:
-    return card.score if card.score is not None else -1e30
+    """Its score, by which cards are sorted: one without, or with NaN, comes last."""
+    return -1e30 if card.score is None or math.isnan(card.score) else card.score
 
 
 def _controls(cards: Sequence[Card], in_order: bool) -> str:
@@ -121,7 +123,7 @@ def _card(card: Card, place: int, loading: str) -> str:
         "true": card.true,
         "predicted": card.predicted,
         "correct": card.correct,
-        "score": "" if card.score is None else f"{card.score:.6g}",
+        "score": f"{_sure(card):.6g}",
         "name": card.name,
         "place": str(place),
     }

@@ -14,13 +14,18 @@ def signed(map: ArrayValues) -> np.ndarray:
     return map.sum(-1) if map.ndim == 3 else map
 
 
+def magnitudes(maps: Iterable[ArrayValues]) -> np.ndarray:
+    """|map| at all finite pixels of all the maps."""
+    values = np.abs(np.concatenate([signed(map).ravel() for map in maps] or [np.zeros(0)]))
+    return values[np.isfinite(values)]
+
+
 def limit(maps: Iterable[ArrayValues], *, percentile: float | int = 99.5) -> float:
     """The value at which a scale is clipped: that percentile of |map| over all finite pixels.
 
     The largest value where the percentile is zero (few pixels); 1 where there is nothing to show.
     """
-    magnitude = np.abs(np.concatenate([signed(map).ravel() for map in maps] or [np.zeros(0)]))
-    magnitude = magnitude[np.isfinite(magnitude)]
+    magnitude = magnitudes(maps)
     if not magnitude.any():
         return 1.0
     return float(np.percentile(magnitude, percentile) or magnitude.max())

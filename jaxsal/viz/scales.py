@@ -2,11 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from jaxsal.types import ArrayValues
 from jaxsal.viz.maps import Look
-from jaxsal.viz.pixels import limit, signed
+from jaxsal.viz.pixels import limit, magnitudes
 
 METHOD, ALL, MAP = "method", "all", "map"
 SCALES = (METHOD, ALL, MAP)
@@ -18,6 +16,8 @@ def ends(
 ) -> dict[str, list[float]]:
     """The value that is drawn in the strongest colour, for each map of each method.
 
+    A method that shows nothing has no part in the one for all.
+
     Raises:
         ValueError: a scale that is none of `SCALES`.
     """
@@ -27,14 +27,14 @@ def ends(
         return {n: [limit([m], percentile=percentile) for m in maps] for n, maps in columns.items()}
     found = {name: limit(maps, percentile=percentile) for name, maps in columns.items()}
     if scale == ALL:
-        found = dict.fromkeys(columns, max(found.values(), default=1.0))
+        shown = [found[name] for name, maps in columns.items() if magnitudes(maps).any()]
+        found = dict.fromkeys(columns, max(shown, default=1.0))
     return {name: [found[name]] * len(maps) for name, maps in columns.items()}
 
 
 def written(maps: Sequence[ArrayValues], end: float, look: Look) -> str:
     """The end of the scale of maps; "0" where all are zero, "" where no value is finite."""
-    values = np.concatenate([signed(map).ravel() for map in maps] or [np.zeros(1)])
-    values = values[np.isfinite(values)]
+    values = magnitudes(maps)
     if not values.size:
         return ""
     return f"{'±' if look.signs else ''}{end:.2g}" if values.any() else "0"

@@ -82,6 +82,18 @@ def test_one_scale_for_all_images_of_a_method_and_on_demand_for_all_methods():
     assert shown(each.axes[2])[0, 0, 2] == shown(each.axes[6])[0, 0, 2]
 
 
+@pytest.mark.parametrize("dead", [0.0, np.nan])
+@pytest.mark.parametrize("scale", ["method", "all", "map"])
+def test_a_method_that_shows_nothing_leaves_the_others_their_scale(dead, scale):
+    weak = np.full((2, 12, 12), 1e-3)
+    maps = {"weak": weak, "dead": np.full_like(weak, dead)}
+    figure = render.relevance_grid(IMAGES, None, maps, scale=scale)
+    assert {"weak\n±0.001", "±0.001"} & words(figure)
+    assert shown(figure.axes[1])[0, 0, 0] < 0.5  # the darkest red
+    nothing = render.relevance_grid(IMAGES, None, {"dead": maps["dead"]}, scale=scale)
+    assert {"not finite", "all zero"} & words(nothing)
+
+
 def test_a_map_that_shows_nothing_says_why():
     ramp = np.linspace(-1, 1, 144).reshape(12, 12)
     broken = np.where(ramp > 0.5, np.nan, ramp)

@@ -39,3 +39,12 @@ def test_a_page_without_pictures() -> None:
     assert (
         "0 images, 1 without a picture" in page and "data-filter=" not in page.split("<script>")[0]
     )
+
+
+def test_a_score_that_is_none_leaves_the_others_in_order() -> None:
+    scores = [0.2, float("nan"), 0.9, None, -3.0, 0.5]
+    cards = [CARDS[2]._replace(name=str(n), score=score) for n, score in enumerate(scores)]
+    page = gallery("a regression", cards)
+    assert re.findall(r'data-place="(\d)"', page) == ["2", "5", "0", "4", "1", "3"]
+    kept = ["0.9", "0.5", "0.2", "-3", "-1e+30", "-1e+30"]  # what the page sorts by itself
+    assert re.findall(r'data-score="([^"]*)"', page) == kept

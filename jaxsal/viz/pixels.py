@@ -37,16 +37,24 @@ def grey(image: ArrayValues) -> np.ndarray:
     Three channels are colours, another number is averaged. Values outside [0, 1] (standardised
     images) are stretched to it from their own range.
     """
-    shown: np.ndarray = np.nan_to_num(np.asarray(image, float))
-    shown = stretched(shown[..., None] if shown.ndim == 2 else shown)
+    shown = stretched(image)
+    shown = shown[..., None] if shown.ndim == 2 else shown
     return shown if shown.shape[-1] == 3 else np.repeat(shown.mean(-1, keepdims=True), 3, -1)
 
 
-def stretched(image: np.ndarray) -> np.ndarray:
-    """An image of values outside [0, 1] stretched to it from their own range; another as it is."""
-    if image.min() < 0 or image.max() > 1:
-        return (image - image.min()) / max(np.ptp(image), 1e-12)
-    return image
+def stretched(image: ArrayValues) -> np.ndarray:
+    """An image of values outside [0, 1] stretched to it from their own range; another as it is.
+
+    What is not finite has no part in the range: NaN is drawn as the least value, infinities as the
+    least and the largest.
+    """
+    shown = np.asarray(image, float)
+    finite = shown[np.isfinite(shown)]
+    if not finite.size:
+        return np.zeros_like(shown)
+    low, high = finite.min(), finite.max()
+    shown = np.nan_to_num(shown, nan=low, posinf=high, neginf=low)
+    return (shown - low) / max(high - low, 1e-12) if low < 0 or high > 1 else shown
 
 
 def resized(map: np.ndarray, size: tuple[int, ...]) -> np.ndarray:

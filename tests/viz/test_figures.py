@@ -57,6 +57,29 @@ def test_any_image_becomes_colours_in_range(channels, low, high):
     np.testing.assert_allclose((got.min(), got.max()), expected, atol=1e-12)
 
 
+def test_what_is_not_finite_leaves_the_others_their_greys():
+    image = np.array([[-1.0, np.nan, np.inf], [0.0, 1.0, -np.inf]])
+    np.testing.assert_array_equal(pixels.stretched(image), [[0, 0, 1], [0.5, 1, 0]])
+    np.testing.assert_array_equal(pixels.grey(image)[..., 0], pixels.stretched(image))
+    assert not pixels.stretched(np.full((2, 2), np.nan)).any()
+
+
+def test_a_volume_of_integers_with_signs_keeps_its_order():
+    volume = np.array([-32768, -1, 32767], np.int16).repeat(20).reshape(3, 4, 5, 1)
+    np.testing.assert_allclose(pixels.stretched(volume)[:, 0, 0, 0], [0, 32767 / 65535, 1])
+    figure = render.explanation(volume, {"m": volume}, slices=3)
+    greys = [axis.get_images()[0].get_array()[0, 0, 0] for axis in figure.axes[:-1:2]]
+    assert greys == sorted(greys) and greys[2] == 1
+
+
+def test_a_broken_voxel_leaves_a_volume_its_greys():
+    volume = np.stack([np.full((4, 5), value) for value in (100.0, 200.0, 300.0)])
+    volume[0, 0, 0] = np.nan
+    figure = render.explanation(volume[..., None], {"m": np.ones((3, 4, 5))}, slices=3)
+    greys = [axis.get_images()[0].get_array()[-1, -1, 0] for axis in figure.axes[:-1:2]]
+    np.testing.assert_allclose(greys, [0.0, 0.5, 1.0])
+
+
 def test_red_speaks_for_blue_against_and_zero_is_white():
     map = np.zeros((1, 12, 12))
     map[0, 0, 0], map[0, 0, 1] = 5.0, -5.0

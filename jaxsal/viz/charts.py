@@ -12,7 +12,12 @@ from matplotlib.figure import Figure
 
 from jaxsal.types import ArrayValues
 from jaxsal.viz.figures import canvas
-from jaxsal.viz.style import INK, LINES, REGION_COLOURS, SERIES_COLOURS, styled
+from jaxsal.viz.style import INK, LINES, REGION_COLOURS, SERIES_COLOURS, series_colour, styled
+
+FULL = 4
+"""Series that a row of dots has room for at its own height; a legend's line has as many."""
+MARKERS = "osD^"
+"""Of series by the round of their colours."""
 
 
 @styled
@@ -68,7 +73,12 @@ def region_densities(methods: Mapping[str, Mapping[str, Any]], regions: Sequence
     Args:
         methods: `{method: {region: {"density": [mean, low, high]}}}`; None and NaN are not drawn.
         regions: which, in order; at most four.
+
+    Raises:
+        ValueError: more regions than there are colours.
     """
+    if len(regions) > len(REGION_COLOURS):
+        raise ValueError(f"regions: expected at most {len(REGION_COLOURS)}, got {len(regions)}")
     figure, axis = canvas(7.5, 1.1 + 0.46 * len(methods))
     axis.axvline(1, color=INK, lw=0.8, ls="--", zorder=0)
     for k, (region, colour) in enumerate(zip(regions, REGION_COLOURS, strict=False)):
@@ -107,10 +117,10 @@ def dots(
         label: of the axis. reference: where a line is drawn. log: whether the axis is logarithmic.
     """
     rows = list(next(iter(series.values())))
-    figure, axis = canvas(7.5, 1.1 + 0.3 * len(rows))
+    figure, axis = canvas(7.5, _height(0.3, len(rows), len(series)))
     _dots(axis, series, rows, label=label, reference=reference, log=log)
     axis.set_yticks(range(len(rows)), rows)
-    figure.legend(loc="outside upper center", ncols=len(series))
+    figure.legend(loc="outside upper center", ncols=min(len(series), FULL))
     return figure
 
 
@@ -120,13 +130,19 @@ def dots_beside(
 ) -> Figure:
     """`dots` side by side, over the same rows: `{label of the axis: series}`."""
     rows = list(next(iter(next(iter(panels.values())).values())))
-    figure, axes = canvas(10.5, 1.1 + 0.26 * len(rows), ncols=len(panels), sharey=True)
+    most = max(map(len, panels.values()))
+    figure, axes = canvas(10.5, _height(0.26, len(rows), most), ncols=len(panels), sharey=True)
     for axis, (label, series) in zip(axes, panels.items(), strict=True):
         _dots(axis, series, rows, label=label, reference=None, log=label in log)
         if len(series) > 1:
-            axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(series))
+            axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=min(len(series), FULL))
     axes[0].set_yticks(range(len(rows)), rows)
     return figure
+
+
+def _height(inches: float, rows: int, series: int) -> float:
+    """Of dots: that many inches a row, more where it has more series, and the legend's lines."""
+    return 1.1 + inches * rows * max(1, series / FULL) + 0.2 * ((series - 1) // FULL)
 
 
 def _dots(
@@ -140,12 +156,14 @@ def _dots(
 ) -> None:
     if reference is not None:
         axis.axvline(reference, color=INK, lw=0.8, ls="--", zorder=0)
-    for k, ((name, values), colour) in enumerate(zip(series.items(), SERIES_COLOURS, strict=False)):
-        places = np.arange(len(rows)) + 0.2 * (k - (len(series) - 1) / 2)
+    apart = 0.2 * min(1, FULL / len(series))  # series of a row do not reach the next row's
+    for k, (name, values) in enumerate(series.items()):
+        colour, marker = series_colour(k), MARKERS[k // len(SERIES_COLOURS) % len(MARKERS)]
+        places = np.arange(len(rows)) + apart * (k - (len(series) - 1) / 2)
         cells = [[np.nan if v is None else v for v in values[row]] for row in rows]
         mean, low, high = np.array(cells, float).T
         axis.hlines(places, low, high, color=colour, lw=2.2, alpha=0.55)
-        axis.plot(mean, places, "o", color=colour, ms=4.5, label=name)
+        axis.plot(mean, places, marker, color=colour, ms=4.5, label=name)
     axis.set_ylim(len(rows) - 0.5, -0.5)
     axis.set_xscale("log" if log else "linear")
     if log:  # matplotlib's own labels are mathematics

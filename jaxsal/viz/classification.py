@@ -7,9 +7,7 @@ from matplotlib.figure import Figure
 
 from jaxsal.types import ArrayValues, RandomAccess
 from jaxsal.viz.figures import canvas, contact_sheet
-from jaxsal.viz.style import FAINT, INK, LINES, SERIES_COLOURS, styled
-
-SHADES = (*SERIES_COLOURS, "#CC79A7", "#56B4E9", "#E69F00", "#F0E442")
+from jaxsal.viz.style import FAINT, INK, LINES, series_colour, styled
 
 
 @styled
@@ -23,7 +21,7 @@ def roc(curves: Mapping[str, tuple[ArrayValues, ArrayValues]]) -> Figure:
     for number, (name, rates) in enumerate(curves.items()):
         false, true = (np.asarray(rate, float) for rate in rates)
         defined = np.isfinite(false).all() and np.isfinite(true).all()
-        colour = SHADES[number % len(SHADES)]
+        colour = series_colour(number)
         if defined:
             # Curves that run together stay visible beneath each other.
             width = 1.6 + 1.4 * (len(curves) - 1 - number) / len(curves)

@@ -30,7 +30,10 @@ STYLE: Any = {
 REGION_COLOURS = ("#D55E00", "#E69F00", "#0072B2", "#7F7F7F")
 """Okabe and Ito's colours, one a region from the inside out."""
 LINES = {"train": "#0072B2", "validation": "#D55E00", "": "#555555"}
-SERIES_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#7F7F7F")
+SERIES_COLOURS = (
+    *("#D55E00", "#0072B2", "#009E73", "#7F7F7F"),
+    *("#CC79A7", "#56B4E9", "#E69F00", "#F0E442"),
+)
 """Of several results beside each other."""
 
 FONTS = (
@@ -40,6 +43,11 @@ FONTS = (
     *("Unifont", "Symbola", "Noto Emoji"),
 )
 """A letter that one lacks is taken from the next that is installed."""
+
+
+def series_colour(number: int) -> str:
+    """The colour of one of several series, from 0; after the last the first comes again."""
+    return SERIES_COLOURS[number % len(SERIES_COLOURS)]
 
 
 @functools.cache

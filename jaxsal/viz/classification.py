@@ -14,7 +14,8 @@ from jaxsal.viz.style import FAINT, INK, LINES, series_colour, styled
 def roc(curves: Mapping[str, tuple[ArrayValues, ArrayValues]]) -> Figure:
     """Receiver operating characteristics, one a name: false and true positive rates `[M]`.
 
-    A curve with NaN is named as not defined.
+    Straight between its points, as its area is measured: equal scores have one point, and some may
+    be left out. A curve with NaN is named as not defined.
     """
     figure, axis = canvas(5.2, 4.6)
     axis.plot([0, 1], [0, 1], color=FAINT, lw=0.8, ls="--", label="guessing")
@@ -25,7 +26,7 @@ def roc(curves: Mapping[str, tuple[ArrayValues, ArrayValues]]) -> Figure:
         if defined:
             # Curves that run together stay visible beneath each other.
             width = 1.6 + 1.4 * (len(curves) - 1 - number) / len(curves)
-            axis.plot(false, true, color=colour, lw=width, drawstyle="steps-post", label=name)
+            axis.plot(false, true, color=colour, lw=width, label=name)
         else:
             axis.plot([], [], color=colour, lw=1.6, label=f"{name}: not defined")
     axis.set(xlabel="1 - specificity", ylabel="sensitivity", xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))

@@ -17,6 +17,17 @@ def test_a_curve_without_negatives_is_named_not_defined():
     assert len([line for line in axis.lines if len(line.get_xdata())]) == 2
 
 
+def test_the_area_below_a_curve_is_that_of_ranks():
+    """Scores of four values tie: a tie counts half."""
+    scores, positive = draw.integers(0, 4, 60) / 4, draw.random(60) < 0.5
+    axis = classification.roc({"a": roc_curve(scores, positive)}).axes[0]
+    drawn = axis.lines[1].get_path().vertices
+    apart = scores[positive][:, None] - scores[~positive]
+    np.testing.assert_allclose(
+        np.trapezoid(drawn[:, 1], drawn[:, 0]), (np.sign(apart) + 1).mean() / 2
+    )
+
+
 def test_reliability_has_a_point_and_a_bar_a_bin():
     probabilities = draw.dirichlet([1, 1, 1], 50)
     found = reliability(probabilities, draw.integers(0, 3, 50), bins=5)

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from jaxsal.types import ArrayValues, RandomAccess
 from jaxsal.viz.figures import canvas, contact_sheet
-from jaxsal.viz.style import FAINT, INK, LINES, series_colour, styled
+from jaxsal.viz.style import FAINT, LINES, series_colour, styled
 
 
 @styled
@@ -62,7 +62,4 @@ def mistakes(
     images: ArrayValues, titles: Sequence[str], masks: RandomAccess | None = None
 ) -> Figure:
     """Images `[N, H, W, C]` that were taken for another class, each with its title."""
-    figure = contact_sheet(images, titles=titles, masks=masks, columns=4)
-    for axis in figure.axes:
-        axis.title.set_color(INK)
-    return figure
+    return contact_sheet(images, titles=titles, masks=masks, columns=4)

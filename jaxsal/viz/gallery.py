@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from jaxsal.viz.page import banner
+from jaxsal.viz.page import banner, page
 
 STYLE = Path(__file__).with_suffix(".css")
 SCRIPT = Path(__file__).with_suffix(".js")
@@ -65,12 +65,7 @@ def gallery(
         f'<div class="grid">{_grid([(place, cards[place]) for place in ordered])}</div>',
         _reasons(left_out),
     ]
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{html.escape(title)}</title>\n<style>\n{STYLE.read_text()}</style></head>\n<body>"
-        f"<main>\n{''.join(parts)}\n</main><script>\n{SCRIPT.read_text()}</script></body></html>\n"
-    )
+    return page(title, "".join(parts), css=STYLE, script=SCRIPT)
 
 
 def _counts(cards: Sequence[Card], left_out: Sequence[tuple[str, str]]) -> str:

@@ -137,11 +137,12 @@ def figures(shown: Iterable[tuple[str, str, bytes]]) -> str:
     return "".join(figure(*each) for each in shown)
 
 
-def page(title: str, body: str) -> str:
-    """A whole HTML document that needs no network."""
+def page(title: str, body: str, *, css: Path = CSS, script: Path | None = None) -> str:
+    """A whole HTML document that needs no network, with a style and perhaps a script inside."""
+    run = f"<script>\n{script.read_text()}</script>" if script else ""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{text(title)}</title>\n<style>\n{CSS.read_text()}</style></head>\n"
-        f"<body><main>\n{body}\n</main></body></html>\n"
+        f"<title>{text(title)}</title>\n<style>\n{css.read_text()}</style></head>\n"
+        f"<body><main>\n{body}\n</main>{run}</body></html>\n"
     )

@@ -69,7 +69,7 @@ def relevance_grid(
     pictures = inputs.batch("images", images, axes=axes)
     outlines = inputs.outlines(masks, pictures)
     columns = inputs.columns(maps, len(pictures), axes=axes)
-    labels = inputs.labels(rows, len(pictures))
+    labels = inputs.labels("rows", rows, len(pictures))
     inputs.check_percentile(percentile)
     look = Look(style, opacity, colormap)
     first = ["image"] if outlines is None else ["image", mask_label]
@@ -155,7 +155,7 @@ def explanation(
             `relevance_grid`.
 
     Raises:
-        ValueError: an image of other axes, or no such axis.
+        ValueError: an image of other axes, no such axis, or no slice.
     """
     image = inputs.real("image", image)
     axes = _reading(spatial_axes, (2, 3))(image.shape)
@@ -166,6 +166,7 @@ def explanation(
         raise ValueError(
             f"image: expected [H, W], [H, W, C] or [D, H, W, C], got {image.shape}, axis {axis}"
         )
+    inputs.check_count("slices", slices)
     numbers = slice_numbers(image.shape[axis % 3], slices) if image.ndim == 4 else None
     image = image if numbers is None else stretched(image)  # one scale of grey for all slices
 
@@ -226,14 +227,21 @@ def contact_sheet(
 
     Of images with other axes `spatial_axes` are the two of height and width. `colours` are those of
     the titles; `title` stands over all; `panel` is one image's longer side in inches.
+
+    Raises:
+        TypeError: what are no pictures, no lists, no whole number.
+        ValueError: titles, colours or masks of other images, or no column.
     """
     pictures = inputs.batch("images", images, axes=_reading(spatial_axes))
     count = len(pictures)
+    outlines = inputs.outlines(masks, pictures)
+    shades = inputs.labels("colours", colours, count)
+    inputs.check_count("columns", columns)
     columns = min(columns, max(count, 1))
     letters = max(20, int(panel * 15))
     texts = [
         "\n".join(part for line in text.split("\n") for part in textwrap.wrap(line, letters))
-        for text in titles
+        for text in inputs.labels("titles", titles, count)
     ]
     lines = max((text.count("\n") + 1 for text in texts), default=0)
     figure, axes = panels(
@@ -251,10 +259,10 @@ def contact_sheet(
             axis.set_visible(False)
             continue
         axis.imshow(grey(pictures[i]), interpolation="nearest")
-        if masks is not None:
-            _outline(axis, masks[i], OUTLINE)
+        if outlines is not None:
+            _outline(axis, outlines[i], OUTLINE)
         if texts:
-            axis.set_title(texts[i], fontsize=8, pad=2, color=colours[i] if colours else INK)
+            axis.set_title(texts[i], fontsize=8, pad=2, color=colours[i] if shades else INK)
     return figure
 
 

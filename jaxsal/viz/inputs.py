@@ -122,18 +122,31 @@ def check_percentile(percentile: object) -> None:
         raise ValueError(f"percentile: expected from 0 to 100, got {percentile}")
 
 
-def labels(rows: object, count: int) -> list[str]:
+def check_count(name: str, count: object) -> None:
+    """Raises unless it is a whole number above 0.
+
+    Raises:
+        TypeError: no whole number.
+        ValueError: it is none above 0.
+    """
+    if isinstance(count, bool) or not isinstance(count, int | np.integer):
+        raise TypeError(f"{name}: expected a whole number, got {type(count).__name__}")
+    if count < 1:
+        raise ValueError(f"{name}: expected at least 1, got {count}")
+
+
+def labels(name: str, values: object, count: int) -> list[str]:
     """A text an image, or none at all.
 
     Raises:
         TypeError: no sequence.
         ValueError: another number of them than of images.
     """
-    if not isinstance(rows, list | tuple | np.ndarray):
-        raise TypeError(f"rows: expected a list of labels, got {type(rows).__name__}")
-    if len(rows) not in (0, count):
-        raise ValueError(f"rows: expected {count} labels or none, got {len(rows)}")
-    return [str(row) for row in rows]
+    if not isinstance(values, list | tuple | np.ndarray):
+        raise TypeError(f"{name}: expected a list of labels, got {type(values).__name__}")
+    if len(values) not in (0, count):
+        raise ValueError(f"{name}: expected {count} labels or none, got {len(values)}")
+    return [str(value) for value in values]
 
 
 def real(name: str, value: object) -> np.ndarray:

@@ -329,3 +329,36 @@ def test_what_cannot_be_drawn_is_named(change, message):
     given = {"images": IMAGES, "masks": MASKS, "maps": {"m": IMAGES}, **change}
     with pytest.raises((TypeError, ValueError), match=message):
         render.relevance_grid(**given)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"titles": ["a"]}, "titles: expected 2 labels or none, got 1"),
+        ({"titles": "ab"}, "titles: expected a list of labels, got str"),
+        ({"colours": ["red"] * 3}, "colours: expected 2 labels or none, got 3"),
+        ({"masks": MASKS[:1]}, r"masks: expected one an image \(2\), got 1"),
+        ({"masks": MASKS[:, :5]}, r"masks: expected \(12, 12\), the image's, got \(5, 12\)"),
+        ({"columns": 0}, "columns: expected at least 1, got 0"),
+    ],
+)
+def test_what_makes_no_contact_sheet_is_named(change, message):
+    given = {"titles": ["a", "b"], "colours": ["red", "#0072B2"], "masks": MASKS, **change}
+    with pytest.raises((TypeError, ValueError), match=message):
+        render.contact_sheet(IMAGES, **given)
+
+
+def test_a_contact_sheet_has_its_colours_and_outlines():
+    colours = ["red", "#0072B2"]
+    figure = render.contact_sheet(IMAGES, titles=["a", "b"], colours=colours, masks=MASKS)
+    first, second = figure.axes
+    assert [axis.title.get_color() for axis in (first, second)] == colours
+    assert {"a", "b"} <= words(figure)
+    assert len(first.collections) == 1 and not second.collections
+
+
+@pytest.mark.parametrize("slices", [0, -1])
+def test_a_volume_of_no_slices_is_named(slices):
+    volume = draw.random((4, 8, 6, 1))
+    with pytest.raises(ValueError, match=f"slices: expected at least 1, got {slices}"):
+        render.explanation(volume, {"m": volume}, slices=slices)

@@ -18,8 +18,8 @@ from jaxsal.viz.layout import canvas as canvas
 from jaxsal.viz.maps import Look, draw_map
 from jaxsal.viz.picture import Picture
 from jaxsal.viz.picture import png as png
-from jaxsal.viz.pixels import grey, stretched
-from jaxsal.viz.scales import MAP, METHOD, ends, written
+from jaxsal.viz.pixels import grey, note, stretched
+from jaxsal.viz.scales import MAP, METHOD, drawn, written
 from jaxsal.viz.style import DIVERGING, INK, LABEL, OUTLINE, styled
 
 
@@ -53,8 +53,8 @@ def relevance_grid(
         scale: "method", one for all images of a method; "all", one for all methods; or "map", each
             map its own, whose end stands in its corner.
         style: "overlay", over the image, as opaque as it is strong; "side-by-side", alone; or
-            "contour", lines of a quarter, a half and three quarters of the scale, smoothed by a
-            hundredth of the image.
+            "contour", lines at a quarter, a half and three quarters of the scale: of maps clipped,
+            then smoothed by a hundredth of the image; it ends with the largest value left.
         opacity: of an overlay at most. colormap: of matplotlib; one without a middle shows |map|.
         mask_label: title of the column of outlines. panel: inches of one panel's longer side.
         spatial_axes: of ONE image (and its map): (1, 2) where channels come first; None: by its
@@ -75,7 +75,8 @@ def relevance_grid(
     first = ["image"] if outlines is None else ["image", mask_label]
     across = len(first) + len(columns)
     lines = wrapped(title, 2 * LEFT + panel * across)
-    bounds = ends(columns, scale, percentile=percentile)
+    sizes = [picture.shape[:2] for picture in pictures]
+    shown, bounds = drawn(columns, sizes, look, scale, percentile=percentile)
     letters = max(20, int(panel * 11))
     heads = first + [textwrap.fill(name, letters) for name in columns]
     if scale != MAP:
@@ -87,15 +88,14 @@ def relevance_grid(
         top=0.2 + 0.16 * max(head.count("\n") + 1 for head in heads) + 0.2 * len(lines),
         bottom=0.75,
         panel=panel,
-        sizes={picture.shape[:2] for picture in pictures},
+        sizes=sizes,
     )
     for i, (row, picture) in enumerate(zip(grid, pictures, strict=False)):
-        shown = {name: batch[i] for name, batch in columns.items()}
-        own = {name: bounds[name][i] for name in columns}
-        _draw_row(row, picture, shown, own, None if outlines is None else outlines[i], look)
-        for axis, (name, map) in zip(row[len(first) :], shown.items(), strict=True):
-            if scale == MAP and (end := written([map], own[name], look)):
-                axis.text(0.03, 0.03, end, transform=axis.transAxes, fontsize=7, bbox=LABEL)
+        own = [(batch[i], bounds[name][i]) for name, batch in shown.items()]
+        _draw_row(row, picture, own, None if outlines is None else outlines[i], look)
+        for axis, (name, batch) in zip(row[len(first) :], columns.items(), strict=True):
+            end = written([batch[i]], bounds[name][i], look) if scale == MAP else ""
+            _tell(axis, note(batch[i]), end)
         if labels:
             row[0].set_ylabel(labels[i])
     for axis, head in zip(grid[0], heads, strict=True):
@@ -110,20 +110,28 @@ def relevance_grid(
 def _draw_row(
     row: np.ndarray,
     picture: np.ndarray,
-    maps: Mapping[str, np.ndarray],
-    bounds: Mapping[str, float],
+    maps: Sequence[tuple[np.ndarray, float]],
     outline: np.ndarray | None,
     look: Look,
 ) -> None:
-    """The image, the image with the outline of its mask where it may have one, and each map."""
+    """The image, the image with the outline of its mask if it may have one, each map to its end."""
     before = row[: len(row) - len(maps)]
     for axis in before if look.alone else row:
         axis.imshow(grey(picture), interpolation="nearest")
-    for axis, (name, map) in zip(row[len(before) :], maps.items(), strict=True):
-        draw_map(axis, map, bounds[name], picture.shape[:2], look)
+    for axis, (map, end) in zip(row[len(before) :], maps, strict=True):
+        draw_map(axis, map, end, picture.shape[:2], look)
     if outline is not None:
         for axis in row[1:]:
             _outline(axis, outline, INK if look.alone and axis is not row[1] else OUTLINE)
+
+
+def _tell(axis: Axes, remark: str, end: str) -> None:
+    """Why a map shows nothing, in its middle, and the end of its own scale, in its corner."""
+    if remark:
+        place = axis.transAxes
+        axis.text(0.5, 0.5, remark, ha="center", va="center", transform=place, bbox=LABEL)
+    if end:
+        axis.text(0.03, 0.03, end, transform=axis.transAxes, fontsize=7, bbox=LABEL)
 
 
 def explanation(

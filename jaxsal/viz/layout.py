@@ -97,9 +97,13 @@ def colour_bar(
     )
     ends = ["against the class", "0", "for the class"]
     bar.set_xticklabels(ends if look.signs else ["0", "for or against"])
-    bar.set_xlabel(
-        f"clipped at {'± ' if look.signs else ''}the {percentile:g}th percentile of |map|, given "
-        f"{where}",
-        fontsize=8,
-    )
+    bar.set_xlabel(f"{_end(percentile, look)}, given {where}", fontsize=8)
     bar.tick_params(length=0)
+
+
+def _end(percentile: float | int, look: Look) -> str:
+    """What the end of the scale is, in words."""
+    sign = "± " if look.signs else ""
+    if look.lines:
+        return f"lines at ¼, ½, ¾ of {sign}the largest |map|, smoothed"
+    return f"clipped at {sign}the {percentile:g}th percentile of |map|"

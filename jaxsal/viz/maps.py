@@ -11,16 +11,16 @@ import scipy.ndimage
 from matplotlib.axes import Axes
 
 from jaxsal.types import ArrayValues
-from jaxsal.viz.pixels import grey, limit, note, resized, signed
-from jaxsal.viz.style import DIVERGING, LABEL
+from jaxsal.viz.pixels import grey, limit, resized, signed
+from jaxsal.viz.style import DIVERGING
 
 DIVERGING_MAPS = frozenset(
     "PiYG PRGn BrBG PuOr RdGy RdBu RdYlBu RdYlGn Spectral coolwarm bwr seismic berlin managua "
     "vanimo".split()
 )
 """Colour maps with a middle, which zero takes; of others |map| is drawn."""
-ALONE = "side-by-side"
-"""The style of maps without their images below them."""
+ALONE, CONTOUR = "side-by-side", "contour"
+"""The styles of maps without their images below them, and of lines at `LEVELS` of the scale."""
 LEVELS = (0.25, 0.5, 0.75)
 SMOOTH = 1 / 100
 """Of an image's side: how far contour lines are smoothed, as pixels alone make no lines."""
@@ -64,6 +64,11 @@ class Look:
         return self.style == ALONE
 
     @property
+    def lines(self) -> bool:
+        """Whether maps are drawn as lines: smoothed, as pixels alone make none."""
+        return self.style == CONTOUR
+
+    @property
     def least(self) -> int:
         """The lowest value on the scale of colours."""
         return -1 if self.signs else 0
@@ -72,6 +77,14 @@ class Look:
         """A map as fractions of the bound, as the colours show it; 0 where it is not a number."""
         shown = np.nan_to_num(signed(map) / bound, posinf=1, neginf=-1)
         return shown if self.signs else np.abs(shown)
+
+    def smoothed(self, map: ArrayValues, bound: float, size: tuple[int, ...]) -> np.ndarray:
+        """A map clipped at the bound and smoothed, of its image's size or finer.
+
+        Clipped, a pixel of a hundred times the others weighs as much as one of the strongest.
+        """
+        shown = resized(np.clip(self.scaled(map, bound), self.least, 1), size)
+        return bound * scipy.ndimage.gaussian_filter(shown, SMOOTH * max(shown.shape))
 
     def blended(self, picture: np.ndarray, map: ArrayValues, bound: float) -> np.ndarray:
         """The map over its image `[H, W, 3]` in [0, 1], as colours; of the finer one's size."""
@@ -105,8 +118,6 @@ def draw_map(axis: Axes, map: ArrayValues, bound: float, size: tuple[int, ...], 
     shown = resized(look.scaled(map, bound), (height, width))
     options = {"cmap": look.colormap, "vmin": look.least, "vmax": 1}
     STYLES[look.style](axis, shown, look, (width, height), options)
-    if remark := note(map):
-        axis.text(width / 2, height / 2, remark, ha="center", va="center", bbox=LABEL)
 
 
 def _over(
@@ -136,21 +147,19 @@ def _flat(
 def _lines(
     axis: Axes, shown: np.ndarray, look: Look, size: tuple[int, int], options: dict[str, Any]
 ) -> None:
-    smooth = scipy.ndimage.gaussian_filter(shown, SMOOTH * max(shown.shape))
-    smooth *= np.abs(shown).max() / (np.abs(smooth).max() or 1)
-    levels = [sign * level for sign in (-1, 1) for level in LEVELS]
-    levels = sorted(level for level in levels if smooth.min() < level < smooth.max())
+    levels = sorted(sign * level for sign in (-1, 1) for level in LEVELS)
+    levels = [level for level in levels if shown.min() < level < shown.max()]
     rows, columns = (
         (np.arange(count) + 0.5) * length / count - 0.5
         for count, length in zip(shown.shape, reversed(size), strict=True)
     )
     if levels:  # matplotlib warns of none
-        axis.contour(columns, rows, smooth, levels, linewidths=1.2, alpha=look.opacity, **options)
+        axis.contour(columns, rows, shown, levels, linewidths=1.2, alpha=look.opacity, **options)
 
 
 STYLES: dict[str, Callable[..., None]] = {
     "overlay": _over,
     ALONE: _beside,
-    "contour": _lines,
+    CONTOUR: _lines,
 }
 """By name; a new style is one row here."""

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from jaxsal.types import ArrayValues
 from jaxsal.viz.maps import Look
 from jaxsal.viz.pixels import limit, magnitudes
@@ -30,6 +32,29 @@ def ends(
         shown = [found[name] for name, maps in columns.items() if magnitudes(maps).any()]
         found = dict.fromkeys(columns, max(shown, default=1.0))
     return {name: [found[name]] * len(maps) for name, maps in columns.items()}
+
+
+def drawn(
+    columns: dict[str, list[np.ndarray]],
+    sizes: Sequence[tuple[int, ...]],
+    look: Look,
+    scale: str,
+    *,
+    percentile: float | int,
+) -> tuple[dict[str, list[np.ndarray]], dict[str, list[float]]]:
+    """The maps of images of those sizes as they are drawn, and the `ends` of their scales.
+
+    Lines are those of clipped and smoothed maps, and their scale ends with the largest value left:
+    at the percentile of maps as they were, most maps that change from pixel to pixel had no line.
+    """
+    bounds = ends(columns, scale, percentile=percentile)
+    if not look.lines:
+        return columns, bounds
+    smooth = {
+        name: [look.smoothed(*each) for each in zip(maps, bounds[name], sizes, strict=True)]
+        for name, maps in columns.items()
+    }
+    return smooth, ends(smooth, scale, percentile=100)
 
 
 def written(maps: Sequence[ArrayValues], end: float, look: Look) -> str:

@@ -148,6 +148,67 @@ def test_an_overlay_is_as_opaque_as_the_map_is_strong():
     assert opacity[0, 0] == 1 and opacity.sum() == 1
 
 
+def lines(axis):
+    """Points `(x, y)` of the contour lines of a panel, by level."""
+    found = [each for each in axis.collections if hasattr(each, "levels")]
+    return {
+        level: path.vertices
+        for contour in found
+        for level, path in zip(contour.levels, contour.get_paths(), strict=True)
+    }
+
+
+def test_contour_lines_lie_at_the_levels_of_the_scale():
+    """One pixel a hundred times the others moves no line, and what is weak has none."""
+    map = np.zeros((200, 200))
+    map[60:100, 60:100], map[120:160, 120:160], map[20, 20] = 1.0, 0.05, 100.0
+    figure = render.relevance_grid(0 * map[None], None, {"m": map[None]}, style="contour")
+    drawn = lines(figure.axes[1])
+    assert [*drawn] == [0.25, 0.5, 0.75] and "m\n±1" in words(figure)
+    np.testing.assert_allclose((drawn[0.5].min(0), drawn[0.5].max(0)), (2 * [59.5], 2 * [99.5]))
+    for level, shift in (
+        (0.25, -1.35),
+        (0.75, 1.35),
+    ):  # of a smoothed edge: 2 pixels x its quartile
+        np.testing.assert_allclose(drawn[level].min(0), 2 * [59.5 + shift], atol=0.1)
+
+
+@pytest.mark.parametrize("colormap", ["RdBu_r", "magma"])
+def test_contour_lines_of_a_method_are_comparable(colormap):
+    map = np.zeros((60, 60))
+    map[20:40, 20:40] = -1.0
+    rows = np.stack([map, 0.2 * map, 0.6 * map])
+    images = np.zeros_like(rows)
+    sign = -1 if colormap == "RdBu_r" else 1
+
+    def drawn(scale):
+        options = {"scale": scale, "style": "contour", "colormap": colormap}
+        figure = render.relevance_grid(images, None, {"m": rows}, **options)
+        return [sorted(sign * level for level in lines(axis)) for axis in figure.axes[1:6:2]]
+
+    assert drawn("method") == [[0.25, 0.5, 0.75], [], [0.25, 0.5]]
+    assert drawn("map") == 3 * [[0.25, 0.5, 0.75]]
+
+
+def test_a_map_that_changes_from_pixel_to_pixel_has_contour_lines():
+    map = draw.normal(size=(100, 100))
+    figure = render.relevance_grid(0 * map[None], None, {"m": map[None]}, style="contour")
+    assert len(lines(figure.axes[1])) == 6
+    assert any(
+        "lines at ¼, ½, ¾ of ± the largest |map|, smoothed" in text for text in words(figure)
+    )
+
+
+@pytest.mark.parametrize("style", ["side-by-side", "overlay", "contour"])
+def test_what_a_map_lacks_is_told_in_each_style(style):
+    broken = np.linspace(-1, 1, 144).reshape(1, 12, 12)
+    broken = np.where(broken > 0.5, np.nan, broken)
+    maps = {"nan": np.nan * broken, "part": broken, "zero": 0 * IMAGES[:1]}
+    figure = render.relevance_grid(IMAGES[:1], None, maps, style=style)
+    assert {"not finite", "all zero", "nan", "zero\n0"} <= words(figure)
+    assert seen(figure).std() > 0
+
+
 def test_a_grid_of_no_images_has_its_titles():
     figure = render.relevance_grid(IMAGES[:0], MASKS[:0], {"m": IMAGES[:0]})
     assert "outline" in words(figure) and seen(figure).std() > 0

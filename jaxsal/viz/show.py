@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxsal.types import FEW, axes_by_shape
 from jaxsal.viz import inputs
 from jaxsal.viz.figures import explanation, relevance_grid, slice_numbers
 from jaxsal.viz.picture import Picture
 from jaxsal.viz.pixels import stretched
 from jaxsal.viz.scales import METHOD
+from jaxsal.viz.shapes import Reading, fitting, readings
 from jaxsal.viz.style import DIVERGING
 
 MOST = 24
@@ -155,7 +155,7 @@ def _titles(titles: Sequence[object] | str | None, count: int) -> list[str]:
 
 
 def _read(images: Any, maps: Any, masks: Any, axes: tuple[int, ...], deep: bool) -> _Batch:
-    """The images and maps as a batch: in the first reading of their shapes that all agree on.
+    """The images and maps as a batch: in the likeliest reading of their shapes that all fit.
 
     Args:
         deep: whether they have to be volumes.
@@ -168,95 +168,19 @@ def _read(images: Any, maps: Any, masks: Any, axes: tuple[int, ...], deep: bool)
         raise ValueError(f"images: expected at least one pixel, got {pixels.shape}")
     named = dict(maps) if isinstance(maps, Mapping) else {"map": maps}
     values = {str(name): inputs.real("maps", each) for name, each in named.items()}
-    outlines = None if masks is None else inputs.real("masks", masks).astype(bool)
-    readings = [(b, own) for b, own in _readings(pixels.shape, axes) if len(own) == 3 or not deep]
-    if deep and not readings:
+    outlines = None if masks is None else inputs.real("masks", masks)
+    ways = [way for way in readings(pixels.shape, axes) if len(way.axes) == 3 or not deep]
+    if not ways:
         raise ValueError(f"axis: expected volumes to cut, got images {pixels.shape}")
-    for batched, own in readings:
-        batch = pixels if batched else pixels[None]
-        batch = np.stack([_last(each, own) for each in batch])
-        space = len(own)
-        read = {n: _maps(v, batched, batch.shape, own) for n, v in values.items()}
-        lines = outlines if outlines is None or batched else outlines[None]
-        fits = lines is None or lines.shape == batch.shape[: 1 + space]
-        if fits and all(each is not None for each in read.values()):
-            columns = {n: column for n, each in read.items() for n, column in _columns(n, each)}
-            return _Batch(batch, columns, lines, space)
-    shapes = ", ".join(f"{name} {each.shape}" for name, each in values.items())
-    outlined = "" if outlines is None else f", masks {outlines.shape}"
-    raise ValueError(
-        f"maps: expected those of images {pixels.shape}, got {shapes}{outlined}; "
-        "spatial_axes=(0, 1) says which axes of ONE image are height and width, three are a "
-        "volume's"
-    )
+    batches = fitting(ways, lambda way: way.images(pixels))
 
+    def columns(way: Reading) -> dict[str, np.ndarray]:
+        found = [way.maps(name, each, batches[way]) for name, each in values.items()]
+        return {name: column for each in found for name, column in each.items()}
 
-def _readings(shape: tuple[int, ...], axes: tuple[int, ...]) -> list[tuple[bool, tuple[int, ...]]]:
-    """Whether it is a batch, and the spatial axes of one image; the likeliest first."""
-    rank, few = len(shape), bool(shape) and shape[-1] <= FEW
-    if axes:
-        order = (False, True) if few else (True, False)  # a last axis that is short is channels
-        fits = [b for b in order if rank - b - len(axes) in (0, 1) and axes[-1] < rank - b]
-        return [(batched, axes) for batched in fits]
-    flat, deep, first = (0, 1), (0, 1, 2), (1, 2)
-    if rank == 3 and few:
-        return [(False, flat), (True, flat), (False, deep)]
-    if rank == 3:  # [N, H, W] is likelier than [C, H, W]
-        return [(True, flat), (False, first), (False, deep)]
-    if rank == 4:
-        own = axes_by_shape(shape[1:])
-        images = [(True, own if len(own) == 2 else flat)]
-        volumes = [(False, deep), (True, deep)]
-        return [*images, *volumes] if few or own else [*volumes[::-1], *images]
-    if rank == 5:
-        return [(True, deep)]
-    return [(False, flat)] if rank == 2 else []
+    def lines(way: Reading) -> np.ndarray | None:
+        return None if outlines is None else way.masks(outlines, batches[way])
 
-
-def _last(image: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-    """One image with its channels last, of which there is at least one."""
-    moved = inputs.channels_last(image, axes)
-    return moved if moved.ndim > len(axes) else moved[..., None]
-
-
-def _maps(
-    values: np.ndarray, batched: bool, shape: tuple[int, ...], axes: tuple[int, ...]
-) -> list[np.ndarray] | None:
-    """The maps of each class, `[N, *space]` or coarser, of images of that shape; else None.
-
-    One entry where there is no class axis.
-    """
-    values, space = (values if batched else values[None]), len(axes)
-    if values.ndim < 1 + space or len(values) != shape[0]:
-        return None
-
-    def read(each: np.ndarray) -> np.ndarray | None:
-        """Maps of one class; a volume's are of its own size, as slices are cut of them."""
-        if each.ndim == 1 + space:
-            flat = each
-        elif each.ndim == 2 + space and each[0].size:
-            moved = np.stack([inputs.channels_last(one, axes) for one in each])
-            if moved.shape[-1] not in (1, shape[-1]):
-                return None
-            flat = moved.sum(-1)
-        else:
-            return None
-        finer = all(a <= b for a, b in zip(flat.shape[1:], shape[1:-1], strict=True))
-        same = flat.shape[1:] == shape[1:-1]
-        return flat if flat.size and (same or (space == 2 and finer)) else None
-
-    if (found := read(values)) is not None:
-        return [found]
-    if not batched or values.ndim < 2 + space:
-        return None
-    by_class = [read(values[:, k]) for k in range(values.shape[1])]
-    whole = [each for each in by_class if each is not None]
-    return whole if whole and len(whole) == len(by_class) else None
-
-
-def _columns(name: str, maps: list[np.ndarray] | None) -> list[tuple[str, np.ndarray]]:
-    assert maps is not None
-    if len(maps) == 1:
-        return [(name, maps[0])]
-    before = "" if name == "map" else f"{name}, "
-    return [(f"{before}class {k}", each) for k, each in enumerate(maps)]
+    fitted = fitting(batches, columns)
+    way, outlined = next(iter(fitting(fitted, lines).items()))
+    return _Batch(batches[way], fitted[way], outlined, len(way.axes))

@@ -62,9 +62,9 @@ def _compiled_at(rows: list[Row]) -> list[str]:
 def _left_out(record: Record) -> list[str]:
     """How many programs a record leaves out, of which methods, and what its last run passed by."""
     lines = [] if record.get("finished", True) else ["- unfinished"]
-    named, others = [], []
-    for each in record.get("left_out", ()):
-        (others if each.startswith("not looked at") else named).append(each)
+    left = record.get("left_out", ())
+    others = [each for each in left if each.startswith("not looked at")]
+    named = [each for each in left if each not in others]
     if named:
         methods = dict.fromkeys(each.split(", ")[2] for each in named)
         lines.append(f"- left out: {len(named)} programs ({', '.join(methods)})")

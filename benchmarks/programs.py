@@ -137,8 +137,8 @@ def by_hand(case: Case, mesh: Mesh, only: str | None = None) -> jax.stages.Trace
 def _on_each_chip(every: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
     """A program of parameters and rows, on each chip's own rows."""
     whole, spread = PartitionSpec(), PartitionSpec("batch")
-    specs = {"in_specs": (whole, spread, spread, spread), "out_specs": spread}
-    return jax.shard_map(every, mesh=mesh, check_vma=False, **specs)
+    rows = (whole, spread, spread, spread)
+    return jax.shard_map(every, mesh=mesh, in_specs=rows, out_specs=spread, check_vma=False)
 
 
 def _one(case: Case, given: _Given) -> Callable[..., Any]:

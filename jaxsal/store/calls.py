@@ -5,7 +5,7 @@ devices. So the devices decide how many chunks make a call, not how large a chun
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from jaxsal.store.layout import LARGEST_CHUNK, Layout
 
@@ -13,7 +13,8 @@ CALL_BYTES = 2**26
 """Of maps, that an accelerator makes in one call."""
 
 
-class Calls(NamedTuple):
+@dataclass(frozen=True)
+class Calls:
     """The chunks of one process, every `size` of them a call: the same ones after a kill.
 
     Attributes:

@@ -92,23 +92,63 @@ def in_float64(loaded: Loaded, name: str, options: dict[str, Any]) -> Callable[[
     return by_jaxsal(wide, name, options, dtype=jnp.float64)
 
 
-def by_hand(loaded: Loaded, name: str, options: dict[str, Any]) -> Callable[[], Any]:
+ROWS = (None, 0, 0, 0)
+"""Which of (variables, image, target, key) are of each image."""
+
+
+def by_hand(
+    loaded: Loaded,
+    name: str,
+    options: dict[str, Any],
+    methods: dict[str, Callable[..., Any]] = plain.METHODS,
+) -> Callable[[], Any]:
     """`jit(vmap(...))` of the method in plain JAX."""
-    program, arguments = _plain(loaded, name, options)
-    whole = jax.jit(jax.vmap(program, in_axes=(None, 0, 0, 0)))
+    program, arguments = _plain(loaded, name, options, methods)
+    whole = jax.jit(jax.vmap(program, in_axes=ROWS))
     return lambda: whole(*arguments)
 
 
 def in_a_loop(loaded: Loaded, name: str, options: dict[str, Any]) -> Callable[[], Any]:
     """The same, jitted for one image, in a Python loop over the images."""
-    program, (variables, *rows) = _plain(loaded, name, options)
+    program, (variables, *rows) = _plain(loaded, name, options, plain.METHODS)
     one = jax.jit(program)
     rows_of = [[column[i] for column in rows] for i in range(len(loaded.images))]
     return lambda: jnp.stack([one(variables, *row) for row in rows_of])
 
 
-def _plain(loaded: Loaded, name: str, options: dict[str, Any]) -> tuple[Any, tuple[Any, ...]]:
-    if name not in plain.METHODS:
+def steps_in_python(loaded: Loaded, name: str, options: dict[str, Any]) -> Callable[[], Any]:
+    """A Python loop over the steps, each a jitted program of the whole batch."""
+    parts, arguments = _plain(loaded, name, options, plain.SUMS)
+
+    def begin(*given: Any) -> Any:
+        made = parts(*given)
+        return made.held, made.points, made.zeros
+
+    def step(held: Any, points: Any, total: Any, index: Any, *given: Any) -> Any:
+        point = jax.tree.map(lambda column: column[index], points)
+        return plain.add(total, parts(*given).step(held, point))
+
+    def end(total: Any, *given: Any) -> Any:
+        return parts(*given).end(total)
+
+    first = jax.jit(jax.vmap(begin, ROWS))
+    turn = jax.jit(jax.vmap(step, (0, 0, 0, None, *ROWS)))
+    last = jax.jit(jax.vmap(end, (0, *ROWS)))
+
+    def run() -> Any:
+        held, points, total = first(*arguments)
+        for index in range(jax.tree.leaves(points)[0].shape[1]):
+            total = turn(held, points, total, index, *arguments)
+        return last(total, *arguments)
+
+    return run
+
+
+def _plain(
+    loaded: Loaded, name: str, options: dict[str, Any], methods: dict[str, Callable[..., Any]]
+) -> tuple[Any, tuple[Any, ...]]:
+    """What a table of `plain` has at one image, and the arguments of a batch."""
+    if name not in methods:
         raise Absent("not written by hand")
     apply: Any = network(loaded.problem).apply
 
@@ -116,7 +156,7 @@ def _plain(loaded: Loaded, name: str, options: dict[str, Any]) -> tuple[Any, tup
         def score(image: Any) -> Any:
             return apply(variables, image[None])[0, target]
 
-        return plain.METHODS[name](score, image, key, **options)
+        return methods[name](score, image, key, **options)
 
     images, targets = jax.device_put((loaded.images, loaded.targets))
     keys = jax.random.split(jax.random.key(0), len(images))
@@ -134,12 +174,13 @@ def on_devices(loaded: Loaded, name: str, options: dict[str, Any], count: int) -
 CONTENDERS: dict[str, Callable[..., Callable[[], Any]]] = {
     **{f"jaxsal on {n}": functools.partial(on_devices, count=n) for n in (1, 2, 4, 8)},
     "jaxsal": by_jaxsal,
-    "jaxsal unchecked": functools.partial(by_jaxsal, check=False),
     "jaxsal without rewrites": functools.partial(by_jaxsal, rewrite=False),
     "jaxsal bfloat16": functools.partial(by_jaxsal, dtype=jnp.bfloat16),
     "jaxsal float64": in_float64,
     "plain jax": by_hand,
     "plain jax, loop": in_a_loop,
+    "plain jax, steps in Python": steps_in_python,
+    "plain jax, steps at once": functools.partial(by_hand, methods=plain.AT_ONCE),
 }
 
 

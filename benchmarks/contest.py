@@ -36,7 +36,6 @@ class Case(NamedTuple):
     Attributes:
         problem: a name of `benchmarks.problems.PROBLEMS`.
         random: whether the contenders draw different numbers: their maps then only resemble.
-        contenders: the names of those that are timed, the reference first; None: all of them.
     """
 
     problem: str
@@ -44,14 +43,13 @@ class Case(NamedTuple):
     batch: int
     options: dict[str, Any] = {}  # noqa: RUF012
     random: bool = False
-    contenders: tuple[str, ...] | None = None
 
     def __str__(self) -> str:
         return f"{self.method}, {self.problem}, batch {self.batch}"
 
     def row(self) -> dict[str, Any]:
         """What a record says of the case."""
-        return {name: value for name, value in self._asdict().items() if name != "contenders"}
+        return self._asdict()
 
 
 class Contender(NamedTuple):

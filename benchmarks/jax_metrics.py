@@ -24,12 +24,10 @@ def metric(name: str, options: dict[str, Any]) -> Any:
     return functools.partial(jaxsal.METRICS[name], **{**options, "baseline": baseline})
 
 
-def by_jaxsal(
-    loaded: Loaded, name: str, options: dict[str, Any], **settings: Any
-) -> Callable[[], Any]:
+def by_jaxsal(loaded: Loaded, name: str, options: dict[str, Any]) -> Callable[[], Any]:
     """`jaxsal.evaluator`, as a user calls it."""
     model = jax_worker.network(loaded.problem)
-    evaluate = jaxsal.evaluator(model.apply, metric(name, options), **settings)
+    evaluate = jaxsal.evaluator(model.apply, metric(name, options))
     variables = jax_worker.unflatten(loaded.weights)
     rows = jax.device_put((loaded.images, problems.maps(loaded), loaded.targets))
     return lambda: evaluate(variables, *rows)
@@ -54,10 +52,8 @@ def of_several(
 
 CONTENDERS: dict[str, Callable[..., Callable[[], Any]]] = {
     "jaxsal": by_jaxsal,
-    "jaxsal without rewrites": functools.partial(by_jaxsal, rewrite=False),
     "jaxsal, maps together": functools.partial(of_several, together=True),
     "jaxsal, maps one by one": functools.partial(of_several, together=False),
-    **{f"jaxsal, {n} at a time": functools.partial(by_jaxsal, batch_size=n) for n in (8, 64, 128)},
 }
 
 
@@ -73,11 +69,13 @@ def prepare(
     )
 
 
-def program(problem: str, batch: int, method: str, options: dict[str, Any]) -> dict[str, Any]:
-    """Bytes of the compiled program of a batch, as the compiler's memory analysis has them."""
+def program(
+    problem: str, batch: int, method: str, options: dict[str, Any], batch_size: int = 32
+) -> dict[str, Any]:
+    """Bytes of the program of a batch, so many images at a time, as the compiler tells them."""
     loaded = problems.load(problem, batch)
     model = jax_worker.network(loaded.problem)
-    evaluate = jaxsal.evaluator(model.apply, metric(method, options), batch_size=32)
+    evaluate = jaxsal.evaluator(model.apply, metric(method, options), batch_size=batch_size)
     variables, maps = jax_worker.unflatten(loaded.weights), problems.maps(loaded)
     whole = jax.jit(evaluate).lower(variables, loaded.images, maps, loaded.targets)
     return {"bytes": memory.program_bytes(whole.compile())}

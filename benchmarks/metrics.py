@@ -20,7 +20,11 @@ CONTENDERS = (
     Contender("torch", "torch channels_last"),
     Contender("torch", "torch, 32 at a time"),
     Contender("torch", "torch channels_last, 32 at a time"),
+    Contender("torch", "torch compiled channels_last, 32 at a time"),
 )
+
+PROGRAM_BATCH = 32
+"""Images at a time of the programs whose memory is compared."""
 
 OF_SEVERAL = ("faithfulness_correlation", "deletion")
 """Metrics of several maps: one that shares all its passes among them, and one that shares none."""
@@ -44,7 +48,7 @@ class Settings(NamedTuple):
     batch: int
     steps: int = 100
     memory: tuple[int, ...] = (10, 100, 1000)
-    rounds: int = 3
+    rounds: int = 5
     curves: tuple[str, ...] = tuple(CURVES)
     contenders: tuple[Contender, ...] = CONTENDERS
     precision: str = "highest"
@@ -53,14 +57,8 @@ class Settings(NamedTuple):
 
 
 SETTINGS = {
-    "cpu": Settings("cnn-128", 256, contenders=CONTENDERS[:3], curves=("deletion",), rounds=1),
-    "short": Settings(
-        "cnn-128",
-        16,
-        contenders=(*CONTENDERS[:3], CONTENDERS[-1]),
-        curves=("deletion",),
-        rounds=1,
-    ),
+    "cpu": Settings("cnn-128", 64, curves=("deletion",)),
+    "short": Settings("cnn-128", 16, contenders=CONTENDERS[:3], curves=("deletion",)),
     "gpu": Settings("cnn-128", 256, rounds=7, precision="tf32"),
     "toy": Settings("cnn-toy", 4, steps=4, memory=(4, 8), rounds=1, maps=2, images=2),
 }
@@ -94,6 +92,7 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
     return {
         "precision": settings.precision,
         "frameworks": about,
+        "program_batch_size": PROGRAM_BATCH,
         "program_bytes": bytes_by_steps,
         "rows": rows,
     }
@@ -128,6 +127,8 @@ def _memory(running: Workers, settings: Settings, case: Case, folder: str) -> di
     for steps in settings.memory:
         options = {**case.options, "steps": steps}
         asked = {"problem": folder, "batch": case.batch, "method": case.method}
-        found[str(steps)] = running.ask("jax", "program", options=options, **asked).get("bytes")
+        asked |= {"batch_size": PROGRAM_BATCH}
+        program = running.ask("jax", "program", options=options, **asked)
+        found[str(steps)] = program.get("bytes")
         print(f"{steps:>5} steps: the program takes {found[str(steps)]} bytes", flush=True)
     return found

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from benchmarks import roofline
+from benchmarks import peers, roofline
 from benchmarks.contest import Case, Contender, contest, problem_folders, workers
 
 SMOOTH: dict[str, Any] = {"samples": 25, "noise": 0.15, "relative": False}
@@ -91,25 +91,6 @@ LOOPS = (
     "xrai",
 )
 
-JAX = ("jaxsal", "jaxsal without rewrites", "jaxsal bfloat16", "plain jax", "plain jax, loop")
-TORCH = (
-    "captum",
-    "captum, chunk 1",
-    "captum, chunk 8",
-    "captum, chunk 32",
-    "captum, chunk 64",
-    "captum, chunk 256",
-    "zennit",
-    "grad-cam",
-    "saliency",
-    "torch",
-    "torch channels_last",
-    "torch compiled",
-    "torch compiled channels_last",
-    "torch bfloat16",
-)
-CONTENDERS = tuple(Contender("jax", n) for n in JAX) + tuple(Contender("torch", n) for n in TORCH)
-
 
 def options(problem: str, method: str) -> dict[str, Any]:
     """The options of a method, for images of that problem."""
@@ -118,16 +99,17 @@ def options(problem: str, method: str) -> dict[str, Any]:
     return OPTIONS.get(method, {})
 
 
-def make_case(problem: str, method: str, batch: int, *names: str, **given: Any) -> Case:
-    """A case with the options of `OPTIONS` and those given, among contenders of these names."""
-    every = options(problem, method) | given
-    return Case(problem, method, batch, every, method in RANDOM, names or None)
+def make_case(problem: str, method: str, batch: int, **given: Any) -> Case:
+    """A case with the options of `OPTIONS` and those given."""
+    return Case(problem, method, batch, options(problem, method) | given, method in RANDOM)
 
 
 class Settings(NamedTuple):
     """What is measured.
 
     Attributes:
+        contenders: of those that `peers.PEERS` has for a method, which there is time for.
+        why_not: why the others are not timed.
         precision: of products and convolutions in float32 on an accelerator, the same on both
             sides: "highest" or "tf32".
         minutes: no case or contender begins after so many; the record names those left out.
@@ -135,7 +117,8 @@ class Settings(NamedTuple):
     """
 
     cases: tuple[Case, ...]
-    contenders: tuple[Contender, ...] = CONTENDERS
+    contenders: tuple[str, ...] = peers.EVERY
+    why_not: str = ""
     rounds: int = 7
     precision: str = "highest"
     toy: bool = False
@@ -150,43 +133,27 @@ def _cases(problem: str, single: int, loops: int) -> tuple[Case, ...]:
 
 LATENCY = (make_case("cnn-128", "gradient", 1), make_case("cnn-128", "gradient", 8))
 
-_EAGER = ("jaxsal", "plain jax", "captum", "torch channels_last")
-_CHUNKED = ("jaxsal", "captum", "captum, chunk 8", "captum, chunk 64", "captum, chunk 256")
-_BEST = ("torch compiled channels_last", "jaxsal bfloat16", "torch bfloat16")
-_FIRST = (
-    make_case("cnn-128", "gradient", 512, *_EAGER, *_BEST),
-    make_case("cnn-128", "integrated_gradients", 64, *_CHUNKED, "plain jax", steps=64),
-    make_case("cnn-128", "occlusion", 64, *_CHUNKED),
-    make_case("cnn-128", "gradient", 1, *_EAGER),
-    make_case("cnn-128", "smoothgrad", 64, *_CHUNKED),
-    make_case("cnn-128", "together", 512, "jaxsal"),
-    make_case("cnn-128", "grad_cam", 512, *_EAGER),
-    make_case("cnn-128", "guided_backprop", 512, *_EAGER),
+_HEADLINE = (
+    make_case("cnn-128", "gradient", 512),
+    make_case("cnn-128", "integrated_gradients", 64, steps=64),
+    make_case("cnn-128", "occlusion", 64),
+    make_case("cnn-128", "smoothgrad", 64),
+    make_case("cnn-128", "grad_cam", 512),
+    make_case("cnn-128", "together", 512),
+    make_case("cnn-128", "guided_backprop", 512),
+    make_case("cnn-128", "gradient", 1),
 )
-_RESNET = (
-    make_case(
-        *("resnet50-224", "gradient", 128, "jaxsal", "jaxsal bfloat16"),
-        *("captum", "torch channels_last", "torch bfloat16"),
-    ),
-)
+_RESNET = (make_case("resnet50-224", "gradient", 128),)
 
-_BY_SAMPLES = ("jaxsal", *(each for each in TORCH if each.startswith("captum")))
 _PEERS = (
-    make_case("study-128", "lrp", 32, "jaxsal", "zennit"),
-    make_case("study-128", "deep_lift", 32, "jaxsal", "captum"),
+    make_case("study-128", "lrp", 32),
+    make_case("study-128", "deep_lift", 32),
     *(
-        make_case("study-128", name, 2, *_BY_SAMPLES, segments="@segments_49", samples=200)
+        make_case("study-128", name, 2, segments="@segments_49", samples=200)
         for name in ("kernel_shap", "lime")
     ),
-    make_case("study-128", "ablation_cam", 8, "jaxsal", "grad-cam", resize=True),
-    make_case("study-128", "guided_integrated_gradients", 2, "jaxsal", "saliency", steps=200),
-)
-
-_FEW = tuple(
-    each
-    for each in CONTENDERS
-    if each.name
-    in ("jaxsal", "plain jax", "captum", "captum, chunk 8", "torch", "torch channels_last")
+    make_case("study-128", "ablation_cam", 8, resize=True),
+    make_case("study-128", "guided_integrated_gradients", 2, steps=200),
 )
 
 _ALL = (
@@ -201,7 +168,17 @@ _ALL = (
     make_case("resnet50-224", "integrated_gradients", 32),
     make_case("resnet50-224", "occlusion", 8),
 )
-_REST = tuple(each for each in _ALL if each[:3] not in {first[:3] for first in _FIRST})
+_REST = tuple(each for each in _ALL if each[:3] not in {first[:3] for first in _HEADLINE})
+
+_OURS = ("jaxsal", "plain jax", *peers.STEPS)
+_WHOLE = (*_OURS, *peers.CAPTUM, *peers.BY_HAND)
+_LIBRARIES = ("jaxsal", *peers.CAPTUM, *peers.IN_CHUNKS, "zennit", "grad-cam", "saliency")
+
+
+def _with_chunks(*counts: int) -> tuple[str, ...]:
+    """Every kind of contender, captum also in chunks of so many."""
+    return (*_WHOLE, *(f"{each}, chunk {count}" for count in counts for each in peers.CAPTUM))
+
 
 SETTINGS = {
     "short": Settings(
@@ -216,7 +193,8 @@ SETTINGS = {
             ),
             *LATENCY,
         ),
-        _FEW,
+        _with_chunks(8),
+        why_not="`--settings cpu` has them",
         rounds=5,
     ),
     "headline": Settings(
@@ -226,11 +204,12 @@ SETTINGS = {
             make_case("cnn-128", "smoothgrad", 8),
             make_case("cnn-128", "occlusion", 2),
         ),
-        _FEW,
-        rounds=3,
+        _with_chunks(8),
+        why_not="`--settings cpu` has them",
+        rounds=5,
     ),
     "cpu": Settings((*_cases("cnn-128", 32, 8), *LATENCY)),
-    "peers": Settings(_PEERS, rounds=5),
+    "peers": Settings(_PEERS, _LIBRARIES, rounds=5),
     "large": Settings(
         (
             make_case("cnn-224", "gradient", 16),
@@ -238,11 +217,21 @@ SETTINGS = {
             make_case("resnet50-224", "gradient", 8),
             make_case("resnet50-224", "integrated_gradients", 1),
         ),
-        rounds=3,
+        rounds=5,
     ),
-    "gpu": Settings((*_FIRST, *_RESNET, *_REST), precision="tf32"),
-    "gpu-headline": Settings(_FIRST, precision="tf32"),
-    "gpu-resnet": Settings(_RESNET, precision="tf32"),
+    "gpu": Settings((*_HEADLINE, *_RESNET, *_REST), precision="tf32"),
+    "gpu-headline": Settings(
+        _HEADLINE,
+        (*_with_chunks(64, 256), *peers.BFLOAT16),
+        why_not="`--settings gpu` has them",
+        precision="tf32",
+    ),
+    "gpu-resnet": Settings(
+        _RESNET,
+        (*_WHOLE, *peers.BFLOAT16),
+        why_not="`--settings gpu` has them",
+        precision="tf32",
+    ),
     "toy": Settings(
         (
             make_case("cnn-toy", "gradient", 2),
@@ -254,17 +243,21 @@ SETTINGS = {
         toy=True,
     ),
 }
-"""By name: for a CPU in ten minutes ("short"), in four ("headline"), in an hour ("cpu") and with
-larger images ("large"), and each new method beside the library that has it ("peers"); for an
-accelerator all of it, and in minutes the headline and the ResNet;
-"toy" is a trial of seconds."""
+"""By name: for a CPU README's table ("headline", in half an hour), every method in an hour
+("short") and beside every contender ("cpu", in hours), larger images ("large"), and each method
+that another library has ("peers"); for an accelerator all of it, and in minutes the headline and
+the ResNet; "toy" is a trial of seconds."""
 
 
 def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
     """The device's peak rates, and a row for each case and contender."""
     with workers(peer_python) as running, problem_folders(running, settings.cases) as folders:
         rates = running.ask("jax", "ceilings", precision=settings.precision, toy=settings.toy)
-        known = {"precision": settings.precision, "ceilings": rates}
+        known = {
+            "precision": settings.precision,
+            "ceilings": rates,
+            "not_asked": {"contenders": not_asked(settings), "why": settings.why_not},
+        }
         rows, left_out, end = [], [], time.monotonic() + 60 * settings.minutes
         for case in settings.cases:
             if time.monotonic() > end:
@@ -279,7 +272,7 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
             for row in contest(
                 running,
                 case,
-                _contenders(settings, case),
+                asked(settings, case),
                 folders[case.problem],
                 rounds=settings.rounds,
                 precision=settings.precision,
@@ -292,11 +285,18 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
     return {**known, "frameworks": about, "left_out": left_out, "rows": rows}
 
 
-def _contenders(settings: Settings, case: Case) -> tuple[Contender, ...]:
-    if case.contenders is None:
-        return settings.contenders
-    known = {each.name: each for each in CONTENDERS}
-    return tuple(known[name] for name in case.contenders)
+def asked(settings: Settings, case: Case) -> tuple[Contender, ...]:
+    """Who is timed at a case, jaxsal first."""
+    return tuple(
+        Contender("jax" if name.startswith(("jaxsal", "plain jax")) else "torch", name)
+        for name in peers.of(case.method, settings.contenders)
+    )
+
+
+def not_asked(settings: Settings) -> list[str]:
+    """The peers of its methods that a setting has no time for."""
+    wanted = dict.fromkeys(name for case in settings.cases for name in peers.of(case.method))
+    return [name for name in wanted if name not in (*settings.contenders, *peers.JAXSAL)]
 
 
 def _share(row: dict[str, Any], cost: dict[str, Any], rates: dict[str, Any]) -> dict[str, float]:
@@ -314,11 +314,11 @@ def row_text(row: dict[str, Any]) -> str:
     """A row for people."""
     if "time" not in row:
         why = "absent: " + row["absent"] if "absent" in row else "failed: " + row.get("failed", "")
-        return f"  {row['contender']:<30}{why[:90]}"
+        return f"  {row['contender']:<34}{why[:90]}"
     agreed = row["agreement"]
-    gap = f"{agreed['largest']:9.1e} {agreed['cosine']:7.4f}" if agreed else " " * 17
+    gap = f"{agreed['largest']:9.1e}" + (f"{agreed['cosine']:8.4f}" if "cosine" in agreed else "")
     share = f"{row['of_floor']:>9.1%} of floor" if "of_floor" in row else ""
     return (
-        f"  {row['contender']:<30}{row['images_per_s']:>10.1f} img/s"
-        f"{row['ratio']:>9.2f}x{gap}{share}{row['first_call_s']:>7.1f} s first"
+        f"  {row['contender']:<34}{row['images_per_s']:>10.1f} img/s"
+        f"{row['ratio']:>9.2f}x{gap:<17}{share}{row['first_call_s']:>7.1f} s first"
     )

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from benchmarks import by_torch, problems, torch_networks
+from benchmarks import by_torch, peers, problems, torch_networks
 from benchmarks.worker import Absent, Prepared, peak_resident, serve
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -56,16 +56,20 @@ def inputs_of(loaded: problems.Loaded, layout: Any = torch.contiguous_format) ->
 
 
 def by_captum(
-    loaded: problems.Loaded, name: str, options: dict[str, Any], chunk: int | None = None
+    loaded: problems.Loaded,
+    name: str,
+    options: dict[str, Any],
+    chunk: int | None = None,
+    layout: Any = torch.contiguous_format,
 ) -> Callable[[], Any]:
-    """captum as its tutorials use it: default options, or its own chunk set."""
+    """captum as its tutorials use it; or with its own chunk set, or a memory layout."""
     from benchmarks import by_captum
 
     if name not in by_captum.METHODS:
         raise Absent("captum has no such method")
     if chunk is not None and name not in by_captum.CHUNKED:
         raise Absent("captum's method has no chunk")
-    return by_captum.METHODS[name](inputs_of(loaded), options, chunk)
+    return by_captum.METHODS[name](inputs_of(loaded, layout), options, chunk)
 
 
 def by_hand(
@@ -110,9 +114,15 @@ def set_precision(precision: str) -> None:
     torch.backends.cudnn.benchmark = True
 
 
+LAYOUTS = {"captum": torch.contiguous_format, "captum, channels_last": torch.channels_last}
+
 CONTENDERS: dict[str, Callable[..., Callable[[], Any]]] = {
-    "captum": by_captum,
-    **{f"captum, chunk {n}": functools.partial(by_captum, chunk=n) for n in (1, 8, 32, 64, 256)},
+    **{name: functools.partial(by_captum, layout=each) for name, each in LAYOUTS.items()},
+    **{
+        f"{name}, chunk {count}": functools.partial(by_captum, layout=each, chunk=count)
+        for name, each in LAYOUTS.items()
+        for count in peers.CHUNKS
+    },
     **{peer: functools.partial(by_peer, peer=peer) for peer in ("zennit", "grad-cam", "saliency")},
     "torch": by_hand,
     "torch float64": functools.partial(by_hand, double=True),

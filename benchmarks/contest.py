@@ -13,10 +13,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.agreement import agreement, apart
 from benchmarks.timing import spread
 from benchmarks.worker import Died, Worker
 
 FRAMEWORKS = {"jax": "benchmarks.jax_worker", "torch": "benchmarks.torch_worker"}
+
+Maps = Mapping[str, np.ndarray]
+
+NO_TIME = "there was no time left"
+"""Why a contender is absent that could have been there."""
 
 
 SHARED_MEMORY = {
@@ -26,16 +32,13 @@ SHARED_MEMORY = {
 """Two frameworks share an accelerator's memory: each takes less than half of it."""
 
 
-RANKED = 16
-"""Images whose pixels are ranked: on a CPU, while an accelerator waits."""
-
-
 class Case(NamedTuple):
     """What is timed: a method on a batch of a problem's images.
 
     Attributes:
         problem: a name of `benchmarks.problems.PROBLEMS`.
-        random: whether the contenders draw different numbers: their maps then only resemble.
+        random: whether the contenders draw different numbers: their maps then only resemble, and
+            need not agree to be timed.
     """
 
     problem: str
@@ -160,7 +163,8 @@ def contest(
 ) -> list[dict[str, Any]]:
     """A row a contender: how far its maps are from the first's, and its times.
 
-    The first contender is the reference. All run once a round, in turn; `ratio` is the median over
+    The first contender is the reference. Whose maps are not the reference's (`agreement.apart`) has
+    failed, and is not timed. All others run once a round, in turn; `ratio` is the median over
     rounds of its time over the reference's in the same round. Contenders that could only be
     prepared after `end` (of `time.monotonic`) are absent.
     """
@@ -172,25 +176,37 @@ def contest(
             "framework": contender.framework,
             "contender": contender.name,
         }
-        answer: dict[str, Any] = {"absent": "there was no time left"}
+        answer: dict[str, Any] = {"absent": NO_TIME}
         found = None
         if time.monotonic() < end:
             answer, found = prepared(running, case, contender, folder, precision=precision)
         row |= answer
         if found is not None:
-            reference = found if reference is None else reference
-            row["agreement"] = agreement(found, reference)
-            if not row["agreement"]:  # only maps that were compared are timed
+            expected = found if reference is None else reference
+            row["agreement"] = agreement(found, expected)
+            if why := _apart(row, found, expected, precision):
                 row.pop("first_call_s")
-                row["failed"] = f"maps of another shape: {_shapes(found)}, not {_shapes(reference)}"
+                row["failed"] = why
+            else:
+                reference = expected
         rows.append(row)
     _time(running, rows, rounds)
     return rows
 
 
+def _apart(row: dict[str, Any], found: Maps, expected: Maps, precision: str) -> str | None:
+    if not row["agreement"]:
+        return f"maps of another shape: {_shapes(found)}, not {_shapes(expected)}"
+    return apart(row, precision)
+
+
+def _shapes(maps: Maps) -> str:
+    return ", ".join(f"{name} {list(values.shape)}" for name, values in maps.items())
+
+
 def prepared(
     running: Workers, case: Case, contender: Contender, folder: Path, *, precision: str
-) -> tuple[dict[str, Any], dict[str, np.ndarray] | None]:
+) -> tuple[dict[str, Any], Maps | None]:
     """Prepares a contender: the worker's answer, and the maps by name unless it failed."""
     maps = folder / "maps.npz"
     answer = running.ask(
@@ -232,55 +248,3 @@ def _time(running: Workers, rows: list[dict[str, Any]], rounds: int) -> None:
         row["ratios"] = [round(min(ratios), 3), round(max(ratios), 3)]
     for row in rows:
         running.ask(row["framework"], "forget", id=row["contender"])
-
-
-def agreement(
-    found: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]
-) -> dict[str, float]:
-    """How far maps are from the reference's, over the images.
-
-    Returns:
-        largest, median: differences as shares of the reference's largest value.
-        cosine, spearman: the least of the correlation with the reference, over as many images as
-            `RANKED`.
-    """
-    found, expected = ({n: _plain(x) for n, x in maps.items()} for maps in (found, expected))
-    shared = sorted(set(found) & set(expected))
-    if not shared or any(found[name].shape != expected[name].shape for name in shared):
-        return {}
-    ours = np.concatenate([found[name].reshape(len(found[name]), -1) for name in shared], 1)
-    theirs = np.concatenate([expected[n].reshape(len(expected[n]), -1) for n in shared], 1)
-    scale = max(float(np.abs(theirs).max()), 1e-30)
-    gaps = np.abs(ours - theirs) / scale
-    pairs = list(zip(ours[:RANKED], theirs[:RANKED], strict=True))
-    return {
-        "largest": float(gaps.max()),
-        "median": float(np.median(gaps)),
-        "cosine": min(_cosine(a, b) for a, b in pairs),
-        "spearman": min(_cosine(_centred(_ranks(a)), _centred(_ranks(b))) for a, b in pairs),
-    }
-
-
-def _plain(maps: np.ndarray) -> np.ndarray:
-    """Maps of one channel, [B, H, W, 1], as [B, H, W]."""
-    return maps[..., 0] if maps.ndim == 4 and maps.shape[-1] == 1 else maps
-
-
-def _shapes(maps: Mapping[str, np.ndarray]) -> str:
-    return ", ".join(f"{name} {list(values.shape)}" for name, values in maps.items())
-
-
-def _cosine(a: np.ndarray, b: np.ndarray) -> float:
-    norm = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(a @ b) / norm if norm else float(np.array_equal(a, b))
-
-
-def _centred(a: np.ndarray) -> np.ndarray:
-    return a - a.mean()
-
-
-def _ranks(a: np.ndarray) -> np.ndarray:
-    """Mean ranks: equal values share theirs."""
-    _, inverse, counts = np.unique(a, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    return ((2 * ends - counts - 1) / 2)[inverse.ravel()]

@@ -7,6 +7,9 @@ import numpy as np
 
 from benchmarks.worker import Absent, Prepared, serve
 
+VALUES = {"other": [1.0, 1.0, 1.0, -1.0], "nan": [1.0, 1.0, 1.0, np.nan]}
+"""Of an image; by default ones."""
+
 
 def prepare(contender: str, batch: int, **_: object) -> Prepared:
     if contender == "nobody":
@@ -20,7 +23,8 @@ def prepare(contender: str, batch: int, **_: object) -> Prepared:
     def call() -> np.ndarray:
         print("a library's chatter is not an answer")
         time.sleep(0.03 if contender == "slow" else 0.01)
-        return np.ones((batch, 2, 2, 1))
+        image = np.reshape(VALUES.get(contender, [1.0] * 4), (2, 2, 1))
+        return np.broadcast_to(image, (batch, 2, 2, 1))
 
     return Prepared(call, lambda result: {"map": result})
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from benchmarks.agreement import apart
 from benchmarks.contest import Case, Contender, agreement, contest, workers
 from benchmarks.throughput import row_text
 from benchmarks.worker import Died, Worker
@@ -35,6 +36,51 @@ def test_a_contender_that_takes_its_process_along_is_a_row_and_the_others_stand(
         killed, quick = contest(running, CASE, contenders, tmp_path, rounds=1, precision="highest")
     assert killed["failed"] == "exit 9: out of memory"
     assert quick["images_per_s"] > 0
+
+
+def test_only_maps_that_are_the_first_ones_are_timed(tmp_path):
+    contenders = [Contender("jax", name) for name in ("nan", "quick", "other", "slow")]
+    with workers(modules=ECHO) as running:
+        rows = contest(running, CASE, contenders, tmp_path, rounds=1, precision="highest")
+        drawn = CASE._replace(random=True)
+        random = contest(running, drawn, contenders[:3], tmp_path, rounds=1, precision="highest")
+    nan, quick, other, slow = rows
+    assert nan["failed"] == random[0]["failed"] == "maps not finite"
+    assert other["failed"] == "other maps: cosine 0.500, expected 0.99"
+    assert not {"time", "ratio", "first_call_s"} & (set(nan) | set(other))
+    assert "time" in quick and "time" in slow  # the first that are numbers are the reference
+    assert all("time" in row for row in random[1:])  # what is drawn at random may differ
+
+
+def test_how_alike_maps_must_be_depends_on_the_precision_and_on_known_variants() -> None:
+    def row(cosine, contender="torch", method="gradient"):
+        found = {"largest": 0.1, "median": 0.0, "cosine": cosine}
+        return {"contender": contender, "method": method, "random": False, "agreement": found}
+
+    assert apart(row(0.98), "highest") and not apart(row(0.98), "tf32")
+    assert apart(row(0.9), "tf32") and not apart(row(0.9, "torch bfloat16"), "tf32")
+    assert apart(row(float("nan")), "highest")
+    deep_lift = row(0.95, "captum, channels_last", "deep_lift")
+    assert not apart(deep_lift, "highest") and apart(row(0.95, "captum"), "highest")
+
+
+def test_single_values_agree_by_their_difference() -> None:
+    """Of one positive number an image any other has the cosine 1."""
+    values = np.asarray([[0.5], [1.0]], np.float32)
+    row = {"contender": "torch", "method": "deletion", "random": False}
+    same, other = (agreement({"value": values + gap}, {"value": values}) for gap in (1e-6, 0.01))
+    assert apart({**row, "agreement": same}, "highest") is None
+    assert (
+        apart({**row, "agreement": other}, "highest")
+        == "other values: 1.0e-02 of the largest apart"
+    )
+
+
+def test_maps_of_one_channel_are_compared_whether_they_say_so_or_not() -> None:
+    """Grad-CAM's are [B, H, W] by jaxsal and [B, H, W, 1] by captum; both were once timed alone."""
+    maps = np.arange(8, dtype=np.float32).reshape(2, 2, 2)
+    assert agreement({"map": maps[..., None]}, {"map": maps})["largest"] == 0.0
+    assert agreement({"map": maps[:, :1]}, {"map": maps}) == {}
 
 
 def test_a_dead_worker_says_what_it_said_last():

@@ -6,6 +6,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -63,7 +64,11 @@ class Contender(NamedTuple):
 
 
 class Workers(Mapping[str, Worker]):
-    """A worker for each framework, started when first asked for, and again where it died."""
+    """A worker for each framework, started when first asked for, and again where it died.
+
+    Attributes:
+        deaths: of each framework's processes; with one goes all that was prepared in it.
+    """
 
     def __init__(
         self,
@@ -75,6 +80,7 @@ class Workers(Mapping[str, Worker]):
         self._modules, self._environment = modules, dict(environment)
         self._running: dict[str, Worker] = {}
         self._missing: dict[str, str] = {}
+        self.deaths: Counter[str] = Counter()
 
     def __getitem__(self, framework: str) -> Worker:
         if framework not in self._running:
@@ -109,6 +115,7 @@ class Workers(Mapping[str, Worker]):
         worker = self._running.pop(framework, None)
         if worker is not None:
             worker.close()
+            self.deaths[framework] += 1
 
 
 @contextmanager
@@ -169,6 +176,7 @@ def contest(
     prepared after `end` (of `time.monotonic`) are absent.
     """
     rows, reference = [], None
+    entries = Entries(running, case, folder, precision)
     for contender in contenders:
         row: dict[str, Any] = {
             "case": str(case),
@@ -179,7 +187,7 @@ def contest(
         answer: dict[str, Any] = {"absent": NO_TIME}
         found = None
         if time.monotonic() < end:
-            answer, found = prepared(running, case, contender, folder, precision=precision)
+            answer, found = entries.prepare(contender)
         row |= answer
         if found is not None:
             expected = found if reference is None else reference
@@ -190,7 +198,7 @@ def contest(
             else:
                 reference = expected
         rows.append(row)
-    _time(running, rows, rounds)
+    _time(entries, rows, rounds)
     return rows
 
 
@@ -202,6 +210,36 @@ def _apart(row: dict[str, Any], found: Maps, expected: Maps, precision: str) -> 
 
 def _shapes(maps: Maps) -> str:
     return ", ".join(f"{name} {list(values.shape)}" for name, values in maps.items())
+
+
+class Entries:
+    """The contenders of a case: prepared, and again where their process died since."""
+
+    def __init__(self, running: Workers, case: Case, folder: Path, precision: str) -> None:
+        self._running, self._case = running, case
+        self._folder, self._precision = folder, precision
+        self._deaths: dict[Contender, int] = {}
+
+    def prepare(self, contender: Contender) -> tuple[dict[str, Any], Maps | None]:
+        """The worker's answer, and the maps by name unless it failed."""
+        found = prepared(
+            self._running, self._case, contender, self._folder, precision=self._precision
+        )
+        self._deaths[contender] = self._running.deaths[contender.framework]
+        return found
+
+    def run(self, contender: Contender) -> dict[str, Any]:
+        """The seconds of a call; why not, where it failed or cannot be prepared again."""
+        if self._deaths[contender] != self._running.deaths[contender.framework]:
+            answer, maps = self.prepare(contender)
+            if maps is None:
+                return answer
+        return self._running.ask(contender.framework, "run", id=contender.name)
+
+    def forget(self) -> None:
+        """Lets the processes forget them all."""
+        for contender in self._deaths:
+            self._running.ask(contender.framework, "forget", id=contender.name)
 
 
 def prepared(
@@ -224,12 +262,12 @@ def prepared(
     return answer, dict(np.load(maps)) if "first_call_s" in answer else None
 
 
-def _time(running: Workers, rows: list[dict[str, Any]], rounds: int) -> None:
+def _time(entries: Entries, rows: list[dict[str, Any]], rounds: int) -> None:
     timed = [row for row in rows if "first_call_s" in row]
     seconds: dict[int, list[float]] = {id(row): [] for row in timed}
     for turn in range(rounds + 1):
         for row in list(timed):
-            answer = running.ask(row["framework"], "run", id=row["contender"])
+            answer = entries.run(Contender(row["framework"], row["contender"]))
             if "seconds" not in answer:
                 row |= answer
                 timed.remove(row)
@@ -246,5 +284,4 @@ def _time(running: Workers, rows: list[dict[str, Any]], rounds: int) -> None:
             ratios = [mine / theirs for mine, theirs in zip(own, first, strict=True)]
         row["ratio"] = round(statistics.median(ratios), 3)
         row["ratios"] = [round(min(ratios), 3), round(max(ratios), 3)]
-    for row in rows:
-        running.ask(row["framework"], "forget", id=row["contender"])
+    entries.forget()

@@ -38,6 +38,17 @@ def test_a_contender_that_takes_its_process_along_is_a_row_and_the_others_stand(
     assert quick["images_per_s"] > 0
 
 
+@pytest.mark.parametrize("last", ["killed", "killed later"])
+def test_what_was_prepared_before_a_process_died_is_prepared_again(last, tmp_path):
+    contenders = [Contender("jax", name) for name in ("quick", "slow", last)]
+    with workers(modules=ECHO) as running:
+        quick, slow, killed = contest(
+            running, CASE, contenders, tmp_path, rounds=2, precision="highest"
+        )
+    assert killed["failed"] == "exit 9: out of memory" and "time" not in killed
+    assert quick["images_per_s"] > 0 and slow["ratio"] > 1.5
+
+
 def test_only_maps_that_are_the_first_ones_are_timed(tmp_path):
     contenders = [Contender("jax", name) for name in ("nan", "quick", "other", "slow")]
     with workers(modules=ECHO) as running:

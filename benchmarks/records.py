@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from benchmarks.agreement import apart
 from jaxsal.common import provenance
 
 RESULTS = Path(__file__).parent / "results"
@@ -58,7 +59,23 @@ def of_the_same(record: Record, folder: Path) -> list[Path]:
 def read(folder: Path = RESULTS, name: str | None = None) -> list[Record]:
     """The records of a folder, or those of one measurement, in order of their files' names."""
     records = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-    return [record for record in records if name in (None, record["name"])]
+    return [published(record) for record in records if name in (None, record["name"])]
+
+
+def published(record: Record) -> Record:
+    """A record in which no row has a time whose maps were not shown to be the reference's.
+
+    `contest` times no such row; older ones did.
+    """
+    rows = [_published(row, record.get("precision", "highest")) for row in record["rows"]]
+    return {**record, "rows": rows}
+
+
+def _published(row: Row, precision: str) -> Row:
+    if "time" not in row or "agreement" not in row or (why := apart(row, precision)) is None:
+        return row
+    timed = ("time", "images_per_s", "ratio", "ratios", "of_floor")
+    return {name: value for name, value in row.items() if name not in timed} | {"failed": why}
 
 
 def newest(name: str, settings: str) -> Record:
@@ -81,9 +98,20 @@ def machine(record: Record) -> str:
 
 
 def origin(record: Record) -> str:
-    """Machine, command, date and commit of a record, in a line of Markdown."""
+    """Machine, command, date and commit of a record, and what else ran, in a line of Markdown."""
     said = f"`{record['command']}`, {record['date']}, commit {record['commit']}"
-    return f"**{machine(record)}**, {said}"
+    return f"**{machine(record)}**, {said}{_load(record)}"
+
+
+def _load(record: Record) -> str:
+    """How many processes wanted to run, where these were more than cores."""
+    device = record["device"]
+    later = record.get("frameworks", {}).get("jax", {}).get("device", {})
+    told = {"begin": device.get("load_1min", 0), "end": later.get("load_1min", 0)}
+    if device.get("cores") is None or max(told.values()) <= device["cores"]:
+        return ""
+    loads = " and ".join(f"{load:g} at its {when}" for when, load in told.items() if load)
+    return f", load {loads} on {device['cores']} cores"
 
 
 def by_case(record: Record) -> dict[str, list[Row]]:
@@ -100,9 +128,13 @@ def row_of(rows: list[Row], name: str) -> Row | None:
 
 
 def fastest(rows: list[Row], prefix: str) -> Row | None:
-    """The fastest at float32 of the contenders whose name begins so."""
-    found = [
-        r for r in rows if r["contender"].startswith(prefix) and "bfloat16" not in r["contender"]
-    ]
+    """The fastest at float32 of the contenders whose name begins so; else one that failed."""
+    found = [row for row in rows if _single(row["contender"], prefix)]
     timed = [row for row in found if "time" in row]
-    return min(timed, key=lambda row: row["ratio"]) if timed else next(iter(found), None)
+    if timed:
+        return min(timed, key=lambda row: row["ratio"])
+    return next((row for row in found if "failed" in row), next(iter(found), None))
+
+
+def _single(name: str, prefix: str) -> bool:
+    return name.startswith(prefix) and "bfloat16" not in name

@@ -8,22 +8,11 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from benchmarks import predictions
-from benchmarks.records import (
-    CAPTUM,
-    OTHERS,
-    PLAIN,
-    TORCH,
-    Record,
-    Row,
-    by_case,
-    fastest,
-    machine,
-    newest,
-    origin,
-    read,
-    row_of,
-)
+from benchmarks import predictions, speed
+from benchmarks.cells import ranged, rate, untimed
+from benchmarks.compilation import STATES
+from benchmarks.metrics import PROGRAM_BATCH
+from benchmarks.records import Record, Row, origin, read
 from jaxsal.common import marked_tables
 from jaxsal.rewrite.optimize import REWRITES
 
@@ -36,94 +25,23 @@ def tables() -> dict[str, str]:
         name: "\n\n".join(part(record) for record in read(name=name))
         for name, part in PARTS.items()
     }
-    return {"speed": _headline(), **every}
-
-
-def _headline() -> str:
-    """A row for each method of the newest headline on a CPU, beside the same on an accelerator."""
-    cpu, gpu = newest("throughput", "headline"), newest("throughput", "gpu-headline")
-    on_gpu = {rows[0]["method"]: rows for rows in reversed(by_case(gpu).values())}
-    lines = [
-        f"CPU: {_measured_on(cpu)}. GPU: {_measured_on(gpu)}.",
-        "",
-        "| method | batch: CPU, GPU | CPU: images/s | captum | PyTorch | plain JAX | of the floor "
-        "| GPU: images/s | captum | of the floor |",
-        "|---" * 10 + "|",
-    ]
-    for ours in by_case(cpu).values():
-        theirs = on_gpu[ours[0]["method"]]
-        cells = [
-            ours[0]["method"],
-            f"{ours[0]['batch']}, {theirs[0]['batch']}",
-            _rate(ours[0]),
-            *(_times(fastest(ours, peer)) for peer in (CAPTUM, TORCH, PLAIN)),
-            _share(ours[0]),
-            _rate(theirs[0]),
-            _times(fastest(theirs, CAPTUM)),
-            _share(theirs[0]),
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _measured_on(record: Record) -> str:
-    return f"{machine(record)}, {record['date']}, commit {record['commit']}"
-
-
-def _rate(row: Row) -> str:
-    value = row["images_per_s"]
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _share(row: Row) -> str:
-    return f"{row['of_floor']:.0%}" if "of_floor" in row else ""
-
-
-def _throughput(record: Record) -> str:
-    lines = [
-        f"{origin(record)}: times as fast as",
-        "",
-        "| method, problem, batch | images/s | captum | captum, best run "
-        "| PyTorch by hand, best run | plain JAX | another library | of the floor |",
-        "|---" * 8 + "|",
-    ]
-    for case, rows in by_case(record).items():
-        ours = rows[0]
-        if "time" not in ours:
-            told = "absent" if "absent" in ours else "failed"
-            lines.append(f"| {case} | {told} | | | | | | |")
-            continue
-        cells = [
-            _rate(ours),
-            _times(row_of(rows, CAPTUM)),
-            _times(fastest(rows, CAPTUM)),
-            _times(fastest(rows, TORCH)),
-            _times(row_of(rows, PLAIN)),
-            ", ".join(f"{_times(row)} ({name})" for name in OTHERS if (row := row_of(rows, name))),
-            _share(ours),
-        ]
-        lines.append(f"| {case} | {' | '.join(cells)} |")
-    peers = dict.fromkeys(
-        row["contender"]
-        for row in record["rows"]
-        if "jaxsal" != row["contender"] and "absent" not in row
-    )
-    return "\n".join([*lines, "", f"Timed beside it: {', '.join(peers)}."])
+    return {"speed": speed.headline(), **every}
 
 
 def _training(record: Record) -> str:
     lines = [
         f"{origin(record)}: a training step",
         "",
-        "| problem, batch | contender | images/s | times as slow as jaxsal's `jit` |",
+        "| problem, batch | contender | images/s | times as slow as jaxsal's `jit` "
+        "[range over rounds] |",
         "|---|---|---|---|",
     ]
     for row in record["rows"]:
         head = f"| {row['problem']}, {row['batch']} | {row['contender']} |"
         if "time" in row:
-            lines.append(f"{head} {_rate(row)} | {row['ratio']:.2f} |")
+            lines.append(f"{head} {rate(row)} | {ranged(row)} |")
         else:
-            lines.append(f"{head} {'absent' if 'absent' in row else 'failed'} | |")
+            lines.append(f"{head} {untimed(row)} | |")
     return "\n".join(lines)
 
 
@@ -158,14 +76,15 @@ def _latency(record: Record) -> str:
 
 
 def _metrics(record: Record) -> str:
-    first = record["rows"][0]
-    steps = first["options"]["steps"]
-    several = any("maps" in row["options"] for row in record["rows"])
-    also = "; images with several maps each" if several else ""
+    curves = [row for row in record["rows"] if "maps" not in row["options"]]
+    names = " and ".join(dict.fromkeys(row["method"] for row in curves))
+    of = f"{curves[0]['batch']} images, {curves[0]['options']['steps']} steps"
+    also = "; images with several maps each" if len(curves) < len(record["rows"]) else ""
     lines = [
-        f"{origin(record)}: deletion and insertion of {first['batch']} images, {steps} steps{also}",
+        f"{origin(record)}: {names} of {of}{also}",
         "",
-        "| curve, problem, batch | contender | images/s | times as slow as jaxsal | difference |",
+        "| curve, problem, batch | contender | images/s | times as slow as jaxsal "
+        "[range over rounds] | difference |",
         "|---|---|---|---|---|",
     ]
     for row in record["rows"]:
@@ -173,18 +92,24 @@ def _metrics(record: Record) -> str:
         case = f"{row['case']}, {maps} maps each" if maps else row["case"]
         head = f"| {case} | {row['contender']} |"
         if "time" in row:
-            gap = row["agreement"].get("largest", float("nan"))
-            lines.append(f"{head} {_rate(row)} | {row['ratio']:.2f} | {gap:.0e} |")
+            gap = row["agreement"]["largest"]
+            lines.append(f"{head} {rate(row)} | {ranged(row)} | {gap:.0e} |")
         else:
-            lines.append(f"{head} {'absent' if 'absent' in row else 'failed'} | | |")
+            lines.append(f"{head} {untimed(row)} | | |")
     sizes = record["program_bytes"].items()
-    told = ", ".join(f"{count / 2**20:.2f} MiB at {steps}" for steps, count in sizes)
-    return "\n".join([*lines, "", f"Memory of the program by its number of steps: {told}."])
+    told = ", ".join(f"{_mib(count)} at {steps}" for steps, count in sizes)
+    batch = record.get("program_batch_size", PROGRAM_BATCH)
+    memory = f"Memory of the program at `batch_size={batch}` by its number of steps: {told}."
+    return "\n".join([*lines, "", memory])
+
+
+def _mib(count: int | None) -> str:
+    return "failed" if count is None else f"{count / 2**20:.2f} MiB"
 
 
 def _mebibytes(row: Row) -> str:
     if "peak_bytes" not in row:
-        return "absent" if "absent" in row else "failed"
+        return untimed(row)
     own = row.get("program_bytes")
     return f"{row['peak_bytes'] / 2**20:.0f}" + (f" (program {own / 2**20:.1f})" if own else "")
 
@@ -218,26 +143,28 @@ def _rewrites(record: Record) -> str:
     return "\n".join(lines)
 
 
-def _times(row: Row | None) -> str:
-    if row is None:
-        return ""
-    if "time" in row:
-        return f"{row['ratio']:.2f}"
-    return "" if "absent" in row else "failed"
-
-
 def _compile(record: Record) -> str:
     lines = [
-        f"{origin(record)}: seconds of a first call, {record['rows'][0]['problem']}",
+        f"{origin(record)}: seconds of a first call, {record['rows'][0]['problem']}; in brackets "
+        "without what a warm call takes",
         "",
-        "| method, batch | contender | nothing cached | compilation cache |",
-        "|---|---|---|---|",
+        "| method, batch | contender | nothing cached | compilation cache | a warm call |",
+        "|---|---|---|---|---|",
     ]
     for row in record["rows"]:
-        found = (row["cold_s"], row["cached_s"])
-        seconds = " | ".join("failed" if each is None else f"{each:.2f}" for each in found)
-        lines.append(f"| {row['method']}, {row['batch']} | {row['contender']} | {seconds} |")
+        first = [_first_call(row, state) for state in STATES]
+        warm = f"{row['warm_s']:.2f}" if row.get("warm_s") is not None else "–"
+        case = f"{row['method']}, {row['batch']}"
+        lines.append(f"| {' | '.join([case, row['contender'], *first, warm])} |")
     return "\n".join(lines)
+
+
+def _first_call(row: Row, state: str) -> str:
+    """Seconds of a first call, and of what is left of it without a warm one."""
+    first, warm = row[f"{state}_s"], row.get("warm_s")
+    if first is None:
+        return untimed(row)
+    return f"{first:.2f} [{'–' if warm is None else f'{max(0.0, first - warm):.2f}'}]"
 
 
 def _precision(record: Record) -> str:
@@ -255,7 +182,7 @@ def _precision(record: Record) -> str:
             figures = f"{row['images']} | {row['apart']} | {row['largest']:.0e}"
             lines.append(f"{head} {figures} | {'' if rest is None else f'{rest:.0e}'} |")
         else:
-            lines.append(f"{head} {'absent' if 'absent' in row else 'failed'} | | | |")
+            lines.append(f"{head} {untimed(row)} | | | |")
     return "\n".join(lines)
 
 
@@ -267,12 +194,12 @@ def _scaling(record: Record) -> str:
         "|---|---|",
     ]
     for row in record["rows"]:
-        lines.append(f"| {row['devices']} | {_rate(row) if 'time' in row else 'absent'} |")
+        lines.append(f"| {row['devices']} | {rate(row) if 'time' in row else untimed(row)} |")
     return "\n".join(lines)
 
 
 PARTS = {
-    "throughput": _throughput,
+    "throughput": speed.table,
     "training": _training,
     "memory": _memory,
     "metrics": _metrics,

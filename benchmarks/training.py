@@ -1,4 +1,4 @@
-"""Images a second of a training step of the study's CNN, beside the same step in PyTorch."""
+"""Images a second of a training step of a network like the study's, beside PyTorch."""
 
 from typing import Any, NamedTuple
 

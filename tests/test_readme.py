@@ -14,6 +14,9 @@ from PIL import Image
 
 import jaxsal
 from jaxsal import cli
+from jaxsal.data import pictures
+from jaxsal.data.wanted import Wanted
+from jaxsal.training import checkpoint
 from tests import toy
 
 ROOT = Path(__file__).parent.parent
@@ -86,6 +89,16 @@ def test_the_command_lines(tmp_path, monkeypatch, capsys) -> None:
     assert sum((tmp_path / "overlays" / entry["file"]).is_file() for entry in index) == 10
     assert (tmp_path / "mine.zarr/maps").is_dir()
     assert np.isfinite(nibabel.load("maps.nii.gz").dataobj).sum() == 16 * 2 * 16
+    net = checkpoint.load("runs/mine")
+    taken = Wanted(net.image_size, net.channels, net.range)
+    explain, scans = (
+        jaxsal.explainer(net.apply, jaxsal.gradient),
+        pictures.find("scans/", wanted=taken),
+    )
+    stored = jaxsal.explain_dataset(
+        explain, net.variables, scans, "python.zarr", classes=net.classes
+    )
+    assert stored.complete and stored.explained == 10
 
 
 @pytest.mark.parametrize("line", code("Many devices", "bash").splitlines())

@@ -44,7 +44,7 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
         for case in cases:
             folder = folders[case.problem]
             for contender in CONTENDERS:
-                rows.append(case.row() | _calls(running, case, contender, folder))
+                rows.append(case.row() | calls(running, case, contender, folder))
                 print(_line(rows[-1]), flush=True)
     return {"rows": rows}
 
@@ -53,7 +53,7 @@ STATES = ("cold", "cached")
 """Of the compilation cache."""
 
 
-def _calls(running: Workers, case: Case, contender: Contender, folder: Path) -> dict[str, Any]:
+def calls(running: Workers, case: Case, contender: Contender, folder: Path) -> dict[str, Any]:
     """Seconds of first calls in processes of their own, and the least of their second calls."""
     row: dict[str, Any] = {"contender": contender.name, "warm_s": None}
     warm = []

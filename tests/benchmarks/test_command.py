@@ -40,3 +40,9 @@ def test_a_number_of_chips_that_no_pod_has_is_refused(monkeypatch, capsys) -> No
         with pytest.raises(SystemExit):
             __main__.main(["targets", "--targets", target, "--chips", chips])
         assert f"chips, got {chips}" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", ["throughput", "training", "metrics", "scaling"])
+def test_what_is_published_has_five_rounds_at_least(name) -> None:
+    settings = __main__.MEASURED[name].SETTINGS
+    assert all(each.rounds >= 5 for key, each in settings.items() if key != "toy")

@@ -72,7 +72,7 @@ def attention_rollout(
         raise ValueError(f"fusion: expected one of {', '.join(_FUSIONS)}, got {fusion!r}")
     layers = [_FUSIONS[fusion](each.weights, axis=0) for each in attention(score, image)]
     _check_sizes(layers)
-    with_skip = [each + jnp.eye(len(each)) for each in layers]
+    with_skip = [each + _identity(each) for each in layers]
     rows = [each / each.sum(axis=-1, keepdims=True) for each in with_skip]
     return _over_image(reduce(_product, rows), score, image, token, resize, spatial)
 
@@ -99,8 +99,12 @@ def generic_attention(
     layers = [jax.nn.relu(each.gradient * each.weights).mean(axis=0) for each in found]
     _check_sizes(layers)
     step = lambda relevance, each: relevance + _product(relevance, each)  # noqa: E731
-    total = reduce(step, layers, jnp.eye(len(layers[0])))
-    return _over_image(total - jnp.eye(len(total)), score, image, token, resize, spatial)
+    total = reduce(step, layers, _identity(layers[0]))
+    return _over_image(total - _identity(total), score, image, token, resize, spatial)
+
+
+def _identity(like: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    return jnp.eye(len(like), dtype=like.dtype)
 
 
 def _product(below: Float[Array, "n n"], above: Float[Array, "n n"]) -> Float[Array, "n n"]:

@@ -110,8 +110,8 @@ def _check_bounds(low: ArrayLike | None, high: ArrayLike | None) -> None:
 
 def _check_weights(alpha: ArrayLike, beta: ArrayLike) -> None:
     weights = [numbers(name, value) for name, value in (("alpha", alpha), ("beta", beta))]
-    if all(isinstance(x, np.ndarray) for x in weights):
-        difference = float(weights[0] - weights[1])
+    if not any(isinstance(x, jax.core.Tracer) for x in weights):
+        difference = float(np.asarray(weights[0])) - float(np.asarray(weights[1]))
         if abs(difference - 1) > 1e-6:
             raise ValueError(f"alpha, beta: expected alpha - beta = 1, got {alpha!r} and {beta!r}")
 

@@ -16,8 +16,8 @@ def segments(
     kind: str = "grid",
     *,
     cells: int = 8,
-    size: float = 100.0,
-    sigma: float = 0.8,
+    size: float | int = 100.0,
+    sigma: float | int = 0.8,
     min_size: int = 20,
     spatial_axes: SpatialAxes | None = None,
 ) -> Labels:
@@ -71,7 +71,7 @@ def segments(
 
 
 def _felzenszwalb(
-    image: np.ndarray, axes: SpatialAxes, size: float, sigma: float, min_size: int
+    image: np.ndarray, axes: SpatialAxes, size: float | int, sigma: float | int, min_size: int
 ) -> Labels:
     try:
         from skimage.segmentation import felzenszwalb

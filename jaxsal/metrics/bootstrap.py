@@ -77,7 +77,7 @@ def share_interval(
         return found
     values, groups = _checked(hits, clusters, options.get("level", 0.95))
     count = len(np.unique(groups[np.isfinite(values)]))
-    if count < options.get("fewest", FEWEST):
+    if count < max(options.get("fewest", FEWEST), 2):
         return found
     z = statistics.NormalDist().inv_cdf((1 + options.get("level", 0.95)) / 2)
     bound = 1 / (1 + z**2 / count)

@@ -14,6 +14,7 @@ from jaxsal.common.options import (
     channel_axes,
     count,
     over_image,
+    positive,
     scale,
     spatial_shape,
 )
@@ -54,7 +55,7 @@ def remove_square(
         side: as a share of each side of the image, in (0, 1]. baseline: b.
         spatial_axes: the image's; None: the metric says; a call of its own takes the usual ones.
     """
-    scale("side", side, most=1.0)
+    scale("side", positive("side", side), most=1.0)
     axes = checked(spatial_axes, image.ndim) or usual_axes(image.shape)
     lengths = spatial_shape(image, axes)
     keys = jax.random.split(key, len(lengths))

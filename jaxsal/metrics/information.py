@@ -160,7 +160,8 @@ def margin(logits: Logits, target: Target) -> Scalar:
     Returns:
         A number of the logits' dtype.
     """
-    others = jnp.where(jnp.arange(len(logits)) == target, -jnp.inf, logits)
+    own = jnp.arange(len(logits), dtype=jnp.int32) == jnp.asarray(target, jnp.int32)
+    others = jnp.where(own, -jnp.inf, logits)
     return logits[target] - jnp.max(others)
 
 

@@ -212,15 +212,22 @@ def exclusions(maps: ArrayValues, masks: ArrayValues) -> dict[str, int]:
     Args:
         maps: `[N, *space]`, with or without channels. masks: bool `[N, *space]`.
     """
-    maps, masks = np.asarray(maps), np.asarray(masks)
-    check_mask(maps, masks, batch=1)
+    values, masks = jnp.asarray(maps), np.asarray(masks)
+    check_mask(values, masks, batch=1)
     empty = ~masks.any(tuple(range(1, masks.ndim)))
-    top = np.abs(maps).max(tuple(range(1, maps.ndim)))
+    broken, blank = map(np.asarray, _without_measures(values))
     return {
         "empty mask": int(empty.sum()),
-        "map not finite": int((~empty & ~np.isfinite(top)).sum()),
-        "map without relevance": int((~empty & (top == 0)).sum()),
+        "map not finite": int((~empty & broken).sum()),
+        "map without relevance": int((~empty & blank).sum()),
     }
+
+
+@jax.jit
+def _without_measures(maps: Array) -> tuple[Bool[Array, " n"], Bool[Array, " n"]]:
+    """Which maps are not finite and which all zero, as the measures see them: in float32, here."""
+    top = jnp.max(jnp.abs(maps.astype(jnp.float32)), tuple(range(1, maps.ndim)))
+    return ~jnp.isfinite(top), top == 0
 
 
 def _channels_last(batch: Array, masks: Array, spatial_axes: SpatialAxes | None) -> Array:

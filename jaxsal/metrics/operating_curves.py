@@ -34,7 +34,9 @@ def roc_curve(scores: ArrayValues, positive: ArrayValues) -> Roc:
     if scores.shape != positive.shape or scores.ndim != 1:
         raise ValueError(f"scores {scores.shape}: expected [N] as positive {positive.shape}")
     order = np.argsort(-scores, kind="stable")
-    last = np.flatnonzero(np.diff(scores[order], append=-np.inf))  # of equal scores
+    ordered = scores[order]
+    following = np.append(ordered[1:], np.nan)  # equal to nothing, as infinities are to each other
+    last = np.flatnonzero(ordered != following)  # of equal scores
     rates = []
     for counted in (~positive[order], positive[order]):
         total = counted.sum()

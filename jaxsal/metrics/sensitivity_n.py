@@ -77,7 +77,7 @@ def sensitivity_n(
         order = jax.random.permutation(jax.random.fold_in(key, index), pixel)
         taken = order.reshape(relevance.shape) < size
         value = score(jnp.where(over_image(taken, image, axes), empty, image))
-        return jnp.sum(relevance, where=taken), value
+        return jnp.sum(relevance, where=taken), value.astype(accumulator(value.dtype))
 
     points = (np.arange(len(sizes) * samples, dtype=np.int32), np.repeat(sizes, samples))
     sums, scores = map_points(relevance_and_score, points, chunk=count("chunk", chunk))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -296,6 +297,12 @@ def test_a_callable_dataclass_of_ones_own_stays_whole() -> None:
 
     maps = jaxsal.explainer(Scaled(toy.apply, 0.5), jaxsal.gradient)(P, X, 0)
     toy.close(maps, explain(X, 0)())
+
+
+def test_progress_without_tqdm_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tqdm", None)
+    with pytest.raises(ImportError, match="progress: needs tqdm; pip install tqdm"):
+        jaxsal.explainer(toy.apply, jaxsal.gradient, progress=True)
 
 
 def test_types_are_checked_at_run_time_in_every_room_but_the_engine(

@@ -45,10 +45,12 @@ OPTIONS: dict[str, dict[str, Any]] = {
 METHODS = {
     name: functools.partial(method, **OPTIONS.get(name, {}))
     for name, method in jaxsal.METHODS.items()
-    if name not in ("attention_rollout", "generic_attention")  # tests/methods/test_attention.py
+    if name not in ("attention_rollout", "generic_attention")  # of another network
 } | {
     name: combinator(jaxsal.gradient, samples=3) for name, combinator in jaxsal.COMBINATORS.items()
 }
+TOKENS = jax.tree.map(jnp.asarray, toy.token_params())
+ATTENTION = {name: m for name, m in jaxsal.METHODS.items() if name not in METHODS}
 POINTS = [
     name for name, method in METHODS.items() if "chunk" in inspect.signature(method).parameters
 ]
@@ -73,6 +75,12 @@ def explainer(rewrite: bool = True) -> jaxsal.Explainer:
 def maps() -> dict[str, np.ndarray]:
     """The maps of eight images on eight devices."""
     return jax.device_get(explainer()(P, IMAGES, TARGETS, key=KEYS))
+
+
+@functools.cache
+def of_tokens() -> dict[str, np.ndarray]:
+    """The maps of attention, of a network that has it."""
+    return jax.device_get(jaxsal.explainer(toy.attended, ATTENTION)(TOKENS, IMAGES, TARGETS))
 
 
 def one_device() -> jax.sharding.Mesh:
@@ -147,18 +155,42 @@ def test_no_map_depends_on_the_chunk() -> None:
     toy.close(found, {f"{name} by {size}": maps()[name][:1] for name, size in chunks})
 
 
-def test_derivatives_of_the_maps_survive_the_rewrite() -> None:
+def test_attention_of_other_batches_devices_and_layouts_is_the_same() -> None:
+    """As of the methods above, in one test: alone, by three, in another order, channels first."""
+    expected, order = of_tokens(), np.random.default_rng(0).permutation(8)
+    assert all(map.shape == (8, 8, 8) and map.any() for map in expected.values())
+    explain = jaxsal.explainer(toy.attended, ATTENTION)
+    alone = explain(TOKENS, IMAGES[3:4], TARGETS[3:4])
+    toy.close(alone, {name: map[3:4] for name, map in expected.items()})
+    with toy.compilations() as counter:
+        permuted = explain(TOKENS, IMAGES[order], TARGETS[order])
+    assert counter.count == 0
+    toy.close(permuted, {name: map[order] for name, map in expected.items()})
+    first = lambda params, x: toy.attended(params, jnp.moveaxis(x, 1, -1))  # noqa: E731
+    for apply, images in ((toy.attended, IMAGES), (first, np.moveaxis(IMAGES, -1, 1))):
+        few = jaxsal.explainer(apply, ATTENTION, rewrite=False, batch_size=3, mesh=one_device())
+        toy.close(few(TOKENS, images, TARGETS), expected)
+
+
+DIFFERENTIATED = {
+    "convolutions": (toy.apply, P, {name: METHODS[name] for name in DIFFERENTIABLE}, maps),
+    "attention": (toy.attended, TOKENS, ATTENTION, of_tokens),
+}
+
+
+@pytest.mark.parametrize("network", DIFFERENTIATED)
+def test_derivatives_of_the_maps_survive_the_rewrite(network: str) -> None:
     """Of a weighted sum of each method's map, with respect to parameters and images.
 
     Without YNNPACK, whose sums in jax 0.10 give NaN for ten rows of DeepLIFT's Jacobian at once.
     """
-    weights = {name: toy.images(2, seed=8, shape=maps()[name].shape[1:]) for name in DIFFERENTIABLE}
-    methods = {name: METHODS[name] for name in DIFFERENTIABLE}
-    given = (P, jnp.asarray(IMAGES[:2]))
+    apply, params, methods, found = DIFFERENTIATED[network]
+    weights = {name: toy.images(2, seed=8, shape=found()[name].shape[1:]) for name in methods}
+    given = (params, jnp.asarray(IMAGES[:2]))
     along = jax.tree.map(jnp.cos, given)  # by their own size, no scaled map would change
 
     def derivatives(rewrite: bool) -> Any:
-        explain = jaxsal.explainer(toy.apply, methods, rewrite=rewrite)
+        explain = jaxsal.explainer(apply, methods, rewrite=rewrite)
 
         def totals(given: Any) -> dict[str, jax.Array]:
             found = explain(*given, TARGETS[:2], key=KEYS[:2])

@@ -17,7 +17,7 @@ RNG = np.random.default_rng(0)
 PARAMS = {
     "conv": RNG.normal(size=(3, 3, 1, 2)).astype(np.float32),
     "dense": RNG.normal(size=(18, 2)).astype(np.float32),
-}
+} | toy.token_params()
 WIDE = jax.tree.map(np.float64, PARAMS)
 IMAGE, MAP, BASELINE = RNG.normal(size=(3, 1, 6, 6, 1)).astype(np.float32)
 MASK = RNG.random((1, 6, 6)) < 0.4
@@ -70,13 +70,14 @@ def _bound(table: dict[str, Any]) -> dict[str, Any]:
     return {name: functools.partial(f, **OPTIONS.get(name, {})) for name, f in table.items()}
 
 
-OF_TOKENS = ("attention_rollout", "generic_attention")  # of another network
+OF_TOKENS = ("attention_rollout", "generic_attention")  # of another network, `toy.attended`
 METHODS = _bound({k: v for k, v in jaxsal.METHODS.items() if k not in OF_TOKENS}) | {
     name: combinator(jaxsal.gradient, samples=2) for name, combinator in jaxsal.COMBINATORS.items()
 }
-OF_CLASSES = ("finer_cam", "agi")  # their score tells the other classes
+ATTENTION = {name: jaxsal.METHODS[name] for name in OF_TOKENS}
+ALL_METRICS = _bound(jaxsal.METRICS)
 # Of this network a picture is no less correct for being blurred, and aic not defined.
-METRICS = _bound({k: v for k, v in jaxsal.METRICS.items() if k != "aic"})
+METRICS = {k: v for k, v in ALL_METRICS.items() if k != "aic"}
 
 SETTINGS: dict[str, Callable[[], Any]] = {
     "dtype promotion": lambda: jax.numpy_dtype_promotion("strict"),
@@ -91,7 +92,7 @@ SETTINGS: dict[str, Callable[[], Any]] = {
 
 def apply(params: dict, images: jax.Array) -> jax.Array:
     """Convolution, ReLU, max pool, dense: [B, 6, 6, 1] -> [B, 2]."""
-    layout = ("NHWC", "HWIO", "NHWC")
+    layout, images = ("NHWC", "HWIO", "NHWC"), images.astype(params["conv"].dtype)
     x = jax.lax.conv_general_dilated(
         images, params["conv"], (1, 1), "SAME", dimension_numbers=layout
     )
@@ -105,13 +106,21 @@ def explained(params: Any = PARAMS, image: Any = IMAGE, model: Any = apply) -> A
     return jaxsal.explainer(model, METHODS)(params, image, 1, key=KEY)
 
 
-def measured(params: Any = PARAMS, image: Any = IMAGE, model: Any = apply) -> Any:
+def attended(params: Any = PARAMS, image: Any = IMAGE, model: Any = toy.attended) -> Any:
+    """The maps of attention, of a network that has it."""
+    return jaxsal.explainer(model, ATTENTION)(params, image, 1)
+
+
+def measured(
+    params: Any = PARAMS, image: Any = IMAGE, model: Any = apply, metrics: Any = METRICS
+) -> Any:
     """The values of every metric, from one program."""
-    evaluate = jaxsal.evaluator(model, METRICS)
+    evaluate = jaxsal.evaluator(model, metrics)
     return evaluate(params, image, MAP.astype(image.dtype), 1, key=KEY, mask=MASK)
 
 
-EVERY = {"methods": explained, "metrics": measured}
+EVERY = {"methods": explained, "attention": attended, "metrics": measured}
+all_measured = functools.partial(measured, metrics=ALL_METRICS)
 every = pytest.mark.parametrize("what", EVERY)
 
 
@@ -131,17 +140,12 @@ def test_the_same_under_a_setting(name: str, what: str) -> None:
     toy.close(jax.device_get(found), before, 5e-5)
 
 
-def wide(params: dict, images: jax.Array) -> jax.Array:
-    """The model in its parameters' dtype."""
-    return apply(params, images.astype(params["conv"].dtype))
-
-
 @every
 def test_the_same_in_double_precision(what: str) -> None:
     """Scores are float64, draws what they are without; maps and values are float32."""
     before = expected(what)
     with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
-        found = EVERY[what](WIDE, model=wide)
+        found = EVERY[what](WIDE)
     assert {x.dtype for x in jax.tree.leaves(found)} == {np.dtype("float32")}
     toy.close(jax.device_get(found), before, 1e-4)
 
@@ -149,7 +153,7 @@ def test_the_same_in_double_precision(what: str) -> None:
 @every
 def test_double_precision_is_promoted_to_nothing_by_itself(what: str) -> None:
     with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"):
-        jax.eval_shape(EVERY[what], WIDE, np.float64(IMAGE))
+        jax.eval_shape((EVERY | {"metrics": all_measured})[what], WIDE, np.float64(IMAGE))
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float64"])
@@ -160,18 +164,21 @@ def test_images_of_any_width_are_promoted_to_nothing_by_themselves(dtype: str) -
         def score(image: jax.Array) -> jax.Array:
             return apply(params, image[None])[0, 1]
 
+        def tokens(image: jax.Array) -> jax.Array:
+            return toy.attended(params, image[None])[0, 1]
+
+        score.class_logits = lambda image: apply(params, image[None])[0]
+        score.target = jnp.int32(1)
         given = {"key": KEY, "mask": jnp.asarray(MASK[0])}
-        maps = {
-            name: f(score, image, **_taken(f, given))
-            for name, f in METHODS.items()
-            if name not in OF_CLASSES
-        }
-        return maps, {name: f(score, image, map, **_taken(f, given)) for name, f in METRICS.items()}
+        maps = {name: f(score, image, **_taken(f, given)) for name, f in METHODS.items()}
+        maps |= {name: f(tokens, image) for name, f in ATTENTION.items()}
+        values = {n: f(score, image, map, **_taken(f, given)) for n, f in ALL_METRICS.items()}
+        return maps, values
 
     with jax.enable_x64(dtype == "float64"), jax.numpy_dtype_promotion("strict"):
         shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, dtype), (PARAMS, IMAGE[0]))
-        maps, _ = jax.eval_shape(all_of, *shapes, MAP[0])
-    assert all(jnp.finfo(map.dtype).bits >= 32 for map in maps.values())
+        found = jax.eval_shape(all_of, *shapes, MAP[0])
+    assert all(jnp.finfo(each.dtype).bits >= 32 for each in jax.tree.leaves(found))
 
 
 def _taken(function: Callable[..., Any], given: dict[str, Any]) -> dict[str, Any]:
@@ -188,9 +195,13 @@ def test_no_tracer_leaks() -> None:
     def model(params: dict, images: jax.Array) -> jax.Array:
         return apply(params, images)
 
+    def of_tokens(params: dict, images: jax.Array) -> jax.Array:
+        return toy.attended(params, images)
+
     with jax.check_tracer_leaks(True):
         jaxsal.explainer(model, METHODS).lower(PARAMS, IMAGE, 1, key=KEY)
-        jax.eval_shape(functools.partial(measured, model=model), PARAMS, IMAGE)
+        jaxsal.explainer(of_tokens, ATTENTION).lower(PARAMS, IMAGE, 1)
+        jax.eval_shape(functools.partial(all_measured, model=model), PARAMS, IMAGE)
 
 
 @every

@@ -10,6 +10,7 @@ import pytest
 import jaxsal
 from jaxsal.methods.noise import statistic_over, variance
 from jaxsal.methods.quadrature import RULES, quadrature
+from tests import toy
 
 KEY = jax.random.key(0)
 SHAPE = (6, 6, 2)
@@ -113,6 +114,9 @@ OPTIONS = {
 }
 
 
+OF_TOKENS = ("attention_rollout", "generic_attention")  # of another network
+
+
 @pytest.mark.parametrize("image", ["zero", "constant"])
 def test_flat_images_and_all_zero_maps_give_no_nan(image):
     """Min-max scaling, relative noise and CAM weights all divide by what is zero here."""
@@ -120,7 +124,7 @@ def test_flat_images_and_all_zero_maps_give_no_nan(image):
     methods = {
         name: partial(method, **OPTIONS.get(name, {}))
         for name, method in jaxsal.METHODS.items()
-        if name not in ("attention_rollout", "generic_attention")  # of another network
+        if name not in OF_TOKENS
     }
     for name, combinator in jaxsal.COMBINATORS.items():
         methods[name] = combinator(jaxsal.gradient, samples=3)
@@ -130,6 +134,12 @@ def test_flat_images_and_all_zero_maps_give_no_nan(image):
         assert np.all(np.isfinite(maps)), name
         if name != "internal_influence":  # of weights after the layer, whatever the image
             np.testing.assert_allclose(maps, 0, atol=1e-6, err_msg=name)
+    of_tokens = {name: jaxsal.METHODS[name] for name in OF_TOKENS}
+    nothing = jax.tree.map(np.zeros_like, toy.token_params(channels=2))
+    found = jaxsal.explainer(toy.attended, of_tokens, mesh=mesh)(nothing, images, 1)
+    # Of ten tokens each has a tenth: in two layers (A + 1) / 2 keeps 1/4, and 3/4 are even.
+    np.testing.assert_allclose(found["attention_rollout"], 3 / 40, rtol=1e-6)
+    np.testing.assert_array_equal(found["generic_attention"], 0)
 
 
 def test_overlapping_windows_are_not_counted_twice():

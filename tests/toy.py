@@ -49,6 +49,26 @@ def linear(params: jax.Array, images: jax.Array) -> jax.Array:
     return images.reshape(images.shape[0], -1) @ params.reshape(-1, params.shape[-1])
 
 
+def token_params(*, channels: int = 1) -> dict:
+    """Of `attended`: two layers, and what reads the class token."""
+    rng, width = np.random.default_rng(0), 4 * channels
+    return {
+        "query": rng.normal(size=(2, width, width)).astype(np.float32) / width,
+        "head": rng.normal(size=(width, CLASSES)).astype(np.float32),
+    }
+
+
+def attended(params: dict, images: jax.Array) -> jax.Array:
+    """A class token and patches of 2x2 through attention: [B, H, W, C] -> [B, K]."""
+    count, height, width, channels = images.shape
+    grid = images.reshape(count, height // 2, 2, width // 2, 2, channels)
+    tokens = grid.transpose(0, 1, 3, 2, 4, 5).reshape(count, -1, 4 * channels)
+    tokens = jnp.concatenate([jnp.ones_like(tokens[:, :1]), tokens], 1)
+    for query in params["query"]:
+        tokens = tokens + jax.nn.softmax(tokens @ query @ tokens.swapaxes(1, 2)) @ tokens
+    return tokens[:, 0] @ params["head"]
+
+
 def score(params: dict, image: jax.Array, target: int) -> jax.Array:
     return apply(params, image[None])[0, target]
 

@@ -9,6 +9,7 @@ import pytest
 
 import jaxsal
 from jaxsal import metrics
+from jaxsal.common.options import takes_key
 from jaxsal.common.rounding import dtype_of, rounding
 
 WEIGHTS = jnp.asarray(np.random.default_rng(0).normal(size=(16, 1)) / 8, jnp.float32)
@@ -37,6 +38,13 @@ MEASURES = {
     "increase": metrics.average_increase,
     "sensitivity_n": partial(metrics.sensitivity_n, shares=(0.3,), samples=8),
     "correlation": partial(metrics.faithfulness_correlation, subset=5, samples=8),
+}
+OF_SCORES = MEASURES | {
+    "insertion": partial(metrics.insertion, steps=4),
+    "infidelity": partial(metrics.infidelity, samples=4),
+    "drop": metrics.average_drop,
+    "selectivity": partial(metrics.selectivity, patch=2),
+    "completeness": metrics.completeness,
 }
 METHODS = {
     "sobol": partial(jaxsal.sobol, grid=2, designs=4),
@@ -97,3 +105,18 @@ def test_a_score_may_count() -> None:
     assert dtype_of(count, image) == jnp.float32
     found = metrics.monotonicity(count, image, jnp.where(image > 0, image, 0.0), steps=8)
     assert np.isfinite(found)
+
+
+def test_every_metric_of_a_count_is_that_of_its_float() -> None:
+    count = lambda image: jnp.sum(image > 0)  # noqa: E731
+
+    def measured(score, image, map):
+        given = {name: {"key": KEY} if takes_key(f) else {} for name, f in OF_SCORES.items()}
+        return {name: f(score, image, map, **given[name]) for name, f in OF_SCORES.items()}
+
+    found, expected = (
+        jax.jit(partial(measured, score))(IMAGES[0], MAPS[0])
+        for score in (count, lambda image: count(image).astype(jnp.float32))
+    )
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-6), found, expected)
+    assert np.isfinite(found["sensitivity_n"]).all() and np.isfinite(found["correlation"])

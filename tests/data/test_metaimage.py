@@ -2,12 +2,11 @@
 
 import numpy as np
 import pytest
+import SimpleITK as itk
 
 from jaxsal.data import pictures, scans
 from jaxsal.data.intensity import Intensity
 from jaxsal.data.wanted import Wanted
-
-itk = pytest.importorskip("SimpleITK")
 
 RAW = Wanted(intensity=Intensity("raw"))
 
@@ -25,7 +24,6 @@ def write(path: object, spacing: tuple[float, ...] = (1.0, 2.0, 3.0)) -> None:
 @pytest.mark.parametrize("ending", ["mha", "mhd", "nrrd"])
 @pytest.mark.parametrize("plane", ["axial", "sagittal"])
 def test_a_volume_is_what_its_nifti_is(ending, plane, tmp_path) -> None:
-    pytest.importorskip("nibabel")
     found = []
     for kind in (ending, "nii"):
         (tmp_path / kind).mkdir()

@@ -23,6 +23,7 @@ def found():
             "raw": jnp.stack([each.weights for each in attention(score, image)]),
             "mean": attention_rollout(score, image, **raw),
             "max": attention_rollout(score, image, fusion="max", **raw, **cut),
+            "min": attention_rollout(score, image, fusion="min", **raw),
             "generic": generic_attention(score, image, **raw),
             "whole": generic_attention(score, image),
         }
@@ -40,6 +41,15 @@ def test_rows(found):
     assert np.abs(largest - ROWS["v/vitexplain/rollout_max"]).max() > 0.05
     close(found["generic"].reshape(4, 16), ROWS["v/chefer/generic"])
     assert found["whole"].shape == (4, 16, 16)
+
+
+def test_heads_may_count_by_the_least_of_them(found):
+    """No peer's row: the definition in NumPy, of the matrices that are Chefer's."""
+    least = found["raw"].min(2) + np.eye(17, dtype=np.float32)  # [images, layers, n, n]
+    first, second, third = np.moveaxis(least / least.sum(-1, keepdims=True), 1, 0)
+    expected = (third @ second @ first)[:, 0, 1:]
+    close(found["min"].reshape(4, 16), expected)
+    assert np.abs(found["min"] - found["mean"]).max() > 0.01 * found["mean"].max()
 
 
 def close(got, expected, tolerance=1e-5):

@@ -1,6 +1,6 @@
 """FullGrad: parity with its authors' code, and an exact decomposition."""
 
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -53,11 +53,25 @@ def test_all_parts_sum_to_the_score(network):
     toy.close(total, score)
 
 
+def scaled(part):
+    """Sizes from 0 to 1 over all of them, summed over channels."""
+    sizes = np.abs(part) - np.abs(part).min()
+    return (sizes / (sizes.max() + 1e-6)).sum(-1)
+
+
 def test_nearest():
-    image = jnp.asarray(toy.images(1)[0])
-    score = lambda x: toy.score(toy.params(), x, 1)  # noqa: E731
-    # The only bias over the image lies at its full size.
-    toy.close(jaxsal.full_grad(score, image, resize="nearest"), jaxsal.full_grad(score, image))
+    """By the definition, of the network whose later biases lie at half the image's size."""
+    apply, params = golden.NETWORKS["b/"]
+    image, target = jnp.asarray(golden.IMAGES[0]), int(golden.TARGETS[0])
+    score = lambda x: apply(params, x[None])[0, target]  # noqa: E731
+    bilinear, parts, biases, _ = found("b/")
+    laid_out = [part[0, 0] for part in biases.values() if part.ndim == 5]
+    assert {part.shape[0] for part in laid_out} == {8, 16}
+    sides = [(scaled(part), 16 // len(part)) for part in laid_out]
+    expected = sum(map.repeat(n, 0).repeat(n, 1) for map, n in sides) + scaled(parts[0])
+    nearest = jax.jit(partial(jaxsal.full_grad, score, resize="nearest"))(image)
+    toy.close(nearest, expected)
+    assert np.abs(nearest - bilinear[0]).max() > 0.05 * expected.max()
     with pytest.raises(ValueError, match="resize"):
         jaxsal.full_grad(score, image, resize="cubic")
 

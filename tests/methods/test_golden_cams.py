@@ -129,6 +129,27 @@ def test_smooth_cam_takes_value_and_gradient_of_the_clean_image(found):
         assert same[0, 1] < 0.95
 
 
+@pytest.mark.parametrize(("alpha", "classes"), [(0.5, 2), (1.0, 9)])
+def test_finer_cam_is_grad_cam_of_its_score(alpha, classes):
+    """The nearest classes are known beforehand; of five, nine are all the others."""
+    score, image = scored(*NETWORKS[""], 1, SCORES[""]), jnp.asarray(IMAGES[0])
+    values = np.asarray(jax.jit(score.class_logits)(image))
+    near = [c for c in np.argsort(np.abs(values - values[1])) if c != 1][:classes]
+
+    def difference(x):
+        f = score.class_logits(x)
+        p = jax.nn.softmax(f)
+        return sum(p[j] * (f[1] - alpha * f[j]) for j in near) / (sum(p[j] for j in near) + 1e-9)
+
+    def both(x):
+        finer = jaxsal.finer_cam(score, x, alpha=alpha, classes=classes, **RAW)
+        return finer, jaxsal.grad_cam(difference, x, **RAW)
+
+    found, expected = jax.jit(both)(image)
+    assert len(near) == min(classes, 4)
+    close(found, expected, 1e-4)
+
+
 def test_finer_cam_says_which_score_it_wants_and_what_it_compares():
     score = lambda image: image.sum()  # noqa: E731
     image = jnp.ones((4, 4, 1))

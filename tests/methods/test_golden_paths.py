@@ -113,6 +113,20 @@ def test_agi_runs_on_from_where_the_last_step_ended():
     assert apart(found, channels_last(ROWS["agi/reference_code_eps0.05_iter15"])) > 0.5
 
 
+def test_agi_is_a_sum_over_classes_without_the_target():
+    image = channels_last(ROWS["agi/x01"])[0]
+    target = int(np.argmax(logits(image)))
+    scored = lambda x: logits(x)[target]  # noqa: E731
+    scored.class_logits, scored.target = logits, target
+    one, two = [c for c in range(5) if c != target][:2]
+    chosen = ([one, two], [one], [two], [target], [two, target, one])
+    compute = lambda x: [agi(scored, x, targets=np.asarray(c), steps=4) for c in chosen]  # noqa: E731
+    both, first, second, own, more = map(np.asarray, jax.jit(compute)(image))
+    assert first.any() and second.any() and not own.any()
+    close(both, first + second)
+    close(more, both)
+
+
 WRONG = [
     (lambda x: guided(score, x, fraction=0), r"fraction: expected a number in \(0, 1\], got 0"),
     (lambda x: guided(score, x, max_dist=2.0), r"max_dist: expected a number in \[0, 1\], got 2"),

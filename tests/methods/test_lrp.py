@@ -193,6 +193,7 @@ WRONG = {
     "a name": ({"composite": "epsilon_minus"}, "epsilon_plus"),
     "a rule": ({"composite": composite_of_another_rule}, "'delta'"),
     "weights": ({"alpha": 2.0, "beta": 2.0}, "alpha - beta"),
+    "weights of jax": ({"alpha": jnp.float32(2), "beta": jnp.float32(0.5)}, "alpha - beta"),
     "no bounds": ({"composite": "epsilon_gamma_box"}, "low, high"),
     "a bound": ({"low": np.zeros(5), "high": 1.0}, "broadcasts"),
     "a number": ({"epsilon": -1.0}, "epsilon"),

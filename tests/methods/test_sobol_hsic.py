@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxsal.methods._grid import grid_of
-from jaxsal.methods.hsic import hsic
+from jaxsal.methods.hsic import hsic, hsic_over, median_difference
 from jaxsal.methods.sobol import draw_designs, sobol, total_indices
 from tests import toy
 
@@ -76,6 +76,28 @@ def test_a_sum_of_cells_has_their_squares():
     weights = jnp.arange(9.0)
     indices = cells_of(explained(weights, 0.0)[0], 3)
     np.testing.assert_allclose(indices, weights**2 / jnp.sum(weights**2), atol=0.03)
+
+
+def test_hsic_is_its_definition_with_the_median_of_the_scores_differences():
+    """By matrices, one cell after another, of a score that is the square of a sum of cells."""
+    masks, weights = np.random.default_rng(0).random((12, 9)) < 0.5, np.arange(9.0)
+    linear = part(jnp.asarray(weights, jnp.float32))
+    over = partial(hsic_over, lambda x: jnp.square(linear(x)), grid=3, chunk=5)
+    found = cells_of(jax.jit(over)(jnp.ones_like(IMAGE), masks), 3)
+    scores = (masks @ weights) ** 2
+    away, centre = np.abs(np.subtract.outer(scores, scores)), np.eye(12) - 1 / 12
+    alike = np.exp(-((away / np.median(away[np.triu_indices(12, 1)])) ** 2) / 2)
+    for cell in range(9):
+        shown = 1.5 - np.subtract.outer(masks[:, cell] + 0.0, masks[:, cell] + 0.0) ** 2
+        both = (centre @ shown @ centre) * (centre @ alike @ centre)
+        np.testing.assert_allclose(found[cell], both.sum() / 12, rtol=1e-4, atol=1e-5)
+
+
+def test_a_width_is_never_zero():
+    """The median of differences, their mean where more than half of them are 0."""
+    assert median_difference(jnp.asarray([1.0, 2.0, 4.0])) == 2
+    assert median_difference(jnp.asarray([0.0, 0, 0, 0, 6])) == pytest.approx(4 * 6 / 10)
+    assert median_difference(jnp.full(4, 7.0)) == jnp.inf
 
 
 def test_a_constant_score_has_neither_variance_nor_dependence():

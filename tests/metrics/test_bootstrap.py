@@ -117,6 +117,8 @@ def test_few_patients_have_no_interval():
         assert np.isfinite(interval(values, np.arange(90) % 10)).all()
         assert np.isfinite(interval(values, np.arange(90) % 9, fewest=9)).all()
     assert np.isnan(share_interval(np.ones(90), np.arange(90) % 9)[1:]).all()
+    for interval in (mean_interval, share_interval):  # one alone has none, whatever is asked
+        assert np.isnan(interval(np.ones(90), np.zeros(90), fewest=1)[1:]).all()
 
 
 def test_clusters_are_counted_as_they_are_drawn():

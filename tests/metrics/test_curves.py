@@ -80,6 +80,15 @@ def test_baselines_of_a_constant_image_are_the_image():
         np.testing.assert_allclose(baseline(image), image, rtol=1e-5)
 
 
+def test_mean_is_of_each_channel_and_minimum_of_all():
+    image = normal(5)
+    expected = np.asarray(image).mean((0, 1)) * np.ones(SHAPE)
+    np.testing.assert_allclose(metrics.mean(image), expected, rtol=1e-5, atol=1e-6)
+    first = metrics.mean(jnp.moveaxis(image, -1, 0), spatial_axes=(1, 2))
+    np.testing.assert_allclose(jnp.moveaxis(first, 0, -1), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(metrics.minimum(image), np.full(SHAPE, np.min(image)))
+
+
 def test_blur_is_a_gaussian_away_from_the_border():
     image = jnp.zeros((21, 21, 1)).at[10, 10, 0].set(1.0)
     x = np.arange(-10, 11)

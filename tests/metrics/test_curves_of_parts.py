@@ -1,6 +1,7 @@
 """Drops, patches, monotonicity, stability, information curves: closed forms, borders, errors."""
 
 import io
+import sys
 from functools import partial
 
 import jax
@@ -147,6 +148,34 @@ def test_a_class_is_right_where_its_logit_is_the_largest():
     np.testing.assert_allclose(array, known, rtol=1e-6)
 
 
+def test_pictures_show_the_largest_values_the_corners_and_a_random_share():
+    """Of an image of ones what is missing is filled with twos, and the sizes see each picture."""
+    shown = []
+
+    def keep(picture):
+        shown.append(np.asarray(picture)[..., 0] == 0)
+        return np.float32(len(shown))
+
+    def size(picture):
+        result = jax.ShapeDtypeStruct((), jnp.float32)
+        return jax.pure_callback(keep, result, picture, vmap_method="sequential")
+
+    options = {"thresholds": (0.1, 0.4), "size": size, "key": KEY}
+    options["fill"] = lambda image, missing, axes: jnp.where(missing[..., None], 2.0, image)
+    map, corners = PARTS.sum(-1), np.zeros((7, 6), bool)
+    corners[[0, 0, -1, -1], [0, -1, 0, -1]] = True
+    for share, most in ((0.0, 0), (0.2, 8)):
+        shown.clear()
+        sic = jax.jit(partial(metrics.sic, jnp.sum, shown=share, **options))
+        sic(jnp.ones((7, 6, 1)), map).block_until_ready()
+        always, *some, whole = shown
+        assert corners.sum() == 4 <= (always | corners).sum() == always.sum() <= 4 + most
+        assert most - 4 <= (always & ~corners).sum() and whole.all()
+        for quantile, picture in zip((0.9, 0.6), some, strict=True):
+            largest = np.abs(map) >= np.quantile(np.abs(map), quantile)
+            np.testing.assert_array_equal(picture, always | largest)
+
+
 def test_a_curve_by_hand():
     """Two pictures, the second with a lower score: the highest so far counts."""
     sizes, scores = jnp.asarray([10.0, 15, 20, 30]), jnp.asarray([0.0, 0.8, 0.4, 1.0])
@@ -173,6 +202,57 @@ def test_sizes_of_pictures():
     assert sizes[0] == len(file.getvalue()) > sizes[1]
     with pytest.raises(ValueError, match="one channel or three, got 2"):
         metrics.webp_size(jnp.zeros((4, 4, 2), jnp.uint8))
+
+
+def test_webp_without_pillow_is_an_error(monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    with pytest.raises(ImportError, match="webp_size needs Pillow: pip install"):
+        metrics.webp_size(jnp.zeros((4, 4, 1), jnp.uint8))
+
+
+NO_NUMBER = {
+    "thresholds that fall": (
+        partial(metrics.sic, thresholds=(0.2, 0.1), key=KEY),
+        r"thresholds: expected rising shares in \(0, 1\), got \(0.2, 0.1\)",
+    ),
+    "a threshold of all": (partial(metrics.aic, thresholds=(1.0,), key=KEY), "thresholds"),
+    "no thresholds": (partial(metrics.sic, thresholds=(), key=KEY), "thresholds"),
+    "more than all": (partial(metrics.sic, shown=1.5, key=KEY), r"shown: expected .* \[0, 1.0\]"),
+    "one step": (partial(metrics.monotonicity, steps=1), "steps: expected an integer >= 2"),
+    "one set": (
+        partial(metrics.faithfulness_correlation, samples=1, subset=9, key=KEY),
+        "samples: expected an integer >= 2",
+    ),
+    "no radius": (
+        partial(metrics.relative_input_stability, method=jaxsal.gradient, radius=0, key=KEY),
+        "radius: expected a number above 0",
+    ),
+    "no count": (
+        partial(metrics.region_perturbation, patch=3, regions=True),
+        "regions: expected an integer, got True",
+    ),
+    "a part of a baseline": (
+        partial(metrics.completeness, baseline=np.zeros((7, 6))),
+        "baseline: expected a scalar or the image's shape",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NO_NUMBER)
+def test_what_gives_no_number_is_an_error(name):
+    call, words = NO_NUMBER[name]
+    with pytest.raises((ValueError, TypeError), match=words):
+        call(linear, IMAGE, PARTS)
+
+
+def test_information_curves_are_of_pictures_and_of_classes():
+    volume = jnp.ones((5, 5, 5, 1))
+    with pytest.raises(ValueError, match="image: expected two spatial axes, got the shape"):
+        metrics.sic(jnp.sum, volume, volume, key=KEY)
+    apply = lambda params, x: x.sum((1, 2))  # noqa: E731
+    images = np.ones((1, 6, 6, 1), np.float32)
+    with pytest.raises(ValueError, match="output: values tell no classes to compare"):
+        jaxsal.evaluator(apply, metrics.aic, output="value")((), images, images, 0, key=KEY)
 
 
 def test_margin_is_positive_where_the_class_is_the_predicted_one():

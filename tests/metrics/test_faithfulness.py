@@ -96,6 +96,12 @@ def test_a_removed_square_is_a_square():
     assert (taken.sum(0) > 0).all()  # no pixel is out of reach
 
 
+@pytest.mark.parametrize("side", [0.0, -0.5, 1.5])
+def test_a_square_of_no_or_too_many_pixels_is_an_error(side):
+    with pytest.raises(ValueError, match="side: expected a number"):
+        metrics.remove_square(KEY, IMAGE, side=side)
+
+
 def test_a_constant_method_has_no_sensitivity_and_a_linear_score_neither():
     """Insensitive is not faithful: the centre prior is perfectly so."""
     sensitivity = partial(metrics.sensitivity_max, linear, IMAGE, IMAGE, key=KEY)
@@ -131,6 +137,22 @@ def test_input_x_gradient_foretells_an_affine_score_exactly(factor):
     sensitivity = partial(metrics.sensitivity_n, affine_of_pixels, IMAGE, samples=6, chunk=4)
     found = jax.jit(jax.vmap(lambda key: sensitivity(factor * WEIGHTS * IMAGE, key=key)))(KEYS)
     np.testing.assert_allclose(found, np.sign(factor), atol=1e-3)
+
+
+def test_sets_are_those_of_their_keys_and_the_correlation_is_numpys():
+    """Set j of share k draws from `fold_in(key, k * samples + j)`; a score that is not linear."""
+    bent = lambda image: jnp.sum(jnp.sin(WEIGHTS * image)) * image[0, 0, 0]  # noqa: E731
+    options = {"shares": (0.1, 0.5), "samples": 7, "baseline": 0.3, "key": KEY}
+    found = jax.jit(partial(metrics.sensitivity_n, bent, **options))(IMAGE, OTHER)
+    draw = lambda i: jax.random.permutation(jax.random.fold_in(KEY, i), 48)  # noqa: E731
+    order = np.asarray(jax.vmap(draw)(jnp.arange(14))).reshape(2, 7, 48)
+    relevance = np.asarray(OTHER).sum(-1).ravel()
+    for n, places, correlation in zip((5, 24), order, found, strict=True):
+        taken = places < n
+        images = jnp.where(taken.reshape(7, 8, 6, 1), 0.3, IMAGE[None])
+        losses = np.asarray(bent(IMAGE) - jax.vmap(bent)(images))
+        expected = np.corrcoef(taken @ relevance, losses)[0, 1]
+        np.testing.assert_allclose(correlation, expected, rtol=1e-4)
 
 
 def test_a_constant_map_foretells_nothing():

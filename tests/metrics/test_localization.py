@@ -185,6 +185,17 @@ def test_excluded_examples_are_counted_once_and_are_the_nans():
     assert np.isnan(got["inside"]["share"][0])
 
 
+def test_relevance_below_float32_is_none_and_is_counted():
+    """The measures are of float32, in which a subnormal number may be zero, or not."""
+    maps, masks = np.tile(random_map(0).astype(float), (4, 1, 1)), np.tile(MASK, (4, 1, 1))
+    maps[0], maps[1] = 1e-50 * maps[0], 1e-41 * maps[1]
+    maps[2, 0, 0] = np.inf
+    undefined = np.isnan(loc.localize(maps, masks)["relevance_mass"])
+    assert undefined[0] and undefined[2] and not undefined[3]
+    counts = loc.exclusions(maps, masks)
+    assert counts["map not finite"] == 1 and sum(counts.values()) == undefined.sum()
+
+
 def test_no_examples_are_no_error():
     empty = np.zeros((0, 8, 8), np.float32)
     got = loc.localize({"m": empty}, empty.astype(bool), {"all": empty == 0})
@@ -197,6 +208,9 @@ def test_controls():
     prior = np.asarray(controls.centre_prior(None, image))
     assert prior.shape == image.shape and prior.argmax() // 2 == 4 * 17 + 8 and prior.max() == 1
     np.testing.assert_allclose(prior, prior[::-1, ::-1], rtol=1e-6)
+    down, across = ((np.arange(n) - (n - 1) / 2) / (n / 4) for n in (9, 17))
+    bell = np.exp(-(down[:, None] ** 2 + across**2) / 2)[..., None]
+    np.testing.assert_allclose(prior, bell.repeat(2, -1), rtol=1e-5)
     noise = controls.uniform_random(None, image, key=jax.random.key(0))
     assert noise.shape == image.shape and 0 <= noise.min() and noise.max() < 1
     assert not np.array_equal(noise, controls.uniform_random(None, image, key=jax.random.key(1)))

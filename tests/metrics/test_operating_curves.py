@@ -22,6 +22,19 @@ def test_the_curve_is_sklearns_ties_and_all(drawn):
         np.testing.assert_allclose(own, other)
 
 
+@given(st.permutations(range(6)))
+def test_infinite_scores_are_tied_as_others_are(order):
+    """In whatever order they come: as scores of the same ranks, and nothing is warned of."""
+    scores, ranks = np.array([np.inf, np.inf, 0.5, 0.5, -np.inf, -np.inf]), [2, 2, 1, 1, 0, 0]
+    positive = np.array([True, False, True, False, True, False])
+    found, expected = (
+        roc_curve(np.asarray(each)[order], positive[order]) for each in (scores, ranks)
+    )
+    for own, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(own, other)
+    assert len(found.true_positives) == 4
+
+
 def test_without_negatives_there_is_no_rate():
     found = roc_curve([0.1, 0.9], [True, True])
     assert np.isnan(found.false_positives).all() and found.true_positives.tolist() == [0, 0.5, 1]

@@ -5,16 +5,18 @@ import inspect
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxsal
 from jaxsal import metrics
+from jaxsal.common.options import takes_key
 from tests import toy
 
 P = toy.params()
 IMAGES = toy.images(8)
-TARGETS = toy.targets(8)
+TARGETS = np.argmax(np.asarray(toy.apply(P, IMAGES)), 1).astype(np.int32)  # they are right
 KEYS = jax.random.split(jax.random.key(3), 8)
 MASKS = toy.images(8, seed=4)[..., 0] > 1
 MAPS = toy.images(8, seed=5)
@@ -43,7 +45,7 @@ SIGNED = {"completeness", "infidelity", "sensitivity_n", "faithfulness_correlati
 SIGNED |= {"region_perturbation", "selectivity", "monotonicity"}
 ANEW = {"sensitivity_max", "local_lipschitz", "relative_input_stability"}
 """They explain the image themselves."""
-UNDEFINED = {"sic", "aic"}
+UNDEFINED = ("sic", "aic")
 """NaN where a picture that shows nothing scores as high: here -1."""
 METRICS = {
     name: functools.partial(metric, **OPTIONS.get(name, {}))
@@ -107,6 +109,12 @@ def test_shape_dtype_and_finite_values(name: str) -> None:
     assert found.shape == (8, *SHAPES.get(name, ()))
     assert found.dtype == np.float32
     assert np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("name", UNDEFINED)
+def test_what_may_be_undefined_is_defined_of_some(name: str) -> None:
+    """Else its figures below would compare -1 with -1."""
+    assert (values()[name] >= 0).sum() >= 2
 
 
 def test_a_batch_on_eight_devices_equals_single_images_on_one() -> None:
@@ -185,9 +193,25 @@ def test_a_map_that_is_not_finite_is_never_a_good_one() -> None:
     maps[0, 3, 3] = np.nan
     found = measured(evaluator(), maps=maps)
     for name, got in found.items():
-        if name not in ANEW | UNDEFINED:
+        if name not in (*ANEW, *UNDEFINED):
             assert np.isnan(got[0]).all(), name
     toy.close({name: got[1:] for name, got in found.items()}, of(slice(1, None)), TOLERANCE)
+
+
+def test_images_of_bfloat16_have_values_in_float32() -> None:
+    """Near those of float32, of metrics that count nothing."""
+    names = ("deletion", "insertion", "road", "infidelity", "average_drop", "selectivity")
+    keyed = {name: {"key": KEYS[0]} if takes_key(METRICS[name]) else {} for name in names}
+
+    @jax.jit
+    def measure(params: dict, image: jax.Array, map: jax.Array) -> Values:
+        score = lambda x: toy.score(params, x, TARGETS[0])  # noqa: E731
+        return {name: METRICS[name](score, image, map, **keyed[name]) for name in names}
+
+    given = P, jnp.asarray(IMAGES[0])
+    narrow = measure(*jax.tree.map(lambda x: x.astype(jnp.bfloat16), given), MAPS[0])
+    assert {x.dtype for x in jax.tree.leaves(narrow)} == {np.dtype("float32")}
+    toy.close(narrow, measure(*given, MAPS[0]), 0.05)
 
 
 def test_channels_are_summed_and_a_map_without_them_is_one() -> None:

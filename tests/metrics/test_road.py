@@ -77,6 +77,19 @@ def test_noise_falls_on_what_was_imputed_only():
     assert 0.08 < float(jnp.std(noisy[missing])) < 0.12
 
 
+@pytest.mark.parametrize("least_relevant", [False, True])
+def test_a_curve_is_the_score_of_images_solved_without_their_ranked_pixels(least_relevant):
+    rng = np.random.default_rng(0)
+    image, map, code = (rng.normal(size=(8, 7, n)).astype(np.float32) for n in (2, 1, 2))
+    score = lambda x: jnp.sum(jnp.tanh(x) * code)  # noqa: E731
+    options = {"removed": (0.5, 0.25), "least_relevant": least_relevant, "noise": 0, "key": KEY}
+    found = jax.jit(partial(metrics.road_curve, score, **options))(image, map)
+    order = np.argsort(np.abs(map).ravel())[:: 1 if least_relevant else -1]
+    for value, gone in zip(found, (28, 14), strict=True):
+        missing = np.isin(np.arange(56), order[:gone]).reshape(8, 7)
+        np.testing.assert_allclose(value, score(solved(image, missing)), rtol=1e-4, atol=1e-4)
+
+
 def test_road_tells_the_cause_from_its_complement():
     """A bright square on a dark ground, and a score that looks at it alone."""
     square = jnp.zeros((16, 16, 1)).at[4:8, 9:13].set(1.0)

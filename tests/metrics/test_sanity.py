@@ -142,6 +142,22 @@ def test_another_logit():
         sanity.random_logit(explain, None, IMAGES, None, 2, key=key)
 
 
+def test_another_logit_of_four_is_each_other_one_as_often():
+    """Of maps that show their class: never the own one, and each other one for a third."""
+
+    def explain(params, images, targets, *, key):
+        classes = jnp.asarray(targets, jnp.float32).reshape(-1, 1, 1, 1)
+        return jnp.broadcast_to(classes, images.shape)
+
+    pair = lambda before, after: 4 * before[0, 0, 0] + after[0, 0, 0]  # noqa: E731
+    images, targets = jnp.zeros((3000, 1, 1, 1)), np.arange(3000) % 4
+    options = {"key": jax.random.key(0), "similarity": pair}
+    found = sanity.random_logit(explain, None, images, targets, 4, **options).astype(int)
+    counts = np.bincount(found, minlength=16).reshape(4, 4)
+    assert not counts.diagonal().any()
+    np.testing.assert_allclose(counts[~np.eye(4, dtype=bool)], 250, atol=45)  # 3.5 deviations
+
+
 def test_the_edge_detector_is_sobels():
     image = np.asarray(IMAGES[0])
     sobel = [ndimage.sobel(image[..., 0], axis, mode="nearest") / 8 for axis in (0, 1)]

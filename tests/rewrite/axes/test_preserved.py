@@ -32,7 +32,7 @@ OPERATIONS = {
     "dynamic_slice": (
         lambda x, i: lax.dynamic_slice(x, (0, i, 0), (3, 2, 5)),
         (X, np.int32(1)),
-        None,
+        {0: 0, 2: 2},
     ),
     "dynamic_update_slice": (
         lambda x, y: lax.dynamic_update_slice(x, y, (0, 1, 0)),
@@ -47,7 +47,11 @@ OPERATIONS = {
         (X, Y),
         [{0: 0, 1: 1}, {0: 0, 1: 2}],
     ),
-    "dot, free": (lambda x, y: lax.dot_general(x, y, (((2,), (0,)), ((), ()))), (X, Y[0].T), None),
+    "dot, free": (
+        lambda x, y: lax.dot_general(x, y, (((2,), (0,)), ((), ()))),
+        (X, Y[0].T),
+        {0: 0, 1: 1},
+    ),
     "convolution": (
         lambda x, k: lax.conv_general_dilated(x, k, (1, 1), "SAME", dimension_numbers=NHWC),
         (IMAGE, KERNEL),
@@ -58,21 +62,28 @@ OPERATIONS = {
         (IMAGE,),
         [{0: 0, 3: 3}],
     ),
-    "gather, whole": (lambda x: x[:, jnp.array([2, 0])], (X,), None),
+    "gather, whole": (lambda x: x[:, jnp.array([2, 0])], (X,), {0: 0, 2: 2}),
     "gather, each": (
         lambda x, i: jnp.take_along_axis(x, i[..., None], 1),
         (X, ROWS),
-        None,
+        {0: 0, 2: 2},
     ),
-    "scatter, whole": (lambda x: jnp.asarray(x).at[:, jnp.array([2, 0])].set(1.0), (X,), None),
+    "scatter, whole": (
+        lambda x: jnp.asarray(x).at[:, jnp.array([2, 0])].set(1.0),
+        (X,),
+        {0: 0, 2: 2},
+    ),
     "scatter, each": (
         lambda x, i: jax.vmap(lambda x, i: x.at[i].add(1.0))(x, i),
         (X, ROWS),
-        None,
+        {0: 0, 2: 2},
     ),
     "fft": (lambda x: lax.fft(x, lax.FftType.FFT, (5,)), (X.astype(np.complex64),), [{0: 0, 1: 1}]),
 }
-"""A function, its arguments, and the axes that its last operation keeps, where they are told."""
+"""A function, its arguments, and the axes of each operand that its last operation keeps.
+
+Of the first operand alone, and these at least, where the others differ by JAX's version.
+"""
 
 
 def last(closed):
@@ -89,8 +100,8 @@ def test_what_is_kept_stays_in_its_place(name) -> None:
     eqn = last(jax.make_jaxpr(function)(*args))
     axes = preserved_axes(eqn)
     assert axes is not None and len(axes) == len(eqn.invars)
-    if expected is not None:
-        assert [{int(k): int(v) for k, v in each.items()} for each in axes] == expected
+    kept = [{int(k): int(v) for k, v in each.items()} for each in axes]
+    assert kept == expected if isinstance(expected, list) else kept[0].items() >= expected.items()
     out = np.asarray(function(*args))
     for target in {t for each in axes for t in each.values()}:
         moved = list(args)

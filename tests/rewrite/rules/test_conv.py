@@ -190,10 +190,13 @@ def test_precision_is_kept(name):
             x, w, (1, 1), "SAME", precision=lax.Precision.DEFAULT, **options
         )
 
+    gradient = jax.grad(lambda x, w: function(x, w).sum())
     x, w = jnp.zeros(inputs), jnp.zeros(kernel)
+    assert any(count_rewrites(gradient, x, w, only=RULES).values())
     for written in (
         function,
-        optimize(jax.grad(lambda x, w: function(x, w).sum()), platform="cpu"),
+        optimize(gradient, platform="cpu"),
+        optimize(gradient, only=RULES),
     ):
         program = str(jax.make_jaxpr(written)(x, w))
         assert "HIGHEST" not in program
@@ -204,8 +207,11 @@ def test_half_precision_is_no_less_exact(name):
     function, args = problem(name)
     exact = jax.jit(function)(*args)
     half = [jnp.asarray(a, jnp.bfloat16) for a in args]
-    plain, rewritten = jax.jit(function)(*half), jax.jit(optimize(function, platform="cpu"))(*half)
-    for reference, a, b in zip(exact, plain, rewritten, strict=True):
-        assert b.dtype == jnp.bfloat16
-        error_plain, error = (jnp.abs(z.astype(jnp.float32) - reference).max() for z in (a, b))
-        assert error <= 1.5 * error_plain
+    assert any(count_rewrites(function, *half, only=RULES).values())
+    plain = jax.jit(function)(*half)
+    for chosen in ({"platform": "cpu"}, {"only": RULES}):
+        rewritten = jax.jit(optimize(function, **chosen))(*half)
+        for reference, a, b in zip(exact, plain, rewritten, strict=True):
+            assert b.dtype == jnp.bfloat16
+            error_plain, error = (jnp.abs(z.astype(jnp.float32) - reference).max() for z in (a, b))
+            assert error <= 1.5 * error_plain

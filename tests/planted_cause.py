@@ -65,7 +65,7 @@ CONTESTED = ("monotonicity", "average_increase")
 """A score that only rises with the image never falls as pixels come, nor rises as they are hidden.
 """
 BETWEEN = 1.0
-"""The logit of no cause, for each pixel of it: between a dark one's, 0.3, and a bright one's, 1.6."""
+"""The logit of no cause, for each pixel of it: between a dark (0.3) and a bright one (1.6)."""
 AGAINST = 0.4
 
 

@@ -17,13 +17,6 @@ SCALED = (
     "| target | method, problem, images a chip | chips | predicted ms | GB moved | memory, MiB "
     "| of the chip's | collectives | their bytes | their predicted ms | of the whole |"
 )
-STAR, DAGGER = "*", "†"
-NOTES = {
-    STAR: "\n\\* jaxsal without rewrites: the method is not written by hand.",
-    DAGGER: "\n† Spread over the chips by XLA: for the derivative of a logit each chip goes "
-    "through the images of all of them in turn, so that jaxsal's gain is told too large.",
-}
-"""By a mark behind a time what it means."""
 HELD = "| target | case | contender | predicted ms | measured ms | predicted / measured |"
 
 
@@ -42,7 +35,8 @@ def table(record: Record) -> str:
     if "chips" in record:
         return "\n".join([*lines, *_scaled(record, rows)])
     lines += _part(CASES, (_case(*pair) for pair in _pairs(rows)))
-    lines += _notes(lines)
+    if any("* |" in line for line in lines):
+        lines += ["", "\\* jaxsal without rewrites: the method is not written by hand."]
     lines += _part(ALONE, (_alone(row) for row in rows if row["contender"].startswith(ONLY)))
     return "\n".join(lines + _beside_measured(rows))
 
@@ -62,18 +56,13 @@ def _compiled_at(rows: list[Row]) -> list[str]:
 def _left_out(record: Record) -> list[str]:
     """How many programs a record leaves out, of which methods, and what its last run passed by."""
     lines = [] if record.get("finished", True) else ["- unfinished"]
-    left = record.get("left_out", ())
-    others = [each for each in left if each.startswith("not looked at")]
-    named = [each for each in left if each not in others]
-    if named:
-        methods = dict.fromkeys(each.split(", ")[2] for each in named)
-        lines.append(f"- left out: {len(named)} programs ({', '.join(methods)})")
+    told = record.get("left_out", [])
+    others = [each for each in told if each.startswith("not looked at")]
+    methods = [each.split(", ")[2] for each in told if each not in others]
+    if methods:
+        names = ", ".join(dict.fromkeys(methods))
+        lines.append(f"- left out: {len(methods)} programs ({names})")
     return lines + [f"- by the last run {each}" for each in others]
-
-
-def _notes(lines: list[str]) -> list[str]:
-    """What the marks in a table's lines mean."""
-    return [text for mark, text in NOTES.items() if any(f"{mark} |" in line for line in lines)]
 
 
 def _beside_measured(rows: list[Row]) -> list[str]:
@@ -100,11 +89,18 @@ def _case(ours: Row, other: Row | None) -> str:
         ours["target"],
         ours["case"],
         _ms(ours),
-        _ms(other) + _mark(other) if other else "",
+        _beside(other),
         _ratio(ours),
         *(_figures(ours) if "failed" not in ours else [""] * 5),
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _beside(other: Row | None) -> str:
+    """The time of what jaxsal is compared with, if it is there; marked where not plain JAX."""
+    if other is None:
+        return ""
+    return _ms(other) + ("" if other["contender"] == PLAIN else " *")
 
 
 def _figures(row: Row) -> list[str]:
@@ -121,14 +117,6 @@ def _figures(row: Row) -> list[str]:
 
 def _ms(row: Row) -> str:
     return "failed" if "failed" in row else f"{row['predicted_ms']:.3g}"
-
-
-def _mark(other: Row) -> str:
-    """Of what jaxsal is compared with: that it is not plain JAX, or partitioned by XLA."""
-    if other["contender"] == UNWRITTEN:
-        return f" {STAR}"
-    partitioned = other.get("chips", 1) > 1 and COUNTED_BY not in other
-    return f" {DAGGER}" if partitioned and "failed" not in other else ""
 
 
 def _scaled(record: Record, rows: list[Row]) -> list[str]:

@@ -115,11 +115,7 @@ _BUILDERS: dict[str, Callable[[Case, Mesh, bool], jax.stages.Traced]] = {
 
 
 def by_hand(case: Case, mesh: Mesh, only: str | None = None) -> jax.stages.Traced:
-    """An explanation in plain JAX, perhaps with a single rewrite and its partner.
-
-    Several chips have a program each, of their own images: left to XLA, a chip would go through
-    the images of all chips in turn for the derivative of `logits[0, target]`.
-    """
+    """An explanation in plain JAX, perhaps with a single rewrite and its partner."""
     given = _given(case, mesh)
     one = _one(case, given)
     if only is not None:
@@ -127,18 +123,8 @@ def by_hand(case: Case, mesh: Mesh, only: str | None = None) -> jax.stages.Trace
     key = jax.eval_shape(lambda: jax.random.key(0))
     spread = given.targets.sharding
     keys = jax.ShapeDtypeStruct(given.targets.shape, key.dtype, sharding=spread)
-    every = jax.vmap(one, in_axes=(None, 0, 0, 0))
-    if mesh.size > 1:
-        every = _on_each_chip(every, mesh)
-    whole = jax.jit(every, out_shardings=spread)
+    whole = jax.jit(jax.vmap(one, in_axes=(None, 0, 0, 0)), out_shardings=spread)
     return whole.trace(given.params, given.images, given.targets, keys)
-
-
-def _on_each_chip(every: Callable[..., Any], mesh: Mesh) -> Callable[..., Any]:
-    """A program of parameters and rows, on each chip's own rows."""
-    whole, spread = PartitionSpec(), PartitionSpec("batch")
-    rows = (whole, spread, spread, spread)
-    return jax.shard_map(every, mesh=mesh, in_specs=rows, out_specs=spread, check_vma=False)
 
 
 def _one(case: Case, given: _Given) -> Callable[..., Any]:

@@ -24,7 +24,7 @@ def flops_of(eqn: JaxprEqn) -> float:
 
 
 def total(jaxpr: Jaxpr, count: Callable[[JaxprEqn], float]) -> float:
-    """The sum of `count` over all convolutions and products, loops turn by turn, on all devices.
+    """The sum of `count` over all convolutions and products, loops counted turn by turn.
 
     Of a `cond` the dearest branch counts; a `while` counts once, its turns being unknown.
     """
@@ -50,15 +50,8 @@ def _total_of(eqn: JaxprEqn, count: Callable[[JaxprEqn], float]) -> float:
     return sum(inside, 0.0) * (_TIMES[name](eqn.params) if name in _TIMES else 1)
 
 
-def _shards(params: dict[str, Any]) -> int:
-    """How many devices run the program of a `shard_map`, each on its own part."""
-    mesh = params["mesh"]
-    return math.prod(mesh.shape[axis] for axis in params["newly_manual_axes"])
-
-
 _TIMES: dict[str, Callable[[dict[str, Any]], int]] = {
     "scan": lambda params: params["length"],
-    "shard_map": _shards,
     BY_PLATFORM.name: mapped,
 }
 """By operation how often the program inside it runs."""

@@ -15,7 +15,7 @@ def row(method, contender="jaxsal", **changes):
 
 
 def table(*rows, **changes):
-    device = {"platform": "cpu", "processor": "here", "cores": 2}
+    device = {"platform": "cpu", "kind": "cpu", "processor": "here", "cores": 2}
     about = {"device": device, "versions": {"jax": "0.12"}, "command": "", "date": "", "commit": ""}
     return predictions.table({**about, "rows": rows, **changes}).splitlines()
 
@@ -44,16 +44,6 @@ def test_a_program_that_failed_and_one_without_a_pair_are_rows_too():
     assert any(line.startswith(head.format("gradient") + "1 | failed |  |") for line in lines)
     assert head.format("gradient") + "winograd | failed |  |" in lines
     assert "- 3 programs of d, commit c" in lines
-
-
-def test_plain_jax_as_xla_spread_it_is_marked():
-    old = table(row("gradient"), row("gradient", records.PLAIN))
-    assert any("| 1 † |" in line for line in old)
-    assert any(line.startswith("† Spread over the chips by XLA") for line in old)
-    counted = {records.COUNTED_BY: "today"}
-    for other in (counted, {"chips": 1}):
-        lines = table(row("gradient"), row("gradient", records.PLAIN, **other))
-        assert not any("†" in line for line in lines)
 
 
 def test_the_code_that_was_measured_is_told(monkeypatch):

@@ -9,11 +9,9 @@ import pytest
 
 from benchmarks import (
     __main__,
-    compiled,
     jax_worker,
     predictions,
     problems,
-    programs,
     records,
     targets,
     throughput,
@@ -22,7 +20,6 @@ from benchmarks import (
 from benchmarks.contest import Case
 from benchmarks.topologies import ACCELERATORS, H200, accelerator
 from benchmarks.worker import Absent
-from jaxsal.rewrite import cost
 
 
 @pytest.fixture(autouse=True)
@@ -201,17 +198,6 @@ def test_the_committed_programs_of_a_pod_stay_on_their_chips():
         if row["method"] != "training step":
             same = [r for record in found for r in record["rows"] if r["case"] == row["case"]]
             assert not row["collectives"] and {r["bytes"] for r in same} == {row["bytes"]}
-
-
-def test_plain_jax_on_several_chips_does_on_each_what_it_does_on_one():
-    def made(chips):
-        mesh = jax.sharding.Mesh(np.array(jax.devices()[:chips]), ("batch",))
-        traced = programs.by_hand(Case("cnn-toy", "gradient", 2), mesh)
-        program = compiled.parse(traced.lower().compile().as_text())
-        work = cost.flops(traced.jaxpr.jaxpr) / chips
-        return program.operations(), program.bytes_moved(), program.collectives(), work
-
-    assert made(8) == made(1)
 
 
 def test_rows_of_other_chips_are_other_rows():

@@ -200,7 +200,7 @@ def test_a_map_that_is_not_finite_is_never_a_good_one() -> None:
 
 def test_images_of_bfloat16_have_values_in_float32() -> None:
     """Near those of float32, of metrics that count nothing."""
-    names = ("deletion", "insertion", "road", "infidelity", "average_drop", "selectivity")
+    names = ("deletion", "insertion", "infidelity", "average_drop", "selectivity")
     keyed = {name: {"key": KEYS[0]} if takes_key(METRICS[name]) else {} for name in names}
 
     @jax.jit

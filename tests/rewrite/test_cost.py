@@ -50,14 +50,6 @@ def test_loops_count_turn_by_turn_and_branches_at_most() -> None:
     assert count(branch, matrix) == 7 * one
 
 
-def test_what_runs_on_every_device_counts_on_each() -> None:
-    auto = (jax.sharding.AxisType.Auto,) * 2
-    mesh = jax.make_mesh((4, 2), ("rows", "columns"), axis_types=auto)
-    spec = jax.sharding.PartitionSpec("rows")
-    product = jax.shard_map(lambda x: x @ x.T, mesh=mesh, in_specs=spec, out_specs=spec)
-    assert count(product, np.ones((8, 3), np.float32)) == 8 * (2 * 2 * 2 * 3)
-
-
 def test_what_an_explainer_says_of_itself() -> None:
     method = {
         "guided": jaxsal.guided_backprop,

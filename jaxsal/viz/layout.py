@@ -102,8 +102,7 @@ def colour_bar(
 
 
 def _end(percentile: float | int, look: Look) -> str:
-    """What the end of the scale is, in words."""
-    sign = "± " if look.signs else ""
+    """What the end of the scale is, in words that fit below two panels."""
     if look.lines:
-        return f"lines at ¼, ½, ¾ of {sign}the largest |map|, smoothed"
-    return f"clipped at {sign}the {percentile:g}th percentile of |map|"
+        return "lines at ¼, ½, ¾ of max |map|, smoothed"
+    return f"clipped at {'± ' if look.signs else ''}the {percentile:g}th percentile of |map|"

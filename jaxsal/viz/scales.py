@@ -44,8 +44,9 @@ def drawn(
 ) -> tuple[dict[str, list[np.ndarray]], dict[str, list[float]]]:
     """The maps of images of those sizes as they are drawn, and the `ends` of their scales.
 
-    Lines are those of clipped and smoothed maps, and their scale ends with the largest value left:
-    at the percentile of maps as they were, most maps that change from pixel to pixel had no line.
+    Lines are of maps that are clipped and smoothed, and their scale ends with the largest value
+    left: by the percentile of the maps as they were, those of large images that change from pixel
+    to pixel had no line.
     """
     bounds = ends(columns, scale, percentile=percentile)
     if not look.lines:

@@ -9,7 +9,8 @@ from jaxsal.viz import charts
 
 def series(count):
     return {
-        f"class {n}": {row: [n, n - 0.5, n + 0.5] for row in ("a", "b", "c")} for n in range(count)
+        f"class {n}": {row: [n + 1.0, n + 0.5, n + 1.5] for row in ("a", "b", "c")}
+        for n in range(count)
     }
 
 
@@ -19,7 +20,7 @@ def test_dots_has_all_series_each_of_its_own_look(count):
     (axis,), (legend,) = figure.axes, figure.legends
     assert [text.get_text() for text in legend.get_texts()] == [*series(count)]
     drawn = axis.lines[1:]  # after the reference
-    assert [line.get_xdata()[0] for line in drawn] == list(range(count))
+    assert [line.get_xdata()[0] for line in drawn] == [n + 1.0 for n in range(count)]
     assert len({(line.get_color(), line.get_marker()) for line in drawn}) == count
     render.png(figure, dpi=30)
 

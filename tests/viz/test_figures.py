@@ -191,12 +191,21 @@ def test_contour_lines_of_a_method_are_comparable(colormap):
 
 
 def test_a_map_that_changes_from_pixel_to_pixel_has_contour_lines():
-    map = draw.normal(size=(100, 100))
+    map = draw.normal(size=(224, 224))
     figure = render.relevance_grid(0 * map[None], None, {"m": map[None]}, style="contour")
-    assert len(lines(figure.axes[1])) == 6
-    assert any(
-        "lines at ¼, ½, ¾ of ± the largest |map|, smoothed" in text for text in words(figure)
-    )
+    assert {abs(level) for level in lines(figure.axes[1])} == {0.25, 0.5, 0.75}
+
+
+@pytest.mark.parametrize("scale", ["method", "map"])
+@pytest.mark.parametrize("style", ["side-by-side", "contour"])
+def test_what_the_colours_are_stays_inside_the_narrowest_figure(style, scale):
+    figure = render.relevance_grid(IMAGES[:1], None, {"m": IMAGES[:1]}, style=style, scale=scale)
+    render.png(figure)
+    label = figure.axes[-1].xaxis.label
+    told = {"side-by-side": "clipped at ± the 99.5th", "contour": "lines at ¼, ½, ¾ of max |map|"}
+    assert label.get_text().startswith(told[style])
+    box = label.get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.get_size_inches()[0] * figure.dpi
 
 
 @pytest.mark.parametrize("style", ["side-by-side", "overlay", "contour"])

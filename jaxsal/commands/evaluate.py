@@ -21,6 +21,7 @@ from jaxsal.commands import (
     replacing,
     seen,
 )
+from jaxsal.commands.model_objects import of_arrays
 from jaxsal.commands.preprocessing import Preprocess
 from jaxsal.commands.settings import Evaluate
 from jaxsal.common import files, provenance, results
@@ -232,9 +233,8 @@ def _logits(settings: Evaluate, found: model.Model, images: np.ndarray, classes:
     Raises:
         ValueError: another number of outputs than of classes.
     """
-    answer = predict.make_predict(found.apply, batch_size=predict.batch_of(images))(
-        found.params, images
-    )
+    apply, arrays = of_arrays(found.apply, found.params)
+    answer = predict.make_predict(apply, batch_size=predict.batch_of(images))(arrays, images)
     answer = np.asarray(answer, np.float64)
     if settings.output == "probability":
         both = [1 - answer, answer] if answer.shape[1] == 1 else [answer]

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxsal.compiler import frameworks
+from jaxsal.compiler.arrays import is_array
 from jaxsal.types import ApplyFn, Params, Tree
 
 
@@ -38,6 +39,22 @@ def given(found: Any, owner: Any = None) -> Given:
         return make(found)
     init = getattr(owner, "init", None)
     return Given(found, init if callable(init) else None)
+
+
+def of_arrays(apply: ApplyFn, params: Params) -> tuple[ApplyFn, list[Any]]:
+    """A function of the arrays alone among its parameters, and these.
+
+    What stands beside them, as a layer's activation or a flag, is no parameter and stays as it is.
+    """
+    leaves, structure = jax.tree.flatten(params)
+    places = [place for place, leaf in enumerate(leaves) if is_array(leaf)]
+
+    def of_them(arrays: Params, images: jax.Array) -> Tree:
+        own = dict(zip(places, arrays, strict=True))
+        whole = [own.get(place, leaf) for place, leaf in enumerate(leaves)]
+        return apply(jax.tree.unflatten(structure, whole), images)
+
+    return of_them, [leaves[place] for place in places]
 
 
 def _linen(module: Any) -> Given:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from pathlib import Path
 
 import jax
@@ -150,6 +151,20 @@ def test_a_table_s_split_is_told_to_be_of_no_effect(column, place, capsys) -> No
 def test_one_logit_is_that_of_the_second_class(place, capsys) -> None:
     model = ("--apply", "tests.commands.test_evaluate:one_logit", *MODEL, "--explain", 0)
     assert evaluate(capsys, *model, "--classes", "dark,light")["accuracy"] == 1
+
+
+def test_a_model_may_hold_functions_and_flags_beside_its_arrays(place, capsys, monkeypatch) -> None:
+    """As an Equinox module does."""
+    eqx = pytest.importorskip("equinox")
+    layers = [eqx.nn.Lambda(jnp.ravel), eqx.nn.Linear(SIZE**2, 2, key=jax.random.key(0))]
+    own = eqx.nn.Sequential([*layers, eqx.nn.Dropout(0.5, inference=True)])
+    monkeypatch.setattr(sys.modules[__name__], "module", own, raising=False)
+    sign = np.array([-1.0, 1.0], np.float32)
+    weights = {"weight": np.tile(sign[:, None], SIZE**2), "bias": -sign * SIZE**2 / 2}
+    np.savez("p.npz", **{f"layers.1.{name}": array for name, array in weights.items()})
+    model = ("--apply", "tests.commands.test_evaluate:module", *MODEL, "--method", "gradient")
+    done = evaluate(capsys, *model, "--classes", "dark,light")
+    assert done["accuracy"] == 1 and done["localisation"]["images"] == 12
 
 
 def half(image: np.ndarray) -> np.ndarray:

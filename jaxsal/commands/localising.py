@@ -106,7 +106,7 @@ def _fault(explain: engine.Explainer, found: model.Model, image: np.ndarray, key
     """Why a method cannot explain a network; "" where it can. Nothing is computed."""
     given = key if explain.keyed else None
     try:
-        jax.eval_shape(lambda params, one: explain(params, one, key=given), found.params, image)
+        jax.eval_shape(lambda one: explain(found.params, one, key=given), image)
     except (ValueError, TypeError) as error:
         return one_line(error)[:300]
     return ""

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from jaxsal import engine
-from jaxsal.commands import cuts, model
+from jaxsal.commands import cuts, method_syntax, model
 from jaxsal.commands.settings import Evaluate
 from jaxsal.common.errors import one_line
 from jaxsal.data import understood
@@ -37,7 +37,9 @@ def localise(
     rows = np.flatnonzero(understood.with_mask(tested))
     rows = np.sort(np.random.default_rng(settings.seed).permutation(rows)[: settings.explain])
     shown = take(tested, rows.astype(np.int32))
-    methods = methods if isinstance(methods, dict) else {settings.method[0]: methods}
+    methods = (
+        methods if isinstance(methods, dict) else {method_syntax.names(settings.method)[0]: methods}
+    )
     made = partial(engine.explainer, found.apply, output=settings.output)
     key = jax.random.key(settings.seed)
     faults = {
@@ -85,7 +87,7 @@ def _channels_last(maps: np.ndarray, space: tuple[int, ...]) -> np.ndarray:
     Args:
         space: the masks' shape.
     """
-    first = maps.ndim > len(space) and maps.shape[1:-1] != space[1:]
+    first = maps.ndim > len(space) and maps.shape[2:] == space[1:] != maps.shape[1:-1]
     return np.moveaxis(maps, 1, -1) if first else maps
 
 

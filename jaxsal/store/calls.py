@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from jaxsal.store.layout import LARGEST_CHUNK, Layout
 
 CALL_BYTES = 2**26
-"""Of maps, that an accelerator makes in one call."""
+"""Of maps, that one accelerator makes in one call."""
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Calls:
 def chunks_a_call(chunk: int, example_bytes: int, devices: int, platform: str) -> int:
     """How many chunks make a call: one on CPUs; on accelerators as many as `CALL_BYTES` hold.
 
-    That is at least one a device, and no more than `LARGEST_CHUNK` examples where a chunk has
-    fewer. On CPUs maps are the same to the last bit however many processes share a store.
+    That is at least one for each device, and no more than `LARGEST_CHUNK` examples of each where a
+    chunk has fewer. On CPUs maps are the same to the last bit however many processes share a store.
 
     Args:
         chunk: examples of one.

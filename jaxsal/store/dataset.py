@@ -60,7 +60,8 @@ def explain_dataset(
     are not finite, 0 not yet) and `fault` [N] (why it was skipped, or what is not finite). A target
     of -1 is none: the image has none, or its outputs are NaN. It is written chunk by chunk; killed
     at any moment, the same call goes on, repeats no finished chunk, and ends with the store of an
-    unbroken run. While a chunk is computed the next is read and the last is written.
+    unbroken run (to the last bit on devices alike). While chunks are computed the next are read and
+    the last are written.
 
     Under `jax.distributed` every process makes the same call: each reads its own chunks of the
     source, explains them on its own devices and writes them, and waits for the others.

@@ -159,29 +159,34 @@ class Stream:
         resumed = finished = int((status > 0).sum())
         on_progress(Progress(finished, sink.total))
         calls = Calls(sink.layout, self._chunks_a_call(sink.layout.chunk), *process)
-        writing: deque[Future[int]] = deque()
+        writing: deque[list[Future[int]]] = deque()
 
         def write(chunk: Chunk, results: Future[Explanation | None], rows: slice) -> int:
             found = results.result() if chunk.good.any() else None
             sink.write(chunk, jax.tree.map(lambda x: x[rows], found))
             return len(chunk.examples)
 
+        def settle(call: list[Future[int]]) -> None:
+            nonlocal finished
+            for chunk in call:
+                finished += chunk.result()
+                on_progress(Progress(finished, sink.total))
+
         with ThreadPoolExecutor(READERS) as readers, ThreadPoolExecutor(sink.threads) as writers:
             try:
                 for read in prefetch(self._calls(calls, done, len(status), readers)):
                     blanks = [n for n in calls.chunks(calls.of(read[0].number)) if n in done]
                     whole = self._with_blanks(read, blanks, sink.layout, len(status))
-                    # From the device once, by the thread that then writes the first of its chunks.
+                    # Once from the device, and queued before the chunks, which wait for it.
                     results = writers.submit(jax.device_get, self._dispatch(whole))
                     rows = spans(whole)
-                    for chunk in read:
-                        writing.append(writers.submit(write, chunk, results, rows[chunk.number]))
-                    while len(writing) > IN_FLIGHT * calls.size:
-                        finished += writing.popleft().result()
-                        on_progress(Progress(finished, sink.total))
+                    writing.append(
+                        [writers.submit(write, each, results, rows[each.number]) for each in read]
+                    )
+                    while len(writing) > IN_FLIGHT:
+                        settle(writing.popleft())
                 while writing:
-                    finished += writing.popleft().result()
-                    on_progress(Progress(finished, sink.total))
+                    settle(writing.popleft())
             except BaseException:
                 writers.shutdown(cancel_futures=True)  # what is not begun is left
                 raise

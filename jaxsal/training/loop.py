@@ -142,7 +142,8 @@ def _stride(config: TrainConfig) -> int:
     """2 where pictures are large, else 1.
 
     Raises:
-        ValueError: it leaves too few pixels for the pools of so many stages.
+        ValueError: it leaves too few pixels for the pools of so many stages. (Of a stride of one
+            `TrainConfig` says so, which knows nothing of volumes and their strides.)
     """
     size, stages = config.image_size, len(config.widths)
     stride = 2 if size >= 128 else 1

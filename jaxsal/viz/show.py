@@ -70,8 +70,10 @@ def show(
             `[N, D, H, W, C]`. What may be either is taken for a batch of images, where
             `spatial_axes` does not say otherwise.
         maps: as an explainer returns them for these images: an array, or a dict of them by name;
-            with or without channels, of targets "all" with a class axis, of any resolution.
-        masks: bool, of the images' spatial axes: they are outlined.
+            with or without channels, of targets "all" with a class axis; coarser ones of images
+            have no channels. Where channels come first, of the images' own shape, they are summed,
+            and the picture says so: maps of as many classes are given by name.
+        masks: bool, of the images' spatial axes, with one channel or none: they are outlined.
         titles: a text an image; of one image a text.
         style: "overlay", "side-by-side" or "contour".
         scale: of the colours, one a "method", so that its maps can be compared, one for "all"

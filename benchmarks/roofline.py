@@ -11,14 +11,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Jaxpr, jaxprs_in_params
+from jax.extend.core import Jaxpr, JaxprEqn
 
 from jaxsal.rewrite import cost
 
 SIZES = {"cpu": (2048, 16, 1 << 26), "gpu": (8192, 128, 1 << 30)}
 """By platform: the side of the matrix, the images of the convolution, the floats of the copy."""
-
-COUNTED = ("conv_general_dilated", "dot_general")
 
 
 def peak_rates(toy: bool = False) -> dict[str, Any]:
@@ -66,24 +64,18 @@ def _best(fun: Callable[..., Any], *args: Any) -> float:
 
 
 def model_cost(jaxpr: Jaxpr, batch: int) -> dict[str, float]:
-    """The work of one image's program, times the batch.
+    """The work of one image's program, times the batch, as `cost.total` counts.
 
     Returns:
-        flops: of the convolutions and products, loops counted turn by turn.
+        flops: of the convolutions and products.
         bytes: what these read and write once each; everything between them could be fused.
     """
-    return {"flops": cost.flops(jaxpr) * batch, "bytes": _bytes(jaxpr) * batch}
+    return {"flops": cost.flops(jaxpr) * batch, "bytes": cost.total(jaxpr, _bytes) * batch}
 
 
-def _bytes(jaxpr: Jaxpr) -> float:
-    total = 0.0
-    for eqn in jaxpr.eqns:
-        turns = eqn.params["length"] if eqn.primitive.name == "scan" else 1
-        if eqn.primitive.name in COUNTED:
-            shapes = [v.aval for v in (*eqn.invars, *eqn.outvars)]
-            total += sum(math.prod(a.shape) * a.dtype.itemsize for a in shapes)  # type: ignore[attr-defined]
-        total += turns * sum(_bytes(inner) for inner in jaxprs_in_params(eqn.params))
-    return total
+def _bytes(eqn: JaxprEqn) -> float:
+    shapes = [var.aval for var in (*eqn.invars, *eqn.outvars)]
+    return float(sum(math.prod(a.shape) * a.dtype.itemsize for a in shapes))  # type: ignore[attr-defined]
 
 
 def floor(cost: dict[str, float], rates: dict[str, Any], dtype: str = "float32") -> float:

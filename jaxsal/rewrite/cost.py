@@ -1,7 +1,8 @@
 """The arithmetic of a program: the convolutions and products that its mathematics asks for."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from jax.extend.core import Jaxpr, JaxprEqn, jaxprs_in_params
 
@@ -10,12 +11,24 @@ from jaxsal.rewrite.program import shape_of
 
 
 def flops(jaxpr: Jaxpr) -> float:
-    """Floating point operations of all convolutions and products, loops counted turn by turn.
+    """Floating point operations of all convolutions and products, as `total` counts.
 
-    A multiplication and an addition are two. Of a `cond` the dearest branch counts; a `while`
-    counts once, its turns being unknown; the zeros that dilate a convolution's input do not count.
+    A multiplication and an addition are two; the zeros that dilate a convolution's input are none.
     """
-    return sum((flops_of(eqn) for eqn in jaxpr.eqns), 0.0)
+    return total(jaxpr, _flops)
+
+
+def flops_of(eqn: JaxprEqn) -> float:
+    """Those of one equation and of the programs inside it."""
+    return _total_of(eqn, _flops)
+
+
+def total(jaxpr: Jaxpr, count: Callable[[JaxprEqn], float]) -> float:
+    """The sum of `count` over all convolutions and products, loops counted turn by turn.
+
+    Of a `cond` the dearest branch counts; a `while` counts once, its turns being unknown.
+    """
+    return sum((_total_of(eqn, count) for eqn in jaxpr.eqns), 0.0)
 
 
 def products(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:
@@ -27,16 +40,25 @@ def products(jaxpr: Jaxpr) -> Iterator[JaxprEqn]:
             yield from products(inner)
 
 
-def flops_of(eqn: JaxprEqn) -> float:
-    """Those of one equation and of the programs inside it, counted as by `flops`."""
+def _total_of(eqn: JaxprEqn, count: Callable[[JaxprEqn], float]) -> float:
     name = eqn.primitive.name
     if name in _COUNTED:
-        return _COUNTED[name](eqn)
-    inside = [flops(each) for each in jaxprs_in_params(eqn.params)]
+        return count(eqn)
+    inside = [total(each, count) for each in jaxprs_in_params(eqn.params)]
     if name == "cond":
         return max(inside, default=0.0)
-    times = {"scan": lambda params: params["length"], BY_PLATFORM.name: mapped}.get(name)
-    return sum(inside, 0.0) * (times(eqn.params) if times else 1)
+    return sum(inside, 0.0) * (_TIMES[name](eqn.params) if name in _TIMES else 1)
+
+
+_TIMES: dict[str, Callable[[dict[str, Any]], int]] = {
+    "scan": lambda params: params["length"],
+    BY_PLATFORM.name: mapped,
+}
+"""By operation how often the program inside it runs."""
+
+
+def _flops(eqn: JaxprEqn) -> float:
+    return _COUNTED[eqn.primitive.name](eqn)
 
 
 def _convolution(eqn: JaxprEqn) -> float:

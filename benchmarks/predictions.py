@@ -4,7 +4,7 @@ import collections
 import re
 from collections.abc import Iterable, Iterator
 
-from benchmarks.records import ONLY, PLAIN, UNWRITTEN, Record, Row, origin, read
+from benchmarks.records import COUNTED_BY, ONLY, PLAIN, UNWRITTEN, Record, Row, origin, read
 
 CASES = (
     "| target | method, problem, images a chip | predicted ms: jaxsal | plain JAX "
@@ -47,6 +47,8 @@ def _compiled_at(rows: list[Row]) -> list[str]:
     lines = [f"- {n} programs of {date}, commit {commit}" for (date, commit), n in made.items()]
     if unread := sum("without_estimate" not in row for row in rows):
         lines.append(f"- of {unread} of these, what the prediction leaves out was not looked at")
+    if older := sum(COUNTED_BY not in row for row in rows):
+        lines.append(f"- of {older} of these, no row says by which code it was counted")
     left = sorted({each for row in rows for each in row.get("without_estimate", ())})
     return lines + ([f"- left out of predictions: {', '.join(left)}"] if left else [])
 

@@ -13,6 +13,8 @@ OTHERS = ("zennit", "grad-cam", "saliency")
 UNWRITTEN = "jaxsal without rewrites"
 ONLY = "plain jax, only "
 """Contenders; the last is plain JAX's program with the rewrite whose name follows."""
+COUNTED_BY = "counted_by"
+"""In a predicted row the digest of the code that counted; rows before 1 December have none."""
 
 Record = dict[str, Any]
 Row = dict[str, Any]

@@ -11,11 +11,13 @@ that takes if nothing else goes on meanwhile.
 
 A record is written after each row. One that is unfinished, because it was stopped or left programs
 out, is carried on with if the compilers and the models are still those that it names: a row whose
-program is still the same is not compiled again, and keeps the commit and the date of its own.
+program is still the same is not compiled again, and keeps the commit and the date of its own, if it
+was counted by today's `compiled.py` and `cost.py`, or before rows said by which.
 """
 
 import functools
 import hashlib
+import inspect
 import itertools
 import math
 import time
@@ -27,7 +29,7 @@ from jax.sharding import Mesh
 
 from benchmarks import compiled, plain, problems, programs
 from benchmarks.contest import Case
-from benchmarks.records import ONLY, PLAIN, UNWRITTEN, Record, Row
+from benchmarks.records import COUNTED_BY, ONLY, PLAIN, UNWRITTEN, Record, Row
 from benchmarks.throughput import LOOPS, ONE_PASS, make_case
 from benchmarks.topologies import ACCELERATORS, Accelerator, accelerator, without_devices
 from benchmarks.worker import Absent
@@ -306,9 +308,9 @@ def _compiled(
         with target.lowering(mesh):
             traced = build()
             lowered = traced.lower()
-        digest = hashlib.sha256(lowered.as_text().encode()).hexdigest()[:16]
+        digest = _digest(lowered.as_text())
         for other in known:
-            if _program(other) == (row["target"], row["chips"], digest):
+            if _program(other) == (row["target"], row["chips"], digest, counted_by()):
                 same = {k: v for k, v in other.items() if k not in (*row, "times_as_fast")}
                 return same | _predicted(target, row | same)
         if late:
@@ -322,6 +324,7 @@ def _compiled(
     program, memory = compiled.parse(str(done.as_text())), done.memory_analysis()
     made = {
         "program": digest,
+        COUNTED_BY: counted_by(),
         "cycles": program.cycles(),
         "bytes": program.bytes_moved(),
         "flops": cost.flops(traced.jaxpr.jaxpr) / mesh.size,
@@ -338,9 +341,20 @@ def _compiled(
     return made | _predicted(target, row | made)
 
 
-def _program(row: Row) -> tuple[str, int, str]:
-    """The target, its chips and the program's digest."""
-    return row["target"], chips_of(row), row.get("program", "")
+@functools.cache
+def counted_by() -> str:
+    """The digest of the code by which cycles, bytes and FLOPs are counted."""
+    return _digest("".join(map(inspect.getsource, (compiled, cost))))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _program(row: Row) -> tuple[str, int, str, str]:
+    """The target, its chips, the program's digest and that of what counted; older rows fit any."""
+    counter = row.get(COUNTED_BY, counted_by())
+    return row["target"], chips_of(row), row.get("program", ""), counter
 
 
 def _predicted(target: Accelerator, row: Row) -> dict[str, float]:

@@ -93,6 +93,22 @@ def test_an_unfinished_record_is_carried_on_with_and_a_finished_one_stays(
     assert sorted(tmp_path.glob("*.json")) == sorted([path, kept, other])
 
 
+def test_what_another_code_counted_is_counted_again_and_what_is_older_is_told(asked, tmp_path):
+    __main__.main(asked)
+    (path,) = tmp_path.glob("*.json")
+    whole = json.loads(path.read_text())
+    first, second = whole["rows"]
+    changed = [first | {"bytes": -1, "counted_by": "another"}, second | {"bytes": -1}]
+    del changed[1]["counted_by"]
+    path.write_text(json.dumps(whole | {"rows": changed, "finished": False}))
+    __main__.main(asked)
+    again = json.loads(path.read_text())
+    found = [(row["bytes"], row.get("counted_by")) for row in again["rows"]]
+    assert found == [(first["bytes"], targets.counted_by()), (-1, None)]
+    assert "- of 1 of these, no row says by which code it was counted" in predictions.table(again)
+    assert "by which code" not in predictions.table(whole)
+
+
 def test_rows_of_some_problems_come_between_those_that_are_known(here, monkeypatch, tmp_path):
     asked = [targets.Asked(problem, "gradient") for problem in ("cnn-128", "vit-224", "cnn-224")]
     few = targets.SETTINGS["toy"]._replace(targets=("h200",), cases=tuple(asked))

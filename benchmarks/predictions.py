@@ -25,20 +25,20 @@ def table(record: Record) -> str:
 
     Of a record by numbers of chips (`--chips`) each program on each of them.
     """
-    rows = [row for row in record["rows"] if "predicted_ms" in row]
+    rows = [row for row in record["rows"] if "case" in row]
     compilers = ", ".join(f"{k} {v}" for k, v in record.get("compilers", {}).items())
     lines = [f"{origin(record)}, {compilers}: **predicted**, a chip's part of each program", ""]
     lines += [f"- {target}: {model}" for target, model in record.get("models", {}).items()]
-    lines += _compiled_at(rows)
+    lines += _compiled_at([row for row in rows if "failed" not in row])
+    lines += _left_out(record)
     lines += [f"- {r['target']}: absent: {r['absent']}" for r in record["rows"] if "absent" in r]
     if "chips" in record:
         return "\n".join([*lines, *_scaled(record, rows)])
-    lines += _part(CASES, map(_case, *zip(*_pairs(rows), strict=True))) if _pairs(rows) else []
+    lines += _part(CASES, (_case(*pair) for pair in _pairs(rows)))
     if any("* |" in line for line in lines):
         lines += ["", "\\* jaxsal without rewrites: the method is not written by hand."]
     lines += _part(ALONE, (_alone(row) for row in rows if row["contender"].startswith(ONLY)))
-    lines += _part(HELD, (_held(*pair) for pair in held_against(rows, read(name="throughput"))))
-    return "\n".join(lines)
+    return "\n".join(lines + _beside_measured(rows))
 
 
 def _compiled_at(rows: list[Row]) -> list[str]:
@@ -53,26 +53,70 @@ def _compiled_at(rows: list[Row]) -> list[str]:
     return lines + ([f"- left out of predictions: {', '.join(left)}"] if left else [])
 
 
+def _left_out(record: Record) -> list[str]:
+    """How many programs a record leaves out, of which methods, and what its last run passed by."""
+    lines = [] if record.get("finished", True) else ["- unfinished"]
+    told = record.get("left_out", [])
+    others = [each for each in told if each.startswith("not looked at")]
+    methods = [each.split(", ")[2] for each in told if each not in others]
+    if methods:
+        names = ", ".join(dict.fromkeys(methods))
+        lines.append(f"- left out: {len(methods)} programs ({names})")
+    return lines + [f"- by the last run {each}" for each in others]
+
+
+def _beside_measured(rows: list[Row]) -> list[str]:
+    """What was measured of these programs, and by which code."""
+    measured = read(name="throughput")
+    lines = _part(HELD, (_held(*pair) for pair in held_against(rows, measured)))
+    commits = {r["commit"]: None for r in measured if any(held_against(rows, [r]))}
+    return lines + [_measured_at(commit) for commit in commits]
+
+
+def _measured_at(commit: str) -> str:
+    unkept = ", with changes that no commit has" if commit.endswith("+changes") else ""
+    return f"\nMeasured at commit {commit}{unkept}; predicted are programs of the commits above."
+
+
 def _part(head: str, lines: Iterable[str]) -> list[str]:
     """A table, if it has a line."""
     found = list(lines)
     return ["", head, "|---" * (head.count("|") - 1) + "|", *found] if found else []
 
 
-def _case(ours: Row, other: Row) -> str:
+def _case(ours: Row, other: Row | None) -> str:
     cells = [
         ours["target"],
         ours["case"],
-        f"{ours['predicted_ms']:.3g}",
-        f"{other['predicted_ms']:.3g}" + ("" if other["contender"] == PLAIN else " *"),
+        _ms(ours),
+        _beside(other),
         _ratio(ours),
-        f"{ours['bytes'] / 1e9:.3g}",
-        "not told" if ours["temporaries"] is None else f"{ours['temporaries'] / 2**20:,.0f}",
-        f"{ours['flops'] / 1e9:,.0f}",
-        str(sum(ours["collectives"].values())),
-        f"{ours['compile_s']:.0f}",
+        *(_figures(ours) if "failed" not in ours else [""] * 5),
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _beside(other: Row | None) -> str:
+    """The time of what jaxsal is compared with, if it is there; marked where not plain JAX."""
+    if other is None:
+        return ""
+    return _ms(other) + ("" if other["contender"] == PLAIN else " *")
+
+
+def _figures(row: Row) -> list[str]:
+    """What XLA says of a program, but for its time."""
+    held = row["temporaries"]
+    return [
+        f"{row['bytes'] / 1e9:.3g}",
+        "not told" if held is None else f"{held / 2**20:,.0f}",
+        f"{row['flops'] / 1e9:,.0f}",
+        str(sum(row["collectives"].values())),
+        f"{row['compile_s']:.0f}",
+    ]
+
+
+def _ms(row: Row) -> str:
+    return "failed" if "failed" in row else f"{row['predicted_ms']:.3g}"
 
 
 def _scaled(record: Record, rows: list[Row]) -> list[str]:
@@ -89,13 +133,14 @@ def _first(rows: list[Row], row: Row) -> Row:
 
 
 def _on_chips(row: Row, memory: dict[str, int]) -> str:
+    head = [row["target"], row["case"], str(row["chips"])]
+    if "failed" in row:
+        return f"| {' | '.join([*head, 'failed', *[''] * 7])} |"
     kinds = row["collectives"].items()
     told, rest = row["communication_ms"], row["predicted_ms"]
     cells = [
-        row["target"],
-        row["case"],
-        str(row["chips"]),
-        f"{row['predicted_ms']:.3g}",
+        *head,
+        _ms(row),
         f"{row['bytes'] / 1e9:.4g}",
         f"{row['memory'] / 2**20:,.0f}",
         f"{row['memory'] / memory[row['target']]:.1%}",
@@ -109,12 +154,11 @@ def _on_chips(row: Row, memory: dict[str, int]) -> str:
 
 def _alone(row: Row) -> str:
     name = row["contender"].removeprefix(ONLY)
-    told = f"{row['predicted_ms']:.3g} | {_ratio(row)}"
-    return f"| {row['target']} | {row['case']} | {name} | {told} |"
+    return f"| {row['target']} | {row['case']} | {name} | {_ms(row)} | {_ratio(row)} |"
 
 
 def _ratio(row: Row) -> str:
-    """How many times as fast; nothing where a loop's length is unknown."""
+    """How many times as fast; nothing where there is no other, or a loop's length is unknown."""
     return f"{row['times_as_fast']:.2f}" if "times_as_fast" in row else ""
 
 
@@ -123,12 +167,11 @@ def _held(row: Row, time: float) -> str:
     return f"| {row['target']} | {row['case']} | {row['contender']} | {told} |"
 
 
-def _pairs(rows: list[Row]) -> list[tuple[Row, Row]]:
-    """jaxsal's row of each case, and that of what it is compared with."""
+def _pairs(rows: list[Row]) -> list[tuple[Row, Row | None]]:
+    """jaxsal's row of each case, and that of what it is compared with, if there is one."""
     others = {(r["target"], r["case"]): r for r in rows if r["contender"] in (PLAIN, UNWRITTEN)}
     ours = [row for row in rows if row["contender"] == "jaxsal"]
-    keys = [(row["target"], row["case"]) for row in ours]
-    return [(row, others[key]) for row, key in zip(ours, keys, strict=True) if key in others]
+    return [(row, others.get((row["target"], row["case"]))) for row in ours]
 
 
 def held_against(rows: list[Row], measured: Iterable[Record]) -> Iterator[tuple[Row, float]]:
@@ -139,7 +182,7 @@ def held_against(rows: list[Row], measured: Iterable[Record]) -> Iterator[tuple[
             for row in record["rows"]
             if "time" in row
         }
-        for row in rows:
+        for row in (each for each in rows if "predicted_ms" in each):
             problem, _, narrow = row["problem"].partition(" ")
             key = _key(row, problem, f"{row['contender']} {narrow}".strip())
             if row["target"] in re.split(r"\W+", record["device"]["kind"].lower()) and key in times:

@@ -14,7 +14,7 @@ UNWRITTEN = "jaxsal without rewrites"
 ONLY = "plain jax, only "
 """Contenders; the last is plain JAX's program with the rewrite whose name follows."""
 COUNTED_BY = "counted_by"
-"""In a predicted row the digest of the code that counted; rows before 1 December have none."""
+"""In a predicted row the digest of the code that counted; older rows have none."""
 
 Record = dict[str, Any]
 Row = dict[str, Any]

@@ -44,7 +44,7 @@ def _headline() -> str:
     cpu, gpu = newest("throughput", "headline"), newest("throughput", "gpu-headline")
     on_gpu = {rows[0]["method"]: rows for rows in reversed(by_case(gpu).values())}
     lines = [
-        f"CPU: {machine(cpu)}, {cpu['date']}. GPU: {machine(gpu)}, {gpu['date']}.",
+        f"CPU: {_measured_on(cpu)}. GPU: {_measured_on(gpu)}.",
         "",
         "| method | batch: CPU, GPU | CPU: images/s | captum | PyTorch | plain JAX | of the floor "
         "| GPU: images/s | captum | of the floor |",
@@ -64,6 +64,10 @@ def _headline() -> str:
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _measured_on(record: Record) -> str:
+    return f"{machine(record)}, {record['date']}, commit {record['commit']}"
 
 
 def _rate(row: Row) -> str:

@@ -13,6 +13,7 @@ from benchmarks.records import (
     PLAIN,
     RESULTS,
     TORCH,
+    UNWRITTEN,
     Record,
     by_case,
     fastest,
@@ -29,6 +30,12 @@ PEERS = {
     "plain JAX": ("#009E73", "^", lambda rows: row_of(rows, PLAIN)),
 }
 """By name a colour of Okabe and Ito's, a marker, and which of a case's rows it is."""
+
+AGAINST = {
+    PLAIN: ("#009E73", "^", "plain JAX"),
+    UNWRITTEN: ("#666666", "o", "jaxsal without rewrites, where plain JAX is not written by hand"),
+}
+"""By what a prediction is compared with a colour, a marker and words."""
 
 COLUMNS = 3
 """Panels beside each other."""
@@ -93,20 +100,36 @@ def _cases(record: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
 
 @styled
 def predictions(records: list[Record]) -> Any:
-    """Predicted times as fast as plain JAX: a panel per target, a line per case."""
-    targets: dict[str, dict[str, float]] = {}
-    for row in (row for record in records for row in record["rows"]):
-        if row.get("contender") == "jaxsal" and "times_as_fast" in row:
-            targets.setdefault(row["target"], {})[row["case"]] = row["times_as_fast"]
+    """Predicted times as fast as plain JAX, or as jaxsal itself: a panel per target."""
+    targets = _predicted(records)
     longest = max(map(len, targets.values()))
-    size = 5.2 * len(targets), 1.2 + 0.25 * longest
+    size = 5.2 * len(targets), 1.4 + 0.25 * longest
     figure, panels = canvas(*size, ncols=len(targets), squeeze=False)
     for axis, (name, cases) in zip(panels.flat, targets.items(), strict=True):
         names = list(cases)[::-1]
-        axis.scatter([cases[n] for n in names], range(len(names)), c="#009E73", marker="^", s=26)
-        _times_axis(axis, names, [0.5, 1, 2, 4, 8])
-        axis.set(title=name, xlabel="predicted, times plain JAX")
+        for other, (colour, marker, label) in AGAINST.items():
+            lines = [line for line, case in enumerate(names) if cases[case][0] == other]
+            times = [cases[names[line]][1] for line in lines]
+            axis.scatter(times, lines, c=colour, marker=marker, s=26, label=label)
+        _times_axis(axis, names, [0.5, 1, 2, 4, 8, 16, 32])
+        axis.set(title=name, xlabel="predicted times as fast (logarithmic)")
+    handles, labels = panels.flat[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(AGAINST))
     return figure
+
+
+def _predicted(records: list[Record]) -> dict[str, dict[str, tuple[str, float]]]:
+    """By target and case what jaxsal is compared with, and how many times as fast it is."""
+    rows = [row for record in records for row in record["rows"]]
+    others = {
+        (r["target"], r["case"]): r["contender"] for r in rows if r.get("contender") in AGAINST
+    }
+    targets: dict[str, dict[str, tuple[str, float]]] = {}
+    for row in rows:
+        other = others.get((row["target"], row.get("case")))
+        if other and row["contender"] == "jaxsal" and "times_as_fast" in row:
+            targets.setdefault(row["target"], {})[row["case"]] = other, row["times_as_fast"]
+    return targets
 
 
 def main(folder: Path = RESULTS) -> None:

@@ -150,12 +150,15 @@ def run(settings: Settings, peer_python: str | None = None) -> dict[str, Any]:
             print(row_text(row), flush=True)
             settings.save(_record(settings, rows, left_out, unfinished=True))
     if settings.problems:
-        left_out.append(f"not looked at: all problems but {', '.join(settings.problems)}")
+        left_out.insert(0, f"not looked at: all problems but {', '.join(settings.problems)}")
     return _record(settings, rows, left_out, unfinished=bool(settings.problems))
 
 
 def _rows(settings: Settings, name: str, chips: int | None, end: float) -> Iterator[Row]:
-    """The rows of a target; those that it is too late for are marked "late"."""
+    """The rows of a target; those that it is too late for are marked "late".
+
+    So are those of problems that are not asked for, unless a row is known.
+    """
     target = accelerator(name)
     try:
         mesh = target.mesh(chips)
@@ -167,6 +170,10 @@ def _rows(settings: Settings, name: str, chips: int | None, end: float) -> Itera
     for case, contender, build in _programs(settings, target, mesh):
         row = {"target": name, "chips": mesh.size, "contender": contender}
         row |= {"case": str(case), **case.row()}
+        if not _is_asked(settings, case.problem):
+            if names(row) not in map(names, settings.known):
+                yield row | {"late": True}
+            continue
         late = time.monotonic() > end
         if late and names(row) not in map(names, known):
             yield row | {"late": True}
@@ -264,8 +271,6 @@ def _programs(
 ) -> Iterator[tuple[Case, str, Program]]:
     """Each case and contender, and what traces its program."""
     for asked in cases_of(settings):
-        if not _is_asked(settings, asked.problem):
-            continue
         case = _case(settings, target, asked)
         ours = functools.partial(programs.by_jaxsal, case, mesh)
         by_hand = functools.partial(programs.by_hand, case, mesh)

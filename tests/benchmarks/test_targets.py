@@ -123,11 +123,15 @@ def test_rows_of_some_problems_come_between_those_that_are_known(here, monkeypat
     (path,) = tmp_path.glob("*.json")
     first = json.loads(path.read_text())
     assert not first["finished"] and "all problems but cnn-128, cnn-224" in first["left_out"][0]
+    left = [each.split(", ")[3] for each in first["left_out"][1:]]
+    assert left == ["vit-224"] * 2
     with pytest.raises(SystemExit):
         __main__.main([*command, "cnn-toy"])
     monkeypatch.setattr(targets, "_compiled", lambda row, *_: MADE | {"predicted_ms": 3.0})
     __main__.main([*command, "vit-224"])
-    rows = json.loads(path.read_text())["rows"]
+    second = json.loads(path.read_text())
+    assert second["left_out"] == ["not looked at: all problems but vit-224"]
+    rows = second["rows"]
     assert [row["problem"] for row in rows[::2]] == ["cnn-128", "vit-224", "cnn-224"]
     assert [row.get("predicted_ms") for row in rows[::2]] == [2.0, 3.0, None]
     assert [row for row in rows if row["problem"] != "vit-224"] == first["rows"]

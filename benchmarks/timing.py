@@ -11,6 +11,13 @@ import numpy as np
 
 Contenders = Mapping[str, Callable[[], Any]]
 
+SOURCES = re.compile(
+    r", metadata=\{[^}]*\}"
+    r"|^(?:FileNames|FunctionNames|FileLocations|StackFrames)\n(?:\d+ .*\n)*",
+    re.MULTILINE,
+)
+"""Where a program's text says which lines it comes from: operation by operation, and in tables."""
+
 
 class Compiled(NamedTuple):
     """A program as a call without arguments, the seconds it took to compile, and what it does."""
@@ -25,7 +32,7 @@ def compiled(fun: Callable[..., Any], *args: Any) -> Compiled:
     begin = time.perf_counter()
     program = jax.jit(fun).lower(*args).compile()
     seconds = time.perf_counter() - begin
-    text = re.sub(r", metadata=\{[^}]*\}", "", str(program.as_text()))
+    text = SOURCES.sub("", str(program.as_text()))
     return Compiled(lambda: jax.block_until_ready(program(*args)), seconds, text)
 
 

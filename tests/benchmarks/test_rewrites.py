@@ -2,8 +2,11 @@
 
 import json
 
+import jax
+import numpy as np
+
 from benchmarks import __main__, rewrites
-from benchmarks.timing import interleaved, ratio, spread
+from benchmarks.timing import compiled, interleaved, ratio, spread
 from jaxsal.rewrite.optimize import REWRITES
 
 
@@ -27,6 +30,19 @@ def test_a_row_for_every_rewrite_of_a_gradient(tmp_path, monkeypatch, capsys):
     assert all(row["difference"] < 1e-5 for row in record["rows"])
     assert record["device"]["platform"] == "cpu" and record["versions"]["jax"]
     assert capsys.readouterr().out.count("gradient") >= len(record["rows"])
+
+
+def test_equal_programs_of_different_lines_have_one_text():
+    def sine(x):
+        return jax.numpy.sin(x)
+
+    def unchanged(x):
+        return 1.0 * sine(x)
+
+    unchanged.__name__ = sine.__name__
+    x = np.ones(3, np.float32)
+    assert compiled(unchanged, x).text == compiled(sine, x).text
+    assert compiled(unchanged, x + 1).text != compiled(lambda x: 2.0 * sine(x), x).text
 
 
 def test_contenders_take_turns():

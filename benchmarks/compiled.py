@@ -124,6 +124,11 @@ class Program(NamedTuple):
         """The estimated cycles of all operations, or of those of one computation."""
         return sum(n * self.computations[c][op].cycles for c, op, n in self.executed(name))
 
+    def loop_cycles(self) -> int:
+        """The estimated cycles of what runs more than once."""
+        ran = ((self.computations[c][op], n) for c, op, n in self.executed())
+        return sum(n * op.cycles for op, n in ran if n > 1)
+
     def collectives(self) -> dict[str, int]:
         """How often each kind of communication between devices runs."""
         count: dict[str, int] = {}

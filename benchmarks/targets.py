@@ -331,6 +331,7 @@ def _compiled(
         "program": digest,
         COUNTED_BY: counted_by(),
         "cycles": program.cycles(),
+        "loop_cycles": program.loop_cycles(),
         "bytes": program.bytes_moved(),
         "flops": cost.flops(traced.jaxpr.jaxpr) / mesh.size,
         "temporaries": int(memory.temp_size_in_bytes) if memory else None,

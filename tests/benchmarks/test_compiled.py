@@ -51,6 +51,7 @@ ENTRY %main (a: f32[4,8]) -> f32[4,8] {
 def test_cycles_of_nested_loops_count_as_often_as_they_turn():
     program = parse(TPU)
     assert program.cycles() == 3 * 5 * 100 + 7
+    assert program.loop_cycles() == 3 * 5 * 100
     assert program.collectives() == {"all-reduce": 1}
     assert program.without_cycles() == ["all-reduce", "own_kernel"]
     assert program.without_rates() == ["all-reduce", "own_kernel"]

@@ -112,7 +112,7 @@ def predictions(records: list[Record]) -> Any:
             times = [cases[names[line]][1] for line in lines]
             axis.scatter(times, lines, c=colour, marker=marker, s=26, label=label)
         _times_axis(axis, names, [0.5, 1, 2, 4, 8, 16, 32])
-        axis.set(title=name, xlabel="predicted times as fast (logarithmic)")
+        axis.set(title=name, xlabel="predicted, times as fast")
     handles, labels = panels.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(AGAINST))
     return figure

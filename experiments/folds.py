@@ -6,14 +6,16 @@ Each fold is tested by a network of the other four. Takes the settings of
 `python -m experiments.brain_tumor`, `--test-fold` apart (a fold that is to be validated on gives
 way to the next where it is tested), and writes one such run into each of fold-1 ... fold-5 under
 --out, with the experiments named by `--follow`. After each fold folds.json has every fold's figures
-so far, their means and the claims of the paper by class; folds.html is its page. The same command
-after a kill goes on where it stopped; with more experiments named, it adds them. (The recipe is
-chosen on figshare's folds 1 to 4: of them this is no unseen test.)
+so far, their means and the claims of the paper by class; folds.html is its page. On a CPU several
+folds are worked on at once, one a core (`--at-once`). The same command after a kill goes on where
+it stopped; with more experiments named, it adds them. (The recipe is chosen on figshare's folds 1
+to 4: of them this is no unseen test.)
 """
 
+import functools
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,6 +33,7 @@ from experiments import (
     interventions,
     networks,
     sanity,
+    side_by_side,
     tumor_shape,
 )
 from experiments.follow_up import counted, full_precision
@@ -75,6 +78,9 @@ class Given:
     """The experiments on each fold's network; sanity and compare_methods take long."""
     compared: int = COMPARED
     """Images of each fold for compare_methods, at most; a second or two each and method."""
+    at_once: int | None = None
+    """Folds worked on at the same time, on a CPU; each has its share of the cores, and writes
+    fold-K.log under --out. None: one a core; on accelerators and in several processes 1."""
 
 
 def main(
@@ -82,13 +88,17 @@ def main(
     folds: Sequence[int] = FOLDS,
     follow: Sequence[str] = (),
     compared: int = COMPARED,
+    at_once: int | None = 1,
 ) -> dict[str, Any]:
     """Runs the study for each fold, and the experiments on it; returns what folds.json holds.
 
     Raises:
-        ValueError: experiments in several processes, which they do not share out.
+        ValueError: experiments in several processes, which they do not share out; and as of
+            `side_by_side.at_once`.
+        ChildProcessError: as of `side_by_side.run`.
     """
     processes.join_if(settings.processes)  # once, for all folds
+    at_once = side_by_side.at_once(at_once)
     if follow and jax.process_count() > 1:
         raise ValueError(
             "follow: experiments run in one process; leave it empty, and add them then"
@@ -98,7 +108,7 @@ def main(
     runs: list[dict[str, Any]] = []
     followed: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in follow}
     record: dict[str, Any] = {}
-    for fold in folds:
+    for fold in _made(settings, folds, follow, compared, at_once):
         print(f"== fold {fold}", flush=True)
         metrics = _of_fold(settings, fold)
         if metrics:  # of several processes the first one's alone, or all find them finished
@@ -108,13 +118,33 @@ def main(
                 | {"fold": fold, "parameters": trained}
             )
         for name, records in followed.items():
-            study = settings.out / f"fold-{fold}"
-            records[fold] = _followed(study, name, changes(compared).get(name, {}))
+            records[fold] = _followed(settings, fold, name, compared)
         if not jax.process_index():
             record = _record(runs, followed, settings)
             files.write_json(settings.out / "folds.json", record)
             write_page(settings.out / "folds.html", folds_page.render(record))
     return record
+
+
+def _made(
+    settings: Settings, folds: Sequence[int], follow: Sequence[str], compared: int, at_once: int
+) -> Iterator[int]:
+    """The folds in turn; where several are worked on at once, when they are made."""
+    for group in side_by_side.groups(folds, at_once):
+        if len(group) > 1:
+            logs = {f"fold {fold}": settings.out / f"fold-{fold}.log" for fold in group}
+            names = ", ".join(str(log) for log in logs.values())
+            print(f"== {len(group)} folds at once; how far they are: {names}", flush=True)
+            work = [functools.partial(_make, settings, fold, follow, compared) for fold in group]
+            side_by_side.run(dict(zip(logs, work, strict=True)), logs)
+        yield from group
+
+
+def _make(settings: Settings, fold: int, follow: Sequence[str], compared: int) -> None:
+    """Writes a fold's run and the experiments on it."""
+    _of_fold(settings, fold)
+    for name in follow:
+        _followed(settings, fold, name, compared)
 
 
 KEPT = (
@@ -212,10 +242,10 @@ def _of_fold(settings: Settings, fold: int) -> dict[str, Any]:
     return _read(out / "metrics.json") if brain_tumor.main(one) else {}
 
 
-def _followed(study: Path, name: str, changed: dict[str, int]) -> dict[str, Any]:
+def _followed(given: Settings, fold: int, name: str, compared: int) -> dict[str, Any]:
     """An experiment's record on a fold's network: the one that is there, or a new one."""
-    module = FOLLOW_UPS[name]
-    settings = module.Settings(study, **changed)
+    module, study = FOLLOW_UPS[name], given.out / f"fold-{fold}"
+    settings = module.Settings(study, **changes(compared).get(name, {}))
     path = study / name / f"{name}.json"
     found = _read(path)
     known = {
@@ -254,7 +284,8 @@ def summary(record: dict[str, Any], out: Path) -> str:
 if __name__ == "__main__":
     given = tyro.cli(Given, prog="python -m experiments.folds", description=__doc__)
     try:
-        if found := main(given.study, follow=given.follow, compared=given.compared):
+        found = main(given.study, FOLDS, given.follow, given.compared, given.at_once)
+        if found:
             print(summary(found, given.study.out))
     except (ValueError, TypeError, OSError, FloatingPointError) as error:
         sys.exit(f"error: {error}")

@@ -296,10 +296,11 @@ def test_kept_networks_are_finished_folds_wherever_they_lie(
     assert (kept / "fold-4/model.json").exists()  # nothing was taken away
 
 
-def test_finished_folds_are_not_run_again(finished_folds: tuple[Path, dict]) -> None:
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_finished_folds_are_not_run_again(finished_folds: tuple[Path, dict], at_once: int) -> None:
     out, record = finished_folds
     before = {path: path.stat().st_mtime_ns for path in out.glob("fold-*/metrics.json")}
-    again = folds.main(replace(TOY, out=out), folds=(4, 5))
+    again = folds.main(replace(TOY, out=out), folds=(4, 5), at_once=at_once)
     accuracies = ([run["accuracy"] for run in each["folds"]] for each in (again, record))
     assert next(accuracies) == next(accuracies)
     assert [again[name] for name in folds.POOLED] == [record[name] for name in folds.POOLED]

@@ -120,10 +120,10 @@ class Reading:
         return [each for each in flat if each is not None]
 
     def _doubtful(self, maps: np.ndarray, images: np.ndarray) -> bool:
-        """Whether coarse maps of each class may as well have channels last."""
+        """Whether coarse maps of each class may as well have channels last, as a layer has them."""
         space = images.shape[1:-1]
         last = 0 in self.axes and maps.ndim == images.ndim and maps.shape[2:] != space
-        return last and (maps.shape[1:-1] == space or maps.shape[-1] == images.shape[-1] > 1)
+        return last and (_scaled(maps.shape[1:-1], space) or maps.shape[-1] == images.shape[-1] > 1)
 
     def _told(self, name: str, maps: np.ndarray, images: np.ndarray) -> str:
         """The name of maps; with it that channels were summed, where classes look the same."""
@@ -138,6 +138,15 @@ class Reading:
             "spatial_axes=(0, 1) says which axes of ONE image are height and width, three are a "
             "volume's"
         )
+
+
+def _scaled(coarse: tuple[int, ...], space: tuple[int, ...]) -> bool:
+    """Whether one factor, up to rounding, makes a grid (2 x 2 at least) of images of that size."""
+    least, most = (
+        [size / (each + half) for each, size in zip(coarse, space, strict=True)]
+        for half in (0.5, -0.5)
+    )
+    return min(coarse) > 1 and max(least) < min(most)
 
 
 def readings(shape: tuple[int, ...], axes: tuple[int, ...]) -> list[Reading]:

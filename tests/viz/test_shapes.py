@@ -42,13 +42,24 @@ def test_channels_that_look_as_classes_are_told_and_names_tell_otherwise():
     assert heads(jaxsal.show(FIRST[:, :1], maps[:, :1])) == ["map"]
 
 
-@pytest.mark.parametrize("shape", [(2, 6, 5, 3), (2, 12, 10, 5), (2, 4, 3, 3)])
+@pytest.mark.parametrize(
+    "shape", [(2, 6, 5, 3), (2, 12, 10, 5), (2, 4, 3, 3), (2, 6, 5, 8), (2, 3, 2, 9), (2, 5, 5, 5)]
+)
 def test_what_may_be_classes_or_channels_is_not_guessed(shape):
     message = rf"maps: map .* may be of {shape[-1]} channels.* or of {shape[1]} classes.* dict"
     maps = draw.normal(size=shape)
     with pytest.raises(ValueError, match=message):
         jaxsal.show(LAST, maps)
     assert heads(jaxsal.show(LAST, {"a": maps[:, 0], "b": maps[:, 1]})) == ["a", "b"]
+
+
+def test_maps_of_a_layer_with_channels_last_are_not_taken_for_classes():
+    """Eight classes of 8 x 32 pixels would be drawn of square images."""
+    images, layer = draw.random((2, 64, 64, 1)), draw.normal(size=(2, 8, 8, 32))
+    with pytest.raises(ValueError, match=r"may be of 32 channels, which are to be summed first"):
+        jaxsal.show(images, layer)
+    assert heads(jaxsal.show(images, layer.sum(-1))) == ["map"]
+    assert len(heads(jaxsal.show(images, draw.normal(size=(2, 5, 8, 8))))) == 5
 
 
 def test_as_many_classes_as_pixels():

@@ -157,8 +157,8 @@ class Train:
     """1: images are read as grey; 3: as colour; auto: as colour where at least half of them are,
     with --init as its network takes them."""
     init: Path | None = None
-    """Weights of a ResNet to go on from, in place of the study's CNN: .safetensors, .npz or
-    .msgpack, in PyTorch's or Flax's layout; with --image-size 224 as they were trained."""
+    """Weights of a ResNet to go on from, in place of the study's CNN: .safetensors, .npz, .msgpack
+    or an Orbax folder, in PyTorch's or Flax's layout; best with --image-size 224, as trained."""
     mean: tuple[float, ...] = ()
     """Of each channel in [0, 1], taken off images before --init's network; none: ImageNet's."""
     std: tuple[float, ...] = ()

@@ -25,7 +25,7 @@ class Pretrained(NamedTuple):
     Attributes:
         blocks, width: as of `ResNet`. channels: of its images.
         arrays: by their names in `ResNet`'s variables, joined with slashes.
-        digest: of the file.
+        digest: of the file, or of the arrays of an Orbax folder.
     """
 
     blocks: tuple[int, ...]
@@ -59,7 +59,7 @@ class Pretrained(NamedTuple):
 
 
 def load(path: Path) -> Pretrained:
-    """Reads .npz, .msgpack or .safetensors.
+    """Reads .npz, .msgpack, .safetensors or an Orbax folder.
 
     Raises:
         ValueError: it cannot be read, or is of no residual network of bottleneck blocks.
@@ -80,8 +80,18 @@ def load(path: Path) -> Pretrained:
         )
     stem = found["params/Conv_0/kernel"]
     blocks = _blocks(found)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    return Pretrained(blocks, stem.shape[-1], stem.shape[-2], found, digest)
+    return Pretrained(blocks, stem.shape[-1], stem.shape[-2], found, _digest(path, arrays))
+
+
+def _digest(path: Path, arrays: Arrays) -> str:
+    """Of a file's bytes; of a folder, whose files say when they were written, of its arrays."""
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    known = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        known.update(f"{name} {array.shape} {array.dtype}".encode())
+        known.update(np.ascontiguousarray(array).tobytes())
+    return known.hexdigest()[:16]
 
 
 def _torch(arrays: Arrays) -> dict[str, np.ndarray]:

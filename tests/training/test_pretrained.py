@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 from flax import serialization
 
@@ -135,6 +136,17 @@ def test_an_array_alone_is_no_network(tmp_path) -> None:
     np.save(tmp_path / "w.npy", np.zeros(2))
     with pytest.raises(ValueError, match=r"^init: w.npy holds \['one array'\], expected a ResNet"):
         pretrained.load(tmp_path / "w.npy")
+
+
+def test_a_folder_of_orbax_is_known_by_its_arrays(variables, tmp_path) -> None:
+    changed = {**variables, "params": {**variables["params"], "Dense_0": {"bias": np.ones(4)}}}
+    digests = []
+    for name, tree in {"a": variables, "b": variables, "c": changed}.items():
+        ocp.PyTreeCheckpointer().save(tmp_path / name, tree)
+        found = pretrained.load(tmp_path / name)
+        digests.append(found.digest)
+        assert (found.blocks, found.width, found.channels) == (BLOCKS, WIDTH, 3)
+    assert digests[0] == digests[1] != digests[2]
 
 
 def test_means_and_deviations_are_taken_off() -> None:

@@ -79,8 +79,9 @@ class Given:
     compared: int = COMPARED
     """Images of each fold for compare_methods, at most; a second or two each and method."""
     at_once: int | None = None
-    """Folds worked on at the same time, on a CPU; each has its share of the cores, and writes
-    fold-K.log under --out. None: one a core; on accelerators and in several processes 1."""
+    """Folds worked on at the same time, on a CPU: each in a process with its share of the cores,
+    which writes fold-K.log under --out. None: one a core (on accelerators, in several processes,
+    and where a process cannot choose its cores: 1)."""
 
 
 def main(
@@ -108,43 +109,47 @@ def main(
     runs: list[dict[str, Any]] = []
     followed: dict[str, dict[int, dict[str, Any]]] = {name: {} for name in follow}
     record: dict[str, Any] = {}
-    for fold in _made(settings, folds, follow, compared, at_once):
-        print(f"== fold {fold}", flush=True)
-        metrics = _of_fold(settings, fold)
+    for fold, (metrics, found) in _made(settings, folds, follow, compared, at_once):
         if metrics:  # of several processes the first one's alone, or all find them finished
             trained = checkpoint.fingerprint(settings.out / f"fold-{fold}")
             runs.append(
                 {name: metrics[name] for name in (*KEPT, *POOLED)}
                 | {"fold": fold, "parameters": trained}
             )
-        for name, records in followed.items():
-            records[fold] = _followed(settings, fold, name, compared)
+        for name, each in found.items():
+            followed[name][fold] = each
         if not jax.process_index():
-            record = _record(runs, followed, settings)
+            record = _record(runs, followed, settings, at_once)
             files.write_json(settings.out / "folds.json", record)
             write_page(settings.out / "folds.html", folds_page.render(record))
     return record
 
 
+Made = tuple[dict[str, Any], dict[str, dict[str, Any]]]
+"""A fold's metrics, and by name the records of the experiments on its network."""
+
+
 def _made(
     settings: Settings, folds: Sequence[int], follow: Sequence[str], compared: int, at_once: int
-) -> Iterator[int]:
-    """The folds in turn; where several are worked on at once, when they are made."""
-    for group in side_by_side.groups(folds, at_once):
-        if len(group) > 1:
-            logs = {f"fold {fold}": settings.out / f"fold-{fold}.log" for fold in group}
-            names = ", ".join(str(log) for log in logs.values())
-            print(f"== {len(group)} folds at once; how far they are: {names}", flush=True)
-            work = [functools.partial(_make, settings, fold, follow, compared) for fold in group]
-            side_by_side.run(dict(zip(logs, work, strict=True)), logs)
-        yield from group
+) -> Iterator[tuple[int, Made]]:
+    """The folds as they are finished: in turn, or so many at once."""
+    work = {fold: functools.partial(_make, settings, fold, follow, compared) for fold in folds}
+    if at_once == 1:
+        yield from ((fold, make()) for fold, make in work.items())
+        return
+    logs = {fold: settings.out / f"fold-{fold}.log" for fold in folds}
+    with files.writable(settings.out):
+        for group in side_by_side.groups(folds, at_once):
+            names = ", ".join(str(logs[fold]) for fold in group)
+            print(f"== {len(group)} at once; how far they are: {names}", flush=True)
+            yield from side_by_side.run({fold: work[fold] for fold in group}, logs)
 
 
-def _make(settings: Settings, fold: int, follow: Sequence[str], compared: int) -> None:
-    """Writes a fold's run and the experiments on it."""
-    _of_fold(settings, fold)
-    for name in follow:
-        _followed(settings, fold, name, compared)
+def _make(settings: Settings, fold: int, follow: Sequence[str], compared: int) -> Made:
+    """A fold's run and the experiments on it, where they are not there already."""
+    print(f"== fold {fold}", flush=True)
+    metrics = _of_fold(settings, fold)
+    return metrics, {name: _followed(settings, fold, name, compared) for name in follow}
 
 
 KEPT = (
@@ -165,8 +170,11 @@ def _record(
     runs: list[dict[str, Any]],
     followed: dict[str, dict[int, dict[str, Any]]],
     settings: Settings,
+    at_once: int,
 ) -> dict[str, Any]:
-    """What folds.json holds of the folds so far."""
+    """What folds.json holds of the folds so far, in whatever order they were finished."""
+    runs = sorted(runs, key=lambda run: run["fold"])
+    followed = {name: dict(sorted(records.items())) for name, records in followed.items()}
     accuracies = [run["accuracy"] for run in runs]
     mean, *bounds = networks.measures(accuracies)
     found = {
@@ -191,6 +199,7 @@ def _record(
             if FAILED in each
         },
         "settings": plain(settings),
+        "at_once": at_once,
         **provenance.describe(),
     }
     return dict(json.loads(json.dumps(files.finite(found))))

@@ -163,8 +163,10 @@ def _folds() -> str:
 
 def _minutes_of(record: Metrics) -> str:
     """Of all folds' training and explaining; not known where one was stopped and resumed."""
-    folds = record["folds"]
-    return "–" if any(run.get("resumed") for run in folds) else _spent(*folds)
+    folds, number = record["folds"], record.get("at_once", 1)
+    if any(run.get("resumed") for run in folds):
+        return "–"
+    return _spent(*folds) + (f", {number} folds at once" if number > 1 else "")
 
 
 def _spent(*runs: Metrics) -> str:
@@ -284,9 +286,13 @@ def _minutes(metrics: Metrics) -> str:
 
 
 def _machine(metrics: Metrics) -> str:
-    """Where a network was trained and when; of the folds of older records, where they ended."""
+    """Where a network was trained and when; of the folds of older records, where they ended.
+
+    Folds at once have some of the record's cores each.
+    """
     runs = records.trainings(metrics)
-    told = {_hardware(run["device"], run["versions"]) for run in runs}
+    own = {"cores": metrics["device"]["cores"]} if metrics.get("at_once", 1) > 1 else {}
+    told = {_hardware({**run["device"], **own}, run["versions"]) for run in runs}
     where = told.pop() if len(told) == 1 else "several machines"
     return f"{where}, {max(run['date'] for run in runs)}"
 

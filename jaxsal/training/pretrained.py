@@ -25,7 +25,7 @@ class Pretrained(NamedTuple):
     Attributes:
         blocks, width: as of `ResNet`. channels: of its images.
         arrays: by their names in `ResNet`'s variables, joined with slashes.
-        digest: of the file, or of the arrays of an Orbax folder.
+        digest: of the file, or of an Orbax folder's weights.
     """
 
     blocks: tuple[int, ...]
@@ -80,18 +80,23 @@ def load(path: Path) -> Pretrained:
         )
     stem = found["params/Conv_0/kernel"]
     blocks = _blocks(found)
-    return Pretrained(blocks, stem.shape[-1], stem.shape[-2], found, _digest(path, arrays))
+    return Pretrained(blocks, stem.shape[-1], stem.shape[-2], found, _digest(path, found))
 
 
-def _digest(path: Path, arrays: Arrays) -> str:
-    """Of a file's bytes; of a folder, whose files say when they were written, of its arrays."""
+def _digest(path: Path, found: Arrays) -> str:
+    """Of a file's bytes; of a folder, whose files say when they were written, of what is used."""
     if path.is_file():
         return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
     known = hashlib.sha256()
-    for name, array in sorted(arrays.items()):
-        known.update(f"{name} {array.shape} {array.dtype}".encode())
-        known.update(np.ascontiguousarray(array).tobytes())
+    for name, array in sorted(found.items()):
+        if name.split("/")[1].startswith(LAYERS):  # beside them: an optimizer's state, a last layer
+            known.update(f"{name} {array.shape} {array.dtype}".encode())
+            known.update(np.ascontiguousarray(array).tobytes())
     return known.hexdigest()[:16]
+
+
+LAYERS = ("Conv_", "BatchNorm_", "Bottleneck_")
+"""How the names of `ResNet`'s layers begin, its last one's apart."""
 
 
 def _torch(arrays: Arrays) -> dict[str, np.ndarray]:

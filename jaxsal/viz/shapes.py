@@ -141,7 +141,7 @@ class Reading:
 
 
 def _scaled(coarse: tuple[int, ...], space: tuple[int, ...]) -> bool:
-    """Whether one factor, up to rounding, makes a grid (2 x 2 at least) of images of that size."""
+    """Whether `coarse` is `space` divided by one number, up to rounding, and 2 an axis at least."""
     least, most = (
         [size / (each + half) for each, size in zip(coarse, space, strict=True)]
         for half in (0.5, -0.5)

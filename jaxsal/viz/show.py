@@ -71,8 +71,9 @@ def show(
             `spatial_axes` does not say otherwise.
         maps: as an explainer returns them for these images: an array, or a dict of them by name;
             with or without channels, of targets "all" with a class axis; coarser ones of images
-            have no channels. Where channels come first, of the images' own shape, they are summed,
-            and the picture says so: maps of as many classes are given by name.
+            have no channels, and are given by name where they have as many classes as rows. Where
+            channels come first, of the images' own shape, they are summed, and the picture says
+            so: maps of as many classes are given by name.
         masks: bool, of the images' spatial axes, with one channel or none: they are outlined.
         titles: a text an image; of one image a text.
         style: "overlay", "side-by-side" or "contour".

@@ -1,6 +1,7 @@
 """The study from end to end at toy size, and what it says to bad input."""
 
 import json
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -296,11 +297,34 @@ def test_kept_networks_are_finished_folds_wherever_they_lie(
     assert (kept / "fold-4/model.json").exists()  # nothing was taken away
 
 
-@pytest.mark.parametrize("at_once", [1, 2])
-def test_finished_folds_are_not_run_again(finished_folds: tuple[Path, dict], at_once: int) -> None:
+def make_and_say_where(
+    settings: Settings, fold: int, follow: tuple[str, ...], compared: int
+) -> folds.Made:
+    """As `folds._make`, but of experiments."""
+    print(f"process {os.getpid()}")
+    return folds._of_fold(settings, fold), {name: {folds.FAILED: "nothing"} for name in follow}
+
+
+def test_folds_at_once_are_made_in_processes_of_their_own(
+    finished_folds: tuple[Path, dict], monkeypatch
+) -> None:
+    out, record = finished_folds
+    monkeypatch.setattr(folds, "_make", make_and_say_where)
+    found = folds.main(replace(TOY, out=out), (4, 5), ("shout",), at_once=2)
+    words = {(out / f"fold-{fold}.log").read_text().split()[1] for fold in (4, 5)}
+    assert len(words - {str(os.getpid())}) == 2
+    assert found["left_out"] == {"shout, fold 4": "nothing", "shout, fold 5": "nothing"}
+    of_folds = (
+        [(run["fold"], run["accuracy"]) for run in each["folds"]] for each in (found, record)
+    )
+    assert next(of_folds) == next(of_folds)
+    assert found["at_once"] == 2
+
+
+def test_finished_folds_are_not_run_again(finished_folds: tuple[Path, dict]) -> None:
     out, record = finished_folds
     before = {path: path.stat().st_mtime_ns for path in out.glob("fold-*/metrics.json")}
-    again = folds.main(replace(TOY, out=out), folds=(4, 5), at_once=at_once)
+    again = folds.main(replace(TOY, out=out), folds=(4, 5))
     accuracies = ([run["accuracy"] for run in each["folds"]] for each in (again, record))
     assert next(accuracies) == next(accuracies)
     assert [again[name] for name in folds.POOLED] == [record[name] for name in folds.POOLED]

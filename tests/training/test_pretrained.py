@@ -138,15 +138,23 @@ def test_an_array_alone_is_no_network(tmp_path) -> None:
         pretrained.load(tmp_path / "w.npy")
 
 
-def test_a_folder_of_orbax_is_known_by_its_arrays(variables, tmp_path) -> None:
-    changed = {**variables, "params": {**variables["params"], "Dense_0": {"bias": np.ones(4)}}}
+def test_a_folder_of_orbax_is_known_by_the_weights_that_are_used(variables, tmp_path) -> None:
+    """Not by an optimizer's state, which is lists of dicts, nor by the last layer."""
+    norm = {"bias": np.full(WIDTH, 7.0), "scale": np.ones(WIDTH)}
+    kept = flax(variables)
+    trees = {
+        "a": kept,
+        "again": kept,
+        "trained on": {**kept, "opt_state": ({"trace": np.ones(3)}, {"count": 2}), "step": 3},
+        "other": {**kept, "params": {**kept["params"], "bn_init": norm}},
+    }
     digests = []
-    for name, tree in {"a": variables, "b": variables, "c": changed}.items():
+    for name, tree in trees.items():
         ocp.PyTreeCheckpointer().save(tmp_path / name, tree)
         found = pretrained.load(tmp_path / name)
         digests.append(found.digest)
         assert (found.blocks, found.width, found.channels) == (BLOCKS, WIDTH, 3)
-    assert digests[0] == digests[1] != digests[2]
+    assert digests[0] == digests[1] == digests[2] != digests[3]
 
 
 def test_means_and_deviations_are_taken_off() -> None:

@@ -27,7 +27,7 @@ from benchmarks.records import (
 
 
 def _measured_on(record: Record) -> str:
-    return f"{machine(record)}, {record['date']}, commit {record['commit']}{_unfinished(record)}"
+    return f"{machine(record)}{_unfinished(record)}, {record['date']}, commit {record['commit']}"
 
 
 def headline() -> str:

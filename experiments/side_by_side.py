@@ -45,7 +45,7 @@ def at_once(asked: int | None) -> int:
         raise ValueError(f"at_once: {asked} cannot be worked on at once, as {alone}; expected 1")
     if asked or alone or not AFFINITY:
         return asked or 1
-    return max(1, math.floor(min(len(os.sched_getaffinity(0)), _quota())))
+    return max(1, math.floor(min(len(_cores()), _quota())))
 
 
 def groups(items: Sequence[T], most: int) -> Iterator[tuple[T, ...]]:
@@ -160,9 +160,14 @@ def _quota() -> float:
         return math.inf
 
 
+def _cores() -> list[int]:
+    """Those that this process may use; none where it cannot choose."""
+    return sorted(os.sched_getaffinity(0)) if AFFINITY else []
+
+
 def _shares(number: int) -> list[set[int]]:
     """The cores dealt out; none where there are too few, or where they cannot be chosen."""
-    cores = sorted(os.sched_getaffinity(0)) if AFFINITY else []
+    cores = _cores()
     if len(cores) < number:
         return [set()] * number
     return [set(cores[i::number]) for i in range(number)]

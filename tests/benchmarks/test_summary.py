@@ -15,7 +15,7 @@ def test_the_headline_names_the_code_that_was_measured() -> None:
     told = summary.tables()["speed"].splitlines()[0]
     for settings in ("headline", "gpu-headline"):
         record = records.newest("throughput", settings)
-        assert f"{record['date']}, commit {record['commit']}" in told
+        assert f"{record['date']}, commit {record['commit']}." in told
 
 
 def test_every_record_has_the_name_of_what_it_holds_and_none_is_superseded() -> None:

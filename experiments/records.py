@@ -11,7 +11,7 @@ from jaxsal.training import checkpoint
 
 RESULTS = Path(__file__).parent / "results"
 NETWORKS = "networks"
-"""Beside the runs: a folder for each set of images, with the networks of its newest folds."""
+"""Beside the runs: a folder for each set of images, with the networks of one run of the folds."""
 
 Metrics = dict[str, Any]
 
@@ -145,8 +145,15 @@ def _trained(record: Metrics) -> Metrics:
 
 
 def trainings(record: Metrics) -> list[Metrics]:
-    """Where and when each network of a record was trained; of an older one where the last was."""
-    return [run for run in record.get("folds", ()) if "device" in run] or [record]
+    """Where and when each network of a record was trained; of an older one where the last was.
+
+    Folds at once have some of the machine's cores each; here each has the machine's.
+    """
+    runs = [run for run in record.get("folds", ()) if "device" in run] or [record]
+    if record.get("at_once", 1) == 1:
+        return runs
+    whole = {"cores": record["device"]["cores"]}
+    return [{**run, "device": {**run["device"], **whole}} for run in runs]
 
 
 def _parameters(record: Metrics) -> dict[int, str]:

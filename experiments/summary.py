@@ -53,9 +53,9 @@ def tables() -> dict[str, str]:
 
 
 def _short(every: Iterable[Metrics]) -> str:
-    """The newest run of the folds of each images; of others the newest run of one network."""
+    """The chosen run of the folds of each images; of others the newest run of one network."""
     head = ["images", "test accuracy", *REGIONS, EVEN, "minutes", "machine"]
-    folds = newest_folds()
+    folds = chosen_folds()
     known = {each["settings"]["data"] for each in folds}
     alone = {m["settings"]["data"]: m for m in _by_day(every)}
     apart = known | {name for name, source in SOURCES.items() if source.control}
@@ -177,23 +177,24 @@ def _spent(*runs: Metrics) -> str:
 
 
 def _of_folds(experiment: str) -> Iterable[tuple[str, Metrics]]:
-    """Of what images, and what an experiment found on the networks of their newest folds."""
-    for record in newest_folds(experiment):
+    """Of what images, and what an experiment found on the networks of their chosen folds."""
+    for record in chosen_folds(experiment):
         yield _data_and_day(record), record["experiments"][experiment]
 
 
-def newest_folds(experiment: str | None = None) -> list[Metrics]:
-    """The newest run of the folds of each images, or the newest with an experiment.
+def chosen_folds(experiment: str | None = None) -> list[Metrics]:
+    """Of each images the run of the folds whose networks are kept, or else the newest.
 
-    Of several that ended on one day it is the one whose networks are kept.
+    With an experiment: of the runs that have it. So a run that repeats another does not take its
+    place in the tables while anyone can load the networks of the other and none of its own.
     """
-    found = sorted(_by_day(records.of_kind("folds")), key=_age)
+    found = sorted(_by_day(records.of_kind("folds")), key=_weight)
     kept = [each for each in found if experiment is None or each["experiments"].get(experiment)]
     return list({_data(each["settings"]): each for each in kept}.values())
 
 
-def _age(record: Metrics) -> tuple[str, bool]:
-    return str(record["date"]), records.are_kept(record)
+def _weight(record: Metrics) -> tuple[bool, str]:
+    return records.are_kept(record), str(record["date"])
 
 
 def _data_and_day(record: Metrics) -> str:
@@ -229,7 +230,7 @@ def _methods() -> str:
     """A row for each method on the networks of the folds, by faithfulness, and its verdict."""
     head, rows = ["images", "method", "faithfulness", "behind the first", "localisation"], []
     head += ["above all controls", "ms a map", "randomised layers"]
-    for record in newest_folds("compare_methods"):
+    for record in chosen_folds("compare_methods"):
         compared = record["experiments"]["compare_methods"]
         judged = record["experiments"].get("sanity", {}).get("methods", {})
         for name in compared["methods"]:
@@ -286,13 +287,9 @@ def _minutes(metrics: Metrics) -> str:
 
 
 def _machine(metrics: Metrics) -> str:
-    """Where a network was trained and when; of the folds of older records, where they ended.
-
-    Folds at once have some of the record's cores each.
-    """
+    """Where a network was trained and when; of the folds of older records, where they ended."""
     runs = records.trainings(metrics)
-    own = {"cores": metrics["device"]["cores"]} if metrics.get("at_once", 1) > 1 else {}
-    told = {_hardware({**run["device"], **own}, run["versions"]) for run in runs}
+    told = {_hardware(run["device"], run["versions"]) for run in runs}
     where = told.pop() if len(told) == 1 else "several machines"
     return f"{where}, {max(run['date'] for run in runs)}"
 

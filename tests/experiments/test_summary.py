@@ -26,8 +26,8 @@ def test_every_result_begins_with_its_accuracy_and_lies_in_a_folder_named_by_its
             assert study["accuracy"] == metrics["accuracy"]  # of the same network
 
 
-def test_the_networks_that_are_kept_are_those_of_the_newest_run_of_the_folds() -> None:
-    kept = [each for each in summary.newest_folds() if records.networks_of(each).exists()]
+def test_the_networks_that_are_kept_are_those_of_the_run_that_the_tables_are_of() -> None:
+    kept = [each for each in summary.chosen_folds() if records.networks_of(each).exists()]
     assert kept
     for record in kept:
         folder = records.networks_of(record)
@@ -62,8 +62,20 @@ def test_a_record_is_not_replaced_by_one_without_its_experiments(tmp_path, monke
     records.add(tmp_path)
     (tmp_path / "folds.json").write_text(json.dumps({**record, "experiments": {}}))
     records.add(tmp_path)
-    assert [each["date"] for each in summary.newest_folds()] == ["2026-11-28"]
-    assert [each["date"] for each in summary.newest_folds("sanity")] == ["2026-11-27"]
+    assert [each["date"] for each in summary.chosen_folds()] == ["2026-11-28"]
+    assert [each["date"] for each in summary.chosen_folds("sanity")] == ["2026-11-27"]
+
+
+def test_the_tables_are_of_the_networks_that_are_kept_and_not_of_a_newer_repetition(
+    monkeypatch,
+) -> None:
+    settings = {"data": "folder", "image_size": 16}
+    days = ["2026-11-27", "2026-11-28", "2026-11-29"]
+    found = [{"settings": settings, "date": day, "experiments": {}} for day in days]
+    monkeypatch.setattr(records, "of_kind", lambda kind: found)
+    for kept, shown in (("2026-11-28", "2026-11-28"), (None, "2026-11-29")):
+        monkeypatch.setattr(records, "are_kept", lambda record, day=kept: record["date"] == day)
+        assert [each["date"] for each in summary.chosen_folds()] == [shown]
 
 
 def test_a_record_of_folds_has_the_name_of_where_its_networks_were_trained(
@@ -91,6 +103,25 @@ def test_a_record_of_folds_has_the_name_of_where_its_networks_were_trained(
         add("b", here)
     (kept,) = records.of_kind("folds")
     assert kept["folds"][0]["parameters"] == "a"
+
+
+def test_folds_at_once_are_of_a_machine_with_all_of_its_cores(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(records, "RESULTS", tmp_path)
+    about = {"versions": {"jax": "0.12.0.1"}, "date": "2026-11-28"}
+    device = {"platform": "cpu", "processor": "AMD EPYC"}
+    folds = [{"fold": n, **about, "device": {**device, "cores": n}} for n in (1, 2)]
+    record = {
+        **about,
+        "settings": {"data": "folder", "image_size": 16},
+        "device": {**device, "cores": 2},
+        "at_once": 2,
+        "folds": folds,
+    }
+    (tmp_path / "folds.json").write_text(json.dumps(record))
+    assert "amd-epyc-2-cores" in records.add(tmp_path).name
+    assert [run["device"]["cores"] for run in records.trainings(record)] == [2, 2]
+    record["at_once"] = 1
+    assert [run["device"]["cores"] for run in records.trainings(record)] == [1, 2]
 
 
 def test_a_run_is_added_without_the_paths_of_its_machine(tmp_path, monkeypatch) -> None:

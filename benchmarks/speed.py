@@ -31,9 +31,9 @@ def _measured_on(record: Record) -> str:
 
 
 def headline() -> str:
-    """A row for each method of the newest headline on a CPU, beside the same on an accelerator."""
+    """A row for each method of the newest headlines: on a CPU, and on an accelerator beside it."""
     cpu, gpu = newest("throughput", "headline"), newest("throughput", "gpu-headline")
-    on_gpu = {rows[0]["method"]: rows for rows in reversed(by_case(gpu).values())}
+    on_cpu, on_gpu = _by_method(cpu), _by_method(gpu)
     columns = "images/s | captum | PyTorch | plain JAX | of the floor"
     lines = [
         f"CPU: {_measured_on(cpu)}. GPU: {_measured_on(gpu)}.",
@@ -41,13 +41,20 @@ def headline() -> str:
         f"| method | batch: CPU, GPU | CPU: {columns} | GPU: {columns} |",
         "|---" * 12 + "|",
     ]
-    for ours in by_case(cpu).values():
-        method = ours[0]["method"]
-        theirs = on_gpu.get(method, [])
-        batches = ", ".join(str(rows[0]["batch"]) for rows in (ours, theirs) if rows)
-        cells = [method, batches, *_best(ours), *_best(theirs)]
+    for method in on_cpu | on_gpu:
+        both = [rows.get(method, []) for rows in (on_cpu, on_gpu)]
+        batches = ", ".join(str(rows[0]["batch"]) if rows else "–" for rows in both)
+        cells = [method, batches, *(cell for rows in both for cell in _best(rows))]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def _by_method(record: Record) -> dict[str, list[Row]]:
+    """The rows of each method's first case."""
+    found: dict[str, list[Row]] = {}
+    for rows in by_case(record).values():
+        found.setdefault(rows[0]["method"], rows)
+    return found
 
 
 def _best(rows: list[Row]) -> list[str]:

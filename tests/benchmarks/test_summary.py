@@ -82,6 +82,10 @@ def test_a_stopped_record_is_named_and_a_headline_goes_without_what_it_lacks(mon
     head, *_, both, alone = speed.headline().splitlines()
     assert "**unfinished**" in head
     assert both.count("1,000") == 2 and alone.count("1,000") == 1
+    found = {"headline": stopped, "gpu-headline": whole}
+    *_, both, alone = speed.headline().splitlines()
+    assert both.count("1,000") == 2 and alone.startswith("| grad_cam | –, 8 |")
+    assert alone.count("1,000") == 1
 
 
 def test_a_best_run_that_is_none_says_what_it_is_of() -> None:

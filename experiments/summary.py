@@ -188,13 +188,9 @@ def chosen_folds(experiment: str | None = None) -> list[Metrics]:
     With an experiment: of the runs that have it. So a run that repeats another does not take its
     place in the tables while anyone can load the networks of the other and none of its own.
     """
-    found = sorted(_by_day(records.of_kind("folds")), key=_weight)
+    found = sorted(_by_day(records.of_kind("folds")), key=records.are_kept)  # else by day
     kept = [each for each in found if experiment is None or each["experiments"].get(experiment)]
     return list({_data(each["settings"]): each for each in kept}.values())
-
-
-def _weight(record: Metrics) -> tuple[bool, str]:
-    return records.are_kept(record), str(record["date"])
 
 
 def _data_and_day(record: Metrics) -> str:
